@@ -1,0 +1,63 @@
+"""Every error this package raises on purpose.
+
+    TerrasketchError
+    ├── InputError          the caller's input cannot be used as it is       (exit 1)
+    │   ├── SourceError     a raster, store or item cannot be opened or read
+    │   ├── BlockError      an array of the wrong shape, dtype or content
+    │   ├── BankError       a bank cannot be loaded or does not fit the scene
+    │   └── ConfigError     a workflow or an option is wrong                  (exit 2)
+    ├── OutputError         an output exists, or cannot be written           (exit 1)
+    │   └── ResumeError     a store was begun under another configuration
+    ├── FormatError         bytes that are not a whole container of ours     (exit 1)
+    └── TileError           a task failed on a tile; names scene and window  (exit 3)
+
+A message says what, where, got and remedy, in one line. Every class pickles: workers raise them.
+"""
+
+from __future__ import annotations
+
+
+class TerrasketchError(Exception):
+    """Root of the tree: what went wrong, where, what was got, and what to do about it."""
+
+    exit_code = 1
+
+
+class InputError(TerrasketchError, ValueError):
+    """The caller's input cannot be used as it is."""
+
+
+class SourceError(InputError):
+    """A raster, a store or a STAC item cannot be opened or read."""
+
+
+class BlockError(InputError):
+    """An array of the wrong shape, dtype or content."""
+
+
+class BankError(InputError):
+    """A bank of filters cannot be loaded, or does not fit the scene."""
+
+
+class ConfigError(InputError):
+    """A workflow file or an option of the command line is wrong."""
+
+    exit_code = 2
+
+
+class OutputError(TerrasketchError):
+    """An output exists already, or cannot be written."""
+
+
+class ResumeError(OutputError):
+    """An unfinished store was begun under another configuration."""
+
+
+class FormatError(TerrasketchError, ValueError):
+    """Bytes that are not a whole container of ours: wrong magic, version, checksum or sizes."""
+
+
+class TileError(TerrasketchError):
+    """A task failed on one tile; the message names the scene and the window."""
+
+    exit_code = 3

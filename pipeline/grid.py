@@ -1,0 +1,115 @@
+"""Windows, tiles and halos: integers and slices, nothing else.
+
+    trim(expand(w)) == w          for every window w and halo, at every edge of the scene
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.errors import ConfigError
+
+
+class Halo(NamedTuple):
+    """Pixels borrowed from the neighbours on each side of a window."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def even(cls, pixels: int) -> Halo:
+        """The same number of pixels on all four sides."""
+        return cls(pixels, pixels, pixels, pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The half-open rectangle [y0, y1) x [x0, x1) of a scene, in pixels."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x) extent in pixels."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of this window in a (y, x) array of the whole scene."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def expand(self, halo: Halo, height: int, width: int) -> Window:
+        """This window with its halo, clipped (never padded) at the edge of a height x width scene."""
+        return Window(
+            max(0, self.y0 - halo.top),
+            min(height, self.y1 + halo.bottom),
+            max(0, self.x0 - halo.left),
+            min(width, self.x1 + halo.right),
+        )
+
+    def within(self, outer: Window) -> tuple[slice, slice]:
+        """Index of this window in a (y, x) array of `outer`: block[..., *w.within(outer)] trims the halo."""
+        return (
+            slice(self.y0 - outer.y0, self.y1 - outer.y0),
+            slice(self.x0 - outer.x0, self.x1 - outer.x0),
+        )
+
+    def __str__(self) -> str:
+        return f"rows {self.y0}:{self.y1}, columns {self.x0}:{self.x1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One square of the grid: its place in the grid and its window in the scene."""
+
+    row: int
+    column: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A height x width scene cut into tiles of `tile` x `tile` pixels; the last row and column may be smaller."""
+
+    height: int
+    width: int
+    tile: int
+
+    def __post_init__(self) -> None:
+        if self.tile < 1 or self.height < 1 or self.width < 1:
+            raise ConfigError(
+                f"a grid needs a scene and a tile of at least 1 pixel, got {self.height} x {self.width} "
+                f"in tiles of {self.tile}; give --tile a positive number"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Number of tile rows."""
+        return -(-self.height // self.tile)
+
+    @property
+    def columns(self) -> int:
+        """Number of tile columns."""
+        return -(-self.width // self.tile)
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def __getitem__(self, index: int) -> Tile:
+        """The tile of this number, counted in raster order."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row, column = divmod(index, self.columns)
+        y0, x0 = row * self.tile, column * self.tile
+        window = Window(y0, min(y0 + self.tile, self.height), x0, min(x0 + self.tile, self.width))
+        return Tile(row, column, window)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return (self[index] for index in range(len(self)))

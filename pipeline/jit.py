@@ -1,0 +1,31 @@
+"""The one way this package compiles: numba kernels, serial, without the GIL, kept on disk.
+
+`parallel=True` is never used: it refuses the on-disk cache and oversubscribes Dask's threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def jit(kernel: Kernel) -> Kernel:
+    """Compile `kernel` in IEEE arithmetic: no reordering, so the same bytes on every run."""
+    compiled: Kernel = numba.njit(nogil=True, cache=True)(kernel)
+    return compiled
+
+
+def fast_jit(kernel: Kernel) -> Kernel:
+    """Compile `kernel` with reassociation and contraction allowed (never where a bit must be decided)."""
+    compiled: Kernel = numba.njit(nogil=True, cache=True, fastmath=True)(kernel)
+    return compiled
+
+
+def inline_jit(kernel: Kernel) -> Kernel:
+    """Compile a helper that is pasted into the kernels which call it."""
+    compiled: Kernel = numba.njit(nogil=True, cache=True, inline="always")(kernel)
+    return compiled
