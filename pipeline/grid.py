@@ -1,6 +1,6 @@
 """Windows, tiles and halos: integers and slices, nothing else.
 
-    trim(expand(w)) == w          for every window w and halo, at every edge of the scene
+Invariant: block[..., *w.within(w.expand(halo, height, width))] is w's own block, at every edge of the scene.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A height x width scene cut into tiles of `tile` x `tile` pixels; the last row and column may be smaller."""
+    """A height x width scene in tiles of `tile` x `tile` pixels; the last row and column may be smaller."""
 
     height: int
     width: int

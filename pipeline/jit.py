@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -15,17 +15,14 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 def jit(kernel: Kernel) -> Kernel:
     """Compile `kernel` in IEEE arithmetic: no reordering, so the same bytes on every run."""
-    compiled: Kernel = numba.njit(nogil=True, cache=True)(kernel)
-    return compiled
+    return cast(Kernel, numba.njit(nogil=True, cache=True)(kernel))
 
 
 def fast_jit(kernel: Kernel) -> Kernel:
     """Compile `kernel` with reassociation and contraction allowed (never where a bit must be decided)."""
-    compiled: Kernel = numba.njit(nogil=True, cache=True, fastmath=True)(kernel)
-    return compiled
+    return cast(Kernel, numba.njit(nogil=True, cache=True, fastmath=True)(kernel))
 
 
 def inline_jit(kernel: Kernel) -> Kernel:
     """Compile a helper that is pasted into the kernels which call it."""
-    compiled: Kernel = numba.njit(nogil=True, cache=True, inline="always")(kernel)
-    return compiled
+    return cast(Kernel, numba.njit(nogil=True, cache=True, inline="always")(kernel))

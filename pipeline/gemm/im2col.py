@@ -1,4 +1,6 @@
-"""im2col and col2im: a (channel, y, x) array as a matrix of patch rows, and back (Chellapilla et al. 2006, sec. 2).
+"""im2col and col2im: a (channel, y, x) array as a matrix of patch rows, and back.
+
+The lowering of Chellapilla, Puri, Simard (2006), section 2:
 
     row (i, j), column (c, dy, dx)  =  x[c, ys[i] + dy·dilation, xs[j] + dx·dilation]
 
@@ -17,7 +19,7 @@ Index = NDArray[np.intp]
 
 
 def positions(length: int, size: int, stride: int) -> Index:
-    """Starts of patches of `size` every `stride`, the last flush with the end, so that all of `length` is covered."""
+    """Starts of patches of `size` every `stride`, the last flush with the end: all of `length` is covered."""
     starts = np.arange(0, length - size + 1, stride, dtype=np.intp)
     if starts.size and starts[-1] != length - size:
         starts = np.append(starts, np.intp(length - size))
@@ -46,10 +48,8 @@ def _im2col(x: F32, ys: Index, xs: Index, kh: int, kw: int, dy: int, dx: int, pa
 
 
 @jit
-def col2im(
-    panel: F32, weights: F32, ys: Index, xs: Index, kh: int, kw: int, total: F32, weight: F32
-) -> None:
-    """Add each patch row, times its weight, to total (C, H, W), and the weight to weight (H, W); both in place.
+def col2im(panel: F32, weights: F32, ys: Index, xs: Index, kh: int, kw: int, total: F32, weight: F32) -> None:
+    """Add each patch row times its weight to total (C, H, W), and the weight to weight (H, W), in place.
 
     The weighted average of overlapping patches is then total / weight.
     """
