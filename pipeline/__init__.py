@@ -1,0 +1,34 @@
+"""terrasketch: denoise, compress and featurise scenes with blockwise randomized SVD and lowered convolution.
+
+The two verbs of the house take xarray objects and return them, lazily on Dask-backed ones:
+
+    pipeline.denoise(scene)          pipeline.features(scene, bank)
+
+Everything else is reached by its room: pipeline.svd.svd, pipeline.gemm.conv2d, ...
+Importing this package imports none of its rooms, so that a worker that only decodes a chunk stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__version__ = "0.1.0"
+
+_VERBS = "pipeline.flow.arrays"
+
+
+class CallableRoom(ModuleType):
+    """A room whose name is also a verb: calling `pipeline.denoise` calls the verb of that name in flow."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return getattr(import_module(_VERBS), self.__name__.rpartition(".")[2])(*args, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "features":
+        return import_module(_VERBS).features
+    if name == "denoise":
+        return import_module("pipeline.denoise")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
