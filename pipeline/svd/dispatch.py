@@ -1,0 +1,145 @@
+"""One call for every matrix: `svd` takes the quickest path that is right for its shape, rank and tolerance.
+
+Source: DESIGN "Randomized SVD"; the papers stand at the head of each path's file.
+
+n = columns of the tall orientation. Each path can be called by its name:
+
+    n <= 32                          gram_svd         exact Gram, no randomness
+    32 < n <= 320, m > 8 n           sampled_svd      row-sampled Rayleigh–Ritz; gram_svd when its check fails
+    otherwise, rank                  randomized_svd   Halko–Martinsson–Tropp
+    otherwise, tolerance             rand_qb_ei       Yu–Gu–Li
+    all of it, or too fine           LAPACK
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import BlockError
+from pipeline.svd.adaptive import rand_qb_ei, sampled_svd
+from pipeline.svd.gram import gram_svd
+from pipeline.svd.range_finder import OVERSAMPLING, randomized_svd
+from pipeline.svd.signs import row_signs
+
+Matrix = NDArray[np.floating[Any]]
+Factors = tuple[Matrix, NDArray[Any], Matrix]
+
+GRAM_COLUMNS = 32
+SAMPLED_COLUMNS = 320
+TALL = 8
+# Finest relative error that the running sum ‖A‖² − Σ‖B_i‖² still decides (Yu, Gu, Li 2018, theorem 3).
+FINEST = 1e-6
+COARSE = 1e-2
+
+
+def svd(
+    A: ArrayLike,
+    rank: int | None = None,
+    *,
+    tolerance: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[Matrix, Matrix, Matrix]:
+    """Singular value decomposition A ≈ U · diag(s) · Vt, truncated at `rank` or at a relative error.
+
+    Parameters
+    ----------
+    A: (m, n) real matrix, finite; integers are cast.
+    rank: number of singular values k, 1 <= k <= min(m, n). None: all, or as many as `tolerance` asks.
+    tolerance: relative Frobenius error ‖A − UsVᵀ‖ / ‖A‖ in [0, 1); with `rank`, whichever is reached first.
+    rng: source of the sketches; None is np.random.default_rng(0), so equal calls give equal results.
+
+    Returns
+    -------
+    U (m, k), s (k,) descending, Vt (k, n): float32 for float32, float16, bool and integers of 16 bits or
+    fewer, else float64. Columns of U and rows of Vt are orthonormal; the largest entry of
+    each row of Vt is positive. k >= 1 unless A is empty.
+
+    Raises
+    ------
+    BlockError: A is not a matrix of finite real numbers, or rank or tolerance is out of range.
+    """
+    A = _checked(A)
+    _check_request(A, rank, tolerance)
+    if A.size == 0:
+        return np.empty((A.shape[0], 0), A.dtype), np.empty(0, A.dtype), np.empty((0, A.shape[1]), A.dtype)
+    A, scale = _scaled(A)
+    rng = np.random.default_rng(0) if rng is None else rng
+    if A.shape[0] >= A.shape[1]:
+        U, s, Vt = _tall(A, rank, tolerance, rng)
+    else:
+        V, s, Ut = _tall(A.T, rank, tolerance, rng)
+        U, Vt = Ut.T, V.T
+    signs = row_signs(Vt)
+    Vt = np.ascontiguousarray(Vt * signs[:, None])
+    return np.ascontiguousarray(U * signs), (s * scale).astype(A.dtype), Vt
+
+
+def _tall(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
+    m, n = A.shape
+    if n > GRAM_COLUMNS and rank is None and tolerance is None:
+        return _lapack(A, rank, tolerance)
+    if n <= GRAM_COLUMNS:
+        return gram_svd(A, rank, tolerance) or _lapack(A, rank, tolerance)
+    if n <= SAMPLED_COLUMNS and m > TALL * n:
+        return (
+            sampled_svd(A, rank, tolerance, rng)
+            or gram_svd(A, rank, tolerance)
+            or _lapack(A, rank, tolerance)
+        )
+    if rank is not None and rank + OVERSAMPLING > n // 3:
+        return _lapack(A, rank, tolerance)
+    if tolerance is None:
+        assert rank is not None
+        return randomized_svd(A, rank, rng)
+    if tolerance < FINEST:
+        return _lapack(A, rank, tolerance)
+    fine = A.astype(np.float64) if tolerance < COARSE else A
+    U, s, Vt = rand_qb_ei(fine, tolerance, rng, rank=n if rank is None else rank) or _lapack(
+        A, rank, tolerance
+    )
+    return U.astype(A.dtype, copy=False), s, Vt.astype(A.dtype, copy=False)
+
+
+def _lapack(A: Matrix, rank: int | None, tolerance: float | None) -> Factors:
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    k = len(s) if rank is None else rank
+    if tolerance is not None:
+        w = s.astype(np.float64) ** 2
+        tail = np.append(np.cumsum(w[::-1])[::-1][1:], 0.0)
+        k = min(k, int(np.flatnonzero(tail <= tolerance**2 * w.sum())[0]) + 1)
+    return U[:, :k], s[:k], Vt[:k]
+
+
+def _checked(A: ArrayLike) -> Matrix:
+    """A as a float32 or float64 matrix, finite, or BlockError."""
+    A = np.asarray(A)
+    if A.ndim != 2 or A.dtype.kind not in "biuf":
+        raise BlockError(
+            f"svd takes a real matrix, got {A.dtype} of shape {A.shape}; reshape it to (rows, columns)"
+        )
+    narrow = A.dtype.itemsize <= 2 or A.dtype == np.float32
+    A = A.astype(np.float32 if narrow else np.float64, copy=False)
+    if A.size and not (np.isfinite(A.min()) and np.isfinite(A.max())):
+        raise BlockError(
+            f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows"
+        )
+    return A
+
+
+def _check_request(A: Matrix, rank: int | None, tolerance: float | None) -> None:
+    if rank is not None and not 1 <= rank <= min(A.shape):
+        raise BlockError(f"rank {rank} of a {A.shape[0]} x {A.shape[1]} matrix; give 1 to {min(A.shape)}")
+    if tolerance is not None and not 0.0 <= tolerance < 1.0:
+        raise BlockError(f"tolerance {tolerance} is not a relative error; give a number from 0 up to 1")
+
+
+def _scaled(A: Matrix) -> tuple[Matrix, float]:
+    """A divided by a power of two where its squares would leave the dtype's range, and that power."""
+    peak = float(max(abs(A.min()), abs(A.max())))
+    exponent = int(np.frexp(peak)[1])
+    if abs(exponent) < np.finfo(A.dtype).maxexp // 4:
+        return A, 1.0
+    return np.ldexp(A, -exponent), float(np.ldexp(1.0, exponent))
