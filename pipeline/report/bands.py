@@ -1,0 +1,101 @@
+"""Which bands make a picture: by name (Sentinel-2, Landsat, plain words), by wavelength, or evenly spaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Triple = tuple[int, int, int]
+
+
+class Composite(NamedTuple):
+    """A picture's name and its three bands (red, green, blue), counted from 0."""
+
+    label: str
+    bands: Triple
+
+
+_THEMATIC_MAPPER = {"B1", "B2", "B3", "B4", "B5", "B7"}
+"""Landsat 4 to 7: B1 is blue and B4 is near infrared, a place below Landsat 8 and Sentinel-2."""
+
+_TRUE_NM = (660.0, 560.0, 480.0)
+_NIR_NM = 840.0
+_TOLERANCE_NM = 60.0
+
+
+def default_rgb(band_names: Sequence[str], wavelengths: Sequence[float] | None = None) -> Triple:
+    """Bands (counted from 0) of the main picture: true colour if it can be had, else evenly spaced bands."""
+    return _true_colour(band_names, wavelengths) or _spread(len(band_names))
+
+
+def composites(
+    band_names: Sequence[str], wavelengths: Sequence[float] | None = None, rgb: Triple | None = None
+) -> list[Composite]:
+    """The pictures worth showing: `rgb` or true colour, then near infrared false colour where bands allow."""
+    true = _true_colour(band_names, wavelengths)
+    first = rgb or true or _spread(len(band_names))
+    if true is not None and first == true:
+        label = "True colour"
+    else:
+        label = "Grey" if len(set(first)) == 1 else "Band composite"
+    found = [Composite(label, first)]
+    nir = _near_infrared(band_names, wavelengths)
+    if true is not None and nir is not None and (nir, *true[:2]) != first:
+        found.append(Composite("Near infrared", (nir, true[0], true[1])))
+    return found
+
+
+def _spread(count: int) -> Triple:
+    """Up to four unnamed bands are taken for red, green, blue (, alpha); more rise in wavelength."""
+    if count <= 4:
+        return 0, min(1, count - 1), min(2, count - 1)
+    return 5 * count // 6, count // 2, count // 6
+
+
+def _true_colour(band_names: Sequence[str], wavelengths: Sequence[float] | None) -> Triple | None:
+    names = _index(band_names)
+    thematic = set(names) == _THEMATIC_MAPPER
+    for triple in [
+        ("RED", "GREEN", "BLUE"),
+        ("R", "G", "B"),
+        ("B3", "B2", "B1") if thematic else ("B4", "B3", "B2"),
+    ]:
+        if all(name in names for name in triple):
+            return names[triple[0]], names[triple[1]], names[triple[2]]
+    if wavelengths is None:
+        return None
+    near = [_nearest(wavelengths, target) for target in _TRUE_NM]
+    if near[0] is None or near[1] is None or near[2] is None:
+        return None
+    return near[0], near[1], near[2]
+
+
+def _near_infrared(band_names: Sequence[str], wavelengths: Sequence[float] | None) -> int | None:
+    names = _index(band_names)
+    sentinel = "B8A" in names or any(re.match(r"B0\d", name.upper().strip()) for name in band_names)
+    landsat = "B4" if set(names) == _THEMATIC_MAPPER else "B5"
+    for name in ["NIR", "NIR08", "NIR1", "NEARINFRARED", *(("B8", "B8A") if sentinel else (landsat,))]:
+        if name in names:
+            return names[name]
+    return None if wavelengths is None else _nearest(wavelengths, _NIR_NM)
+
+
+def _index(band_names: Sequence[str]) -> dict[str, int]:
+    """Names in one spelling (B04, b4, Band 4 and SR_B4 are B4), each with its first index."""
+    found: dict[str, int] = {}
+    for index, name in enumerate(band_names):
+        plain = re.sub(r"[\s_-]", "", name.upper())
+        plain = re.sub(r"^(?:SR|TOA)?B(?:AND)?0*(\d+A?)$", r"B\1", plain)
+        found.setdefault(plain, index)
+    return found
+
+
+def _nearest(wavelengths: Sequence[float], target: float) -> int | None:
+    gap = np.abs(np.asarray(wavelengths, np.float64) - target)
+    if not np.isfinite(gap).any():
+        return None
+    index = int(np.nanargmin(gap))
+    return index if gap[index] <= _TOLERANCE_NM else None

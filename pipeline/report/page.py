@@ -1,0 +1,180 @@
+"""The report of one scene: one self-contained HTML file, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from pipeline.errors import OutputError
+from pipeline.report import charts, pictures, words
+from pipeline.report.bands import Triple, composites
+from pipeline.report.data import F32, ReportData
+from pipeline.report.svg import number
+
+
+def render(data: ReportData) -> str:
+    """The whole page as HTML. Text from files (names, paths, messages) is escaped, here and in the charts."""
+    loader = jinja2.PackageLoader("pipeline.report", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    total = sum(stage.seconds for stage in data.stages)
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        figures=words.key_figures(data),
+        plates=_plates(data),
+        residual=_residual(data),
+        noise=_noise(data),
+        storage=_storage(data),
+        spectra=_spectra(data),
+        features=_features(data),
+        stages=[words.stage_row(stage, total) for stage in data.stages],
+        has_flops=any(stage.flops for stage in data.stages),
+        source=words.source_rows(data.source, data.step),
+        options=words.option_rows(data.options),
+        versions=sorted(data.versions.items()),
+    )
+
+
+def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
+    """Render `data` to `path`: a temporary name first, then renamed, so that no half page is ever seen there.
+
+    Raises OutputError when the file cannot be written; nothing is left behind then.
+    """
+    target = Path(path)
+    # A file name that is no UTF-8 arrives with surrogates, which must not break the page.
+    page = render(data).encode("utf-8", errors="replace")
+    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with part.open("wb") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"{target}: the report cannot be written: {error.strerror}; free the path or the disk"
+        ) from error
+
+
+def _plates(data: ReportData) -> list[dict[str, Any]]:
+    """One before/after pair per composite, and one of the detail."""
+    found = []
+    shown = composites(data.band_names, data.wavelengths, data.rgb)
+    before, after = pictures.thin(data.before), pictures.thin(data.after)
+    for composite in shown:
+        found.append(_plate(composite.label, composite.bands, data, before, after))
+    if data.detail is not None:
+        rows, columns = data.detail.before.shape[1:]
+        y0, x0 = data.detail.y0, data.detail.x0
+        plate = _plate("Detail", shown[0].bands, data, data.detail.before, data.detail.after)
+        place = f"every pixel of rows {y0:,}–{y0 + rows:,}, columns {x0:,}–{x0 + columns:,}"
+        found.append(plate | {"place": place, "sharp": True})
+    return found
+
+
+def _plate(label: str, bands: Triple, data: ReportData, before: F32, after: F32) -> dict[str, Any]:
+    chosen = list(bands)
+    limits = pictures.stretch_limits(before[chosen])
+    old = pictures.rgb_picture(pictures.stretch(before[chosen], limits))
+    new = pictures.rgb_picture(pictures.stretch(after[chosen], limits))
+    names = " / ".join(data.band_names[band] for band in dict.fromkeys(bands))
+    sharp = max(old.width, old.height) < 200
+    return {"label": label, "bands": names, "before": old, "after": new, "place": "", "sharp": sharp}
+
+
+def _residual(data: ReportData) -> dict[str, Any]:
+    """What was taken away, in the first band of the main picture, at the detail's or the picture's pixels."""
+    band = composites(data.band_names, data.wavelengths, data.rgb)[0].bands[0]
+    before, after = pictures.thin(data.before[band]), pictures.thin(data.after[band])
+    scaled, limit = pictures.difference(before, after)
+    bar = charts.colour_bar(f"−{number(limit)}", "0", f"+{number(limit)}", pictures.DIVERGING)
+    picture = pictures.ramp_picture(scaled, pictures.DIVERGING)
+    return {"band": data.band_names[band], "picture": picture, "bar": bar, "none": limit == 0}
+
+
+def _noise(data: ReportData) -> dict[str, Any] | None:
+    noise = data.noise
+    if noise is None:
+        return None
+    change = pictures.change_rms(data.before, data.after)
+    rows = []
+    for band, name in enumerate(data.band_names):
+        sigma, spread = float(noise.sigma[band]), float(noise.std[band])
+        quiet = spread > 0 and sigma > 0
+        rows.append(
+            {
+                "name": name,
+                "nm": "" if data.wavelengths is None else number(data.wavelengths[band], 5),
+                "mean": number(float(noise.mean[band]), 4),
+                "std": number(spread, 4),
+                "sigma": number(sigma),
+                "share": f"{number(100 * sigma / spread)} %" if quiet else "–",
+                "snr": words.decibels(20 * float(np.log10(spread / sigma))) if quiet else "–",
+                "change": number(float(change[band])),
+                "after": "" if noise.sigma_after is None else number(float(noise.sigma_after[band])),
+            }
+        )
+    chart = charts.noise_chart(data.band_names, noise.sigma, change, noise.sigma_after, data.wavelengths)
+    return {"chart": chart, "rows": rows, "left": noise.sigma_after is not None}
+
+
+def _storage(data: ReportData) -> dict[str, Any] | None:
+    storage = data.storage
+    if storage is None:
+        return None
+    maps = []
+    for values, unit in ((storage.rank_map, "components"), (storage.tile_bytes, "bytes")):
+        if values is not None:
+            low, high = charts.limits(values)
+            bar = charts.colour_bar(f"{low:,}", "", f"{high:,} {unit}", pictures.SEQUENTIAL)
+            maps.append(
+                {"unit": unit, "map": charts.tile_map(values, unit), "bar": bar, "shape": values.shape}
+            )
+    bands, height, width = data.source.shape
+    bits = 8 * storage.stored_bytes / max(1, bands * height * width)
+    rows = [
+        ("Raw", words.size(storage.raw_bytes)),
+        ("Stored", words.size(storage.stored_bytes)),
+        ("Ratio", words.ratio(storage.raw_bytes, storage.stored_bytes)),
+        ("Bits per pixel and band", number(bits)),
+        ("Bound asked for", storage.requested or "none"),
+        ("SNR reached", words.decibels(storage.snr)),
+        ("RMSE reached", "–" if storage.rmse is None else f"{number(storage.rmse)} data units"),
+    ]
+    return {"rows": rows, "maps": maps}
+
+
+def _spectra(data: ReportData) -> dict[str, Any]:
+    """Spectra of a few unlike pixels, and a small map of where they are."""
+    places = pictures.choose_pixels(data.after)
+    shown = []
+    for index, (y, x) in enumerate(places, start=1):
+        title = f"pixel {index}, row {y * data.step:,}, column {x * data.step:,}"
+        chart = charts.spectrum_chart(title, data.before[:, y, x], data.after[:, y, x], data.wavelengths)
+        shown.append({"index": index, "title": title, "chart": chart})
+    height, width = data.after.shape[1:]
+    bands = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)
+    step = max(1, -(-max(height, width) // 220))
+    small = data.after[bands, ::step, ::step]
+    picture = pictures.rgb_picture(pictures.stretch(small, pictures.stretch_limits(small)))
+    dots = [
+        {"index": i + 1, "x": 100 * (x + 0.5) / width, "y": 100 * (y + 0.5) / height}
+        for i, (y, x) in enumerate(places)
+    ]
+    return {"charts": shown, "picture": picture, "dots": dots}
+
+
+def _features(data: ReportData) -> dict[str, Any] | None:
+    if data.features is None:
+        return None
+    components, share = pictures.principal_components(pictures.thin(data.features.sample))
+    picture = pictures.rgb_picture(pictures.stretch(components, pictures.stretch_limits(components)))
+    count = data.features.count if data.features.count is not None else len(data.features.sample)
+    shares = ", ".join(f"{100 * part:.1f} %" for part in share)
+    return {"picture": picture, "count": f"{count:,}", "bank": data.features.bank, "shares": shares}
