@@ -21,6 +21,9 @@ class Composite(NamedTuple):
 _THEMATIC_MAPPER = {"B1", "B2", "B3", "B4", "B5", "B7"}
 """Landsat 4 to 7: B1 is blue and B4 is near infrared, a place below Landsat 8 and Sentinel-2."""
 
+_SENSOR_BANDS = 16
+"""More than Sentinel-2 (13) and Landsat (11) have; in a longer list B4 is only the fourth of many."""
+
 _TRUE_NM = (660.0, 560.0, 480.0)
 _NIR_NM = 840.0
 _TOLERANCE_NM = 60.0
@@ -57,16 +60,10 @@ def _spread(count: int) -> Triple:
 
 def _true_colour(band_names: Sequence[str], wavelengths: Sequence[float] | None) -> Triple | None:
     names = _index(band_names)
-    thematic = set(names) == _THEMATIC_MAPPER
-    for triple in [
-        ("RED", "GREEN", "BLUE"),
-        ("R", "G", "B"),
-        ("B3", "B2", "B1") if thematic else ("B4", "B3", "B2"),
-    ]:
-        if all(name in names for name in triple):
-            return names[triple[0]], names[triple[1]], names[triple[2]]
-    if wavelengths is None:
-        return None
+    numbered = ("B3", "B2", "B1") if set(names) == _THEMATIC_MAPPER else ("B4", "B3", "B2")
+    for red, green, blue in [("RED", "GREEN", "BLUE"), ("R", "G", "B"), numbered]:
+        if red in names and green in names and blue in names:
+            return names[red], names[green], names[blue]
     near = [_nearest(wavelengths, target) for target in _TRUE_NM]
     if near[0] is None or near[1] is None or near[2] is None:
         return None
@@ -80,20 +77,26 @@ def _near_infrared(band_names: Sequence[str], wavelengths: Sequence[float] | Non
     for name in ["NIR", "NIR08", "NIR1", "NEARINFRARED", *(("B8", "B8A") if sentinel else (landsat,))]:
         if name in names:
             return names[name]
-    return None if wavelengths is None else _nearest(wavelengths, _NIR_NM)
+    return _nearest(wavelengths, _NIR_NM)
 
 
 def _index(band_names: Sequence[str]) -> dict[str, int]:
-    """Names in one spelling (B04, b4, Band 4 and SR_B4 are B4), each with its first index."""
+    """Names in one spelling (B04, b4 and SR_B4 are B4), each with its first index.
+
+    "Band 4" is no sensor's name but a count, and so is B4 among more bands than these sensors have.
+    """
     found: dict[str, int] = {}
     for index, name in enumerate(band_names):
         plain = re.sub(r"[\s_-]", "", name.upper())
-        plain = re.sub(r"^(?:SR|TOA)?B(?:AND)?0*(\d+A?)$", r"B\1", plain)
-        found.setdefault(plain, index)
+        plain = re.sub(r"^(?:SR|TOA)?B0*(\d+A?)$", r"B\1", plain)
+        if len(band_names) <= _SENSOR_BANDS or not re.match(r"B\d", plain):
+            found.setdefault(plain, index)
     return found
 
 
-def _nearest(wavelengths: Sequence[float], target: float) -> int | None:
+def _nearest(wavelengths: Sequence[float] | None, target: float) -> int | None:
+    if wavelengths is None:
+        return None
     gap = np.abs(np.asarray(wavelengths, np.float64) - target)
     if not np.isfinite(gap).any():
         return None

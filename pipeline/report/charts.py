@@ -14,6 +14,9 @@ from pipeline.report.svg import Element, add, drawing, markup, number, path, sho
 NAMED_BANDS = 40
 """More bands than this are drawn without their names, against wavelength where it is known."""
 
+FEW_BANDS = 14
+"""Up to so many bands there is room for more than a name: a wavelength, or the name in a small chart."""
+
 NUMBERED_TILES = 400
 """More tiles than this are a picture, without a number in each."""
 
@@ -26,7 +29,10 @@ def noise_chart(
     wavelengths: Sequence[float] | None,
 ) -> Markup:
     """Bars of noise per band (data units), a dot for the rms of what was taken away, a line for the rest."""
-    width, height, left, top, bottom = 900.0, 300.0, 62.0, 28.0, 62.0
+    named = len(names) <= NAMED_BANDS
+    plain = named and wavelengths is None and _roomy(names, 100)
+    width, height, left, top, bottom = 900.0, 270.0, 62.0, 28.0, 24.0 if plain else 62.0
+    height += bottom - 24
     known = [value for value in (*finite_or_none(sigma), *finite_or_none(change)) if value is not None]
     high = max(known, default=0.0) * 1.08 or 1.0
     root = drawing(width, height, "Bar chart of noise per band; the table below has its numbers", "wide")
@@ -37,7 +43,6 @@ def noise_chart(
 
     _y_axis(root, ticks(0, high), y, left, width - 8)
     add(root, "text", "noise, standard deviation in data units", x=0, y=12, class_="axis")
-    named = len(names) <= NAMED_BANDS
     xs, thick = _places(names, None if named else wavelengths, left, width - 8)
     rows = zip(xs, names, finite_or_none(sigma), finite_or_none(change), strict=True)
     left_over = [None] * len(xs) if after is None else finite_or_none(after)
@@ -49,15 +54,17 @@ def noise_chart(
         if rest is not None and rest <= high:
             add(group, "path", d=f"M{x - thick / 2:.2f} {y(rest):.2f}h{thick:.2f}", class_="left")
         if removed is not None:
-            add(group, "circle", cx=x, cy=y(removed), r=min(4.0, max(1.4, thick / 3)), class_="dot")
+            add(group, "circle", cx=x, cy=y(removed), r=min(4.0, max(1.8, thick / 3)), class_="dot")
     if named:
-        _band_names(root, xs, names, wavelengths, height - bottom)
+        _band_names(root, xs, names, wavelengths, height - bottom, 100)
     else:
         _scale(root, wavelengths, len(names), left, width - 8, height - bottom)
     return markup(root)
 
 
-def spectrum_chart(title: str, before: Floats, after: Floats, wavelengths: Sequence[float] | None) -> Markup:
+def spectrum_chart(
+    title: str, before: Floats, after: Floats, names: Sequence[str], wavelengths: Sequence[float] | None
+) -> Markup:
     """One pixel's spectrum in data units, before (thin) and after (thick), on a scale of its own."""
     width, height, left, top, bottom = 300.0, 190.0, 46.0, 12.0, 34.0
     values = [value for value in (*finite_or_none(before), *finite_or_none(after)) if value is not None]
@@ -71,11 +78,15 @@ def spectrum_chart(title: str, before: Floats, after: Floats, wavelengths: Seque
 
     _y_axis(root, ticks(low, high, 4), y, left, width - 6)
     xs, _ = _places(before, wavelengths, left, width - 6)
+    order = sorted(range(len(xs)), key=xs.__getitem__)
     for kind, spectrum in (("before", before), ("after", after)):
         ys = [None if value is None else y(value) for value in finite_or_none(spectrum)]
-        order = sorted(range(len(xs)), key=xs.__getitem__)
-        add(root, "path", d=path([xs[i] for i in order], [ys[i] for i in order]), class_=f"line {kind}")
-    _scale(root, wavelengths, len(xs), left, width - 6, height - bottom)
+        line = _lifted([xs[i] for i in order], [ys[i] for i in order])
+        add(root, "path", d=path(*line), class_=f"line {kind}")
+    if wavelengths is None and len(names) <= FEW_BANDS:
+        _band_names(root, xs, names, None, height - bottom, 40)
+    else:
+        _scale(root, wavelengths, len(xs), left, width - 6, height - bottom)
     return markup(root)
 
 
@@ -107,12 +118,13 @@ def tile_map(values: Ints, unit: str) -> Markup:
         if value < 0:
             add(cell, "title", f"row {row}, column {column}: empty")
             add(cell, "rect", x=x + 0.5, y=y + 0.5, width=39, height=39, class_="empty")
+            add(cell, "text", "–", x=x + 20, y=y + 24, class_="cell")
             continue
         red, green, blue = ramp_colour(float(scaled[row, column]), SEQUENTIAL)
         ink = "#111" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#fff"
         add(cell, "title", f"row {row}, column {column}: {value:,} {unit}")
         add(cell, "rect", x=x + 0.5, y=y + 0.5, width=39, height=39, fill=f"rgb({red},{green},{blue})")
-        add(cell, "text", compact(int(value)), x=x + 20, y=y + 24, class_="cell", fill=ink)
+        add(cell, "text", compact(int(value)), x=x + 20, y=y + 24, class_="cell", style=f"fill:{ink}")
     return markup(root)
 
 
@@ -155,6 +167,25 @@ def _places(
     return xs.tolist(), min(56.0, max(1.2, 0.7 * typical))
 
 
+def _lifted(xs: list[float], ys: list[float | None]) -> tuple[list[float], list[float | None]]:
+    """The line with a break wherever bands are missing: no spectrum was measured across an absorption gap."""
+    gaps = np.diff(xs)
+    wide = (
+        {index + 1 for index in np.flatnonzero(gaps > 4 * np.median(gaps))}
+        if len(xs) > NAMED_BANDS
+        else set()
+    )
+    line_x: list[float] = []
+    line_y: list[float | None] = []
+    for index, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        if index in wide:
+            line_x.append(x)
+            line_y.append(None)
+        line_x.append(x)
+        line_y.append(y)
+    return line_x, line_y
+
+
 def _span(wavelengths: Sequence[float] | None, count: int) -> tuple[float, float]:
     """Range of the x axis: half a band of room on both sides."""
     if wavelengths is None or not np.isfinite(wavelengths).any():
@@ -189,15 +220,24 @@ def _scale(
     add(root, "text", name, x=(left + right) / 2, y=base + 32, text_anchor="middle", class_="axis")
 
 
+def _roomy(names: Sequence[str], letters: int) -> bool:
+    """Whether all names fit side by side into so many letters."""
+    return len(names) * max(len(short(name)) for name in names) <= letters
+
+
 def _band_names(
-    root: Element, xs: list[float], names: Sequence[str], wavelengths: Sequence[float] | None, base: float
+    root: Element,
+    xs: list[float],
+    names: Sequence[str],
+    wavelengths: Sequence[float] | None,
+    base: float,
+    letters: int,
 ) -> None:
-    """Each band's name under its bar, slanted when there is no room for it upright; wavelength below."""
-    roomy = len(names) * max(len(short(name)) for name in names) <= 100
+    """Each band's name under its place, slanted where `letters` do not hold all names; wavelength below."""
     for index, (x, name) in enumerate(zip(xs, names, strict=True)):
-        if roomy:
+        if _roomy(names, letters):
             add(root, "text", short(name), x=x, y=base + 17, text_anchor="middle")
-            if wavelengths is not None and len(names) <= 14:
+            if wavelengths is not None and len(names) <= FEW_BANDS:
                 nm = f"{number(wavelengths[index], 4)} nm"
                 add(root, "text", nm, x=x, y=base + 33, text_anchor="middle", class_="axis")
         else:

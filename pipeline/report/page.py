@@ -27,6 +27,7 @@ def render(data: ReportData) -> str:
         data=data,
         figures=words.key_figures(data),
         plates=_plates(data),
+        detail=_detail(data),
         residual=_residual(data),
         noise=_noise(data),
         storage=_storage(data),
@@ -63,19 +64,21 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
 
 
 def _plates(data: ReportData) -> list[dict[str, Any]]:
-    """One before/after pair per composite, and one of the detail."""
-    found = []
+    """One before/after pair per composite."""
     shown = composites(data.band_names, data.wavelengths, data.rgb)
     before, after = pictures.thin(data.before), pictures.thin(data.after)
-    for composite in shown:
-        found.append(_plate(composite.label, composite.bands, data, before, after))
-    if data.detail is not None:
-        rows, columns = data.detail.before.shape[1:]
-        y0, x0 = data.detail.y0, data.detail.x0
-        plate = _plate("Detail", shown[0].bands, data, data.detail.before, data.detail.after)
-        place = f"every pixel of rows {y0:,}–{y0 + rows:,}, columns {x0:,}–{x0 + columns:,}"
-        found.append(plate | {"place": place, "sharp": True})
-    return found
+    return [_plate(composite.label, composite.bands, data, before, after) for composite in shown]
+
+
+def _detail(data: ReportData) -> dict[str, Any] | None:
+    if data.detail is None:
+        return None
+    bands = composites(data.band_names, data.wavelengths, data.rgb)[0].bands
+    rows, columns = data.detail.before.shape[1:]
+    y0, x0 = data.detail.y0, data.detail.x0
+    plate = _plate("Detail", bands, data, data.detail.before, data.detail.after)
+    place = f"every pixel of rows {y0:,}–{y0 + rows:,}, columns {x0:,}–{x0 + columns:,}"
+    return plate | {"place": place, "sharp": True}
 
 
 def _plate(label: str, bands: Triple, data: ReportData, before: F32, after: F32) -> dict[str, Any]:
@@ -111,17 +114,22 @@ def _noise(data: ReportData) -> dict[str, Any] | None:
             {
                 "name": name,
                 "nm": "" if data.wavelengths is None else number(data.wavelengths[band], 5),
-                "mean": number(float(noise.mean[band]), 4),
-                "std": number(spread, 4),
-                "sigma": number(sigma),
-                "share": f"{number(100 * sigma / spread)} %" if quiet else "–",
+                "mean": _cell(noise.mean[band], 4),
+                "std": _cell(spread, 4),
+                "sigma": _cell(sigma),
+                "share": f"{_cell(100 * sigma / spread)} %" if quiet else "–",
                 "snr": words.decibels(20 * float(np.log10(spread / sigma))) if quiet else "–",
-                "change": number(float(change[band])),
-                "after": "" if noise.sigma_after is None else number(float(noise.sigma_after[band])),
+                "change": _cell(change[band]),
+                "after": "" if noise.sigma_after is None else _cell(noise.sigma_after[band]),
             }
         )
     chart = charts.noise_chart(data.band_names, noise.sigma, change, noise.sigma_after, data.wavelengths)
     return {"chart": chart, "rows": rows, "left": noise.sigma_after is not None}
+
+
+def _cell(value: float, digits: int = 3) -> str:
+    """A number of a table's column, its zeros kept."""
+    return number(float(value), digits, trim=False)
 
 
 def _storage(data: ReportData) -> dict[str, Any] | None:
@@ -156,7 +164,8 @@ def _spectra(data: ReportData) -> dict[str, Any]:
     shown = []
     for index, (y, x) in enumerate(places, start=1):
         title = f"pixel {index}, row {y * data.step:,}, column {x * data.step:,}"
-        chart = charts.spectrum_chart(title, data.before[:, y, x], data.after[:, y, x], data.wavelengths)
+        old, new = data.before[:, y, x], data.after[:, y, x]
+        chart = charts.spectrum_chart(title, old, new, data.band_names, data.wavelengths)
         shown.append({"index": index, "title": title, "chart": chart})
     height, width = data.after.shape[1:]
     bands = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)

@@ -95,7 +95,8 @@ def difference(before: F32, after: F32) -> tuple[F64, float]:
     """before - after of a (y, x) band in 0..1, 0.5 = no change, and its half range (98th percentile)."""
     change = before.astype(np.float64) - after
     finite = np.abs(change[np.isfinite(change)])
-    limit = float(np.percentile(finite, 98)) if finite.size else 0.0
+    # Few changed pixels leave the percentile at 0: then the largest change is the range.
+    limit = float(np.percentile(finite, 98) or finite.max()) if finite.size else 0.0
     scaled = (
         np.clip(0.5 + 0.5 * change / limit, 0, 1) if limit > 0 else np.where(np.isnan(change), np.nan, 0.5)
     )
@@ -154,14 +155,29 @@ def principal_components(sample: F32, count: int = 3) -> tuple[F32, F64]:
 def choose_pixels(block: F32, count: int = 5) -> list[tuple[int, int]]:
     """Valid pixels (y, x) of unlike spectra: evenly spaced on the first principal component."""
     component = principal_components(block, 1)[0][0]
+    height, width = component.shape
     found = np.flatnonzero(np.isfinite(component))
     if found.size == 0:
         return []
     score = component.ravel()[found]
     low, high = np.percentile(score, (3, 97))
-    targets = np.linspace(low, high, count)
-    chosen = dict.fromkeys(int(found[np.abs(score - target).argmin()]) for target in targets)
-    return [divmod(pixel, block.shape[-1]) for pixel in chosen]
+    near = max(1, found.size // 200)
+    chosen: list[tuple[int, int]] = []
+    for target in np.linspace(low, high, count):
+        candidates = found[np.argsort(np.abs(score - target), kind="stable")[:near]]
+        place = divmod(_farthest(candidates, chosen, height, width), width)
+        if place not in chosen:
+            chosen.append(place)
+    return chosen
+
+
+def _farthest(pixels: NDArray[np.intp], chosen: list[tuple[int, int]], height: int, width: int) -> int:
+    """The pixel farthest from those chosen and from the border, so that marks neither meet nor stick out."""
+    ys, xs = np.divmod(pixels, width)
+    gap = 4.0 * np.minimum(np.minimum(ys, height - 1 - ys), np.minimum(xs, width - 1 - xs))
+    for y, x in chosen:
+        gap = np.minimum(gap, np.hypot(ys - y, xs - x))
+    return int(pixels[gap.argmax()])
 
 
 def finite_or_none(values: Floats) -> list[float | None]:

@@ -52,8 +52,8 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [index * size for index in range(first, last + 1)]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number of so many significant digits plainly written if that is short; a dash for None and NaN."""
+def number(value: float | None, digits: int = 3, trim: bool = True) -> str:
+    """A number of so many significant digits plain if short, trailing zeros trimmed; a dash for None, NaN."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -64,7 +64,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if not -4 <= power < 7:
         return f"{value:.{digits - 1}e}".replace("-", "−")
     text = f"{value:.{max(0, digits - 1 - power)}f}"
-    if "." in text:
+    if trim and "." in text:
         text = text.rstrip("0").rstrip(".")
     return text.replace("-", "−")
 
