@@ -1,0 +1,72 @@
+# The door for newcomers: `make demo`, `make test`. Needs Python >= 3.11 with venv, make and git; no compiler.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench image clean distclean
+
+BIN := .venv/bin
+DEMO := out/demo
+SAMPLE := s2_18SVG_crop_10band_20m
+IMAGE := terrasketch
+# Each candidate is run, not just looked up: a version manager's shim may stand for a Python that is not there.
+CANDIDATES := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+help:
+	@echo "make install   the environment in .venv (again only when pyproject.toml changes)"
+	@echo "make demo      the whole pipeline on the Sentinel-2 sample, into $(DEMO)"
+	@echo "make test      all tests"
+	@echo "make lint      ruff, mypy, the import floors, hadolint"
+	@echo "make bench     side by side with peers"
+	@echo "make image     the container image, with docker, podman or buildah"
+	@echo "make clean     remove outputs and caches; distclean removes .venv too"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 among: $(CANDIDATES);" \
+		"install one, or give it: make PYTHON=/path/to/python3 install" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) cannot make virtual" \
+		"environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[cluster,dev]'
+	@touch $@
+
+.venv/.bench: .venv/.installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+demo: install
+	$(BIN)/terrasketch run workflows/scene.yaml
+	@echo
+	$(BIN)/terrasketch inspect $(DEMO)/$(SAMPLE)/scene.zarr
+	@echo
+	$(BIN)/terrasketch compare sample_data/$(SAMPLE).tif $(DEMO)/$(SAMPLE)/scene.zarr
+	@echo
+	@ls -1sh $(DEMO)/$(SAMPLE)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks
+
+image:
+	@for tool in docker podman buildah; do \
+		if command -v $$tool >/dev/null; then set -x; exec $$tool build --tag $(IMAGE) .; fi; \
+	done; echo "skipped: the image needs docker, podman or buildah; see docs/docker.md"
+
+clean:
+	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv
