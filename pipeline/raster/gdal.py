@@ -1,0 +1,152 @@
+"""GDAL as every reader and writer here wants it: small cache, one thread, errors as one line, no warnings let out.
+
+Settings of the user's own environment, or of a `rasterio.Env` around the call, win over ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident, local
+from typing import Any
+
+from rasterio._err import CPLE_BaseError
+from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader, DatasetWriter
+
+CACHE_BYTES = 64 << 20
+HANDLES = 32
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, ValueError, TypeError, RuntimeError)
+"""What rasterio raises when GDAL fails: its own errors, but bare GDAL errors and `SystemError` too."""
+
+_LOCAL = {"GDAL_NUM_THREADS": "1", "GDAL_TIFF_INTERNAL_MASK": "YES"}
+_REMOTE = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # local folders must be listed: .msk and .aux.xml lie beside
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_MULTIRANGE": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+}
+_REMOTE_PATH = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)|^[\w+]*?\b(https?|ftp|s3|gs|az|oss)://")
+_warning_lock = Lock()
+
+
+def is_remote(path: str) -> bool:
+    """True for paths that GDAL fetches over a network."""
+    return _REMOTE_PATH.search(path) is not None
+
+
+def gdal_env(path: str = "") -> Env:
+    """The settings under which `path` is opened, read and written.
+
+    The block cache is the process's own and GDAL has no cache by thread: it is set once, in bytes, and stays, as
+    rasterio would give it back its default whenever one of many threads leaves its Env.
+    """
+    theirs = getenv() if hasenv() else {}
+    if "GDAL_CACHEMAX" not in os.environ and "GDAL_CACHEMAX" not in theirs:
+        current = get_gdal_config("GDAL_CACHEMAX")
+        if current is None or int(current) > CACHE_BYTES:
+            set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+    ours = _LOCAL | (_REMOTE if is_remote(path) else {})
+    return Env(**{key: value for key, value in ours.items() if key not in os.environ and key not in theirs})
+
+
+def open_reader(path: str) -> DatasetReader:
+    """A new read-only dataset of its own, never shared."""
+    _hush()
+    return DatasetReader(path, sharing=False)
+
+
+def open_writer(path: str, **profile: Any) -> DatasetWriter:
+    """A new GTiff, open for writing and reading back."""
+    _hush()
+    return DatasetWriter(path, "w+", driver="GTiff", sharing=False, **profile)
+
+
+def _hush() -> None:
+    """Let no NotGeoreferencedWarning out of this package: scenes without georeference are in order.
+
+    The warning is attributed to the Python frame that makes the dataset, so a filter on our own modules does not
+    touch anybody else's. It is put in front, never taken away: `catch_warnings` is not safe between threads.
+    """
+    mine = ("ignore", None, NotGeoreferencedWarning)
+    with _warning_lock:
+        if not warnings.filters or warnings.filters[0][:3] != mine:
+            warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"pipeline\.raster\.")
+
+
+def reason(error: BaseException) -> str:
+    """GDAL's own words for a failure, from the innermost cause, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(getattr(error, "errmsg", "") or error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+@contextmanager
+def gdal_warnings() -> Iterator[list[str]]:
+    """The warnings GDAL gives in this thread, which rasterio passes to `logging` alone."""
+    caught: list[str] = []
+    thread = get_ident()
+
+    class _Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread and record.levelno >= logging.WARNING:
+                caught.append(record.getMessage())
+
+    collector = _Collector()
+    logger = logging.getLogger("rasterio._env")
+    logger.addHandler(collector)
+    try:
+        yield caught
+    finally:
+        logger.removeHandler(collector)
+
+
+class _Handles(local):
+    """The datasets one thread has open, the last used at the end."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.open: OrderedDict[object, tuple[Any, DatasetReader]] = OrderedDict()
+        self.inherited: list[object] = []
+
+
+_handles = _Handles()
+
+
+def handle(path: str, kind: object = None, make: Callable[[DatasetReader], Any] | None = None) -> Any:
+    """This thread's dataset of `path`, opened on first use and closed when others were used more recently.
+
+    `make` puts another dataset (a WarpedVRT, say) over one of its own, kept under `kind`. A file that was replaced
+    since is opened anew; a forked child never uses its parent's datasets, as both would move one file position.
+    """
+    if _handles.process != os.getpid():
+        _handles.process = os.getpid()
+        _handles.inherited.append(_handles.open)
+        _handles.open = OrderedDict()
+    key = (path, _identity(path), kind)
+    if key not in _handles.open:
+        reader = open_reader(path)
+        _handles.open[key] = (reader if make is None else make(reader), reader)
+    _handles.open.move_to_end(key)
+    dataset = _handles.open[key][0]
+    while len(_handles.open) > HANDLES:
+        for old in _handles.open.popitem(last=False)[1]:
+            old.close()
+    return dataset
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

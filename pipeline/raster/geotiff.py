@@ -1,0 +1,223 @@
+"""Any raster that GDAL opens, as blocks (band, y, x) and valid (y, x).
+
+A pixel is valid when every band of it is real: finite, not the sentinel, not masked (internal mask, .msk file), and
+not transparent. The alpha band is no band of the scene, unless it is asked for by its number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.grid import Window
+from pipeline.raster.fingerprint import content_fingerprint, fingerprint
+from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, reason
+from pipeline.raster.names import band_names, choose, scene_name
+from pipeline.raster.nodata import representable, valid_from
+from pipeline.raster.scene import Gcp, Georeference, SceneInfo
+
+_CORNER = 64
+
+
+@dataclass(frozen=True)
+class RasterSource:
+    """The bands of one file. Picklable, without an open handle."""
+
+    path: str
+    info: SceneInfo
+    indexes: tuple[int, ...]
+    """The file's numbers of the bands, from 1."""
+    nodata: tuple[float | None, ...]
+    """The sentinel of each band."""
+    masks: tuple[int, ...]
+    """Bands of the file whose GDAL mask counts; one of them stands for all where they share it."""
+    alpha: int | None
+    """The file's number of the alpha band."""
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """A window inside the scene: block (band, y, x) of info.dtype, C-contiguous, and valid (y, x) bool.
+
+        Raises:
+            SourceError: the pixels cannot be read; names file, window and GDAL's reason.
+        """
+        assert 0 <= window.y0 < window.y1 <= self.info.height, (self.path, window)
+        assert 0 <= window.x0 < window.x1 <= self.info.width, (self.path, window)
+        rows_columns = ((window.y0, window.y1), (window.x0, window.x1))
+        block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
+        try:
+            with gdal_env(self.path):
+                dataset = handle(self.path)
+                dataset.read(list(self.indexes), window=rows_columns, out=block)
+                valid = valid_from(block, self.nodata)
+                for index in self.masks:
+                    valid &= dataset.read_masks(index, window=rows_columns) > 0
+                if self.alpha is not None:
+                    valid &= dataset.read(self.alpha, window=rows_columns) > 0
+        except GDAL_ERRORS as error:
+            raise SourceError(
+                f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
+            ) from error
+        return block, valid
+
+    def select(self, positions: Sequence[int]) -> RasterSource:
+        """The same file with the bands of these positions, counted from 0."""
+        return replace(
+            self,
+            info=self.info.select(positions),
+            indexes=tuple(self.indexes[index] for index in positions),
+            nodata=tuple(self.nodata[index] for index in positions),
+        )
+
+
+def open_raster(
+    path: str,
+    *,
+    bidx: Sequence[int] | None = None,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+) -> RasterSource:
+    """Open one raster of any GDAL path and look at everything but its pixels.
+
+    Args:
+        bidx: the file's numbers of the bands, from 1; all but alpha by default.
+        bands: or their names.
+        nodata: the sentinel of all bands, in place of the file's own.
+
+    Raises:
+        SourceError: no such file, no raster, no bands, a palette, or complex numbers.
+        ConfigError: there is no such band, or the bands cannot hold this nodata.
+    """
+    try:
+        with gdal_env(path), open_reader(path) as dataset:
+            return _describe(path, dataset, bidx, bands, nodata)
+    except (SourceError, ConfigError):
+        raise
+    except GDAL_ERRORS as error:
+        why = reason(error)
+        why = why if path in why else f"{path}: {why}"
+        raise SourceError(f"cannot open {why}; give a raster that GDAL reads") from error
+
+
+def _describe(
+    path: str,
+    dataset: DatasetReader,
+    bidx: Sequence[int] | None,
+    bands: Sequence[str] | None,
+    nodata: float | None,
+) -> RasterSource:
+    if not dataset.count:
+        inside = ", ".join(dataset.subdatasets[:3])
+        remedy = f"give one of its {len(dataset.subdatasets)} rasters: {inside}" if inside else "it holds no raster"
+        raise SourceError(f"{path} has no bands; {remedy}")
+    names = band_names(dataset.descriptions)
+    positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
+    _check_pixels(path, dataset, positions)
+    own = tuple(map(_number, dataset.nodatavals)) if nodata is None else (nodata,) * dataset.count
+    dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
+    if nodata is not None and not representable(nodata, dtype):
+        raise ConfigError(f"{path}: nodata {nodata:g} is no value of {dtype}; give one that the bands can hold")
+    sentinels = tuple(
+        value if value is not None and representable(value, dataset.dtypes[index]) else None
+        for index, value in enumerate(own)
+    )
+    masks = _mask_bands(dataset.mask_flag_enums, positions, alpha)
+    chosen = [sentinels[index] for index in positions]
+    info = SceneInfo(
+        name=scene_name(path),
+        bands=names,
+        height=dataset.height,
+        width=dataset.width,
+        dtype=str(dtype),
+        nodata=chosen[0] if len({repr(value) for value in chosen}) == 1 else None,
+        scales=tuple(map(float, dataset.scales)),
+        offsets=tuple(map(float, dataset.offsets)),
+        units=tuple(dataset.units),
+        geo=_georeference(dataset),
+        tags=dict(dataset.tags()),
+        band_tags=tuple(dict(dataset.tags(index)) for index in dataset.indexes),
+        # A chosen alpha band is data: written out as alpha again, it would be taken away on reading.
+        colorinterp=tuple("undefined" if c is ColorInterp.alpha else c.name for c in dataset.colorinterp),
+        masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,
+        fingerprint=_fingerprint(dataset),
+    )
+    whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha)
+    return whole.select(positions)
+
+
+def _bands_and_alpha(
+    path: str, colours: Sequence[ColorInterp], positions: tuple[int, ...], asked: Sequence[object] | None
+) -> tuple[tuple[int, ...], int | None]:
+    """The bands without alpha, and alpha's number. Alpha that was asked for is a band like the others."""
+    if ColorInterp.alpha not in colours:
+        return positions, None
+    alpha = colours.index(ColorInterp.alpha)
+    if asked is not None:
+        return positions, None if alpha in positions else alpha + 1
+    positions = tuple(index for index in positions if index != alpha)
+    if not positions:
+        raise SourceError(f"{path} has an alpha band and no other; choose it by -b 1 if it is data")
+    return positions, alpha + 1
+
+
+def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int]) -> None:
+    for index in positions:
+        if dataset.colorinterp[index] is ColorInterp.palette:
+            raise SourceError(
+                f"{path}: band {index + 1} is a palette, its numbers stand for colours; "
+                "expand it first: gdal_translate -expand rgb"
+            )
+        if np.dtype(dataset.dtypes[index]).kind not in "iuf":
+            raise SourceError(
+                f"{path}: band {index + 1} is {dataset.dtypes[index]}; give real numbers, for example amplitudes"
+            )
+
+
+def _mask_bands(flags: Sequence[Sequence[MaskFlags]], positions: Sequence[int], alpha: int | None) -> tuple[int, ...]:
+    """Bands whose masks must be read: those that follow from neither the values nor the alpha band."""
+    own = []
+    for index in positions:
+        of_band = set(flags[index])
+        if MaskFlags.alpha in of_band or of_band & {MaskFlags.all_valid}:
+            continue
+        if MaskFlags.per_dataset in of_band:
+            return (index + 1,)
+        if MaskFlags.nodata not in of_band:
+            own.append(index + 1)
+    return tuple(own)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _georeference(dataset: DatasetReader) -> Georeference:
+    transform = dataset.transform
+    gcps, gcps_crs = dataset.gcps
+    rpcs = dataset.rpcs
+    return Georeference(
+        crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,
+        transform=None if transform.is_identity else tuple(map(float, transform[:6])),
+        gcps=tuple(Gcp(g.row, g.col, g.x, g.y, g.z or 0.0) for g in gcps),
+        gcps_crs_wkt=gcps_crs.to_wkt() if gcps_crs else None,
+        rpcs=rpcs.to_gdal() if rpcs else None,
+    )
+
+
+def _fingerprint(dataset: DatasetReader) -> str:
+    if dataset.files and all(map(os.path.isfile, dataset.files)):
+        return fingerprint(dataset.files)
+    height, width = min(_CORNER, dataset.height), min(_CORNER, dataset.width)
+    first = dataset.read(window=((0, height), (0, width)), out_dtype="float64")
+    last = dataset.read(
+        window=((dataset.height - height, dataset.height), (dataset.width - width, dataset.width)),
+        out_dtype="float64",
+    )
+    return content_fingerprint(repr((dataset.shape, dataset.dtypes)).encode(), first.tobytes(), last.tobytes())

@@ -1,0 +1,118 @@
+"""The nodata sentinel of files, and `valid` of arrays: one becomes the other on reading, and back on writing.
+
+Invariant: valid_from(mark(nudge(block, valid, nodata), valid, nodata), nodata) == valid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Block = NDArray[Any]
+Valid = NDArray[np.bool_]
+
+# A sentinel written as text or as float32 differs from the pixels in the last digits: GDAL allows some ulps too.
+_TOLERANCE = {2: 1e-3, 4: 1e-6, 8: 1e-12}
+
+
+def representable(nodata: float, dtype: DTypeLike) -> bool:
+    """True where a pixel of this dtype can hold the sentinel."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return not math.isfinite(nodata) or abs(nodata) <= float(np.finfo(kind).max) * (1 + _TOLERANCE[kind.itemsize])
+    if not math.isfinite(nodata) or nodata != int(nodata):
+        return False
+    limits = np.iinfo(kind)
+    return int(limits.min) <= int(nodata) <= int(limits.max)
+
+
+def is_nodata(values: Block, nodata: float) -> Valid:
+    """Where the values are the sentinel: exactly for integers, to a few ulps for floats, NaN for NaN."""
+    if values.dtype.kind != "f":
+        if not representable(nodata, values.dtype):
+            return np.zeros(values.shape, bool)
+        return np.asarray(values == values.dtype.type(int(nodata)))
+    if math.isnan(nodata):
+        return np.isnan(values)
+    if math.isinf(nodata) or nodata == 0:
+        return np.asarray(values == nodata)
+    low, high = _around(nodata, values.dtype)
+    return np.asarray((values >= low) & (values <= high))
+
+
+def valid_from(block: Block, nodata: Sequence[float | None]) -> Valid:
+    """valid (y, x): True where every band of block (band, y, x) is finite and none is its sentinel."""
+    valid = np.ones(block.shape[1:], bool)
+    for values, sentinel in zip(block, nodata, strict=True):
+        if values.dtype.kind == "f":
+            valid &= np.isfinite(values)
+        if sentinel is not None and not math.isnan(sentinel):
+            valid &= ~is_nodata(values, sentinel)
+    return valid
+
+
+def convert(block: Block, dtype: DTypeLike) -> Block:
+    """block in another dtype, always a new array: integers are rounded to nearest even and clipped, NaN becomes 0."""
+    target = np.dtype(dtype)
+    if target.kind == "f" or block.dtype == target:
+        return block.astype(target)
+    limits = np.iinfo(target)
+    if block.dtype.kind != "f":
+        own = np.iinfo(block.dtype)
+        return np.clip(block, max(limits.min, own.min), min(limits.max, own.max)).astype(target)
+    wide = block.astype(np.float64) if target.itemsize > 2 else block
+    low, high = float(limits.min), float(limits.max)
+    if int(high) > limits.max:  # the largest 64-bit integers are no floats
+        high = math.nextafter(high, 0)
+    return np.nan_to_num(np.clip(np.rint(wide), low, high), copy=False).astype(target)
+
+
+def nudge(block: Block, valid: Valid, nodata: float | None) -> Block:
+    """Move valid pixels that hit the sentinel to the nearest value that is not it, in place; returns block."""
+    if nodata is None or not math.isfinite(nodata) or not representable(nodata, block.dtype):
+        return block
+    beside = _beside(nodata, block.dtype)
+    for values in block:
+        values[is_nodata(values, nodata) & valid] = beside
+    return block
+
+
+def mark(block: Block, valid: Valid, nodata: float) -> Block:
+    """Give the sentinel to all bands of the invalid pixels in which no band has it yet, in place; returns block."""
+    unmarked = ~valid & valid_from(block, (nodata,) * len(block))
+    block[:, unmarked] = nodata
+    return block
+
+
+def restore(block: Block, valid: Valid, original: Block, nodata: float | None) -> Block:
+    """A computed block in its original's dtype: valid pixels off the sentinel, invalid pixels as they were.
+
+    Args:
+        block: (band, y, x), computed, any real dtype.
+        valid: (y, x) bool.
+        original: (band, y, x), as read.
+        nodata: the sentinel, or None.
+    """
+    result = nudge(convert(block, original.dtype), valid, nodata)
+    result[:, ~valid] = original[:, ~valid]
+    return result
+
+
+def _around(nodata: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The closed interval of values that are taken for the sentinel; not 0, not infinite."""
+    width = abs(nodata) * _TOLERANCE[dtype.itemsize]
+    return nodata - width, nodata + width
+
+
+def _beside(nodata: float, dtype: np.dtype[Any]) -> float | int:
+    """The value next to the sentinel that is not taken for it: above it, or below where there is none above."""
+    if dtype.kind != "f":
+        return int(nodata) + 1 if int(nodata) < np.iinfo(dtype).max else int(nodata) - 1
+    if nodata == 0:
+        return float(np.finfo(dtype).tiny)
+    inner = nodata * (1 - 4 * _TOLERANCE[dtype.itemsize])
+    return math.copysign(min(abs(inner), float(np.finfo(dtype).max)), nodata)

@@ -1,0 +1,106 @@
+"""The rasters of a STAC item: which of its assets hold the pixels, and what their bands are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from pipeline.errors import ConfigError, SourceError
+
+_RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
+_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
+_PICTURES = {"thumbnail", "overview", "visual", "metadata"}
+
+
+@dataclass(frozen=True)
+class RasterAsset:
+    """One asset, or one band of it."""
+
+    key: str
+    href: str
+    """Absolute."""
+    bidx: tuple[int, ...] | None
+    """The file's numbers of the bands, from 1; None for all."""
+    names: tuple[str, ...]
+    """As many as bands where the item names them, else the key alone."""
+
+
+def read_item(path: str) -> pystac.Item:
+    """Read a STAC item of version 1.0 or 1.1 from a local file.
+
+    Raises:
+        SourceError: the file cannot be read, or is no STAC item.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+        facts = json.loads(text)
+    except OSError as error:
+        raise SourceError(f"cannot open {path}: {error.strerror}; give a STAC item on this machine") from error
+    except ValueError as error:
+        raise SourceError(f"{path} is no JSON ({' '.join(str(error).split())}); give a STAC item") from error
+    kind = facts.get("type") if isinstance(facts, dict) else type(facts).__name__
+    if kind != "Feature" or "stac_version" not in facts:
+        raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; give one item of it")
+    try:
+        return pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
+    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
+
+
+def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:
+    """The raster assets with the role `data`, or what `bands` names: asset keys, band names or common names.
+
+    Raises:
+        SourceError: the item has no raster asset.
+        ConfigError: nothing in it has a name of `bands`.
+    """
+    rasters = {key: asset for key, asset in item.assets.items() if _is_raster(asset)}
+    if not rasters:
+        raise SourceError(f"{path} has no raster among its assets ({', '.join(item.assets) or 'none'})")
+    if bands is not None:
+        if not bands or len(set(bands)) != len(bands):
+            raise ConfigError(f"{path}: choose at least one band, and each once; got {', '.join(bands) or 'none'}")
+        return [_find(rasters, name, path) for name in bands]
+    data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
+    data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
+    return [_whole(key, asset) for key, asset in (data or rasters).items()]
+
+
+def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
+    if name in rasters:
+        return _whole(name, rasters[name])
+    for field in ("name", "eo:common_name", "common_name"):
+        for key, asset in rasters.items():
+            for number, band in enumerate(_bands(asset), 1):
+                if band.get(field) == name:
+                    return RasterAsset(key, _href(asset), (number,), (name,))
+    inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
+    there = ", ".join(dict.fromkeys([*rasters, *inside]))
+    raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
+
+
+def _whole(key: str, asset: pystac.Asset) -> RasterAsset:
+    bands = _bands(asset)
+    named = len(bands) > 1 and all("name" in band for band in bands)
+    return RasterAsset(key, _href(asset), None, tuple(str(band["name"]) for band in bands) if named else (key,))
+
+
+def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
+    """`bands` of STAC 1.1, `eo:bands` of 1.0."""
+    bands = asset.extra_fields.get("bands") or asset.extra_fields.get("eo:bands") or []
+    return [band for band in bands if isinstance(band, dict)]
+
+
+def _href(asset: pystac.Asset) -> str:
+    return asset.get_absolute_href() or asset.href
+
+
+def _is_raster(asset: pystac.Asset) -> bool:
+    if asset.media_type:
+        return asset.media_type.lower().startswith(_RASTER_TYPES)
+    return asset.href.lower().split("?")[0].endswith(_ENDINGS)
