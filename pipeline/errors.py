@@ -9,7 +9,7 @@
     ├── OutputError         an output exists, or cannot be written           (exit 1)
     │   └── ResumeError     a store was begun under another configuration
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
-    └── TileError           a task failed on a tile; names scene and window  (exit 3)
+    └── TileError           a tile cannot be computed; names scene and window (exit 1)
 
 A message says what, where, got and remedy, in one line. Every class pickles: workers raise them.
 """
@@ -58,6 +58,4 @@ class FormatError(TerrasketchError, ValueError):
 
 
 class TileError(TerrasketchError):
-    """A task failed on one tile; the message names the scene and the window."""
-
-    exit_code = 3
+    """A tile cannot be computed; the message names the scene and the window."""

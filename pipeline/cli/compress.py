@@ -1,0 +1,80 @@
+"""terrasketch compress, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli import options
+from pipeline.cli.printing import print_receipt, print_result
+from pipeline.cli.progress import crew
+from pipeline.errors import ConfigError
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.read import open_scene
+from pipeline.flow.stages import RASTERS, write_scene
+from pipeline.flow.write import store_to_cog
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@click.argument("dst", type=click.Path(path_type=Path))
+@options.together(options.bounding, options.tile, options.reading)
+@options.together(options.overwrite, options.placing, options.watching)
+def compress(
+    src: tuple[str, ...],
+    dst: Path,
+    snr: float | None,
+    rmse: float | None,
+    max_error: float | None,
+    lossless: bool,
+    effort: str,
+    tile: int,
+    overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **reading: Any,
+) -> None:
+    """Compress SRC into DST.zarr: low-rank factors inside Zarr v3, which xarray.open_zarr opens as it is.
+
+    \b
+    Example:
+      terrasketch compress scene.tif scene.zarr --snr 40
+      terrasketch compress scene.tif exact.zarr --lossless
+    """
+    if dst.suffix != ".zarr":
+        raise ConfigError(f"{dst}: compress writes Zarr; give an output ending in .zarr")
+    bound = options.bound_of(snr, rmse, max_error, lossless)
+    source = open_scene(src, **reading)
+    with crew(scheduler or "threads", workers, verbose, quiet) as team:
+        receipt = write_scene(source, dst, tile, Denoising("none"), bound, team, effort=effort, overwrite=overwrite)
+    print_receipt(dst, receipt, as_json)
+
+
+@click.command()
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dst", type=click.Path(path_type=Path))
+@options.together(options.creation, options.overwrite, options.watching)
+def decompress(
+    src: Path,
+    dst: Path,
+    creation_options: dict[str, str],
+    overwrite: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Write the store SRC.zarr as DST.tif, a COG with the scene's CRS, nodata, band names and tags.
+
+    \b
+    Example:
+      terrasketch decompress scene.zarr scene.tif --co COMPRESS=ZSTD
+    """
+    if dst.suffix not in RASTERS:
+        raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
+    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options)
+    print_result({"output": str(dst), "bytes": dst.stat().st_size}, as_json)

@@ -1,0 +1,60 @@
+"""terrasketch denoise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli import options
+from pipeline.cli.printing import print_receipt
+from pipeline.cli.progress import crew
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.read import open_scene
+from pipeline.flow.stages import write_scene
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@click.argument("dst", type=click.Path(path_type=Path))
+@options.together(options.quality, options.sigma, options.tile, options.reading)
+@options.together(options.creation, options.overwrite, options.placing, options.watching)
+def denoise(
+    src: tuple[str, ...],
+    dst: Path,
+    quality: str,
+    sigma: float | None,
+    tile: int,
+    creation_options: dict[str, str],
+    overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **reading: Any,
+) -> None:
+    """Remove the noise of SRC and write DST (.tif: a COG; .zarr: Zarr v3).
+
+    SRC is a raster GDAL opens, a folder or list of band files, a STAC item, or a store of ours. Noise level and rank
+    are found on each tile; dtype, CRS, nodata, band names and tags are kept.
+
+    \b
+    Example:
+      terrasketch denoise scene.tif clean.tif
+      terrasketch denoise B02.tif B03.tif B04.tif clean.zarr --quality quality
+    """
+    source = open_scene(src, **reading)
+    with crew(scheduler or "threads", workers, verbose, quiet) as team:
+        receipt = write_scene(
+            source,
+            dst,
+            tile,
+            Denoising(quality, sigma),
+            None,
+            team,
+            overwrite=overwrite,
+            creation_options=creation_options,
+        )
+    print_receipt(dst, receipt, as_json)

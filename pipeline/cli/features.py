@@ -1,0 +1,125 @@
+"""terrasketch fit and features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from pipeline.cli import options
+from pipeline.cli.printing import print_receipt, print_result
+from pipeline.cli.progress import crew, stdin_lines
+from pipeline.errors import ConfigError
+from pipeline.flow.features import fit as fit_on
+from pipeline.flow.read import open_scene
+from pipeline.flow.stages import write_features
+from pipeline.flow.threads import one_blas_thread
+from pipeline.network import Bank
+from pipeline.raster.cog import check_output
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="BANK.npz")
+@click.option("--bank", default="rcf-mixed", show_default=True, metavar="NAME", help="What to fit.")
+@options.together(options.count, options.size, options.seed, options.tile, options.reading)
+@options.together(options.overwrite, options.watching)
+def fit(
+    src: tuple[str, ...],
+    output: Path,
+    bank: str,
+    count: int | None,
+    size: int | None,
+    seed: int,
+    tile: int,
+    overwrite: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **reading: Any,
+) -> None:
+    """Fit a bank of filters, with its normalisation, on the scenes SRC (- reads paths from stdin).
+
+    Features of several scenes can be compared when one bank, fitted on all of them, made them.
+
+    \b
+    Example:
+      terrasketch fit scenes/*.tif -o bank.npz --bank rcf-mixed --count 128
+    """
+    if output.suffix != ".npz":
+        raise ConfigError(f"{output}: a bank is a file ending in .npz")
+    check_output(output, overwrite)
+    paths = [path for word in src for path in (stdin_lines() if word == "-" else [word])]
+    with one_blas_thread():
+        fitted = fit_on(bank, [open_scene(path, **reading) for path in paths], tile, count=count, size=size, seed=seed)
+    fitted.save(output)
+    print_result(
+        {"output": str(output), "bank": fitted.name, "bands": len(fitted.bands), "features": len(fitted.features)},
+        as_json,
+    )
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True)
+@click.argument("dst", type=click.Path(path_type=Path))
+@click.option(
+    "--bank", default="rcf-mixed", show_default=True, metavar="NAME|BANK.npz", help="A bank to fit, or fitted."
+)
+@options.together(
+    options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
+)
+@options.together(options.creation, options.overwrite, options.placing, options.watching)
+def features(
+    src: tuple[str, ...],
+    dst: Path,
+    bank: str,
+    pool: int | None,
+    stride: int,
+    count: int | None,
+    size: int | None,
+    seed: int,
+    tile: int,
+    creation_options: dict[str, str],
+    overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **reading: Any,
+) -> None:
+    """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG).
+
+    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file.
+
+    \b
+    Example:
+      terrasketch features scene.tif features.zarr --stride 4
+      terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
+    """
+    source = open_scene(src, **reading)
+    with TemporaryDirectory() as folder, crew(scheduler or "threads", workers, verbose, quiet) as team:
+        if bank.endswith(".npz"):
+            path = Path(bank).resolve()
+            fitted = Bank.load(path)
+        else:
+            team.watch.note(f"fit {bank} on {source.info.name}")
+            path = Path(folder) / "bank.npz"
+            with one_blas_thread():
+                fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
+            fitted.save(path)
+        receipt = write_features(
+            source,
+            dst,
+            tile,
+            fitted,
+            path,
+            fitted.pool if pool is None else pool,
+            stride,
+            team,
+            overwrite=overwrite,
+            creation_options=creation_options,
+        )
+    print_receipt(dst, receipt, as_json)

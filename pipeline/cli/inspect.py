@@ -1,0 +1,67 @@
+"""terrasketch inspect and compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.cli import options
+from pipeline.cli.printing import print_result, table
+from pipeline.flow.compare import Scores
+from pipeline.flow.compare import compare as compare_scenes
+from pipeline.flow.inspect import inspect_path
+from pipeline.flow.read import open_scene
+from pipeline.flow.threads import one_blas_thread
+
+
+@click.command()
+@click.argument("path", nargs=-1, required=True)
+@options.together(options.reading, options.as_json)
+def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
+    """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank.
+
+    \b
+    Example:
+      terrasketch inspect scene.tif
+      terrasketch inspect out/scene/scene.zarr --json
+    """
+    with one_blas_thread():
+        print_result(inspect_path(path, **reading), as_json)
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@options.together(options.as_json)
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
+
+    rmse and max error in data units, snr and psnr in dB (peak: A's range), sam in degrees.
+
+    \b
+    Example:
+      terrasketch compare scene.tif scene.zarr
+    """
+    with one_blas_thread():
+        result = compare_scenes(open_scene(str(a)), open_scene(str(b)))
+    if as_json:
+        bands = {name: scores.to_json() for name, scores in result.bands.items()}
+        click.echo(json.dumps({"bands": bands, "overall": result.overall.to_json(), "pixels": result.pixels}))
+        return
+    rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
+    click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))
+
+
+def _row(name: str, scores: Scores) -> list[str]:
+    sam = "" if scores.sam is None else f"{scores.sam:.3f}"
+    return [
+        name,
+        f"{scores.rmse:.4g}",
+        f"{scores.snr:.2f}",
+        f"{scores.psnr:.2f}",
+        f"{scores.ssim:.4f}",
+        f"{scores.max_error:.4g}",
+        sam,
+    ]

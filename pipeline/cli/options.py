@@ -1,0 +1,162 @@
+"""The words of the command line, each defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pipeline.codec import Bound
+from pipeline.errors import ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_MAX_BAND = 65535
+
+
+def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[int] | None:
+    """-b 1 -b 2, -b 1,2 and -b 1..3, as rio takes them."""
+    numbers: list[int] = []
+    for part in (part for value in values for part in value.split(",")):
+        first, dots, last = part.partition("..")
+        try:
+            low, high = int(first), int(last if dots else first)
+        except ValueError:
+            raise click.BadParameter(f"{part!r} is not a band number; give -b 1, -b 1,2 or -b 1..3") from None
+        if not 1 <= low <= high <= _MAX_BAND:
+            raise click.BadParameter(f"{part!r}: bands are counted from 1")
+        numbers += range(low, high + 1)
+    return numbers or None
+
+
+def parse_creation_options(_context: Any, _parameter: Any, values: tuple[str, ...]) -> dict[str, str]:
+    """--co NAME=VALUE, as many as there are."""
+    options = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+        options[name.strip()] = setting.strip()
+    return options
+
+
+def parse_names(_context: Any, _parameter: Any, value: str | None) -> list[str] | None:
+    """--bands B04,B03,B02."""
+    return [name.strip() for name in value.split(",") if name.strip()] if value else None
+
+
+def parse_sigma(_context: Any, _parameter: Any, value: str) -> float | None:
+    """--sigma auto|FLOAT; auto is None."""
+    if value == "auto":
+        return None
+    try:
+        sigma = float(value)
+    except ValueError:
+        sigma = 0.0
+    if not 0 < sigma < float("inf"):
+        raise click.BadParameter(f"give auto or a positive number of data units, got {value!r}")
+    return sigma
+
+
+bidx = click.option(
+    "-b", "--bidx", multiple=True, metavar="N", callback=parse_bidx, help="Band numbers: -b 1,2 or -b 1..3."
+)
+bands = click.option("--bands", metavar="NAMES", callback=parse_names, help="Band names: --bands B04,B03,B02.")
+nodata = click.option("--nodata", type=float, help="Sentinel of invalid pixels, where the file does not say.")
+resolution = click.option(
+    "--resolution", type=click.FloatRange(min=0, min_open=True), help="Pixel size of a stack of band files."
+)
+resampling = click.option(
+    "--resampling",
+    type=click.Choice(["nearest", "bilinear", "cubic", "average"]),
+    default="nearest",
+    show_default=True,
+    help="How coarser band files are brought to the stack's grid.",
+)
+tile = click.option(
+    "--tile", type=click.IntRange(16, 8192), default=256, show_default=True, help="Side of a tile in pixels."
+)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+creation = click.option(
+    "--co",
+    "creation_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_creation_options,
+    help="Creation option of GDAL's COG driver; may be repeated.",
+)
+quality = click.option(
+    "--quality",
+    type=click.Choice(["none", "fast", "quality"]),
+    default="fast",
+    show_default=True,
+    help="How much work denoising may be.",
+)
+sigma = click.option(
+    "--sigma",
+    default="auto",
+    show_default=True,
+    metavar="auto|FLOAT",
+    callback=parse_sigma,
+    help="Noise in data units; found by itself by default.",
+)
+snr = click.option("--snr", type=float, metavar="DB", help="Keep this signal to noise ratio (default 40).")
+rmse = click.option("--rmse", type=float, metavar="X", help="Allow this root mean square error, data units.")
+max_error = click.option("--max-error", type=float, metavar="X", help="Allow no pixel a larger error, data units.")
+lossless = click.option("--lossless", is_flag=True, help="Every value comes back exactly.")
+effort = click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True)
+count = click.option("--count", type=click.IntRange(1, 4096), metavar="K", help="Number of filters.")
+size = click.option("--size", type=click.IntRange(1, 31), metavar="S", help="Side of the filters in pixels.")
+seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the filters.")
+pool = click.option("--pool", type=click.IntRange(1, 255), metavar="P", help="Side of the mean pool [the bank's].")
+stride = click.option(
+    "--stride",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="S",
+    help="Pixels a feature cell covers on a side.",
+)
+scheduler = click.option(
+    "--scheduler",
+    metavar="WHERE",
+    help="threads, processes, an address such as tcp://host:8786, or a scheduler file.",
+)
+workers = click.option("--workers", type=click.IntRange(1), metavar="N", help="Tasks at a time [all cores].")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="One line per stage on stderr.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order they are to be shown."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+reading = together(bidx, bands, nodata, resolution, resampling)
+watching = together(as_json, verbose, quiet)
+placing = together(scheduler, workers)
+bounding = together(snr, rmse, max_error, lossless, effort)
+
+
+def bound_of(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
+    """The one bound that was given; 40 dB where none was.
+
+    Raises:
+        ConfigError: more than one was given.
+    """
+    given = {"snr": snr, "rmse": rmse, "max_error": max_error, "lossless": True if lossless else None}
+    chosen = [(mode, value) for mode, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        names = ", ".join("--" + mode.replace("_", "-") for mode, _ in chosen)
+        raise ConfigError(f"{names}: give one of --snr, --rmse, --max-error, --lossless")
+    if not chosen:
+        return Bound("snr", 40.0)
+    mode, value = chosen[0]
+    return Bound("lossless", None) if mode == "lossless" else Bound(mode, value)  # type: ignore[arg-type]

@@ -1,0 +1,55 @@
+"""Results on stdout: a few words for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.progress import print_bytes
+from pipeline.flow.tasks import Receipt
+
+
+def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
+    """What one stage wrote."""
+    size = target.stat().st_size if target.is_file() else receipt.stored
+    result = {
+        "output": str(target),
+        "tiles": receipt.tiles,
+        "raw_bytes": receipt.raw,
+        "stored_bytes": size,
+        "ratio": round(receipt.raw / size, 3) if size else None,
+        "seconds_of_work": round(receipt.seconds, 3),
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        click.echo(
+            f"{target}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, {print_bytes(size)} stored, "
+            f"{receipt.seconds:.1f} s of work"
+        )
+
+
+def print_result(result: dict[str, Any], as_json: bool) -> None:
+    """A flat mapping, a line each."""
+    if as_json:
+        click.echo(json.dumps(result, default=str))
+        return
+    width = max(len(name) for name in result)
+    for name, value in result.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A plain table: first column left, the others right."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [head, *rows]
+    ]
+    return "\n".join(lines)

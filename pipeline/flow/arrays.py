@@ -1,0 +1,220 @@
+"""The two verbs for people who hold an xarray object: DataArray in, DataArray out, lazy where the input is lazy.
+
+Each block of the output takes its own slice of the input, halo included. Of a Dask-backed scene nothing is computed
+before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.denoise import denoise_block
+from pipeline.errors import BlockError
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.features import check_stride
+from pipeline.flow.threads import one_blas_thread
+from pipeline.grid import Halo, Window
+from pipeline.network import Bank, features_block, fit_bank
+from pipeline.raster.nodata import restore, valid_from
+
+_FIT_SAMPLES = 16
+Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
+
+
+def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None = None, tile: int = 256) -> xr.DataArray:
+    """Denoise a scene (band, y, x) by blockwise patch SVD; noise level and rank are found by itself.
+
+    Args:
+        scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are.
+        quality: `none`, `fast` or `quality`.
+        sigma: noise in data units; None = estimated on each block.
+        tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
+
+    Returns:
+        The same scene, denoised: dtype, coordinates, attributes and CRS kept; lazy where the input is lazy.
+
+    Raises:
+        BlockError: the scene has not two or three dimensions, or no real dtype.
+    """
+    cube = _as_cube(scene)
+    if quality == "none":
+        return scene
+    nodata = _nodata(scene)
+    denoising = Denoising(quality, sigma)
+
+    def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
+        valid = valid_from(block, (nodata,) * block.shape[0])
+        origin = (outer.y0, outer.x0)
+        result = denoise_block(block, valid, quality=quality, sigma=sigma, origin=origin)
+        place = inner.within(outer)
+        return restore(result.block[:, *place], valid[place], block[:, *place], nodata)
+
+    side = min(max(cube.chunks[1]), max(cube.chunks[2])) if _is_lazy(cube) else tile
+    data = _map_windows(cube, heart, tile, denoising.halo(side), 1, cube.shape[0], cube.dtype)
+    return scene.copy(data=data if scene.ndim == 3 else data[0])
+
+
+def features(
+    scene: xr.DataArray,
+    bank: Bank | str | Path = "rcf-mixed",
+    *,
+    pool: int | None = None,
+    stride: int = 1,
+    tile: int = 256,
+    seed: int = 0,
+) -> xr.DataArray:
+    """Convolutional features of a scene (band, y, x), pooled, at every `stride` pixels.
+
+    Args:
+        scene: (band, y, x), or (y, x), of a real dtype.
+        bank: a fitted Bank, the path of one, or the name of a bank to fit on samples of this scene.
+        pool: side of the mean pool in pixels; the bank's own by default.
+        stride: pixels of the scene a feature cell covers on a side.
+
+    Returns:
+        (feature, y, x) float32, NaN where the receptive field meets an invalid pixel; lazy where the input is lazy.
+
+    Raises:
+        BlockError: the scene has not two or three dimensions, or no real dtype.
+        BankError: the bank does not fit the scene.
+    """
+    cube = _as_cube(scene)
+    nodata = _nodata(scene)
+    fitted = _resolve(bank, cube, _names(scene, cube), nodata, seed)
+    pool = fitted.pool if pool is None else pool
+    check_stride(pool, stride)
+
+    def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
+        valid = valid_from(block, (nodata,) * block.shape[0])
+        result, _ = features_block(
+            block,
+            valid,
+            fitted,
+            pool=pool,
+            stride=stride,
+            window=inner,
+            outer=outer,
+            scene_shape=(cube.shape[1], cube.shape[2]),
+        )
+        return result
+
+    halo = fitted.halo(pool, stride)
+    data = _map_windows(cube, heart, tile, halo, stride, len(fitted.features), np.dtype("float32"))
+    return _label(scene, data, fitted, stride)
+
+
+def _as_cube(scene: xr.DataArray) -> Any:
+    if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
+        raise BlockError(
+            f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}"
+        )
+    return scene.data if scene.ndim == 3 else scene.data[None]
+
+
+def _is_lazy(cube: Any) -> bool:
+    return dask.is_dask_collection(cube)
+
+
+def _nodata(scene: xr.DataArray) -> float | None:
+    value = scene.rio.nodata
+    return None if value is None else float(value)
+
+
+def _names(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
+    name = scene.dims[0]
+    if scene.ndim == 3 and name in scene.coords:
+        return tuple(str(label) for label in scene.coords[name].values)
+    return tuple(f"band_{number}" for number in range(1, cube.shape[0] + 1))
+
+
+def _resolve(bank: Bank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | None, seed: int) -> Bank:
+    if isinstance(bank, Bank):
+        return bank
+    if str(bank).endswith(".npz"):
+        return Bank.load(Path(bank))
+    windows = _windows(cube, 256, 1)
+    chosen = np.unique(np.linspace(0, len(windows) - 1, min(_FIT_SAMPLES, len(windows))).round().astype(int))
+
+    def samples() -> Any:
+        for index in chosen:
+            block = np.asarray(cube[:, *windows[index].slices])
+            yield block, valid_from(block, (nodata,) * block.shape[0])
+
+    with one_blas_thread():
+        return fit_bank(str(bank), samples(), bands=names, seed=seed)
+
+
+def _windows(cube: Any, tile: int, stride: int) -> list[Window]:
+    """Windows in raster order: Dask's chunks where they suit the stride, tiles elsewhere."""
+    ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
+    return [
+        Window(y0, y1, x0, x1)
+        for y0, y1 in zip(ys[:-1], ys[1:], strict=True)
+        for x0, x1 in zip(xs[:-1], xs[1:], strict=True)
+    ]
+
+
+def _cuts(cube: Any, axis: int, tile: int, stride: int) -> list[int]:
+    extent = cube.shape[axis]
+    if _is_lazy(cube):
+        cuts = [0, *np.cumsum(cube.chunks[axis]).tolist()]
+        if all(cut % stride == 0 for cut in cuts[:-1]):
+            return cuts
+    step = -(-tile // stride) * stride
+    return [*range(0, extent, step), extent]
+
+
+def _map_windows(cube: Any, heart: Heart, tile: int, halo: int, stride: int, count: int, dtype: np.dtype[Any]) -> Any:
+    """Apply `heart` to every window with its halo; the result is lazy where the cube is."""
+    height, width = cube.shape[1:]
+    ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
+    rows = []
+    for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
+        row = []
+        for x0, x1 in zip(xs[:-1], xs[1:], strict=True):
+            inner = Window(y0, y1, x0, x1)
+            outer = inner.expand(Halo.even(halo), height, width)
+            block = cube[:, *outer.slices]
+            if _is_lazy(cube):
+                shape = (count, -(-(y1 - y0) // stride), -(-(x1 - x0) // stride))
+                task = dask.delayed(_guarded)(heart, block, inner, outer)
+                row.append(da.from_delayed(task, shape, dtype))
+            else:
+                row.append(_guarded(heart, np.asarray(block), inner, outer))
+        rows.append(row)
+    return da.block(rows) if _is_lazy(cube) else np.block(rows)  # type: ignore[no-untyped-call]
+
+
+def _guarded(heart: Heart, block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
+    with one_blas_thread():
+        return heart(block, inner, outer)
+
+
+def _label(scene: xr.DataArray, data: Any, bank: Bank, stride: int) -> xr.DataArray:
+    y, x = scene.dims[-2:]
+    coords: dict[Any, Any] = {"feature": list(bank.features)}
+    for name in (y, x):
+        if name in scene.coords:
+            values = scene.coords[name].values.astype(float)
+            step = values[1] - values[0] if len(values) > 1 else 1.0
+            centres = values[0] + step * (np.arange(-(-len(values) // stride)) * stride + (stride - 1) / 2)
+            coords[name] = (name, centres, scene.coords[name].attrs)
+    result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs={"bank": bank.name})
+    if "spatial_ref" in scene.coords:
+        result = result.assign_coords(spatial_ref=scene.coords["spatial_ref"].copy())
+        transform = result.spatial_ref.attrs.get("GeoTransform")
+        if transform and stride > 1:
+            c, a, b, f, d, e = (float(value) for value in transform.split())
+            scaled = (c, a * stride, b * stride, f, d * stride, e * stride)
+            result.spatial_ref.attrs["GeoTransform"] = " ".join(repr(value) for value in scaled)
+        result.encoding["grid_mapping"] = "spatial_ref"
+    return result

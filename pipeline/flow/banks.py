@@ -1,0 +1,47 @@
+"""The bank of a run: a fitted one by its path, or one fitted on the stored scene and kept beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Features
+from pipeline.flow.features import check_bank, fit
+from pipeline.flow.stages import digest
+from pipeline.flow.threads import one_blas_thread
+from pipeline.network import Bank, fit_bank
+from pipeline.raster.store_source import StoreSource
+
+
+def bank_of_run(wanted: Features, stored: StoreSource, folder: Path) -> tuple[Bank, Path, dict[str, Any]]:
+    """The bank, where it lies, and what it was made from (for the configuration hash).
+
+    Raises:
+        BankError: it cannot be loaded or fitted, or was fitted on other bands.
+    """
+    if wanted.bank.endswith(".npz"):
+        path = Path(wanted.bank)
+        bank = Bank.load(path)
+        check_bank(bank, stored.info, str(path))
+        return bank, path, {"name": bank.name, "digest": digest(path)}
+    made = {"name": wanted.bank, "count": wanted.count, "size": wanted.size, "seed": wanted.seed}
+    path = folder / "bank.npz"
+    with one_blas_thread():
+        bank = fit(wanted.bank, [stored], stored.tile, count=wanted.count, size=wanted.size, seed=wanted.seed)
+    bank.save(path)
+    return bank, path, made
+
+
+def planned_bank(wanted: Features, bands: tuple[str, ...]) -> Bank:
+    """A bank of the right shapes, to plan with: the file's, or one fitted on a few pixels of nothing.
+
+    Raises:
+        BankError: the file cannot be loaded, or no bank has this name.
+    """
+    if wanted.bank.endswith(".npz"):
+        return Bank.load(Path(wanted.bank))
+    noise = np.random.default_rng([wanted.seed]).standard_normal((len(bands), 64, 64))
+    samples = [(noise, np.ones((64, 64), bool))]
+    return fit_bank(wanted.bank, samples, bands=bands, count=wanted.count, size=wanted.size, seed=wanted.seed)

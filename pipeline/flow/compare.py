@@ -1,0 +1,176 @@
+"""Two scenes side by side: rmse, snr, psnr, ssim, sam and max error, in sums over tiles.
+
+SSIM is Wang, Bovik, Sheikh, Simoncelli (2004), equation 13, with 7 x 7 windows of equal weight and sample
+covariances; sam is the spectral angle of Kruse et al. (1993).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from pipeline.errors import BlockError
+from pipeline.grid import Grid, Halo, Window
+from pipeline.raster.scene import Source
+
+F64 = NDArray[np.float64]
+
+_SIDE = 7
+_REACH = _SIDE // 2
+_TILE = 512
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How far B is from A over the pixels valid in both. Data units; snr and psnr in dB, sam in degrees.
+
+    snr = mean(A²) / mean((A-B)²); psnr takes A's range (max - min) as its peak; equal scenes have infinite both.
+    """
+
+    rmse: float
+    snr: float
+    psnr: float
+    ssim: float
+    max_error: float
+    sam: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        """The scores as JSON numbers; what is infinite or undefined becomes null."""
+        return {name: _finite(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores per band, overall, and the number of pixels compared."""
+
+    bands: dict[str, Scores]
+    overall: Scores
+    pixels: int
+
+
+class _Sums:
+    """What adds up over tiles, per band."""
+
+    def __init__(self, bands: int) -> None:
+        self.pixels = 0
+        self.power = np.zeros(bands)
+        self.error = np.zeros(bands)
+        self.largest = np.zeros(bands)
+        self.ssim = np.zeros(bands)
+        self.windows = 0
+        self.angle = 0.0
+        self.angles = 0
+
+
+def compare(a: Source, b: Source) -> Comparison:
+    """Compare scene B with the reference A, tile by tile.
+
+    Raises:
+        BlockError: shapes differ, or no pixel is valid in both.
+    """
+    if (a.info.height, a.info.width, len(a.info.bands)) != (b.info.height, b.info.width, len(b.info.bands)):
+        raise BlockError(
+            f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
+        )
+    low, high = _range(a)
+    sums = _Sums(len(a.info.bands))
+    for tile in Grid(a.info.height, a.info.width, _TILE):
+        outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
+        block_a, valid_a = a.read(outer)
+        block_b, valid_b = b.read(outer)
+        both = valid_a & valid_b
+        _add_tile(sums, block_a.astype(np.float64), block_b.astype(np.float64), both, tile.window, outer, high - low)
+    if sums.pixels == 0:
+        raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
+    return _scores(sums, a.info.bands, high - low)
+
+
+def _range(source: Source) -> tuple[F64, F64]:
+    low = np.full(len(source.info.bands), np.inf)
+    high = -low
+    for tile in Grid(source.info.height, source.info.width, _TILE):
+        block, valid = source.read(tile.window)
+        if valid.any():
+            low = np.minimum(low, block[:, valid].min(axis=1))
+            high = np.maximum(high, block[:, valid].max(axis=1))
+    return low, high
+
+
+def _add_tile(sums: _Sums, a: F64, b: F64, valid: NDArray[np.bool_], window: Window, outer: Window, peak: F64) -> None:
+    place = window.within(outer)
+    x, y = a[:, *place][:, valid[place]], b[:, *place][:, valid[place]]
+    sums.pixels += x.shape[1]
+    if x.shape[1]:
+        sums.power += (x**2).sum(axis=1)
+        sums.error += ((x - y) ** 2).sum(axis=1)
+        sums.largest = np.maximum(sums.largest, np.abs(x - y).max(axis=1))
+        lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+        real = lengths > 0
+        cosine = np.clip((x * y).sum(axis=0)[real] / lengths[real], -1, 1)
+        sums.angle += float(np.degrees(np.arccos(cosine)).sum())
+        sums.angles += int(real.sum())
+    a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
+    for band in range(a.shape[0]):
+        local, counted = _ssim(a[band], b[band], valid, max(float(peak[band]), 1e-12))
+        sums.ssim[band] += local[place][counted[place]].sum()
+    sums.windows += int(counted[place].sum())
+
+
+def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, NDArray[np.bool_]]:
+    """SSIM of the window around each pixel, and where that window lies in the scene with all its pixels valid."""
+    counted = np.zeros(valid.shape, bool)
+    if min(valid.shape) >= _SIDE:
+        inside = uniform_filter(valid.astype(np.float64), _SIDE) > 1 - 0.5 / _SIDE**2
+        inner = slice(_REACH, -_REACH)
+        counted[inner, inner] = inside[inner, inner]
+    sample = _SIDE**2 / (_SIDE**2 - 1)
+    mean_a, mean_b = uniform_filter(a, _SIDE), uniform_filter(b, _SIDE)
+    var_a = sample * (uniform_filter(a * a, _SIDE) - mean_a**2)
+    var_b = sample * (uniform_filter(b * b, _SIDE) - mean_b**2)
+    covariance = sample * (uniform_filter(a * b, _SIDE) - mean_a * mean_b)
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    ssim /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    return ssim, counted
+
+
+def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
+    power, error = sums.power / sums.pixels, sums.error / sums.pixels
+    ssim = sums.ssim / sums.windows if sums.windows else np.full(len(bands), np.nan)
+    each = {
+        name: Scores(
+            rmse=float(np.sqrt(error[band])),
+            snr=_decibel(power[band], error[band]),
+            psnr=_decibel(peak[band] ** 2, error[band]),
+            ssim=float(ssim[band]),
+            max_error=float(sums.largest[band]),
+        )
+        for band, name in enumerate(bands)
+    }
+    overall = Scores(
+        rmse=float(np.sqrt(error.mean())),
+        snr=_decibel(power.mean(), error.mean()),
+        psnr=_decibel(peak.max() ** 2, error.mean()),
+        ssim=float(ssim.mean()),
+        max_error=float(sums.largest.max()),
+        sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,
+    )
+    return Comparison(each, overall, sums.pixels)
+
+
+def _decibel(signal: Any, error: Any) -> float:
+    if error == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / error)) if signal > 0 else float("-inf")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
+
+
+def _shape(source: Source) -> str:
+    return f"{len(source.info.bands)} x {source.info.height} x {source.info.width}"

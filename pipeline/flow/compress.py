@@ -1,0 +1,117 @@
+"""The first map: raw window with halo -> denoise -> trim -> encode -> one chunk of the store, in one task."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import Bound, check, encode
+from pipeline.codec.zarr_codec import LowRankCodec
+from pipeline.flow.denoise import Denoising, denoised_tile
+from pipeline.flow.journal import Plan
+from pipeline.flow.tasks import Wrote
+from pipeline.grid import Grid, Tile
+from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.zarr_store import Variable, valid_variable
+
+SCENE = "scene"
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """Fill a store with a scene, denoised; `bound` None keeps it in plain Zarr, without loss."""
+
+    source: Source
+    store: str
+    tile: int
+    denoising: Denoising
+    bound: Bound | None
+    effort: str = "fast"
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of the map, one chunk each."""
+        return Grid(self.source.info.height, self.source.info.width, self.tile)
+
+    def run(self, tile: Tile) -> Wrote:
+        """One tile, unless its chunks are there and whole. `valid` is written first: the scene's chunk ends the task."""
+        store = Path(self.store)
+        index = (0, tile.row, tile.column)
+        scene, valid = chunk_path(store, SCENE, *index), chunk_path(store, "valid", *index[1:])
+        if is_whole(scene, self._check) and (not self.source.info.masked or is_whole(valid, check_crc32c)):
+            return Wrote(self._raw_bytes(tile), scene.stat().st_size, resumed=True)
+        block, real = denoised_tile(self.source, tile, self.tile, self.denoising)
+        if self.source.info.masked:
+            put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
+        data = self._encode(block, real)
+        put_chunk(store, scene, data)
+        return Wrote(self._raw_bytes(tile), len(data))
+
+    def _raw_bytes(self, tile: Tile) -> int:
+        height, width = tile.window.shape
+        return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
+
+    @cached_property
+    def _check(self) -> Any:
+        return check_crc32c if self.bound is None else check
+
+    def _encode(self, block: NDArray[Any], valid: NDArray[np.bool_]) -> bytes:
+        info = self.source.info
+        if self.bound is None:
+            return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
+        # A sentinel says which bands of a pixel are missing; `valid` would take the whole pixel away.
+        real = valid if info.nodata is None or self.bound.mode == "lossless" else np.ones_like(valid)
+        return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
+
+
+def fill_value(info: SceneInfo) -> float | int:
+    """What a store holds where nothing is written: nodata, NaN for floats, else 0."""
+    if np.dtype(info.dtype).kind == "f":
+        return float("nan") if info.nodata is None else float(info.nodata)
+    return 0 if info.nodata is None else int(info.nodata)
+
+
+def scene_plan(
+    final: Path, source: Source, tile: int, denoising: Denoising, bound: Bound | None, effort: str = "fast"
+) -> Plan:
+    """The store of `SceneJob`: its variables, attributes and configuration."""
+    info = source.info
+    serializer = None
+    if bound is not None:
+        serializer = LowRankCodec(bound=bound.mode, value=bound.value, nodata=info.nodata, effort=effort)
+    scene = Variable(SCENE, info.dtype, fill_value(info), "band", info.bands, serializer, _scene_attributes(info))
+    configuration = {
+        "source": {"fingerprint": info.fingerprint, "bands": list(info.bands), "nodata": repr(info.nodata)},
+        "grid": {"height": info.height, "width": info.width, "tile": tile},
+        "denoise": denoising.configuration(),
+        "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
+    } | ({"effort": effort} if bound else {})
+    variables = (scene, valid_variable()) if info.masked else (scene,)
+    return Plan(final, info, tile, variables, configuration)
+
+
+def _xarray_fill(value: float | int) -> int | str:
+    """_FillValue as xarray spells it in Zarr v3 attributes: integers as they are, floats as base64 of a double."""
+    return value if isinstance(value, int) else base64.standard_b64encode(struct.pack("<d", value)).decode()
+
+
+def _scene_attributes(info: SceneInfo) -> dict[str, Any]:
+    """What rioxarray reads: band names as long_name, the sentinel as _FillValue, one common scale and offset."""
+    attributes: dict[str, Any] = {"long_name": list(info.bands)}
+    if info.nodata is not None:
+        attributes["_FillValue"] = _xarray_fill(fill_value(info))
+    scales, offsets = set(info.scales), set(info.offsets)
+    if scales != {1.0} or offsets != {0.0}:
+        if len(scales) == len(offsets) == 1:
+            attributes |= {"scale_factor": info.scales[0], "add_offset": info.offsets[0]}
+        else:
+            attributes |= {"scales": list(info.scales), "offsets": list(info.offsets)}
+    return attributes

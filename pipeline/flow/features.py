@@ -1,0 +1,177 @@
+"""The second map: scene window with halo -> convolutional features -> one chunk of the feature store.
+
+Banks are fitted here too, because fitting needs windows of scenes: a few, spread evenly, the same each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import BankError, ConfigError
+from pipeline.flow.journal import Plan
+from pipeline.flow.read import read_tile, sample
+from pipeline.flow.tasks import Wrote
+from pipeline.grid import Grid, Tile
+from pipeline.network import Bank, features_block, fit_bank
+from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.zarr_store import Variable
+
+FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """Fill a store with the features of a scene. The bank travels as a path: workers load it once."""
+
+    source: Source
+    store: str
+    tile: int
+    bank: str
+    pool: int
+    stride: int
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of the map in scene pixels; tile is a multiple of stride."""
+        return Grid(self.source.info.height, self.source.info.width, self.tile)
+
+    def run(self, tile: Tile) -> Wrote:
+        """One tile, unless its chunk is there and whole."""
+        store, info = Path(self.store), self.source.info
+        height, width = tile.window.shape
+        raw = len(info.bands) * height * width * np.dtype(info.dtype).itemsize
+        path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
+        if is_whole(path, check_crc32c):
+            return Wrote(raw, path.stat().st_size, resumed=True)
+        bank = _load(self.bank)
+        block, valid, outer = read_tile(self.source, tile, bank.halo(self.pool, self.stride))
+        features, _ = features_block(
+            block,
+            valid,
+            bank,
+            pool=self.pool,
+            stride=self.stride,
+            window=tile.window,
+            outer=outer,
+            scene_shape=(info.height, info.width),
+        )
+        side = self.tile // self.stride
+        data = pack(features, (len(bank.features), side, side), np.nan)
+        put_chunk(store, path, data)
+        return Wrote(raw, len(data))
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> Bank:
+    return Bank.load(Path(path))
+
+
+def feature_tile(tile: int, stride: int) -> int:
+    """The smallest multiple of stride that is at least `tile`: cells never straddle tiles."""
+    return -(-tile // stride) * stride
+
+
+def feature_info(info: SceneInfo, bank: Bank, stride: int) -> SceneInfo:
+    """The facts of the feature map: ceil(size / stride) cells, each stride x stride pixels of the scene."""
+    count = len(bank.features)
+    return replace(
+        info,
+        bands=bank.features,
+        height=-(-info.height // stride),
+        width=-(-info.width // stride),
+        dtype="float32",
+        nodata=float("nan"),
+        scales=(1.0,) * count,
+        offsets=(0.0,) * count,
+        geo=info.geo.scaled(stride),
+        masked=True,
+        **_plain_labels(count),
+    )
+
+
+def _plain_labels(count: int) -> dict[str, Any]:
+    return {"units": (None,) * count, "band_tags": ({},) * count, "colorinterp": ("undefined",) * count}
+
+
+def feature_plan(
+    final: Path,
+    source: Source,
+    tile: int,
+    bank: Bank,
+    made: dict[str, Any],
+    pool: int,
+    stride: int,
+    upstream: Any = None,
+) -> Plan:
+    """The store of `FeatureJob`.
+
+    `made` says what the bank was made from (a file's digest, or the options it was fitted with), `upstream` is the
+    configuration of the scene store the features are of, where there is one.
+    """
+    info = source.info
+    features = Variable(
+        FEATURES,
+        "float32",
+        float("nan"),
+        "feature",
+        bank.features,
+        attributes={"long_name": list(bank.features), "bank": bank.name},
+    )
+    configuration = {
+        "source": upstream or {"fingerprint": info.fingerprint, "bands": list(info.bands)},
+        "grid": {"height": info.height, "width": info.width, "tile": tile},
+        "features": {"bank": made, "pool": pool, "stride": stride},
+    }
+    return Plan(final, feature_info(info, bank, stride), tile // stride, (features,), configuration)
+
+
+def fit(
+    name: str,
+    sources: Sequence[Source],
+    tile: int,
+    *,
+    count: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+) -> Bank:
+    """Fit a bank on samples of one or more scenes with the same bands.
+
+    Raises:
+        BankError: the scenes' bands differ, or no valid pixel was found.
+        ConfigError: no bank has this name.
+    """
+    bands = sources[0].info.bands
+    for source in sources[1:]:
+        if source.info.bands != bands:
+            raise BankError(
+                f"{source.info.name} has bands {', '.join(source.info.bands)}, but {sources[0].info.name} has "
+                f"{', '.join(bands)}; a bank is fitted on scenes with the same bands (choose them with -b)"
+            )
+    samples = (window for source in sources for window in sample(source, tile))
+    return fit_bank(name, samples, bands=bands, count=count, size=size, seed=seed)
+
+
+def check_bank(bank: Bank, info: SceneInfo, where: str) -> None:
+    """Refuse a bank that was fitted on other bands.
+
+    Raises:
+        BankError: the bands differ in number.
+    """
+    if len(bank.bands) != len(info.bands):
+        raise BankError(
+            f"{where} was fitted on {len(bank.bands)} bands ({', '.join(bank.bands)}), {info.name} has "
+            f"{len(info.bands)}; fit a bank on it, or choose the bands with -b"
+        )
+
+
+def check_stride(pool: int, stride: int) -> None:
+    """Refuse a pool or stride below one pixel."""
+    if pool < 1 or stride < 1:
+        raise ConfigError(f"--pool and --stride must be at least 1, got {pool} and {stride}")

@@ -1,0 +1,52 @@
+"""The finish of a scene: COGs from the stores, then the STAC item and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Workflow
+from pipeline.flow.paperwork import write_item
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.report import write_scene_report
+from pipeline.flow.write import store_to_cog
+from pipeline.raster.scene import Source
+from pipeline.raster.store_source import StoreSource
+
+
+def finish_scene(
+    workflow: Workflow, raw: Source, stored: StoreSource, features: StoreSource | None, receipt: SceneReceipt
+) -> None:
+    """Write what the workflow asks for and is not there yet; the receipt learns whether anything was new."""
+    folder = Path(receipt.folder)
+    new = not receipt.resumed
+    for name, store in (("denoised", stored), ("features", features)):
+        target = folder / f"{name}.tif"
+        if store is None or name not in workflow.write.cog:
+            continue
+        if not target.exists():
+            store_to_cog(Path(store.path), target, overwrite=True)
+            new = True
+    report = folder / "report.html"
+    if new or not (folder / "item.json").is_file() or (workflow.write.report and not report.is_file()):
+        receipt.facts |= _facts(receipt)
+        if workflow.write.report:
+            receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)
+        write_item(folder, stored.info, features.info if features else None, _processing(workflow))
+        new = True
+    receipt.status = "done" if new else "complete"
+
+
+def _facts(receipt: SceneReceipt) -> dict[str, Any]:
+    scene = receipt.stages[0]
+    ratio = scene.raw_bytes / scene.stored_bytes if scene.stored_bytes else None
+    return {"raw_bytes": scene.raw_bytes, "stored_bytes": scene.stored_bytes, "ratio": ratio}
+
+
+def _processing(workflow: Workflow) -> dict[str, Any]:
+    mode, value = workflow.compress.bound
+    return {
+        "denoise": workflow.denoise.quality,
+        "compress": mode if value is None else f"{mode} {value:g}",
+        "features": workflow.features.bank if workflow.features else None,
+    }

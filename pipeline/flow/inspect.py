@@ -1,0 +1,110 @@
+"""What a path holds, in plain figures: a scene, a store of ours, or a bank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.flow.read import is_store, open_scene
+from pipeline.flow.report import measure_noise, storage_facts
+from pipeline.grid import Grid
+from pipeline.network import Bank
+from pipeline.raster.chunks import chunk_path
+from pipeline.raster.scene import Source
+from pipeline.raster.store_source import StoreSource
+from pipeline.raster.zarr_store import read_attributes
+
+_TILE = 256
+
+
+def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
+    """Everything worth knowing at a glance, in words of DESIGN and JSON types.
+
+    Raises:
+        SourceError: it is none of ours and no raster.
+        BankError: it ends in .npz and is no bank.
+    """
+    if len(paths) == 1 and paths[0].endswith(".npz"):
+        return _bank(Bank.load(Path(paths[0])))
+    source = open_scene(paths, **reading)
+    facts = _scene(source)
+    if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):
+        return facts | _store(source)
+    noise = measure_noise(source, _TILE)
+    named = None if noise is None else dict(zip(source.info.bands, _rounded(noise.sigma), strict=True))
+    return facts | {"noise": named}
+
+
+def _scene(source: Source) -> dict[str, Any]:
+    info = source.info
+    return {
+        "name": info.name,
+        "shape": [len(info.bands), info.height, info.width],
+        "dtype": info.dtype,
+        "bands": list(info.bands) if len(info.bands) <= 64 else [*info.bands[:3], "...", info.bands[-1]],
+        "crs": f"EPSG:{info.geo.epsg}" if info.geo.epsg else info.geo.crs_wkt,
+        "transform": list(info.geo.transform) if info.geo.transform else None,
+        "gcps": len(info.geo.gcps),
+        "nodata": info.nodata,
+        "masked": info.masked,
+        "scales": sorted(set(info.scales)),
+        "offsets": sorted(set(info.offsets)),
+    }
+
+
+def _store(source: StoreSource) -> dict[str, Any]:
+    """Modes, ratio and ranks of a store, from its attributes and the chunks' sizes and headers."""
+    attributes = read_attributes(Path(source.path))
+    grid = Grid(source.info.height, source.info.width, source.tile)
+    sizes = [_size(source, tile.row, tile.column) for tile in grid]
+    there = [size for size in sizes if size is not None]
+    raw = len(source.info.bands) * source.info.height * source.info.width * np.dtype(source.info.dtype).itemsize
+    configuration = attributes.get("configuration", {})
+    facts: dict[str, Any] = {
+        "variable": source.variable,
+        "tile": source.tile,
+        "tiles": len(grid),
+        "missing": len(sizes) - len(there),
+        "denoise": configuration.get("denoise"),
+        "compress": configuration.get("compress"),
+        "features": configuration.get("features"),
+        "raw_bytes": raw,
+        "stored_bytes": sum(there),
+        "ratio": round(raw / sum(there), 3) if there else None,
+        "version": attributes.get("version"),
+        "configuration_hash": attributes.get("configuration_hash"),
+    }
+    storage = storage_facts(source, raw, sum(there), "")
+    if storage.rank_map is not None and (storage.rank_map >= 0).any():
+        real = storage.rank_map[storage.rank_map >= 0]
+        facts |= {
+            "snr": storage.snr,
+            "rmse": storage.rmse,
+            "rank": {"min": int(real.min()), "median": float(np.median(real)), "max": int(real.max())},
+            "rank_per_tile": storage.rank_map.tolist(),
+        }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _size(source: StoreSource, row: int, column: int) -> int | None:
+    path = chunk_path(Path(source.path), source.variable, 0, row, column)
+    return path.stat().st_size if path.is_file() else None
+
+
+def _bank(bank: Bank) -> dict[str, Any]:
+    return {
+        "bank": bank.name,
+        "bands": list(bank.bands),
+        "filters": list(bank.filters.shape),
+        "features": len(bank.features),
+        "pool": bank.pool,
+        "mean": _rounded(bank.mean),
+        "std": _rounded(bank.std),
+    }
+
+
+def _rounded(values: Any) -> list[float]:
+    return [float(f"{value:.5g}") for value in np.asarray(values).ravel()]

@@ -1,0 +1,111 @@
+"""The store is the journal: a chunk that is there and whole is done.
+
+While a store is being filled its name ends in `.partial`, so nothing half-written looks whole. A store begun under
+another configuration is refused, with the difference named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__
+from pipeline.errors import ResumeError
+from pipeline.raster.chunks import publish, remove_tree, sweep
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.zarr_store import Variable, create_store, read_attributes
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A store to fill: where, of which scene, with which variables, under which configuration."""
+
+    final: Path
+    info: SceneInfo
+    tile: int
+    variables: tuple[Variable, ...]
+    configuration: dict[str, Any]
+
+    @property
+    def partial(self) -> Path:
+        """The store's name until it is whole."""
+        return self.final.with_name(self.final.name + ".partial")
+
+    def begin(self) -> Path:
+        """The store to fill: the one that is there, or a new one.
+
+        Raises:
+            ResumeError: the one that is there was begun under another configuration.
+        """
+        for path in (self.final, self.partial):
+            if (path / "zarr.json").is_file():
+                check_configuration(path, self.configuration)
+                sweep(path)
+                return path
+        remove_tree(self.partial)
+        draft = self.final.with_name(self.final.name + ".draft.partial")
+        remove_tree(draft)
+        create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+        draft.replace(self.partial)
+        return self.partial
+
+    def finish(self, path: Path) -> Path:
+        """Every chunk is there: give the store its own name."""
+        sweep(path)
+        if path != self.final:
+            publish(path, self.final)
+        return self.final
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "variable": self.variables[0].name,
+            "tile": self.tile,
+            "source": self.info.to_json(),
+            "configuration": self.configuration,
+            "configuration_hash": configuration_hash(self.configuration),
+        }
+
+
+def configuration_hash(configuration: dict[str, Any]) -> str:
+    """SHA-256 of the configuration as canonical JSON."""
+    text = json.dumps(configuration, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_configuration(path: Path, configuration: dict[str, Any]) -> None:
+    """Refuse a store that was begun under another configuration, naming what differs.
+
+    Raises:
+        ResumeError: the hashes differ.
+    """
+    attributes = read_attributes(path)
+    begun, now = str(attributes.get("configuration_hash")), configuration_hash(configuration)
+    if begun == now:
+        return
+    was, is_now = _flat(attributes.get("configuration", {})), _flat(configuration)
+    different = [
+        f"{key} was {was.get(key, 'absent')}, is {is_now.get(key, 'absent')}"
+        for key in sorted(was.keys() | is_now.keys())
+        if was.get(key) != is_now.get(key)
+    ]
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    raise ResumeError(
+        f"{path} was begun under another configuration ({begun[:12]}, now {now[:12]}): "
+        f"{'; '.join(different[:_SHOWN])}{more}; give another output, or --overwrite"
+    )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        name: leaf
+        for key, inner in value.items()
+        for name, leaf in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

@@ -1,0 +1,87 @@
+"""What lies beside the stores of a scene: a STAC item, a report, a receipt. Written last, each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from pipeline import __version__
+from pipeline.errors import OutputError
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.stac import Asset, make_item
+
+_LIBRARIES = ("numpy", "scipy", "numba", "rasterio", "zarr", "numcodecs", "xarray", "dask", "distributed")
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_ZARR = "application/vnd.zarr; version=3"
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide the bytes, for receipts and reports."""
+    found = {
+        "terrasketch": __version__,
+        "python": platform.python_version(),
+        "GDAL": rasterio.__gdal_version__,
+    }
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON under a temporary name, then rename. What JSON has no number for becomes null.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text under a temporary name, then rename.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_item(folder: Path, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any]) -> None:
+    """Write item.json: a STAC item of what lies in the folder."""
+    assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
+    if features is not None:
+        assets["features"] = Asset("features.zarr", _ZARR, ("data",), "Features, (feature, y, x)", features)
+    for name, about in (("denoised", info), ("features", features)):
+        if about is not None and (folder / f"{name}.tif").is_file():
+            assets[f"{name}_cog"] = Asset(f"{name}.tif", _COG, ("data",), f"{name} as a COG", about)
+    for name, kind, role in (
+        ("report.html", "text/html", "overview"),
+        ("receipt.json", "application/json", "metadata"),
+    ):
+        assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
+    write_json(folder / "item.json", make_item(info, assets, processing))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

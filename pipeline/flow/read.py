@@ -1,0 +1,73 @@
+"""Scenes in: whatever SRC names becomes a Source, and a Source gives windows with halo.
+
+One handle per thread, GDAL's settings and its small cache are the readers' own affair (raster/geotiff.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+from pipeline.grid import Grid, Halo, Tile, Window
+from pipeline.raster.open import open_source
+from pipeline.raster.scene import Source
+from pipeline.raster.store_source import StoreSource, open_store
+
+SAMPLES = 16
+
+
+def open_scene(source: str | Sequence[str], **options: Any) -> Source:
+    """Open a raster, a folder or list of band files, a STAC item, or a store of ours.
+
+    `options` are those of `raster.open.open_source`; a store knows its bands and takes none.
+
+    Raises:
+        SourceError: it cannot be opened.
+        ConfigError: an option does not fit it.
+    """
+    path = source if isinstance(source, str) else (source[0] if len(source) == 1 else None)
+    if path is not None and is_store(path):
+        given = [name for name, value in options.items() if value not in (None, "nearest")]
+        if given:
+            raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
+        return open_store(Path(path))
+    paths = [source] if isinstance(source, str) else list(source)
+    return open_source(paths[0] if len(paths) == 1 else paths, **options)
+
+
+def is_store(path: str | Path) -> bool:
+    """True where the path is a Zarr group."""
+    return (Path(path) / "zarr.json").is_file()
+
+
+def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDArray[np.bool_], Window]:
+    """A tile with its halo, clipped at the scene's edge: block (band, y, x), valid (y, x), and their window."""
+    outer = tile.window.expand(Halo.even(halo), source.info.height, source.info.width)
+    block, valid = source.read(outer)
+    return block, valid, outer
+
+
+def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
+    """Windows spread evenly over the scene, the same for the same grid: for noise, banks and pictures."""
+    if isinstance(source, StoreSource):
+        tile = source.tile
+    grid = Grid(source.info.height, source.info.width, tile)
+    chosen = np.unique(np.linspace(0, len(grid) - 1, min(count, len(grid))).round().astype(int))
+    return [grid[int(index)].window for index in chosen]
+
+
+def sample(source: Source, tile: int, count: int = SAMPLES) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """The blocks of the sample windows, one at a time."""
+    return (source.read(window) for window in sample_windows(source, tile, count))
+
+
+def central_window(source: Source, side: int) -> Window:
+    """The middle of the scene, at most side x side pixels."""
+    height, width = source.info.height, source.info.width
+    y0, x0 = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    return Window(y0, min(height, y0 + side), x0, min(width, x0 + side))

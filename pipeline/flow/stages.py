@@ -1,0 +1,195 @@
+"""One stage at a time, from any source to one output: what the single-stage commands call, and `run` is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+from zlib import crc32
+
+from pipeline.codec import Bound
+from pipeline.errors import ConfigError, OutputError, TileError
+from pipeline.flow.compress import SceneJob, scene_plan
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
+from pipeline.flow.journal import Plan
+from pipeline.flow.tasks import Job, Receipt, run_map
+from pipeline.flow.write import store_to_cog
+from pipeline.network import Bank
+from pipeline.raster.chunks import publish, remove_tree
+from pipeline.raster.cog import check_output
+from pipeline.raster.scene import Source
+
+RASTERS = (".tif", ".tiff")
+MakeJob = Callable[[str], Job]
+"""From the path of the store to fill to the job that fills it."""
+
+
+class Watch(Protocol):
+    """Who looks on: progress bars, logs, or nobody."""
+
+    def begin(self, stage: str, tiles: int) -> None:
+        """A map over so many tiles begins."""
+
+    def advance(self, receipt: Receipt) -> None:
+        """A task of it came back."""
+
+    def note(self, text: str) -> None:
+        """A chapter of the job, in one line."""
+
+
+class Nobody:
+    """A Watch that does not look."""
+
+    def begin(self, stage: str, tiles: int) -> None:
+        """Look away."""
+
+    def advance(self, receipt: Receipt) -> None:
+        """Look away."""
+
+    def note(self, text: str) -> None:
+        """Look away."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work and who looks on."""
+
+    executor: Executor
+    workers: int
+    watch: Watch = field(default_factory=Nobody)
+    stop: Event = field(default_factory=Event)
+
+    def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
+        """Run one map to its end."""
+        self.watch.begin(stage, len(job.grid))
+        return run_map(job, self.executor, self.workers, batch=batch, progress=self.watch.advance, stop=self.stop)
+
+
+def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:
+    """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
+    path = plan.begin()
+    receipt = crew.run(stage, make_job(str(path)), batch)
+    return (path if receipt.failures else plan.finish(path)), receipt
+
+
+def write_scene(
+    source: Source,
+    target: Path,
+    tile: int,
+    denoising: Denoising,
+    bound: Bound | None,
+    crew: Crew,
+    *,
+    effort: str = "fast",
+    overwrite: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+) -> Receipt:
+    """Denoise and store a scene: a Zarr store (compressed under `bound`, plain without one), or a COG.
+
+    Raises:
+        OutputError: the target exists, or cannot be written.
+        TileError: a tile could not be computed. Nothing is left of the target then.
+    """
+
+    def make_job(store: str) -> Job:
+        return SceneJob(source, store, tile, denoising, bound, effort)
+
+    staging = staging_path(target, overwrite)
+    plan = scene_plan(staging, source, tile, denoising, bound, effort)
+    stage = "compress" if denoising.quality == "none" else "denoise"
+    return _whole(plan, make_job, stage, crew, target, creation_options)
+
+
+def write_features(
+    source: Source,
+    target: Path,
+    tile: int,
+    bank: Bank,
+    bank_path: Path,
+    pool: int,
+    stride: int,
+    crew: Crew,
+    *,
+    overwrite: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+) -> Receipt:
+    """Write the features of a scene as a Zarr store or a COG.
+
+    Raises:
+        BankError: the bank does not fit the scene.
+        OutputError: the target exists, or cannot be written.
+        TileError: a tile could not be computed. Nothing is left of the target then.
+    """
+    check_stride(pool, stride)
+    check_bank(bank, source.info, str(bank_path))
+    side = feature_tile(tile, stride)
+
+    def make_job(store: str) -> Job:
+        return FeatureJob(source, store, side, str(bank_path), pool, stride)
+
+    staging = staging_path(target, overwrite)
+    plan = feature_plan(staging, source, side, bank, {"digest": digest(bank_path)}, pool, stride)
+    return _whole(plan, make_job, "features", crew, target, creation_options)
+
+
+def staging_path(target: Path, overwrite: bool) -> Path:
+    """Where the store is filled before it becomes `target`.
+
+    Raises:
+        ConfigError: the ending is neither .zarr nor .tif.
+        OutputError: the target exists and is not to be overwritten.
+    """
+    if target.suffix not in (".zarr", *RASTERS):
+        raise ConfigError(f"{target}: outputs end in .zarr (Zarr v3) or .tif (COG), got {target.suffix or 'no ending'}")
+    check_output(target, overwrite)
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: its folder {target.parent} does not exist; make it first")
+    return target.with_name(target.name + ".staging")
+
+
+def digest(path: Path) -> str:
+    """A short identity of a file's bytes."""
+    return f"{crc32(path.read_bytes()):08x}"
+
+
+def raise_failures(failures: Sequence[str], name: str) -> None:
+    """Turn the failures of a map into one error.
+
+    Raises:
+        TileError: there are any.
+    """
+    if failures:
+        more = f" (and {len(failures) - 1} more tiles)" if len(failures) > 1 else ""
+        raise TileError(f"{name}: {failures[0]}{more}")
+
+
+def _whole(
+    plan: Plan,
+    make_job: MakeJob,
+    stage: str,
+    crew: Crew,
+    target: Path,
+    creation_options: Mapping[str, str] | None,
+) -> Receipt:
+    """All or nothing: the store in full under the target's name, as a COG where that is asked for."""
+    _clear(plan)
+    try:
+        path, receipt = fill(plan, make_job, stage, crew)
+        raise_failures(receipt.failures, plan.info.name)
+        if target.suffix in RASTERS:
+            crew.watch.note(f"write {target}")
+            store_to_cog(path, target, overwrite=True, creation_options=creation_options)
+        else:
+            publish(path, target)
+        return receipt
+    finally:
+        _clear(plan)
+
+
+def _clear(plan: Plan) -> None:
+    remove_tree(plan.final)
+    remove_tree(plan.partial)

@@ -1,0 +1,42 @@
+"""One BLAS thread per worker thread, whoever started the worker.
+
+threadpoolctl's limits belong to the process, and two threads that enter and leave one after the other would restore
+them too early. So the first task in sets them and the last task out takes them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from threadpoolctl import threadpool_limits
+
+
+class _Limits:
+    """How many tasks run in this process, and the limits the first of them set."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.tasks = 0
+        self.limits: threadpool_limits | None = None
+
+
+_limits = _Limits()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread while any task of this process runs: the same bytes on every scheduler."""
+    with _limits.lock:
+        if _limits.tasks == 0:
+            _limits.limits = threadpool_limits(limits=1, user_api="blas")
+        _limits.tasks += 1
+    try:
+        yield
+    finally:
+        with _limits.lock:
+            _limits.tasks -= 1
+            if _limits.tasks == 0 and _limits.limits is not None:
+                _limits.limits.restore_original_limits()
+                _limits.limits = None

@@ -1,0 +1,42 @@
+"""Finished stores out as COGs: one window at a time, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.flow.threads import one_blas_thread
+from pipeline.grid import Grid, Window
+from pipeline.raster.cog import write_cog
+from pipeline.raster.store_source import StoreSource, open_store
+
+
+def store_to_cog(
+    store: Path, target: Path, *, overwrite: bool = False, creation_options: Mapping[str, str] | None = None
+) -> None:
+    """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags.
+
+    Raises:
+        SourceError: the store is damaged.
+        OutputError: the target exists (without overwrite) or cannot be written; nothing is left behind.
+    """
+    source = open_store(store)
+    with one_blas_thread():
+        write_cog(
+            target,
+            source.info,
+            store_windows(source),
+            overwrite=overwrite,
+            creation_options=dict(creation_options or {}),
+        )
+
+
+def store_windows(source: StoreSource) -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]:
+    """Every chunk of a store in raster order: its window, block and valid (None where every pixel is real)."""
+    for tile in Grid(source.info.height, source.info.width, source.tile):
+        block, valid = source.read(tile.window)
+        yield tile.window, block, (valid if source.info.masked else None)

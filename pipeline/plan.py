@@ -1,0 +1,175 @@
+"""What a job costs, before anything runs: tiles, tasks, bytes, memory, FLOPs, arithmetic intensity, GEMM partition.
+
+The memory model: one process holds the libraries, GDAL's block cache, our cache of decoded chunks, and for each task
+at work the arrays its stage needs at its worst moment, in multiples of the tile with halo. The multiples are measured
+(docs/benchmarks.md) and rounded up: a run's peak stays at or below the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Workflow
+from pipeline.denoise import settings_for
+from pipeline.flow.banks import planned_bank
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.features import feature_tile
+from pipeline.flow.read import open_scene
+from pipeline.grid import Grid
+from pipeline.network import describe
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.store_source import CACHE_BYTES
+
+LIBRARIES = 420 << 20
+"""Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
+GDAL_CACHE = 64 << 20
+SCENE_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 14, 8, 24 << 20
+FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
+_BATCH_SECONDS = 1.0
+_SECONDS_PER_ELEMENT = 4e-7
+"""Of denoising, per band and pixel, one thread: only to make tasks of about a second."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One map: `bytes_out` and `task_memory` are upper bounds."""
+
+    name: str
+    tiles: int
+    tasks: int
+    halo: int
+    bytes_in: int
+    bytes_out: int
+    flops: float
+    intensity: float
+    """FLOPs per byte read from and written to the stores."""
+    task_memory: int
+
+
+@dataclass(frozen=True)
+class ScenePlan:
+    """A scene's maps, and the peak memory of the process that runs `workers` tasks at a time."""
+
+    name: str
+    shape: tuple[int, int, int]
+    dtype: str
+    tile: int
+    workers: int
+    stages: list[StagePlan]
+    memory: int
+    products: list[list[str]] = field(default_factory=list)
+    """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON types."""
+        return asdict(self)
+
+
+def batch_size(info: SceneInfo, tile: int) -> int:
+    """Tiles in a task, so that it is about a second of work."""
+    seconds = len(info.bands) * tile * tile * _SECONDS_PER_ELEMENT
+    return max(1, min(64, round(_BATCH_SECONDS / seconds)))
+
+
+def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) -> ScenePlan:
+    """Plan one scene of a workflow from its header alone.
+
+    Raises:
+        SourceError: the scene cannot be opened.
+        BankError: the workflow's bank cannot be loaded.
+    """
+    info = open_scene(paths, **workflow.read.model_dump(exclude={"tile"})).info
+    stages = [_scene_stage(info, workflow)]
+    products: list[list[str]] = []
+    if workflow.features is not None:
+        stage, products = _feature_stage(info, workflow, workers)
+        stages.append(stage)
+    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + workers * max(stage.task_memory for stage in stages)
+    shape = (len(info.bands), info.height, info.width)
+    return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products)
+
+
+def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
+    tile, bands = workflow.read.tile, len(info.bands)
+    grid = Grid(info.height, info.width, tile)
+    quality = workflow.denoise.quality
+    halo = Denoising(quality).halo(tile)
+    raw = bands * info.height * info.width * np.dtype(info.dtype).itemsize
+    borrowed = _halo_share(grid, halo)
+    side = tile + 2 * halo
+    block = 4 * bands * min(side, info.height) * min(side, info.width)
+    flops = (
+        _denoise_flops(bands, quality) * info.height * info.width * borrowed + 2.0 * bands**2 * info.height * info.width
+    )
+    memory = (SCENE_MULTIPLE if quality != "none" else CODE_MULTIPLE) * block + SCENE_FIXED
+    bytes_in = int(raw * borrowed)
+    return StagePlan(
+        "denoise + compress",
+        len(grid),
+        -(-len(grid) // batch_size(info, tile)),
+        halo,
+        bytes_in,
+        raw,
+        flops,
+        flops / (bytes_in + raw),
+        int(memory),
+    )
+
+
+def _feature_stage(info: SceneInfo, workflow: Workflow, workers: int) -> tuple[StagePlan, list[list[str]]]:
+    wanted = workflow.features
+    assert wanted is not None
+    bank = planned_bank(wanted, info.bands)
+    pool = bank.pool if wanted.pool is None else wanted.pool
+    tile, stride, bands = feature_tile(workflow.read.tile, wanted.stride), wanted.stride, len(info.bands)
+    grid = Grid(info.height, info.width, tile)
+    halo = bank.halo(pool, stride)
+    layers = describe(bank, pool, stride, info.height, info.width)
+    flops = float(sum(layer.flops for layer in layers))
+    out = 4 * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
+    side = min(tile, max(info.height, info.width)) + 2 * halo
+    block = 4 * bands * side**2
+    chunk = 4 * len(bank.features) * (tile // stride) ** 2
+    stage = StagePlan(
+        "features",
+        len(grid),
+        -(-len(grid) // batch_size(info, tile)),
+        halo,
+        bytes_in,
+        out,
+        flops,
+        flops / (bytes_in + out),
+        int(FEATURE_BLOCKS * block + FEATURE_CHUNKS * chunk + FEATURE_FIXED),
+    )
+    products = [
+        [
+            layer.name,
+            *map(str, (layer.m, layer.n, layer.k)),
+            f"{layer.flops / 1e9:.1f}",
+            f"{layer.intensity:.1f}",
+            str(layer.panel_rows),
+        ]
+        for layer in layers
+    ]
+    return stage, products
+
+
+def _halo_share(grid: Grid, halo: int) -> float:
+    """Pixels read, as a multiple of the scene's: every tile reads its halo, clipped at the edge."""
+    rows = grid.height + 2 * halo * (grid.rows - 1)
+    columns = grid.width + 2 * halo * (grid.columns - 1)
+    return rows * columns / (grid.height * grid.width)
+
+
+def _denoise_flops(bands: int, quality: str) -> float:
+    """FLOPs per pixel: for each pass a Gram (2d²) and a projection there and back (4·d·rank, rank <= d/4) per patch."""
+    if quality == "none":
+        return 0.0
+    settings = settings_for(quality, bands)
+    columns = settings.patch**2 * min(bands, 16)
+    per_patch = 2.0 * columns**2 + 4.0 * columns * columns / 4
+    return per_patch * (1 / settings.pilot_stride**2 + 1 / settings.stride**2)

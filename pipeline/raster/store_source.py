@@ -1,0 +1,146 @@
+"""Reading a store of ours by windows: whole chunks through Zarr, the last few kept for the neighbours' halos."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pipeline.errors import SourceError
+from pipeline.grid import Grid, Window
+from pipeline.raster.chunks import chunk_path
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.zarr_store import read_attributes
+
+CACHE_BYTES = 64 << 20
+
+
+class ChunkCache:
+    """The decoded chunks used last, bounded in bytes and shared by the threads of a process."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit = limit
+        self._lock = Lock()
+        self._blocks: OrderedDict[object, NDArray[Any]] = OrderedDict()
+        self._size = 0
+
+    def get(self, key: object, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """The block of this key, loaded where it is not here."""
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key]
+        block = load()
+        with self._lock:
+            if key not in self._blocks and block.nbytes <= self._limit:
+                self._blocks[key] = block
+                self._size += block.nbytes
+                while self._size > self._limit:
+                    self._size -= self._blocks.popitem(last=False)[1].nbytes
+        return block
+
+
+_cache = ChunkCache()
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A store of ours as a Source: picklable, without an open handle.
+
+    `variable` is `scene` or `features`; `tile` is the side of its chunks.
+    """
+
+    path: str
+    variable: str
+    tile: int
+    info: SceneInfo
+
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        return zarr.open_array(Path(self.path) / self.variable, mode="r")
+
+    @cached_property
+    def _valid(self) -> zarr.Array[Any] | None:
+        if not (Path(self.path) / "valid").is_dir():
+            return None
+        return zarr.open_array(Path(self.path) / "valid", mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("path", "variable", "tile", "info")}
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The block (band, y, x) of a window in the store's dtype, and its valid (y, x) bool.
+
+        Raises:
+            SourceError: a chunk of the window is missing or damaged.
+        """
+        height, width = window.shape
+        block = np.empty((len(self.info.bands), height, width), self._array.dtype)
+        valid = np.ones((height, width), bool)
+        grid = Grid(self.info.height, self.info.width, self.tile)
+        for row in range(window.y0 // self.tile, -(-window.y1 // self.tile)):
+            for column in range(window.x0 // self.tile, -(-window.x1 // self.tile)):
+                tile = grid[row * grid.columns + column]
+                inside = Window(
+                    max(window.y0, tile.window.y0),
+                    min(window.y1, tile.window.y1),
+                    max(window.x0, tile.window.x0),
+                    min(window.x1, tile.window.x1),
+                )
+                target, place = inside.within(window), inside.within(tile.window)
+                block[:, *target] = self._chunk(self._array, (0, row, column), tile.window)[:, *place]
+                if self._valid is not None:
+                    valid[target] = self._chunk(self._valid, (row, column), tile.window)[place]
+        if self._valid is None and block.dtype.kind == "f":
+            valid = np.isfinite(block).all(axis=0)
+        return block, valid
+
+    def _chunk(self, array: zarr.Array[Any], index: tuple[int, ...], window: Window) -> NDArray[Any]:
+        path = chunk_path(Path(self.path), array.basename, *index)
+
+        def load() -> NDArray[Any]:
+            try:
+                return np.asarray(array[(..., *window.slices)])
+            except Exception as error:  # zarr passes on whatever a codec raises
+                reason = " ".join(str(error).split())
+                raise SourceError(
+                    f"{path}: damaged chunk ({window}): {reason}; delete it and run again"
+                ) from error
+
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            raise SourceError(
+                f"{path}: missing chunk ({window}); run the job that wrote the store again"
+            ) from None
+        return _cache.get((str(path), stat.st_mtime_ns, stat.st_ino, stat.st_size), load)
+
+
+def open_store(path: Path) -> StoreSource:
+    """Open a store that `compress`, `denoise`, `features` or `run` wrote.
+
+    Raises:
+        SourceError: it is not a store of ours, or its metadata are damaged.
+    """
+    attributes = read_attributes(path)
+    try:
+        info = SceneInfo.from_json(attributes["source"])
+        variable, tile = str(attributes["variable"]), int(attributes["tile"])
+        array = zarr.open_array(path / variable, mode="r")
+    except SourceError:
+        raise
+    except Exception as error:  # whatever zarr makes of damaged metadata
+        raise SourceError(
+            f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}"
+        ) from error
+    if array.shape != (len(info.bands), info.height, info.width):
+        raise SourceError(f"{path}: `{variable}` has shape {array.shape}, its attributes say otherwise")
+    return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype)))

@@ -1,0 +1,205 @@
+"""Zarr v3 stores of ours: made once, filled chunk by chunk, opened as they are by xarray, rioxarray and GDAL.
+
+A store holds one labelled variable (`scene` or `features`), `valid` where pixels may be invalid, the coordinates, and
+CF's `spatial_ref`. The georeference stands there a second time by the Zarr conventions `proj:` and `spatial:`.
+Everything of ours is under the attribute `terrasketch`: the scene's facts and the configuration with its hash.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import zarr
+from zarr.errors import ZarrUserWarning
+
+from pipeline.errors import OutputError, SourceError
+from pipeline.raster.chunks import plain_codecs
+from pipeline.raster.scene import Georeference, SceneInfo
+
+_CONVENTIONS = [
+    {
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "spec_url": "https://github.com/zarr-conventions/geo-proj",
+        "description": "Coordinate reference system of the arrays",
+    },
+    {
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "spec_url": "https://github.com/zarr-conventions/spatial",
+        "description": "From array indices to spatial coordinates",
+    },
+]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of a store: (label, y, x) in square chunks over all labels, or (y, x) without labels."""
+
+    name: str
+    dtype: str
+    fill: float | int | bool
+    axis: str | None = None
+    labels: tuple[str, ...] = ()
+    serializer: Any = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def valid_variable() -> Variable:
+    """The validity of the pixels, (y, x) bool, True = real."""
+    return Variable("valid", "bool", False, attributes={"long_name": "True where the pixel is real"})
+
+
+def create_store(
+    path: Path, info: SceneInfo, tile: int, variables: list[Variable], attributes: dict[str, Any]
+) -> None:
+    """Make the metadata, coordinates and georeference of a store whose chunks are tile x tile pixels.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        group = zarr.create_group(path, attributes=_group_attributes(info) | {"terrasketch": attributes})
+        _write_coordinates(group, info)
+        for variable in variables:
+            _create_array(group, info, tile, variable)
+        with warnings.catch_warnings():
+            # xarray warns where consolidated metadata is missing, zarr where it is made; the first is the user's.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(path)
+    except OSError as error:
+        shutil.rmtree(path, ignore_errors=True)
+        raise OutputError(f"{path}: the store cannot be made: {error.strerror}") from error
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """What we wrote under `terrasketch` in a store's attributes.
+
+    Raises:
+        SourceError: there is no Zarr group, or it is not one of ours.
+    """
+    metadata = path / "zarr.json"
+    try:
+        ours = json.loads(metadata.read_bytes())["attributes"]["terrasketch"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
+            "write one with `terrasketch compress` or `run`"
+        ) from error
+    if not isinstance(ours, dict):
+        raise SourceError(f"{path}: the `terrasketch` attribute of zarr.json is not a mapping")
+    return ours
+
+
+def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Variable) -> None:
+    labels = (len(variable.labels),) if variable.axis else ()
+    serializer: Any = "auto" if variable.serializer is None else variable.serializer
+    plain = plain_codecs(np.dtype(variable.dtype))
+    attributes = {"grid_mapping": "spatial_ref", **variable.attributes}
+    if not variable.axis:
+        attributes["coordinates"] = "spatial_ref"
+    group.create_array(
+        variable.name,
+        shape=(*labels, info.height, info.width),
+        chunks=(*labels, tile, tile),
+        dtype=variable.dtype,
+        fill_value=variable.fill,
+        serializer=serializer,
+        compressors=plain if variable.serializer is None else None,
+        dimension_names=[*([variable.axis] if variable.axis else []), "y", "x"],
+        attributes=attributes,
+    )
+    if variable.axis:
+        label = group.create_array(
+            variable.axis, shape=labels, chunks=labels, dtype=str, dimension_names=[variable.axis]
+        )
+        label[:] = np.array(variable.labels, dtype=object)
+
+
+def _write_coordinates(group: zarr.Group, info: SceneInfo) -> None:
+    spatial_ref = group.create_array(
+        "spatial_ref", shape=(), dtype="int64", fill_value=0, attributes=_spatial_ref(info.geo)
+    )
+    spatial_ref[...] = 0
+    transform = info.geo.transform
+    if transform is None or transform[1] or transform[3]:
+        return
+    a, _, c, _, e, f = transform
+    for name, extent, origin, step in (("y", info.height, f, e), ("x", info.width, c, a)):
+        axis = group.create_array(
+            name,
+            shape=(extent,),
+            dtype="float64",
+            dimension_names=[name],
+            attributes={"axis": name.upper(), **_axis_attributes(info.geo, name)},
+        )
+        axis[:] = origin + (np.arange(extent) + 0.5) * step
+
+
+def _axis_attributes(geo: Georeference, name: str) -> dict[str, str]:
+    if geo.crs_wkt is None:
+        return {"long_name": f"{name} coordinate of the pixel centre"}
+    crs = pyproj.CRS.from_wkt(geo.crs_wkt)
+    if crs.is_geographic:
+        standard, units = ("latitude", "degrees_north") if name == "y" else ("longitude", "degrees_east")
+        return {"standard_name": standard, "units": units, "long_name": standard}
+    return {
+        "standard_name": f"projection_{name}_coordinate",
+        "units": crs.axis_info[0].unit_name if crs.axis_info else "metre",
+        "long_name": f"{name} coordinate of projection",
+    }
+
+
+def _spatial_ref(geo: Georeference) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    wkt = geo.crs_wkt or geo.gcps_crs_wkt
+    if wkt is not None:
+        attributes |= pyproj.CRS.from_wkt(wkt).to_cf()
+        attributes |= {"crs_wkt": wkt, "spatial_ref": wkt}
+    if geo.transform is not None:
+        a, b, c, d, e, f = geo.transform
+        attributes["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
+    if geo.gcps:
+        attributes["gcps"] = _gcps_as_geojson(geo)
+    return attributes
+
+
+def _gcps_as_geojson(geo: Georeference) -> str:
+    """Ground control points in the form rioxarray reads."""
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"id": str(number), "info": "", "row": row, "col": column},
+            "geometry": {"type": "Point", "coordinates": [x, y, z]},
+        }
+        for number, (row, column, x, y, z) in enumerate(geo.gcps, 1)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def _group_attributes(info: SceneInfo) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"Conventions": "CF-1.11"}
+    geo = info.geo
+    if geo.transform is not None:
+        a, b, c, d, e, f = geo.transform
+        corners = [(a * x + b * y + c, d * x + e * y + f) for x in (0, info.width) for y in (0, info.height)]
+        xs, ys = zip(*corners, strict=True)
+        attributes |= {
+            "zarr_conventions": _CONVENTIONS if geo.crs_wkt else _CONVENTIONS[1:],
+            "spatial:dimensions": ["y", "x"],
+            "spatial:shape": [info.height, info.width],
+            "spatial:transform": list(geo.transform),
+            "spatial:bbox": [min(xs), min(ys), max(xs), max(ys)],
+        }
+    if geo.crs_wkt is not None:
+        epsg = geo.epsg
+        attributes |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": geo.crs_wkt}
+    return attributes

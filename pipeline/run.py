@@ -1,0 +1,136 @@
+"""The whole flow on one screen: scenes in; two maps and a finish for each; a folder of outputs each.
+
+(1) raw window + halo -> denoise -> trim -> encode -> a chunk of scene.zarr
+(2) scene.zarr window + halo -> features -> a chunk of features.zarr
+(3) COGs, STAC item, report and receipt, from the stores
+
+What we analyse is what we archive, and a chunk that is there is done.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from pipeline.codec import Bound
+from pipeline.config import Workflow
+from pipeline.errors import ConfigError, TerrasketchError
+from pipeline.flow.banks import bank_of_run
+from pipeline.flow.compress import SceneJob, scene_plan
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.features import FeatureJob, feature_plan, feature_tile
+from pipeline.flow.finish import finish_scene
+from pipeline.flow.journal import Plan
+from pipeline.flow.read import open_scene
+from pipeline.flow.receipts import SceneReceipt, StageReceipt
+from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures
+from pipeline.flow.tasks import Interrupted
+from pipeline.plan import batch_size
+from pipeline.raster.chunks import remove_tree
+from pipeline.raster.scene import Source
+from pipeline.raster.store_source import StoreSource, open_store
+
+
+def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: bool = False) -> list[SceneReceipt]:
+    """Run every scene of a workflow; a scene that fails does not stop the others.
+
+    Raises:
+        ConfigError: there are no scenes, or two would share a folder.
+        Interrupted: the crew was stopped; run again to resume.
+    """
+    receipts = []
+    for name, paths in name_scenes(workflow.sources).items():
+        receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
+        receipts.append(receipt)
+        try:
+            if overwrite:
+                remove_tree(Path(receipt.folder))
+            run_scene(workflow, crew, receipt)
+        except Interrupted:
+            raise
+        except TerrasketchError as error:
+            receipt.fail(error)
+            crew.watch.note(f"{name}: failed: {receipt.failures[0]}")
+        if receipt.status != "complete":
+            receipt.write(workflow.model_dump())
+    return receipts
+
+
+def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt) -> None:
+    """One scene through the two maps and the finish; the receipt is filled on the way."""
+    crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
+    raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
+    stored, plan = _store_scene(workflow, raw, crew, receipt)
+    features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
+    crew.watch.note(f"{receipt.name}: write rasters, item and report")
+    finish_scene(workflow, raw, stored, features, receipt)
+
+
+def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
+    """A folder name for each scene: the stem of its (first) path, in characters any file system takes.
+
+    Raises:
+        ConfigError: there are no scenes, or two have the same name.
+    """
+    if not sources:
+        raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
+    names: dict[str, list[str]] = {}
+    for source in sources:
+        paths = [source] if isinstance(source, str) else list(source)
+        stem = Path(paths[0].rstrip("/")).name
+        name = re.sub(r"[^\w.+-]", "_", stem.rsplit(".", 1)[0] if "." in stem[1:] else stem).strip(".") or "scene"
+        if name in names:
+            raise ConfigError(
+                f"{paths[0]} and {names[name][0]} would both be written to {name}/; run them with two --out"
+            )
+        names[name] = paths
+    return names
+
+
+def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneReceipt) -> tuple[StoreSource, Plan]:
+    tile, wanted = workflow.read.tile, workflow.compress
+    sigma = None if workflow.denoise.sigma == "auto" else workflow.denoise.sigma
+    denoising = Denoising(workflow.denoise.quality, sigma)
+    bound = Bound(*wanted.bound)
+    plan = scene_plan(Path(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
+    crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
+    return _stage(
+        "denoise + compress",
+        plan,
+        lambda store: SceneJob(raw, store, tile, denoising, bound, wanted.effort),
+        batch_size(raw.info, tile),
+        crew,
+        receipt,
+    ), plan
+
+
+def _store_features(
+    workflow: Workflow, stored: StoreSource, scene: Plan, crew: Crew, receipt: SceneReceipt
+) -> StoreSource:
+    wanted = workflow.features
+    assert wanted is not None
+    crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
+    bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder))
+    tile, stride = feature_tile(workflow.read.tile, wanted.stride), wanted.stride
+    pool = bank.pool if wanted.pool is None else wanted.pool
+    final = Path(receipt.folder) / "features.zarr"
+    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration)
+    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}")
+    return _stage(
+        "features",
+        plan,
+        lambda store: FeatureJob(stored, store, tile, str(path), pool, stride),
+        batch_size(stored.info, tile),
+        crew,
+        receipt,
+    )
+
+
+def _stage(name: str, plan: Plan, make_job: MakeJob, batch: int, crew: Crew, receipt: SceneReceipt) -> StoreSource:
+    start = time.perf_counter()
+    path, result = fill(plan, make_job, name, crew, batch)
+    receipt.stages.append(StageReceipt.of(name, result, time.perf_counter() - start))
+    receipt.failures += result.failures
+    raise_failures(result.failures, receipt.name)
+    return open_store(path)

@@ -1,0 +1,86 @@
+"""The workflow at the door: what it says wrongly is named, with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Workflow, json_schema, load_workflow
+from pipeline.errors import ConfigError
+
+
+def _load(tmp_path: Path, text: str) -> Workflow:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    return load_workflow(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "version: 1\ndenoise:\n  quality: fast\n  sigm: 3\n",
+            4,
+            "unknown key denoise.sigm; known here: quality, sigma",
+        ),
+        ("out: x\nfoo: 1\n", 2, "unknown key foo; known here: version, sources"),
+        ("compress: {snr: 30, rmse: 2}\n", 1, "give one of snr, rmse"),
+        ("read:\n  tile: many\n", 2, "read.tile"),
+        ("read:\n  tile: 4\n", 2, "greater than or equal to 16"),
+        ("denoise:\n  sigma: -1\n", 1, "positive"),
+        ("denoise:\n  quality: best\n", 2, "'fast' or 'quality'"),
+        ("out: a\nout: b\n", 2, "out is said twice"),
+        ("sources: 3\n", 1, "sources"),
+        ("features:\n  stride: 1.5\n", 2, "features.stride"),
+        ("version: 2\n", 1, "version"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, text)
+    message = str(caught.value)
+    assert f"job.yaml:{line}: " in message
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1,\n", "not YAML"),
+        ("- 1\n", "workflow"),
+        ("a: &x [1]\nb: *x\n", "aliases"),
+        ("!!python/object:os.system {}\n", "job.yaml"),
+        ("[" * 5000, "job.yaml"),
+        ("\x00", "job.yaml"),
+    ],
+)
+def test_hostile_files_are_one_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        _load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_workflow_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_workflow(tmp_path / "none.yaml")
+
+
+def test_paths_are_relative_to_the_workflow(tmp_path: Path) -> None:
+    text = "sources: [a.tif, [b.tif, /c.tif], 's3://bucket/d.tif']\nout: ../o\nfeatures: {bank: my.npz}\n"
+    workflow = _load(tmp_path, text)
+    remote = "s3://bucket/d.tif"
+    assert workflow.sources == [str(tmp_path / "a.tif"), [str(tmp_path / "b.tif"), "/c.tif"], remote]
+    assert workflow.out == str(tmp_path.parent / "o")
+    assert workflow.features is not None
+    assert workflow.features.bank == str(tmp_path / "my.npz")
+
+
+def test_an_empty_workflow_has_defaults_and_features_can_be_left_out(tmp_path: Path) -> None:
+    assert _load(tmp_path, "").compress.bound == ("snr", 40.0)
+    assert _load(tmp_path, "features: null\n").features is None
+    assert _load(tmp_path, "compress: {lossless: true}\n").compress.bound == ("lossless", None)
+    assert _load(tmp_path, "compress: {max_error: 2}\n").compress.bound == ("max_error", 2.0)
+
+
+def test_the_schema_names_every_section() -> None:
+    assert set(json_schema()["properties"]) == set(Workflow.model_fields)
