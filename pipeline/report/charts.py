@@ -30,10 +30,10 @@ def noise_chart(
 ) -> Markup:
     """Bars of noise per band (data units), a dot for the rms of what was taken away, a line for the rest."""
     named = len(names) <= NAMED_BANDS
-    plain = named and wavelengths is None and _roomy(names, 100)
-    width, height, left, top, bottom = 900.0, 270.0, 62.0, 28.0, 24.0 if plain else 62.0
-    height += bottom - 24
-    known = [value for value in (*finite_or_none(sigma), *finite_or_none(change)) if value is not None]
+    bottom = 62.0 if named and not _roomy(names, 100) else 40.0
+    width, height, left, top = 900.0, 240.0 + bottom, 62.0, 28.0
+    left_over = [None] * len(names) if after is None else finite_or_none(after)
+    known = [value for value in (*finite_or_none(sigma), *finite_or_none(change), *left_over) if value is not None]
     high = max(known, default=0.0) * 1.08 or 1.0
     root = drawing(width, height, "Bar chart of noise per band; the table below has its numbers", "wide")
     plot = height - top - bottom
@@ -45,13 +45,12 @@ def noise_chart(
     add(root, "text", "noise, standard deviation in data units", x=0, y=12, class_="axis")
     xs, thick = _places(names, None if named else wavelengths, left, width - 8)
     rows = zip(xs, names, finite_or_none(sigma), finite_or_none(change), strict=True)
-    left_over = [None] * len(xs) if after is None else finite_or_none(after)
     for (x, name, noise, removed), rest in zip(rows, left_over, strict=True):
         group = add(root, "g")
         add(group, "title", f"{name}: noise {number(noise)}, removed {number(removed)}, left {number(rest)}")
         if noise is not None:
             add(group, "rect", x=x - thick / 2, y=y(noise), width=thick, height=y(0) - y(noise), class_="bar")
-        if rest is not None and rest <= high:
+        if rest is not None:
             add(group, "path", d=f"M{x - thick / 2:.2f} {y(rest):.2f}h{thick:.2f}", class_="left")
         if removed is not None:
             add(group, "circle", cx=x, cy=y(removed), r=min(4.0, max(1.8, thick / 3)), class_="dot")
@@ -66,7 +65,7 @@ def spectrum_chart(
     title: str, before: Floats, after: Floats, names: Sequence[str], wavelengths: Sequence[float] | None
 ) -> Markup:
     """One pixel's spectrum in data units, before (thin) and after (thick), on a scale of its own."""
-    width, height, left, top, bottom = 300.0, 190.0, 46.0, 12.0, 34.0
+    width, height, left, top, bottom = 300.0, 194.0, 46.0, 12.0, 38.0
     values = [value for value in (*finite_or_none(before), *finite_or_none(after)) if value is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     margin = 0.06 * (high - low) or 0.5 * abs(high) or 0.5
@@ -76,7 +75,7 @@ def spectrum_chart(
     def y(value: float) -> float:
         return top + (height - top - bottom) * (high - value) / (high - low)
 
-    _y_axis(root, ticks(low, high, 4), y, left, width - 6)
+    _y_axis(root, ticks(low, high, 5), y, left, width - 6)
     xs, _ = _places(before, wavelengths, left, width - 6)
     order = sorted(range(len(xs)), key=xs.__getitem__)
     for kind, spectrum in (("before", before), ("after", after)):
@@ -170,11 +169,7 @@ def _places(
 def _lifted(xs: list[float], ys: list[float | None]) -> tuple[list[float], list[float | None]]:
     """The line with a break wherever bands are missing: no spectrum was measured across an absorption gap."""
     gaps = np.diff(xs)
-    wide = (
-        {index + 1 for index in np.flatnonzero(gaps > 4 * np.median(gaps))}
-        if len(xs) > NAMED_BANDS
-        else set()
-    )
+    wide = {index + 1 for index in np.flatnonzero(gaps > 4 * np.median(gaps))} if len(xs) > NAMED_BANDS else set()
     line_x: list[float] = []
     line_y: list[float | None] = []
     for index, (x, y) in enumerate(zip(xs, ys, strict=True)):
@@ -195,9 +190,7 @@ def _span(wavelengths: Sequence[float] | None, count: int) -> tuple[float, float
     return low - room, high + room
 
 
-def _y_axis(
-    root: Element, marks: list[float], y: Callable[[float], float], left: float, right: float
-) -> None:
+def _y_axis(root: Element, marks: list[float], y: Callable[[float], float], left: float, right: float) -> None:
     for mark in marks:
         at = y(mark)
         add(root, "path", d=f"M{left:.2f} {at:.2f}H{right:.2f}", class_="grid")

@@ -146,18 +146,14 @@ class ReportData:
             _check_pair("the detail's before and after", bands, self.detail.before, self.detail.after)
         for name, values in self._per_band():
             if values is not None and len(values) != bands:
-                raise BlockError(
-                    f"report: {name} has {len(values)} values for {bands} bands; give one per band"
-                )
+                raise BlockError(f"report: {name} has {len(values)} values for {bands} bands; give one per band")
         for name, table in self._per_tile():
             if table is not None and (table.ndim != 2 or table.size == 0):
                 raise BlockError(f"report: {name} is of shape {table.shape}; give (tile row, tile column)")
         if self.features is not None and (self.features.sample.ndim != 3 or self.features.sample.size == 0):
             raise BlockError(f"report: features of shape {self.features.sample.shape}; give (feature, y, x)")
         if self.rgb is not None and not all(0 <= band < bands for band in self.rgb):
-            raise BlockError(
-                f"report: rgb {self.rgb} names a band outside 0..{bands - 1}; count bands from 0"
-            )
+            raise BlockError(f"report: rgb {self.rgb} names a band outside 0..{bands - 1}; count bands from 0")
 
     def _per_band(self) -> list[tuple[str, Sequence[float] | Floats | None]]:
         noise = self.noise

@@ -141,9 +141,7 @@ def _storage(data: ReportData) -> dict[str, Any] | None:
         if values is not None:
             low, high = charts.limits(values)
             bar = charts.colour_bar(f"{low:,}", "", f"{high:,} {unit}", pictures.SEQUENTIAL)
-            maps.append(
-                {"unit": unit, "map": charts.tile_map(values, unit), "bar": bar, "shape": values.shape}
-            )
+            maps.append({"unit": unit, "map": charts.tile_map(values, unit), "bar": bar, "shape": values.shape})
     bands, height, width = data.source.shape
     bits = 8 * storage.stored_bytes / max(1, bands * height * width)
     rows = [
@@ -173,8 +171,7 @@ def _spectra(data: ReportData) -> dict[str, Any]:
     small = data.after[bands, ::step, ::step]
     picture = pictures.rgb_picture(pictures.stretch(small, pictures.stretch_limits(small)))
     dots = [
-        {"index": i + 1, "x": 100 * (x + 0.5) / width, "y": 100 * (y + 0.5) / height}
-        for i, (y, x) in enumerate(places)
+        {"index": i + 1, "x": 100 * (x + 0.5) / width, "y": 100 * (y + 0.5) / height} for i, (y, x) in enumerate(places)
     ]
     return {"charts": shown, "picture": picture, "dots": dots}
 

@@ -97,9 +97,7 @@ def difference(before: F32, after: F32) -> tuple[F64, float]:
     finite = np.abs(change[np.isfinite(change)])
     # Few changed pixels leave the percentile at 0: then the largest change is the range.
     limit = float(np.percentile(finite, 98) or finite.max()) if finite.size else 0.0
-    scaled = (
-        np.clip(0.5 + 0.5 * change / limit, 0, 1) if limit > 0 else np.where(np.isnan(change), np.nan, 0.5)
-    )
+    scaled = np.clip(0.5 + 0.5 * change / limit, 0, 1) if limit > 0 else np.where(np.isnan(change), np.nan, 0.5)
     return scaled, limit
 
 
@@ -129,10 +127,7 @@ def principal_components(sample: F32, count: int = 3) -> tuple[F32, F64]:
     if pixels.size == 0:
         return components.reshape(count, height, width), share
     blocks = [pixels[start : start + _PIXELS] for start in range(0, pixels.size, _PIXELS)]
-    mean = (
-        sum((flat[:, block].sum(axis=1, dtype=np.float64) for block in blocks), np.zeros(features))
-        / pixels.size
-    )
+    mean = sum((flat[:, block].sum(axis=1, dtype=np.float64) for block in blocks), np.zeros(features)) / pixels.size
     gram = np.zeros((features, features))
     for block in blocks:
         centred = flat[:, block] - mean[:, None]
