@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from pipeline.raster.fingerprint import content_fingerprint, fingerprint
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, reason
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import representable, valid_from
-from pipeline.raster.scene import Gcp, Georeference, SceneInfo
+from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 
 _CORNER = 64
 
@@ -204,7 +204,7 @@ def _georeference(dataset: DatasetReader) -> Georeference:
     rpcs = dataset.rpcs
     return Georeference(
         crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,
-        transform=None if transform.is_identity else tuple(map(float, transform[:6])),
+        transform=None if transform.is_identity else cast(Affine6, tuple(map(float, transform[:6]))),
         gcps=tuple(Gcp(g.row, g.col, g.x, g.y, g.z or 0.0) for g in gcps),
         gcps_crs_wkt=gcps_crs.to_wkt() if gcps_crs else None,
         rpcs=rpcs.to_gdal() if rpcs else None,

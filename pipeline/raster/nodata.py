@@ -68,7 +68,7 @@ def convert(block: Block, dtype: DTypeLike) -> Block:
     low, high = float(limits.min), float(limits.max)
     if int(high) > limits.max:  # the largest 64-bit integers are no floats
         high = math.nextafter(high, 0)
-    return np.nan_to_num(np.clip(np.rint(wide), low, high), copy=False).astype(target)
+    return np.asarray(np.nan_to_num(np.clip(np.rint(wide), low, high), copy=False), target)
 
 
 def nudge(block: Block, valid: Valid, nodata: float | None) -> Block:

@@ -104,7 +104,8 @@ class SceneInfo:
 
     def __post_init__(self) -> None:
         count = len(self.bands)
-        defaults = {"scales": 1.0, "offsets": 0.0, "units": None, "band_tags": {}, "colorinterp": "undefined"}
+        defaults: dict[str, Any] = {"scales": 1.0, "offsets": 0.0, "units": None, "band_tags": {}}
+        defaults["colorinterp"] = "undefined"
         for name, default in defaults.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, (default,) * count)

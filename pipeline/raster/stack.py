@@ -51,9 +51,8 @@ class PlacedSource:
         if rows.size and columns.size:
             y0, x0 = int(rows.min()), int(columns.min())
             part, real = self.source.read(Window(y0, int(rows.max()) + 1, x0, int(columns.max()) + 1))
-            place = np.ix_(rows - y0, columns - x0)
-            block[:, ys, xs] = part[(slice(None), *place)]
-            valid[ys, xs] = real[place]
+            block[:, ys, xs] = part[:, rows - y0][:, :, columns - x0]
+            valid[ys, xs] = real[rows - y0][:, columns - x0]
         return block, valid
 
 
@@ -177,7 +176,7 @@ def _union(sources: Sequence[RasterSource], anchor: Affine6, step: tuple[float, 
 def _nearest(start: int, stop: int, origin: float, step: float, own_origin: float, own_step: float) -> NDArray[np.intp]:
     """Along one axis: the source pixel that contains the centre of each grid pixel, wherever that is."""
     centres = origin + (np.arange(start, stop) + 0.5) * step
-    return np.floor((centres - own_origin) / own_step + _TIE).astype(np.intp)
+    return np.asarray(np.floor((centres - own_origin) / own_step + _TIE), np.intp)
 
 
 def _inside(pixels: NDArray[np.intp], extent: int) -> slice:

@@ -1,0 +1,238 @@
+"""Cloud-optimised GeoTIFFs, streamed: windows in any order and of any size, in bounded memory, whole or not at all.
+
+Windows go into an uncompressed tiled GTiff in a folder of its own beside the target; GDAL's COG driver makes the COG
+of it, which is checked and then renamed. (Windows across blocks would rewrite compressed blocks and leave holes.)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetWriter
+from rasterio.rpc import RPC
+
+from pipeline.errors import ConfigError, FormatError, OutputError
+from pipeline.grid import Window
+from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
+from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.tiff import check_whole
+
+BLOCK_BYTES = 8 << 20
+BLOCK = 512
+# GTiff's words that people give for a COG: tiled it is anyway, and its blocks are square.
+_OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LEVEL", "ZSTD_LEVEL": "LEVEL"}
+_PREDICTED = ("DEFLATE", "LZW", "ZSTD")
+
+Windows = Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Refuse an output, a file or a folder, that is there already.
+
+    Raises:
+        OutputError: it is there and `overwrite` is False.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{path} exists; give another name, or --overwrite")
+
+
+def write_cog(
+    path: Path,
+    info: SceneInfo,
+    windows: Windows,
+    *,
+    overwrite: bool = False,
+    overview_resampling: str = "average",
+    creation_options: Mapping[str, str] | None = None,
+) -> None:
+    """Write a COG with everything `info` says: bands, dtype, nodata, georeference, scales, units, tags, colours.
+
+    Invalid pixels read back invalid: they carry info.nodata in some band, or are not finite, or else the file gets an
+    internal mask. Valid pixels that hit the sentinel are moved to the value beside it.
+
+    Args:
+        windows: (window, block (band, y, x), valid (y, x) or None for all valid); together they cover the scene once.
+        creation_options: of GDAL's COG driver, such as COMPRESS=ZSTD; DEFLATE with a predictor by default.
+
+    Raises:
+        OutputError: the file exists, or cannot be written; nothing is left behind.
+        ConfigError: a creation option that the driver does not know, or a nodata that no pixel can hold.
+    """
+    check_output(path, overwrite)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    options = _options(info, overview_resampling, creation_options or {})
+    if info.nodata is not None and not representable(info.nodata, info.dtype):
+        raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; check its folder") from error
+    try:
+        with gdal_env():
+            if creation_options:
+                _try_options(folder / "trial.tif", info, options)
+            _write(path, folder, info, windows, options)
+            with _writing(path):
+                _publish(folder / "cog.tif", path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(path: Path, folder: Path, info: SceneInfo, windows: Windows, options: Mapping[str, str]) -> None:
+    """Fill the working file, and make the COG of it while it is open: what cannot be flushed raises here.
+
+    GDAL closes files without an error on a full disk, so nothing is believed that was closed.
+    """
+    cog = folder / "cog.tif"
+    with _writing(path):
+        dataset = open_writer(str(folder / "draft.tif"), **_profile(info, int(options["BLOCKSIZE"])))
+    try:
+        with _writing(path):
+            _describe(dataset, info)
+        _fill(path, dataset, info, windows)
+        with _writing(path):
+            rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)
+            check_whole(cog, sparse=options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON"))
+    finally:
+        with suppress(*GDAL_ERRORS):
+            dataset.close()
+
+
+def _fill(path: Path, dataset: DatasetWriter, info: SceneInfo, windows: Windows) -> None:
+    """Write every window, and the mask from the first window on that needs one."""
+    missing = info.height * info.width
+    masked = False
+    for window, block, valid in windows:
+        place = ((window.y0, window.y1), (window.x0, window.x1))
+        missing -= math.prod(window.shape)
+        assert block.shape == (len(info.bands), *window.shape), (path, block.shape, window)
+        out, mask = _settle(block, valid, info)
+        with _writing(path):
+            dataset.write(out, window=place)
+            if mask is not None and not masked:
+                dataset.write_mask(True)  # all windows before this one were valid
+                masked = True
+            if masked:
+                dataset.write_mask(np.ones(window.shape, bool) if mask is None else mask, window=place)
+    assert missing == 0, f"{path}: the windows leave {missing} pixels"
+
+
+def _settle(
+    block: NDArray[Any], valid: NDArray[np.bool_] | None, info: SceneInfo
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """The block as it goes into the file, and the mask where the values alone do not tell what is valid."""
+    out = convert(block, info.dtype)
+    if valid is None:
+        return out, None
+    if info.nodata is not None:
+        return mark(nudge(out, valid, info.nodata), valid, info.nodata), None
+    told = valid_from(out, (None,) * len(out))
+    return out, None if np.array_equal(told, valid) else valid
+
+
+def _profile(info: SceneInfo, block: int) -> dict[str, Any]:
+    """The working file: uncompressed blocks of the COG's own size."""
+    geo = info.geo
+    crs = geo.crs_wkt if geo.transform is not None or not geo.gcps else None
+    profile: dict[str, Any] = {
+        "width": info.width,
+        "height": info.height,
+        "count": len(info.bands),
+        "dtype": info.dtype,
+        "nodata": info.nodata,
+        "crs": CRS.from_wkt(crs) if crs else None,
+        "transform": None if geo.transform is None else Affine(*geo.transform),
+        "tiled": True,
+        "blockxsize": block,
+        "blockysize": block,
+        "interleave": "pixel",
+        "BIGTIFF": "IF_SAFER",
+        "SPARSE_OK": True,
+    }
+    return {key: value for key, value in profile.items() if value is not None}
+
+
+def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
+    """Everything beside the pixels. Statistics are left out: they were of other pixels."""
+    dataset.descriptions = info.bands
+    dataset.scales, dataset.offsets = info.scales, info.offsets
+    dataset.units = tuple(unit or "" for unit in info.units)
+    dataset.colorinterp = tuple(ColorInterp[name] for name in info.colorinterp)
+    dataset.update_tags(**{key: value for key, value in info.tags.items() if not key.startswith("STATISTICS_")})
+    for index, tags in enumerate(info.band_tags, 1):
+        kept = {key: value for key, value in tags.items() if not key.startswith("STATISTICS_")}
+        if kept:
+            dataset.update_tags(index, **kept)
+    if info.geo.gcps:
+        wkt = info.geo.gcps_crs_wkt
+        points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in info.geo.gcps]
+        dataset.gcps = (points, CRS.from_wkt(wkt) if wkt else None)
+    if info.geo.rpcs:
+        dataset.rpcs = RPC.from_gdal(dict(info.geo.rpcs))
+
+
+def _options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB."""
+    asked = {key.upper(): str(value) for key, value in given.items()}
+    asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
+    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
+    side = max(16, min(BLOCK, math.isqrt(BLOCK_BYTES // pixel) // 16 * 16))
+    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
+    ours |= {"OVERVIEW_RESAMPLING": overview_resampling.upper(), "RESAMPLING": overview_resampling.upper()}
+    if asked.get("COMPRESS", "DEFLATE").upper() in _PREDICTED:
+        ours["PREDICTOR"] = "YES"
+    options = ours | asked
+    size = options["BLOCKSIZE"]
+    if not size.isdecimal() or int(size) % 16 or not int(size):
+        raise ConfigError(f"BLOCKSIZE={size}: give a multiple of 16")
+    return options
+
+
+def _try_options(trial: Path, info: SceneInfo, options: Mapping[str, str]) -> None:
+    """Make a small COG with these options first: GDAL only warns of an option it does not know, and late."""
+    small = {"width": 16, "height": 16, "crs": None, "transform": None}
+    profile = {key: value for key, value in (_profile(info, 16) | small).items() if value is not None}
+    with open_writer(str(trial), **profile) as dataset:
+        try:
+            with gdal_warnings() as warned:
+                rasterio.shutil.copy(dataset, str(trial.with_suffix(".cog")), driver="COG", **options)
+        except GDAL_ERRORS as error:
+            raise ConfigError(f"creation options: {reason(error)}; see the options of GDAL's COG driver") from error
+    refused = [text.partition(": ")[2] or text for text in warned if "creation option" in text]
+    if refused:
+        raise ConfigError(f"creation options: {'; '.join(refused)}; see the options of GDAL's COG driver")
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Bring the bytes to the disk, then give the file its name."""
+    with open(draft, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what GDAL and the system raise into one line about the output."""
+    try:
+        yield
+    except (*GDAL_ERRORS, FormatError) as error:
+        free = shutil.disk_usage(path.parent).free >> 20
+        raise OutputError(
+            f"{path}: cannot be written: {reason(error)} ({free} MiB free there); free some space or write elsewhere"
+        ) from error

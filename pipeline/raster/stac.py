@@ -1,0 +1,165 @@
+"""A STAC 1.1 item of a scene and what was made of it, with the projection, raster and processing extensions.
+
+Sources: STAC 1.1.0; projection v2.0.0, raster v2.0.0, processing v1.2.0; GeoJSON (RFC 7946) for the footprint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+from typing import Any
+
+import pystac
+
+from pipeline.raster.footprint import bounding_box, footprint
+from pipeline.raster.scene import Georeference, SceneInfo
+
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TIME_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME", "TIFFTAG_DATETIME")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file or store beside the item."""
+
+    href: str
+    """Relative to the item."""
+    media_type: str
+    roles: tuple[str, ...] = ("data",)
+    title: str = ""
+    info: SceneInfo | None = None
+    """What its pixels are, where it has pixels."""
+
+
+def make_item(
+    info: SceneInfo,
+    assets: Mapping[str, Asset],
+    processing: Mapping[str, Any],
+    *,
+    acquired: datetime | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """A valid STAC item as JSON's types.
+
+    Args:
+        info: the scene.
+        assets: by key.
+        processing: what was done, a word or number for each step; None for steps left out.
+        acquired: when the scene was taken; by default from its tags. Where nothing tells, the item says that it was
+            some time before `now`.
+        now: the time of processing; the present by default.
+    """
+    now = now or datetime.now(UTC)
+    acquired = acquired or acquisition_time(info.tags)
+    geometry = footprint(info)
+    properties = {
+        "created": _text(now),
+        **_projection(info),
+        "processing:software": {"terrasketch": _version()},
+        "processing:datetime": _text(now),
+        "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
+    }
+    if acquired is None:
+        properties["description"] = "The time of acquisition is not known; it was before this item was made."
+    item = pystac.Item(
+        id=info.name,
+        geometry=geometry,
+        bbox=bounding_box(geometry) if geometry else None,
+        datetime=acquired,
+        start_datetime=None if acquired else EARLIEST,
+        end_datetime=None if acquired else now,
+        properties=properties,
+        stac_extensions=[PROJECTION, RASTER, PROCESSING]
+        if any(a.info for a in assets.values())
+        else [PROJECTION, PROCESSING],
+    )
+    for key, asset in assets.items():
+        path = PurePosixPath(asset.href)
+        assert not ({"/", ".."} & set(path.parts)), asset.href
+        extra = {} if asset.info is None else _pixels(asset.info, properties)
+        item.add_asset(
+            key,
+            pystac.Asset(
+                href=f"./{path}",
+                title=asset.title or None,
+                media_type=asset.media_type,
+                roles=list(asset.roles),
+                extra_fields=extra,
+            ),
+        )
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
+    """The time of acquisition that the tags of a file tell, in UTC."""
+    upper = {key.upper(): value for key, value in tags.items()}
+    for tag in _TIME_TAGS:
+        text = upper.get(tag, "").strip()
+        try:
+            # TIFF writes 2022:01:17 10:43:43
+            time = datetime.fromisoformat(text.replace(":", "-", 2) if text[4:5] == ":" else text)
+        except ValueError:
+            continue
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return None
+
+
+def _projection(info: SceneInfo) -> dict[str, Any]:
+    geo = info.geo
+    fields: dict[str, Any] = {"proj:code": None, "proj:shape": [info.height, info.width]}
+    wkt = geo.crs_wkt if geo.transform is not None else geo.gcps_crs_wkt
+    if wkt:
+        epsg = Georeference(crs_wkt=wkt).epsg
+        fields |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": wkt}
+    if geo.transform is not None:
+        a, b, c, d, e, f = geo.transform
+        corners = [(a * x + b * y + c, d * x + e * y + f) for x in (0, info.width) for y in (0, info.height)]
+        xs, ys = zip(*corners, strict=True)
+        fields["proj:transform"] = list(geo.transform)
+        fields["proj:bbox"] = [min(xs), min(ys), max(xs), max(ys)]
+    return fields
+
+
+def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an asset with pixels; where it lies only if that is not where the item lies."""
+    fields = {key: value for key, value in _projection(info).items() if of_item.get(key) != value}
+    fields["data_type"] = info.dtype
+    if info.nodata is not None:
+        fields["nodata"] = _number(info.nodata)
+    fields["raster:sampling"] = "point" if info.tags.get("AREA_OR_POINT") == "Point" else "area"
+    bands = []
+    for name, unit, scale, offset in zip(info.bands, info.units, info.scales, info.offsets, strict=True):
+        band: dict[str, Any] = {"name": name}
+        if unit:
+            band["unit"] = unit
+        if (scale, offset) != (1.0, 0.0) and math.isfinite(scale) and math.isfinite(offset):
+            band |= {"raster:scale": scale, "raster:offset": offset}
+        bands.append(band)
+    fields["bands"] = bands
+    return fields
+
+
+def _number(value: float) -> float | str:
+    """JSON has no such numbers; STAC has words for them."""
+    if math.isnan(value):
+        return "nan"
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _version() -> str:
+    try:
+        return version("terrasketch")
+    except PackageNotFoundError:
+        return "unknown"
