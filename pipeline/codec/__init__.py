@@ -1,0 +1,15 @@
+"""A block in, bytes out: chunks of the `terrasketch.lowrank` codec.
+
+    data = encode(block, valid, Bound("snr", 40.0), nodata=0)
+    block, valid = decode(data)
+
+The Zarr v3 codec is pipeline.codec.zarr_codec:LowRankCodec, found by its entry point; nothing here imports zarr.
+"""
+
+from __future__ import annotations
+
+from pipeline.codec.bound import MODES, Bound
+from pipeline.codec.chunk import EFFORTS, decode, encode
+from pipeline.codec.container import PREFIX, Header, MaskKind, check, read_header
+
+__all__ = ["EFFORTS", "MODES", "PREFIX", "Bound", "Header", "MaskKind", "check", "decode", "encode", "read_header"]

@@ -1,0 +1,188 @@
+"""One block to one container and back: find what is real, keep the promise with the fewest bytes, check it, pack it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import container, kernels, lossless, low_rank, mask, rate
+from pipeline.codec.bound import Bound
+from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
+from pipeline.codec.low_rank import Layer
+from pipeline.errors import BlockError, ConfigError, FormatError
+
+Block = NDArray[Any]
+Bool = NDArray[np.bool_]
+Stored = tuple[Header, dict[Kind, Section]]
+
+EFFORTS = ("fast",)
+# Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
+DEAR = 0.5
+
+
+def encode(
+    block: Block,
+    valid: Bool | None,
+    bound: Bound,
+    *,
+    nodata: float | int | None = None,
+    effort: str = "fast",
+) -> bytes:
+    """One container of format version 1 that keeps `bound` over the valid elements of `block`.
+
+    block: (band, y, x), any integer or float32/float64 dtype (64-bit integers: lossless only), at most 2²⁸ elements.
+    valid: (y, x) or (band, y, x) bool, or None; NaN and `nodata` in the block are invalid besides.
+    The same input gives the same bytes. Elements that are valid never decode to `nodata`.
+    Raises BlockError for a block, ConfigError for an option that cannot be served.
+    """
+    check_storable(block.dtype, bound, nodata, effort)
+    block = _checked(block)
+    kind, real = mask.find_valid(block, valid, nodata)
+    header = Header(block.shape, block.dtype, bound, mask=kind, nodata=nodata)
+    if kind is MaskKind.EMPTY:
+        return container.pack(header, {})
+    if kind is not MaskKind.NONE:
+        block = mask.fill_holes(block, real)
+    header, sections = _smallest(block, real.reshape(-1, *block.shape[1:]), header)
+    if kind is not MaskKind.NONE:
+        sections[Kind.MASK] = Section(mask.PACKED_BITS, mask.pack_mask(real))
+    return container.pack(header, sections)
+
+
+def decode(data: Buffer) -> tuple[Block, Bool]:
+    """The block (band, y, x) of a container, in its own dtype, and its valid mask, True = real.
+
+    The mask is (y, x) where it is the same in every band, which is the rule; (band, y, x) where it is not.
+    Invalid elements are the container's nodata value, without one NaN (floats) or 0 (integers).
+    Raises FormatError.
+    """
+    header, sections = container.unpack(data)
+    packed = sections.get(Kind.MASK)
+    if packed is not None and packed.coder != mask.PACKED_BITS:
+        raise FormatError(f"chunk holds a mask of coder {packed.coder}; it is damaged or newer")
+    real = mask.mask_of(header.mask, None if packed is None else packed.payload, header.shape)
+    if header.mask is MaskKind.EMPTY:
+        return np.full(header.shape, header.fill), real
+    block = _reconstruct(header, sections)
+    if header.mask is not MaskKind.NONE:
+        block[~np.broadcast_to(real, block.shape)] = header.fill
+    return block, real
+
+
+def _reconstruct(header: Header, sections: dict[Kind, Section]) -> Block:
+    """Every element, holes included, as the sections have it; none of them nodata."""
+    if Kind.DIRECT in sections:
+        return lossless.decode_direct(header, sections[Kind.DIRECT])
+    layer = low_rank.read_layer(header, sections)
+    block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
+    return mask.off_nodata(block, header.nodata)
+
+
+def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | None, effort: str = "fast") -> None:
+    """BlockError or ConfigError where blocks of this dtype cannot be encoded with these options."""
+    native = dtype.newbyteorder("=")
+    if native not in container.DTYPES:
+        raise BlockError(f"a chunk cannot hold {dtype}; cast to an integer type, float32 or float64")
+    if native.kind != "f" and native.itemsize == 8 and bound.mode != "lossless":
+        raise BlockError(f"{native} is stored without loss only, got {bound}; cast to 32 bits or ask for lossless")
+    if nodata is not None and not _fits(nodata, native):
+        raise ConfigError(f"nodata {nodata!r} is not a value of {native}; leave it out or cast the scene")
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort {effort!r} is not known to this version; say one of {', '.join(EFFORTS)}")
+
+
+def _fits(nodata: float | int, dtype: np.dtype[Any]) -> bool:
+    """Whether a sentinel is a value of this dtype (rounded to it, for floats)."""
+    if dtype.kind == "f":
+        return not math.isfinite(nodata) or abs(nodata) <= float(np.finfo(dtype).max)
+    info = np.iinfo(dtype)
+    return math.isfinite(nodata) and nodata == int(nodata) and info.min <= nodata <= info.max
+
+
+def _checked(block: Block) -> Block:
+    """`block`, C-contiguous in native byte order, if it has the shape of one chunk."""
+    if block.ndim != 3 or not block.size:
+        raise BlockError(f"a chunk needs a block of (band, y, x), none of them 0, got {block.shape}")
+    if block.size > container.MAX_ELEMENTS or block.shape[0] > container.MAX_BANDS:
+        raise BlockError(f"a block of {block.shape} is too large for one chunk; use smaller tiles")
+    return np.ascontiguousarray(block, block.dtype.newbyteorder("="))
+
+
+def _smallest(block: Block, real: Bool, header: Header) -> Stored:
+    """The smallest way known to keep the promise; block without holes, real (1 or band, y, x)."""
+    bound = header.bound
+    finite = block.dtype.kind != "f" or bool(np.isfinite(block).all())
+    stored = None
+    if finite and bound.mode == "max_error" and bound.value:
+        stored = _bounded(block, real, header, bound.value)
+    elif finite and bound.value is not None and bound.mode != "max_error":
+        stored = _averaged(block, real, header)
+    if stored is not None and _nbytes(stored) <= DEAR * block.nbytes:
+        return stored
+    exact = _exact(block, header)
+    return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
+
+
+def _averaged(block: Block, real: Bool, header: Header) -> Stored | None:
+    """The low-rank layer alone, for a bound on the mean squared error."""
+    value = header.bound.value or 0.0
+    mse = value**2
+    if header.bound.mode == "snr":
+        count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
+        mse = rate.squared_error(block, np.zeros_like(block), real) / count / 10 ** (value / 10)
+    if not 0 < mse < np.inf:
+        return None
+    layer = rate.fit_layer(block, real, mse, header.nodata)
+    return None if layer is None else (_describe(header, layer), low_rank.sections(layer, block.dtype))
+
+
+def _bounded(block: Block, real: Bool, header: Header, max_error: float) -> Stored | None:
+    """Layer and residual, for a bound on every element; the smallest of a few layers."""
+    if block.dtype.kind != "f" and max_error < 1:
+        return None
+    step = lossless.residual_step(block.dtype, max_error)
+    tried = [_with_residual(block, header, step, share) for share in lossless.BOUNDED_SHARES]
+    for stored in sorted((one for one in tried if one is not None), key=_nbytes):
+        if _keeps(stored, block, real, max_error):
+            return stored
+    # A valid element whose reconstruction was nodata moved on by one: leave room for that.
+    room = max_error - 1 if block.dtype.kind != "f" else max_error * (1 - 1e-3)
+    if room < 1 and block.dtype.kind != "f":
+        return None
+    narrow = _with_residual(block, header, lossless.residual_step(block.dtype, room), 1.0)
+    return narrow if narrow is not None and _keeps(narrow, block, real, max_error) else None
+
+
+def _exact(block: Block, header: Header) -> Stored:
+    """Without loss: residual on a layer for integers up to 32 bits, or the samples, whichever is smaller."""
+    layered = None
+    if block.dtype.kind != "f" and block.dtype.itemsize <= 4:
+        layered = _with_residual(block, header, 1.0, lossless.LOSSLESS_SHARE)
+    if layered is not None and _nbytes(layered) <= lossless.direct_cost(block):
+        return layered
+    direct = (header, lossless.encode_direct(block))
+    return direct if layered is None or _nbytes(direct) < _nbytes(layered) else layered
+
+
+def _with_residual(block: Block, header: Header, step: float, share: float) -> Stored | None:
+    found = lossless.encode_residual(block, step, share)
+    return None if found is None else (replace(_describe(header, found[0]), residual_step=step), found[1])
+
+
+def _describe(header: Header, layer: Layer) -> Header:
+    """`header` with what is to be known of the layer."""
+    return replace(header, rank=len(layer.exponents), levels=layer.levels, step=layer.step, centroids=layer.centroids)
+
+
+def _keeps(stored: Stored, block: Block, real: Bool, max_error: float) -> bool:
+    decoded = _reconstruct(*stored)
+    pixels = block.shape[1] * block.shape[2]
+    return kernels.largest_error(*(a.reshape(-1, pixels) for a in (block, decoded, real))) <= max_error
+
+
+def _nbytes(stored: Stored) -> int:
+    return sum(len(section.payload) for section in stored[1].values())

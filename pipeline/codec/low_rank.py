@@ -1,0 +1,264 @@
+"""The low-rank layer: mean, KLT of the bands, 9/7 wavelet of the scores, one step for every coefficient.
+
+Sources: KLT + 9/7 wavelet, Penna, Tillo, Magli, Olmo (2007); rank by reverse water-filling, Cover and Thomas, 10.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import kernels, wavelet
+from pipeline.codec.container import Header, Kind, Section
+from pipeline.codec.entropy import BIT_PLANES, decode_integers, encode_integers
+from pipeline.errors import FormatError
+from pipeline.svd.gram import eigh_descending, gram
+
+Block = NDArray[Any]
+Bool = NDArray[np.bool_]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+
+MEAN_F32, MEAN_F64 = 1, 2
+POWER_OF_TWO_STEPS = 1  # the coder of the basis
+FINEST, COARSEST = -22, 0  # exponents of the steps of a basis column
+BASIS_SHARE = 0.05  # of the distortion, at most, is spent on rounding the basis
+THRESHOLD = np.float32(0.36)  # below ½: small coefficients round to zero, which costs less than it hurts
+PEAK = 2.0**30  # no larger |q| is written
+SAMPLE = 1 << 18  # coefficients on which a step is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The low-rank layer as it is stored; everything the decoder needs."""
+
+    mean: F64
+    """(band,) data units, as rounded in the file"""
+    exponents: NDArray[np.int8]
+    """(rank,) power of two of the step of each basis column"""
+    entries: I32
+    """(rank, band) basis columns in these steps"""
+    scores: I32
+    """(rank, y, x) quantised wavelet coefficients"""
+    levels: int
+    step: float
+    """of the scores, data units"""
+    centroids: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def weights(self) -> F32:
+        """The basis, (band, rank) float32."""
+        columns = np.ldexp(self.entries.astype(np.float32), self.exponents[:, None].astype(np.int32))
+        return np.ascontiguousarray(columns.T)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A block in the coefficient domain, before quantisation. Lengths are in `unit`s of the data, a power of two."""
+
+    layer: Layer
+    """everything but the scores and their step"""
+    coefficients: F32
+    """(rank, y, x)"""
+    unit: float
+    step: float
+    """the step to try first"""
+    lost: float
+    """mean squared error of what the basis leaves out"""
+    sample: F32
+    """a flat sample of the coefficients, on which errors are foretold"""
+    norms: F32
+    """what the square of each sampled error counts for"""
+
+
+def analyse(block: Block, mse: float) -> Analysis | None:
+    """Mean, basis for a mean squared error of `mse` (data units squared) and wavelet coefficients of `block`.
+
+    block: (band, y, x), all of it finite. None where its spread leaves the range of float64.
+    """
+    bands, height, width = block.shape
+    x = block.reshape(bands, -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = x.mean(axis=1, dtype=np.float64).astype(_mean_dtype(block.dtype)).astype(np.float64)
+        spread = max(np.abs(x.max(axis=1) - mean).max(), np.abs(x.min(axis=1) - mean).max())
+    if not (np.isfinite(spread) and np.isfinite(mean).all()) or 0 < spread < 1e-290:
+        return None
+    unit = 2.0 ** np.ceil(np.log2(spread)) if spread > 0 else 1.0
+    centred = np.empty(x.shape, np.float32)
+    kernels.centre(x, mean, 1.0 / unit, centred)
+    w, V = eigh_descending(gram(centred.T))
+    variances = np.maximum(w, 0.0) / x.shape[1]
+    distortion = max(mse / unit**2, 1e-30)
+    level = water_level(variances, bands * distortion)
+    rank = int(np.count_nonzero(variances > level / 2))
+    exponents, entries = _quantise_basis(V[:, :rank], variances[:rank], distortion, x.shape[1])
+    levels = wavelet.levels_for(height, width)
+    layer = Layer(mean, exponents, entries, np.empty((rank, height, width), np.int32), levels, 0.0)
+    weights = layer.weights.astype(np.float64)
+    dual = np.linalg.solve(weights.T @ weights, weights.T).astype(np.float32)
+    scores = np.empty((rank, x.shape[1]), np.float32)
+    kernels.combine(dual, centred, scores)
+    coefficients = scores.reshape(rank, height, width)
+    wavelet.forward(coefficients, levels)
+    step = float(np.sqrt(12 * level)) if rank else 1.0
+    lost = float(variances[rank:].sum()) / bands
+    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels))
+
+
+def quantise(analysis: Analysis, step: float) -> Layer | None:
+    """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
+    coefficients = analysis.coefficients.reshape(-1)
+    if coefficients.size and max(-coefficients.min(), coefficients.max()) / step >= PEAK:
+        return None
+    inverse = np.float32(1.0 / step)
+    scores = np.empty(analysis.coefficients.shape, np.int32)
+    kernels.quantise(coefficients, inverse, THRESHOLD, scores.reshape(-1))
+    _, centroids = _sampled_error(analysis, step)
+    return replace(analysis.layer, scores=scores, step=step * analysis.unit, centroids=centroids)
+
+
+def predict(layer: Layer, dtype: np.dtype[Any]) -> Block:
+    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU."""
+    rank, height, width = layer.scores.shape
+    planes = np.empty(layer.scores.shape, np.float32)
+    first, second = (np.float32(offset) for offset in layer.centroids)
+    kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
+    wavelet.inverse(planes, layer.levels)
+    out = np.empty((len(layer.mean), height * width), dtype)
+    whole = dtype.kind != "f"
+    info: Any = np.iinfo(dtype) if whole else np.finfo(dtype)
+    limits = np.array([info.min, info.max], np.float64)
+    kernels.reconstruct(layer.weights, planes.reshape(rank, height * width), layer.mean, layer.step, limits, whole, out)
+    return out.reshape(-1, height, width)
+
+
+def water_level(variances: F64, total: float) -> float:
+    """θ with Σ min(λ, θ) = total, for λ descending; infinite where Σ λ <= total."""
+    if variances.sum() <= total:
+        return float("inf")
+    tails = np.append(np.cumsum(variances[::-1])[::-1][1:], 0.0)
+    levels = (total - tails) / np.arange(1, len(variances) + 1)
+    return float(levels[np.argmax(levels >= np.append(variances[1:], 0.0))])
+
+
+def solve_step(analysis: Analysis, step: float, mse: float) -> float:
+    """The step whose error, by its estimate in the coefficient domain, is `mse` (units squared)."""
+    budget = max(mse - analysis.lost, 0.05 * mse)
+    for _ in range(6):
+        error, _ = _sampled_error(analysis, step)
+        if error <= 0 or abs(error / budget - 1) < 1e-3:
+            break
+        step *= float(np.clip(np.sqrt(budget / error), 0.25, 4.0))
+    return step
+
+
+def estimate(analysis: Analysis, step: float) -> float:
+    """Mean squared error of the layer at this step, in units squared, before rounding to the dtype."""
+    return _sampled_error(analysis, step)[0] + analysis.lost
+
+
+def sections(layer: Layer, dtype: np.dtype[Any]) -> dict[Kind, Section]:
+    """The layer's sections."""
+    exact = _mean_dtype(dtype)
+    parts = {Kind.MEAN: Section(MEAN_F32 if exact == "<f4" else MEAN_F64, layer.mean.astype(exact).tobytes())}
+    if len(layer.exponents):
+        entries = encode_integers(layer.entries[:, None], _whole(1, layer.entries.shape[1]))
+        parts[Kind.BASIS] = Section(POWER_OF_TWO_STEPS, layer.exponents.tobytes() + entries)
+        parts[Kind.SCORES] = Section(BIT_PLANES, encode_integers(layer.scores, _boxes(layer)))
+    return parts
+
+
+def read_layer(header: Header, parts: dict[Kind, Section]) -> Layer:
+    """Undo `sections`; FormatError where they do not fit the header."""
+    bands, height, width = header.shape
+    mean = parts.get(Kind.MEAN)
+    if mean is None or mean.coder not in (MEAN_F32, MEAN_F64):
+        raise FormatError("chunk holds no mean that this reader knows; it is damaged or newer")
+    exact = np.dtype("<f4" if mean.coder == MEAN_F32 else "<f8")
+    if len(mean.payload) != bands * exact.itemsize:
+        raise FormatError(f"chunk holds a mean of {len(mean.payload)} bytes for {bands} bands; it is damaged")
+    basis, scores, rank = parts.get(Kind.BASIS), parts.get(Kind.SCORES), header.rank
+    if (basis is None or scores is None) if rank else (basis or scores):
+        raise FormatError(f"chunk of rank {rank} does not hold the basis and scores to match; it is damaged")
+    layer = Layer(
+        mean=np.frombuffer(mean.payload, exact).astype(np.float64),
+        exponents=np.zeros(rank, np.int8),
+        entries=np.empty((rank, bands), np.int32),
+        scores=np.empty((rank, height, width), np.int32),
+        levels=header.levels,
+        step=header.step,
+        centroids=header.centroids,
+    )
+    if basis is None or scores is None:
+        return layer
+    if basis.coder != POWER_OF_TWO_STEPS or scores.coder != BIT_PLANES or len(basis.payload) < rank:
+        raise FormatError(
+            f"chunk holds a basis of coder {basis.coder}, scores of coder {scores.coder}; damaged or newer"
+        )
+    layer.exponents[:] = np.frombuffer(basis.payload, np.int8, rank)
+    if (layer.exponents < FINEST).any() or (layer.exponents > COARSEST).any():
+        raise FormatError("chunk holds a basis with steps out of range; it is damaged")
+    decode_integers(basis.payload[rank:], layer.entries[:, None], _whole(1, bands))
+    decode_integers(scores.payload, layer.scores, _boxes(layer))
+    return layer
+
+
+def _mean_dtype(dtype: np.dtype[Any]) -> str:
+    """Float32 holds any mean of a dtype it holds exactly."""
+    return "<f4" if dtype.itemsize <= 2 or dtype == np.float32 else "<f8"
+
+
+def _quantise_basis(V: F64, variances: F64, distortion: float, pixels: int) -> tuple[NDArray[np.int8], I32]:
+    """Columns of V (band, rank) in power-of-two steps √(12·share·D / (rank·λ)): each adds the same distortion.
+
+    The share that costs the fewest bytes is basis entries per significant coefficient, of which about one in five is.
+    """
+    bands, rank = V.shape
+    share = min(BASIS_SHARE, 5 * bands / pixels)
+    fair = np.sqrt(12 * share * distortion / max(rank, 1) / variances)
+    steps = np.minimum(fair, 0.25 / np.sqrt(bands))
+    exponents = np.clip(np.floor(np.log2(steps)), FINEST, COARSEST).astype(np.int8)
+    return exponents, np.rint(np.ldexp(V.T, -exponents[:, None].astype(np.int32))).astype(np.int32)
+
+
+def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float, float]]:
+    """Mean squared quantisation error per element (units squared) and the centroids, on the sample."""
+    if not analysis.sample.size:
+        return 0.0, (0.0, 0.0)
+    moments = np.empty(7)
+    kernels.quantisation_moments(analysis.sample, analysis.norms, np.float32(1.0 / step), THRESHOLD, moments)
+    zeros, *bins = moments
+    error, centroids = zeros, []
+    for count, total, squares in (bins[:3], bins[3:]):
+        centroid = float(np.float32(np.clip(total / count, -0.5, 0.75))) if count else 0.0
+        error += squares - centroid * (2 * total - centroid * count)
+        centroids.append(centroid)
+    bands, pixels = len(analysis.layer.mean), analysis.layer.scores[0].size
+    return float(error) * step**2 / (bands * pixels), (centroids[0], centroids[1])
+
+
+def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
+    """Every n-th row of each subband, flat, and the squared norm of each coefficient taken."""
+    _, height, width = coefficients.shape
+    every = max(1, min(height // 64, coefficients.size // SAMPLE))
+    parts, norms = [], []
+    for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
+        part = coefficients[:, y, x][:, :: every if y.stop - y.start > 8 * every else 1]
+        share = (y.stop - y.start) / part.shape[1] if part.size else 1.0
+        parts.append(part.ravel())
+        norms.append(np.full(part.size, norm * share, np.float32))
+    return np.concatenate(parts), np.concatenate(norms)
+
+
+def _boxes(layer: Layer) -> NDArray[np.int64]:
+    _, height, width = layer.scores.shape
+    bands = wavelet.subbands(height, width, layer.levels)
+    return np.array([(y.start, y.stop, x.start, x.stop) for y, x in bands], np.int64)
+
+
+def _whole(height: int, width: int) -> NDArray[np.int64]:
+    return np.array([[0, height, 0, width]], np.int64)

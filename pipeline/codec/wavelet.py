@@ -1,0 +1,199 @@
+"""The CDF 9/7 wavelet by lifting: Daubechies and Sweldens (1998), section 7.7; symmetric borders as in JPEG 2000.
+
+Plain IEEE float32 in a fixed order, never contracted: the inverse gives the same bits on every CPU. Low and high
+bands are scaled by √2/K and K/√2, which makes the basis nearly orthonormal, so one step suits every subband.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.jit import jit
+
+F32 = NDArray[np.float32]
+
+MAX_LEVELS = 5
+
+# The four lifting steps and the two scales, as float32 (docs/format.md lists them: they are part of the format).
+ALPHA = np.float32(-1.586134342059924)
+BETA = np.float32(-0.052980118572961)
+GAMMA = np.float32(0.882911075530934)
+DELTA = np.float32(0.443506852043971)
+LOW = np.float32(1.1496043988602418)
+HIGH = np.float32(0.8698644516247808)
+UNLOW = np.float32(0.8698644516247808)
+UNHIGH = np.float32(1.1496043988602418)
+
+# Squared norm of one coefficient of the low and the high band after 1 to 5 levels, in one dimension: the error it adds.
+LOW_NORMS = (0.9830, 1.0306, 1.0521, 1.0585, 1.0602)
+HIGH_NORMS = (1.0404, 0.9672, 1.0396, 1.0751, 1.0858)
+
+
+def levels_for(height: int, width: int) -> int:
+    """Levels worth taking on a height x width plane: 5 from 256 pixels on, 1 at 16, none below."""
+    return max(0, min(MAX_LEVELS, max(height, width).bit_length() - 4))
+
+
+def subbands(height: int, width: int, levels: int) -> Iterator[tuple[slice, slice]]:
+    """Index of each subband in a transformed (y, x) plane: the low corner, then coarse to fine, each row-major."""
+    sizes = [(height, width)]
+    for _ in range(levels):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    low_height, low_width = sizes[-1]
+    yield slice(0, low_height), slice(0, low_width)
+    for level in range(levels, 0, -1):
+        (h, w), (half_h, half_w) = sizes[level - 1], sizes[level]
+        yield slice(0, half_h), slice(half_w, w)
+        yield slice(half_h, h), slice(0, half_w)
+        yield slice(half_h, h), slice(half_w, w)
+
+
+def norms(levels: int) -> list[float]:
+    """Squared norm of the synthesis function of each of the `subbands`, in their order, away from the borders."""
+    result = [LOW_NORMS[levels - 1] ** 2 if levels else 1.0]
+    for level in range(levels, 0, -1):
+        low, high = LOW_NORMS[level - 1], HIGH_NORMS[level - 1]
+        result += [low * high, low * high, high * high]
+    return result
+
+
+@jit
+def forward(planes: F32, levels: int) -> None:
+    """Transform each plane of `planes` (plane, y, x) float32 in place; the low band ends in the top left corner."""
+    _, height, width = planes.shape
+    scratch = np.empty((height, width), np.float32)
+    for plane in range(planes.shape[0]):
+        h, w = height, width
+        for _ in range(levels):
+            _analyse(planes[plane], scratch, h, w)
+            h, w = (h + 1) // 2, (w + 1) // 2
+
+
+@jit
+def inverse(planes: F32, levels: int) -> None:
+    """Undo `forward` in place."""
+    _, height, width = planes.shape
+    scratch = np.empty((height, width), np.float32)
+    for plane in range(planes.shape[0]):
+        for level in range(levels - 1, -1, -1):
+            h, w = height, width
+            for _ in range(level):
+                h, w = (h + 1) // 2, (w + 1) // 2
+            _synthesise(planes[plane], scratch, h, w)
+
+
+@jit
+def _add(target: F32, factor: np.float32, left: F32, right: F32) -> None:
+    for i in range(target.shape[0]):
+        target[i] += factor * (left[i] + right[i])
+
+
+@jit
+def _scale(target: F32, factor: np.float32, source: F32) -> None:
+    for i in range(target.shape[0]):
+        target[i] = factor * source[i]
+
+
+@jit
+def _lift_odd(low: F32, high: F32, factor: np.float32) -> None:
+    n = high.shape[0]
+    m = min(n, low.shape[0] - 1)
+    for i in range(m):
+        high[i] += factor * (low[i] + low[i + 1])
+    if m < n:
+        high[m] += factor * (low[m] + low[m])
+
+
+@jit
+def _lift_even(low: F32, high: F32, factor: np.float32) -> None:
+    n = high.shape[0]
+    low[0] += factor * (high[0] + high[0])
+    for i in range(1, n):
+        low[i] += factor * (high[i - 1] + high[i])
+    if n < low.shape[0]:
+        low[n] += factor * (high[n - 1] + high[n - 1])
+
+
+@jit
+def _analyse(plane: F32, scratch: F32, height: int, width: int) -> None:
+    """One level on plane[:height, :width]: rows, then columns; rows land de-interleaved in `scratch`."""
+    lows, highs = (height + 1) // 2, height // 2
+    half = (width + 1) // 2
+    for y in range(height):
+        row = scratch[lows + y // 2 if y % 2 else y // 2]
+        if width == 1:
+            row[0] = plane[y, 0]
+            continue
+        low, high = row[:half], row[half:width]
+        for i in range(half):
+            low[i] = plane[y, 2 * i]
+        for i in range(width - half):
+            high[i] = plane[y, 2 * i + 1]
+        _lift_odd(low, high, ALPHA)
+        _lift_even(low, high, BETA)
+        _lift_odd(low, high, GAMMA)
+        _lift_even(low, high, DELTA)
+        _scale(low, LOW, low)
+        _scale(high, HIGH, high)
+    if height == 1:
+        _scale(plane[0, :width], np.float32(1.0), scratch[0, :width])
+        return
+    low, high = scratch[:lows, :width], scratch[lows:height, :width]
+    for i in range(lows + 1):  # four steps chase each other down the rows, so a row is lifted while it is in L1
+        if i < highs:
+            _add(high[i], ALPHA, low[i], low[min(i + 1, lows - 1)])
+        if i < lows:
+            _add(low[i], BETA, high[max(i - 1, 0)], high[min(i, highs - 1)])
+        if 0 < i <= highs:
+            _add(high[i - 1], GAMMA, low[i - 1], low[min(i, lows - 1)])
+        if i > 0:
+            _add(low[i - 1], DELTA, high[max(i - 2, 0)], high[min(i - 1, highs - 1)])
+    for i in range(lows):
+        _scale(plane[i, :width], LOW, low[i])
+    for i in range(highs):
+        _scale(plane[lows + i, :width], HIGH, high[i])
+
+
+@jit
+def _synthesise(plane: F32, scratch: F32, height: int, width: int) -> None:
+    """Undo one `_analyse`: columns, then rows."""
+    lows, highs = (height + 1) // 2, height // 2
+    half = (width + 1) // 2
+    if height == 1:
+        _scale(scratch[0, :width], np.float32(1.0), plane[0, :width])
+    else:
+        low, high = scratch[:lows, :width], scratch[lows:height, :width]
+        for i in range(lows):
+            _scale(low[i], UNLOW, plane[i, :width])
+        for i in range(highs):
+            _scale(high[i], UNHIGH, plane[lows + i, :width])
+        for i in range(lows + 1):
+            if i < lows:
+                _add(low[i], -DELTA, high[max(i - 1, 0)], high[min(i, highs - 1)])
+            if 0 < i <= highs:
+                _add(high[i - 1], -GAMMA, low[i - 1], low[min(i, lows - 1)])
+            if i > 0:
+                _add(low[i - 1], -BETA, high[max(i - 2, 0)], high[min(i - 1, highs - 1)])
+            if 1 < i <= highs + 1:
+                _add(high[i - 2], -ALPHA, low[i - 2], low[min(i - 1, lows - 1)])
+        if highs == lows:
+            _add(high[highs - 1], -ALPHA, low[lows - 1], low[lows - 1])
+    for y in range(height):
+        row = scratch[lows + y // 2 if y % 2 else y // 2]
+        if width == 1:
+            plane[y, 0] = row[0]
+            continue
+        low, high = row[:half], row[half:width]
+        _scale(low, UNLOW, low)
+        _scale(high, UNHIGH, high)
+        _lift_even(low, high, -DELTA)
+        _lift_odd(low, high, -GAMMA)
+        _lift_even(low, high, -BETA)
+        _lift_odd(low, high, -ALPHA)
+        for i in range(half):
+            plane[y, 2 * i] = low[i]
+        for i in range(width - half):
+            plane[y, 2 * i + 1] = high[i]
