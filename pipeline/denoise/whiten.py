@@ -1,0 +1,81 @@
+"""From bands to planes of unit noise, and back: Z = (X − μ)/σ, E = Vᵀ Z with V the eigenvectors of Z Zᵀ.
+
+Source: noise-whitened principal components (Green et al. 1988; Lee et al. 1990), few of them as in FastHyDe
+(Zhuang, Bioucas-Dias 2018); how many follows from the edge of the noise (Baik, Ben Arous, Péché 2005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.svd.gram import eigh_descending
+from pipeline.svd.shrinkage import noise_edge
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Valid = NDArray[np.bool_]
+
+# Up to this many bands every plane is kept: the patch SVD shrinks better than a cut between planes.
+KEEP_ALL = 16
+EDGE_MARGIN = 1.04
+ROWS_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """The way from bands to planes."""
+
+    mean: F64
+    """(band,) data units."""
+    sigma: F64
+    """(band,) noise, data units, > 0."""
+    V: F64
+    """(band, plane) orthonormal columns."""
+    rank: int
+    """How many planes stand above the noise."""
+
+    def planes(self, block: NDArray[Any], valid: Valid) -> F32:
+        """E (plane, y, x) of block (band, y, x); 0 where not valid."""
+        E = np.empty((self.V.shape[1], *valid.shape), np.float32)
+        Vt = np.ascontiguousarray(self.V.T, np.float32)
+        for rows in slabs(block.shape):
+            E[:, rows] = np.tensordot(Vt, standardised(block[:, rows], valid[rows], self.mean, self.sigma), 1)
+        return E
+
+    def bands(self, E: F32, rows: slice) -> F32:
+        """The bands (band, rows, x), data units, float32, of some rows of planes E (plane, y, x)."""
+        back = np.tensordot((self.sigma[:, None] * self.V).astype(np.float32), E[:, rows], 1)
+        back += self.mean.astype(np.float32)[:, None, None]
+        return np.asarray(back, np.float32)
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Row ranges of a (band, y, x) block, each a few megabytes of float32."""
+    bands, height, width = shape
+    step = max(1, ROWS_BYTES // (4 * bands * width))
+    return (slice(y, min(y + step, height)) for y in range(0, height, step))
+
+
+def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F32:
+    """(X − μ)/σ in float32, 0 where not valid. The difference is exact: it is taken in float64."""
+    centred = np.where(valid, block, mean[:, None, None]) - mean[:, None, None]
+    return np.asarray(centred / sigma[:, None, None], np.float32)
+
+
+def fit_whitening(block: NDArray[Any], valid: Valid, sigma: F64) -> Whitening:
+    """Mean and eigenvectors of the valid pixels of block (band, y, x), σ (band,) > 0; some pixel is valid."""
+    bands, count = block.shape[0], int(np.count_nonzero(valid))
+    mean = np.array([float(np.mean(band[valid], dtype=np.float64)) for band in block])
+    covariance = np.zeros((bands, bands))
+    for rows in slabs(block.shape):
+        Z = standardised(block[:, rows], valid[rows], mean, sigma).reshape(bands, -1)
+        covariance += Z @ Z.T
+    w, V = eigh_descending(covariance / count)
+    rank = int(np.count_nonzero(w > EDGE_MARGIN * noise_edge(bands / count)))
+    kept = bands if bands <= KEEP_ALL else max(1, rank)
+    return Whitening(mean, sigma, V[:, :kept], rank)
