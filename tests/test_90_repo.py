@@ -94,7 +94,8 @@ def test_every_import_of_the_package_is_a_declared_dependency():
 
 
 def test_nothing_is_left_for_later():
-    words = re.compile(rf"\b({'|'.join(('TODO', 'FIXME', 'XXX'))})\b")
+    marks = "|".join(mark.replace("-", "") for mark in ("TO-DO", "FIX-ME", "XX-X"))  # not to find itself
+    words = re.compile(rf"\b({marks})\b")
     assert not [place for place, line in tracked_lines() if words.search(line)]
 
 
