@@ -131,7 +131,7 @@ def test_key_figures_come_from_the_data() -> None:
     for figure in ("3.0×", "41.5 dB", noise, "1 min 15 s", "3 done before", "SNR of at least 40 dB", "278 features"):
         assert figure in text
     assert "0.0003 GFLOP/s" in text  # 600000 FLOP in 2 s
-    assert "50 FLOP/B" in text  # 600000 FLOP over 12000 bytes
+    assert " 50 FLOP/B" in text  # 600000 FLOP over 12000 bytes
     assert "denoise.quality" in text
     assert "Failures" not in text
 

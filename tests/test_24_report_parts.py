@@ -84,7 +84,8 @@ def test_principal_components_are_the_svd_of_standardised_features(
 
 def test_principal_components_with_a_constant_feature_and_a_fixed_sign() -> None:
     sample = np.random.default_rng(4).gamma(4, 200, (3, 40, 30)).astype(np.float32)
-    sample[2] = 1e4 + 0.1
+    sample[2] = 1e4
+    sample[2, ::2] = np.nextafter(np.float32(1e4), np.float32(2e4))
     components, share = pictures.principal_components(sample)
     assert share[2] == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(components[2], 0, atol=1e-3)
@@ -101,6 +102,8 @@ def test_chosen_pixels_are_valid_apart_and_unlike() -> None:
     columns = [x for _, x in chosen]
     assert sorted(columns) == columns or sorted(columns, reverse=True) == columns
     assert min(np.abs(np.diff(columns))) >= 10
+    whole = np.broadcast_to(np.linspace(0, 1, 60, dtype=np.float32), (4, 50, 60))
+    assert all(0 < y < 49 and 0 < x < 59 for y, x in pictures.choose_pixels(whole))
     assert pictures.choose_pixels(np.full((2, 3, 3), np.nan, np.float32)) == []
     assert pictures.choose_pixels(np.ones((2, 1, 1), np.float32)) == [(0, 0)]
 
@@ -150,17 +153,20 @@ def test_noise_chart_draws_every_band_in_proportion() -> None:
     chart = ElementTree.fromstring(charts.noise_chart(("a", "b", "c", "d"), sigma, sigma / 2, None, None))
     heights = np.array([float(bar.get("height", "")) for bar in chart.iter("rect")])
     np.testing.assert_allclose(heights / heights[0], [1, 2, 4], rtol=1e-3)
+    marks = {label.text: float(label.get("y", "")) - 4 for label in chart.iter("text")}
+    assert float(list(chart.iter("rect"))[2].get("y", "")) == pytest.approx(marks["4"], abs=0.02)
     middles = [float(dot.get("cy", "")) for dot in chart.iter("circle")]
     tops = [float(bar.get("y", "")) for bar in chart.iter("rect")]
     np.testing.assert_allclose(middles, np.add(tops, heights / 2), atol=0.02)
 
 
 def test_noise_chart_of_many_bands_is_drawn_against_wavelength() -> None:
-    many, nm = np.linspace(1, 2, 200), np.linspace(400, 2500, 200)
+    many, nm = np.linspace(1, 2, 200), np.concatenate([np.linspace(400, 1300, 100), np.linspace(1600, 2500, 100)])
     chart = ElementTree.fromstring(charts.noise_chart([f"name {i}" for i in range(200)], many, many, many, nm))
     bars = list(chart.iter("rect"))
     lefts = np.array([float(bar.get("x", "")) for bar in bars])
     assert len(lefts) == 200
+    np.testing.assert_allclose(np.diff(lefts) / np.diff(nm), (lefts[-1] - lefts[0]) / (nm[-1] - nm[0]), rtol=0.01)
     assert float(bars[0].get("width", "")) < np.diff(lefts).min()
     labels = [label.text for label in chart.iter("text")]
     assert "wavelength, nm" in labels
@@ -205,9 +211,10 @@ def test_numbers_and_sizes_in_words() -> None:
     assert [words.duration(value) for value in (0.25, 75, 7300)] == ["0.25 s", "1 min 15 s", "2 h 1 min"]
     assert [charts.compact(value) for value in (7, 999, 1000, 12_345, 3_400_000)] == ["7", "999", "1.0k", "12k", "3.4M"]
     assert path([0, 1, 2, 3], [0.0, 1.0, None, 2.0]) == "M0 0h0L1 1M3 2h0"
-    assert words.option_rows({"a": {"b": None, "c": {}}, "d": [1, True]}) == [
+    assert words.option_rows({"a": {"b": None, "c": {}, "e": {"f": 1}}, "d": [1, True]}) == [
         ("a.b", "none"),
         ("a.c", "none"),
+        ("a.e.f", "1"),
         ("d", "1, yes"),
     ]
 

@@ -133,7 +133,7 @@ def principal_components(sample: F32, count: int = 3) -> tuple[F32, F64]:
         centred = flat[:, block] - mean[:, None]
         gram += centred @ centred.T
     scale = np.sqrt(np.diag(gram) / pixels.size)
-    # A constant feature has no direction; rounding of its mean must not be blown up to unit variance.
+    # A constant feature has no direction: its float32 rounding must not be blown up to unit variance.
     inverse = np.divide(1, scale, out=np.zeros(features), where=scale > 1e-6 * np.abs(mean))
     values, vectors = np.linalg.eigh(gram * np.outer(inverse, inverse))
     kept = min(count, features)
