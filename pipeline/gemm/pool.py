@@ -35,34 +35,39 @@ def pool_into(x: F32, size: int, stride: int, sign: float, floor: float, means: 
 
     The first row of windows starts at row 0 of x (C, H, W). floor -inf: a plain mean; floor 0: of the rectified x.
     """
-    width = means.shape[2]
     columns = np.empty(x.shape[2], np.float64)
-    sums = np.empty(width, np.float64)
+    sums = np.empty(means.shape[2], np.float64)
     scale = 1.0 / (size * size)
     for c in range(x.shape[0]):
         for i in range(count):
             columns[:] = 0.0
             for t in range(size):
-                _add_rectified(x[c, i * stride + t], sign, floor, columns)
-            sums[:] = 0.0
-            for t in range(size):
-                _add_every(columns[t:], stride, sums)
-            for j in range(width):
-                means[c, row + i, j] = sums[j] * scale
+                _add_rectified(x[c, i * stride + t], np.float32(sign), np.float32(floor), columns)
+            _sum_runs(columns, size, stride, sums)
+            mean = means[c, row + i]
+            for j in range(sums.size):
+                mean[j] = sums[j] * scale
 
 
 @jit
-def _add_rectified(values: F32, sign: float, floor: float, sums: F64) -> None:
+def _add_rectified(values: F32, sign: np.float32, floor: np.float32, sums: F64) -> None:
     for j in range(sums.size):
         value = sign * values[j]
         sums[j] += floor if value < floor else value
 
 
 @jit
-def _add_every(values: F64, stride: int, sums: F64) -> None:
-    if stride == 1:
+def _sum_runs(values: F64, size: int, stride: int, sums: F64) -> None:
+    """sums[j] = values[j·stride] + ... + values[j·stride + size − 1], in the same order for every stride."""
+    if stride > 1:
         for j in range(sums.size):
-            sums[j] += values[j]
-    else:
+            total = 0.0
+            for t in range(size):
+                total += values[j * stride + t]
+            sums[j] = total
+        return
+    sums[:] = 0.0
+    for t in range(size):
+        shifted = values[t:]
         for j in range(sums.size):
-            sums[j] += values[j * stride]
+            sums[j] += shifted[j]
