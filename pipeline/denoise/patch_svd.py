@@ -1,8 +1,8 @@
 """Denoising planes of unit noise by the SVD of their patch matrix, over all patches or class by class.
 
 Sources: patch matrices and their SVD: Muresan, Parks (2003), Zhang et al. (2010), Deledalle et al. (2011);
-optimal shrinkage: Gavish, Donoho (2017); classes of like energy: docs/algorithms.md, "Denoise". The patch matrix is never
-held: Grams are added up panel by panel, and projections folded back panel by panel.
+optimal shrinkage: Gavish, Donoho (2017); classes of like energy: docs/algorithms.md, "Denoise". The patch matrix
+is never held: Grams are added up panel by panel, and projections folded back panel by panel.
 """
 
 from __future__ import annotations

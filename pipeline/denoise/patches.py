@@ -37,10 +37,9 @@ def box_sums(plane: NDArray[Any], ys: Index, xs: Index, size: int) -> F64:
     rows = np.zeros((len(ys), plane.shape[1]))
     for i in range(size):
         rows += plane[ys + i]
-    sums = np.zeros((len(ys), len(xs)))
-    for j in range(size):
-        sums += rows[:, xs + j]
-    return sums
+    running = np.zeros((len(ys), plane.shape[1] + 1))
+    np.cumsum(rows, axis=1, out=running[:, 1:])
+    return np.asarray(running[:, xs + size] - running[:, xs])
 
 
 def voters(valid: Valid, ys: Index, xs: Index, size: int) -> NDArray[np.bool_]:
@@ -50,10 +49,10 @@ def voters(valid: Valid, ys: Index, xs: Index, size: int) -> NDArray[np.bool_]:
 
 def energies(planes: F32, ys: Index, xs: Index, size: int) -> F64:
     """(patch,) squares of each patch about its own mean in each plane, summed over the planes."""
-    total = np.zeros((len(ys), len(xs)))
+    squares = np.einsum("pyx,pyx->yx", planes, planes, dtype=np.float64)
+    total = box_sums(squares, ys, xs, size)
     for plane in planes:
-        mean = box_sums(plane, ys, xs, size) / size**2
-        total += box_sums(np.square(plane, dtype=np.float64), ys, xs, size) - mean**2 * size**2
+        total -= np.square(box_sums(plane, ys, xs, size) / size)
     return total.ravel()
 
 

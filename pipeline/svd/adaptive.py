@@ -97,8 +97,8 @@ def rand_qb_ei(
     energy = sum(float(np.einsum("ij,ij->", panel, panel, dtype=np.float64)) for panel in panels(A))
     Q, B = np.empty((m, 0), A.dtype), np.empty((0, n), A.dtype)
     error = energy
-    limit = min(rank + OVERSAMPLING, min(m, n) // 3)
-    while error > tolerance**2 * energy and Q.shape[1] < limit:
+    limit = max(1, min(rank + OVERSAMPLING, min(m, n) // 3))
+    while Q.shape[1] == 0 or (error > tolerance**2 * energy and Q.shape[1] < limit):
         width = min(block, limit - Q.shape[1])
         Y = _sketch_beyond(A, Q, B, rng.standard_normal((n, width)).astype(A.dtype))
         Z = orthonormal(A.T @ Y - B.T @ (Q.T @ Y))

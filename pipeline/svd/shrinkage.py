@@ -21,7 +21,7 @@ def frobenius_gains(w: F64, beta: float) -> F64:
     """Gains in [0, 1) for the sample eigenvalues w of a covariance with unit noise, β = dimension / samples.
 
     An eigenvalue w came from a spike ℓ with w = (ℓ + 1)(1 + β/ℓ); its vector has cos² = c² with the true one;
-    the best linear gain on a sample along it is ℓc² / (ℓc² + 1). Eigenvalues within the noise get 0.
+    the best linear gain on a fresh sample along it is ℓc² / (ℓc² + 1). Eigenvalues within the noise get 0.
     """
     w = np.asarray(w, np.float64)
     t = w + 1.0 - beta
