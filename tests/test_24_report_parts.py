@@ -23,7 +23,7 @@ from pipeline.report import (
     pictures,
     words,
 )
-from pipeline.report.svg import number, path, ticks
+from pipeline.report.svg import number, path, short, ticks
 
 S2 = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 
@@ -210,6 +210,7 @@ def test_numbers_and_sizes_in_words() -> None:
     assert [words.size(value) for value in (12, 1500, 2.5e6, 3e9)] == ["12 B", "1.5 kB", "2.5 MB", "3 GB"]
     assert [words.duration(value) for value in (0.25, 75, 7300)] == ["0.25 s", "1 min 15 s", "2 h 1 min"]
     assert [charts.compact(value) for value in (7, 999, 1000, 12_345, 3_400_000)] == ["7", "999", "1.0k", "12k", "3.4M"]
+    assert [short(name) for name in ("B04", "ten chars.", "Landsat-7 band 12")] == ["B04", "ten chars.", "Land…nd 12"]
     assert path([0, 1, 2, 3], [0.0, 1.0, None, 2.0]) == "M0 0h0L1 1M3 2h0"
     assert words.option_rows({"a": {"b": None, "c": {}, "e": {"f": 1}}, "d": [1, True]}) == [
         ("a.b", "none"),

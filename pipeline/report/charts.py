@@ -82,7 +82,7 @@ def spectrum_chart(
         ys = [None if value is None else y(value) for value in finite_or_none(spectrum)]
         line = _lifted([xs[i] for i in order], [ys[i] for i in order])
         add(root, "path", d=path(*line), class_=f"line {kind}")
-    if wavelengths is None and len(names) <= FEW_BANDS:
+    if wavelengths is None and len(names) <= FEW_BANDS and _roomy(names, 40):
         _band_names(root, xs, names, None, height - bottom, 40)
     else:
         _scale(root, wavelengths, len(xs), left, width - 6, height - bottom)

@@ -70,8 +70,11 @@ def number(value: float | None, digits: int = 3, trim: bool = True) -> str:
 
 
 def short(name: str, longest: int = 10) -> str:
-    """A name cut to so many characters, for an axis."""
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """A name cut in the middle to so many characters, for an axis: names differ at their ends."""
+    if len(name) <= longest:
+        return name
+    head = (longest - 1) // 2
+    return f"{name[:head]}…{name[head + 1 - longest :]}"
 
 
 def _text(value: float | str) -> str:
