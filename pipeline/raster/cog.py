@@ -182,7 +182,7 @@ def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
     if info.geo.gcps:
         wkt = info.geo.gcps_crs_wkt
         points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in info.geo.gcps]
-        dataset.gcps = (points, CRS.from_wkt(wkt) if wkt else None)
+        dataset.gcps = (points, CRS.from_wkt(wkt) if wkt else CRS())
     if info.geo.rpcs:
         dataset.rpcs = RPC.from_gdal(dict(info.geo.rpcs))
 

@@ -21,7 +21,7 @@ from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint, fingerprint
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, reason
 from pipeline.raster.names import band_names, choose, scene_name
-from pipeline.raster.nodata import representable, valid_from
+from pipeline.raster.nodata import representable, sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 
 _CORNER = 64
@@ -124,10 +124,7 @@ def _describe(
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
     if nodata is not None and not representable(nodata, dtype):
         raise ConfigError(f"{path}: nodata {nodata:g} is no value of {dtype}; give one that the bands can hold")
-    sentinels = tuple(
-        value if value is not None and representable(value, dataset.dtypes[index]) else None
-        for index, value in enumerate(own)
-    )
+    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(own, dataset.dtypes, strict=True))
     masks = _mask_bands(dataset.mask_flag_enums, positions, alpha)
     chosen = [sentinels[index] for index in positions]
     info = SceneInfo(

@@ -15,8 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 Block = NDArray[Any]
 Valid = NDArray[np.bool_]
 
-# A sentinel written as text or as float32 differs from the pixels in the last digits: GDAL allows some ulps too.
-_TOLERANCE = {2: 1e-3, 4: 1e-6, 8: 1e-12}
+# A sentinel written as text or as float32 differs from the pixels in the last digits. GDAL (ARE_REAL_EQUAL) takes
+# everything within four float32 ulps for it, in float64 too, and so must who writes files that others read.
+_FOUR_ULPS = 4 * 2.0**-23
+_TOLERANCE = {2: 4 * 2.0**-10, 4: _FOUR_ULPS, 8: _FOUR_ULPS}
 
 
 def representable(nodata: float, dtype: DTypeLike) -> bool:
@@ -28,6 +30,16 @@ def representable(nodata: float, dtype: DTypeLike) -> bool:
         return False
     limits = np.iinfo(kind)
     return int(limits.min) <= int(nodata) <= int(limits.max)
+
+
+def sentinel(nodata: float | None, dtype: DTypeLike) -> float | None:
+    """The sentinel as a pixel holds it; None where none can."""
+    if nodata is None or not representable(nodata, dtype):
+        return None
+    if np.dtype(dtype).kind != "f" or not math.isfinite(nodata):
+        return float(nodata)
+    limits = np.finfo(dtype)
+    return min(max(float(nodata), float(limits.min)), float(limits.max))
 
 
 def is_nodata(values: Block, nodata: float) -> Valid:
@@ -84,7 +96,7 @@ def nudge(block: Block, valid: Valid, nodata: float | None) -> Block:
 def mark(block: Block, valid: Valid, nodata: float) -> Block:
     """Give the sentinel to all bands of the invalid pixels in which no band has it yet, in place; returns block."""
     unmarked = ~valid & valid_from(block, (nodata,) * len(block))
-    block[:, unmarked] = nodata
+    block[:, unmarked] = sentinel(nodata, block.dtype)
     return block
 
 
@@ -105,7 +117,8 @@ def restore(block: Block, valid: Valid, original: Block, nodata: float | None) -
 def _around(nodata: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     """The closed interval of values that are taken for the sentinel; not 0, not infinite."""
     width = abs(nodata) * _TOLERANCE[dtype.itemsize]
-    return nodata - width, nodata + width
+    limits = np.finfo(dtype)
+    return max(nodata - width, float(limits.min)), min(nodata + width, float(limits.max))
 
 
 def _beside(nodata: float, dtype: np.dtype[Any]) -> float | int:

@@ -57,8 +57,8 @@ def make_item(
             some time before `now`.
         now: the time of processing; the present by default.
     """
-    now = now or datetime.now(UTC)
-    acquired = acquired or acquisition_time(info.tags)
+    now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    acquired = acquired.astimezone(UTC) if acquired else acquisition_time(info.tags)
     geometry = footprint(info)
     properties = {
         "created": _text(now),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,18 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> 
     if bands is not None:
         if not bands or len(set(bands)) != len(bands):
             raise ConfigError(f"{path}: choose at least one band, and each once; got {', '.join(bands) or 'none'}")
-        return [_find(rasters, name, path) for name in bands]
+        return list(_together([_find(rasters, name, path) for name in bands]))
     data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
     data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
     return [_whole(key, asset) for key, asset in (data or rasters).items()]
+
+
+def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
+    """Neighbouring bands of one file as one."""
+    for (key, href, whole), run in groupby(assets, lambda asset: (asset.key, asset.href, asset.bidx is None)):
+        parts = list(run)
+        bidx = None if whole else tuple(index for part in parts for index in part.bidx or ())
+        yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names))
 
 
 def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:

@@ -88,7 +88,7 @@ def stack(
     *,
     resolution: float | tuple[float, float] | None = None,
     resampling: str = "nearest",
-) -> StackSource:
+) -> Source:
     """Put the bands of several files on one grid.
 
     Args:
@@ -99,7 +99,7 @@ def stack(
         resampling: nearest, or another of GDAL's warper: bilinear, cubic, average, mode...
 
     Raises:
-        SourceError: a file has no CRS, another CRS than the first, or a rotated grid.
+        SourceError: one of several files has no CRS, another CRS than the first, or a rotated grid.
         ConfigError: no such resolution or resampling.
     """
     files = [(number, band) for number, source in enumerate(sources) for band in range(len(source.indexes))]
@@ -107,6 +107,10 @@ def stack(
         sources[number].select([files[position][1] for position in run])
         for number, run in groupby(positions, lambda position: files[position][0])
     ]
+    names = tuple(bands[position] for position in positions)
+    if len(chosen) == 1 and resolution is None:  # nothing to place: it needs no georeference
+        only: RasterSource = replace(chosen[0], info=replace(chosen[0].info, name=name, bands=names))
+        return only
     _check_grids(chosen)
     finest = min(chosen, key=lambda source: math.prod(source.info.geo.resolution or ()))
     transform, height, width = _union(chosen, _transform(finest.info), _step(finest.info, resolution))
@@ -117,7 +121,6 @@ def stack(
         exact = resampling == "nearest" or source.info.geo.transform == transform
         members.append(PlacedSource(source, info) if exact else WarpedSource(source, info, resampling))
     whole = all(_covers(source.info, info) for source, info in zip(chosen, grids, strict=True))
-    names = tuple(bands[position] for position in positions)
     return StackSource(tuple(members), _join(name, names, [member.info for member in members], whole))
 
 

@@ -1,0 +1,118 @@
+"""Sentinel to valid and back: what goes out invalid comes in invalid, and no valid pixel is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.raster.nodata import convert, is_nodata, mark, nudge, representable, restore, valid_from
+
+SENTINELS = [
+    ("uint8", 0.0),
+    ("uint8", 255.0),
+    ("int16", -9999.0),
+    ("int16", -32768.0),
+    ("uint16", 65535.0),
+    ("int32", 2147483647.0),
+    ("float32", -9999.0),
+    ("float32", 0.0),
+    ("float32", float("nan")),
+    ("float32", -3.4028234663852886e38),
+    ("float32", -3.402823567e38),
+    ("float64", -3.4e38),
+    ("float64", float("-inf")),
+]
+
+
+def _block(dtype: str, nodata: float, seed: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Values around the sentinel, in a dtype that can hold it, and an unrelated valid."""
+    rng = np.random.default_rng(seed)
+    near = nodata if np.isfinite(nodata) else 0.0
+    wide = near + rng.integers(-2, 3, (3, 5, 7))
+    block = convert(np.asarray(wide, np.float64), dtype) if np.dtype(dtype).kind != "f" else wide.astype(dtype)
+    return block, rng.random((5, 7)) < 0.7
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), SENTINELS)
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_what_is_marked_reads_back(dtype: str, nodata: float, seed: int) -> None:
+    block, valid = _block(dtype, nodata, seed)
+    before = block.copy()
+    out = mark(nudge(block, valid, nodata), valid, nodata)
+    assert np.array_equal(valid_from(out, (nodata,) * 3), valid)
+    untouched = valid & ~is_nodata(before, nodata).any(axis=0)
+    assert np.array_equal(out[:, untouched], before[:, untouched])
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), SENTINELS)
+def test_a_nudge_is_the_smallest_that_counts(dtype: str, nodata: float) -> None:
+    block = np.full((1, 1, 1), nodata, dtype)
+    out = nudge(block.copy(), np.ones((1, 1), bool), nodata)[0, 0, 0]
+    if not np.isfinite(nodata):
+        assert np.array_equal(out, block[0, 0, 0], equal_nan=True)
+    elif np.dtype(dtype).kind == "f":
+        assert np.isfinite(out)
+        assert not is_nodata(np.array([out]), nodata)[0]
+        assert abs(float(out) - nodata) <= max(1e-5 * abs(nodata), 1e-30)
+    else:
+        assert abs(int(out) - int(nodata)) == 1
+
+
+def test_a_pixel_is_valid_where_every_band_is_real() -> None:
+    block = np.array([[[1.0, 0.0, 1.0, np.nan, np.inf, 1.0]], [[1.0, 1.0, 7.0, 1.0, 1.0, 0.0]]], np.float32)
+    valid = valid_from(block, (0.0, 7.0))
+    assert valid.tolist() == [[True, False, False, False, False, True]]
+
+
+def test_a_sentinel_rounded_in_the_file_is_found() -> None:
+    pixels = np.array([np.finfo(np.float32).min, -3.4e38, -3.3e38], np.float32)
+    assert is_nodata(pixels, -3.4028234663852886e38).tolist() == [True, False, False]
+    assert is_nodata(pixels, -3.4e38).tolist() == [False, True, False]
+    assert is_nodata(np.array([0.1], np.float32), 0.1).tolist() == [True]
+
+
+def test_a_sentinel_that_no_pixel_can_hold_masks_nothing() -> None:
+    block = np.zeros((1, 2, 2), np.uint8)
+    for nodata in (-9999.0, 0.5, float("nan"), 256.0):
+        assert not representable(nodata, "uint8")
+        assert valid_from(block, (nodata,)).all()
+
+
+@given(
+    st.lists(st.floats(-1e20, 1e20), min_size=1, max_size=20),
+    st.sampled_from(["uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64"]),
+)
+def test_conversion_rounds_and_clips_like_python(values: list[float], dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    got = convert(np.array(values).reshape(1, 1, -1), dtype)
+    top = int(limits.max) if limits.bits < 64 else int(np.nextafter(float(limits.max), 0))
+    expected = [min(max(round(value), int(limits.min)), top) for value in values]
+    assert got.dtype == dtype
+    assert got.ravel().tolist() == expected
+
+
+def test_integers_become_other_integers_by_clipping() -> None:
+    assert convert(np.array([[[-5, 300, 7]]], np.int16), "uint8").ravel().tolist() == [0, 255, 7]
+    assert convert(np.array([[[2**64 - 1]]], np.uint64), "int8").ravel().tolist() == [127]
+
+
+def test_restore_gives_dtype_and_invalid_pixels_back() -> None:
+    original = np.array([[[0, 5, 9, 4]], [[3, 0, 9, 4]]], np.uint16)
+    valid = np.array([[False, False, True, True]])
+    computed = np.array([[[7, 7, -3.2, 4.5]], [[7, 7, 70000, 5.5]]], np.float32)
+    out = restore(computed, valid, original, 0.0)
+    assert out.dtype == np.uint16
+    assert out.tolist() == [[[0, 5, 1, 4]], [[3, 0, 65535, 6]]]
+    assert np.array_equal(valid_from(out, (0.0, 0.0)), valid)
+
+
+def test_restore_without_a_sentinel_moves_nothing() -> None:
+    original = np.zeros((1, 1, 2), np.float32)
+    computed = np.array([[[0.0, np.nan]]], np.float32)
+    assert restore(computed, np.array([[True, False]]), original, None).tolist() == [[[0.0, 0.0]]]

@@ -1,0 +1,172 @@
+"""STAC items: valid by the schemas that pystac brings, true about place, time and pixels, and readable by ourselves."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pystac
+import pytest
+from pystac.validation import validate_dict
+from rasterio.crs import CRS
+
+from pipeline.raster.cog import write_cog
+from pipeline.raster.open import open_source
+from pipeline.raster.scene import Gcp, Georeference, SceneInfo
+from pipeline.raster.stac import EARLIEST, PROCESSING, PROJECTION, RASTER, Asset, acquisition_time, make_item
+from tests.raster_files import numbers, whole
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UTM = CRS.from_epsg(32618).to_wkt()
+SCENE = SceneInfo(
+    "scene",
+    ("B02", "B03"),
+    100,
+    200,
+    "uint16",
+    nodata=0.0,
+    scales=(1e-4, 1.0),
+    units=("m", None),
+    geo=Georeference(UTM, (20.0, 0.0, 435_740.0, 0.0, -20.0, 4_179_460.0)),
+    tags={"TIFFTAG_DATETIME": "2016:01:12 15:56:22"},
+)
+ASSETS = {
+    "cog": Asset("denoised.tif", "image/tiff", ("data",), "Denoised", SCENE),
+    "log": Asset("log.txt", "text/plain"),
+}
+
+
+def _valid(item: dict[str, Any]) -> dict[str, Any]:
+    """The item, through JSON, against the core schema (those of the extensions do not come with pystac)."""
+    plain: dict[str, Any] = json.loads(json.dumps(item, allow_nan=False))
+    validate_dict({**plain, "stac_extensions": []})
+    return plain
+
+
+def test_an_item_tells_place_time_and_pixels() -> None:
+    item = _valid(make_item(SCENE, ASSETS, {"denoise": "fast", "features": None, "compress": "snr 30"}, now=NOW))
+    assert item["stac_extensions"] == [PROJECTION, RASTER, PROCESSING]
+    assert (item["id"], item["stac_version"], item["links"]) == ("scene", "1.1.0", [])
+    properties = item["properties"]
+    assert properties["datetime"] == "2016-01-12T15:56:22Z"
+    assert (properties["created"], properties["processing:datetime"]) == ("2026-01-02T03:04:05Z",) * 2
+    assert properties["processing:lineage"] == "denoise: fast; compress: snr 30"
+    assert set(properties["processing:software"]) == {"terrasketch"}
+    assert (properties["proj:code"], properties["proj:shape"]) == ("EPSG:32618", [100, 200])
+    assert properties["proj:transform"] == [20.0, 0.0, 435_740.0, 0.0, -20.0, 4_179_460.0]
+    assert properties["proj:bbox"] == [435_740.0, 4_177_460.0, 439_740.0, 4_179_460.0]
+    asset = item["assets"]["cog"]
+    assert (asset["href"], asset["type"], asset["roles"]) == ("./denoised.tif", "image/tiff", ["data"])
+    assert (asset["data_type"], asset["nodata"], asset["raster:sampling"]) == ("uint16", 0.0, "area")
+    assert asset["bands"] == [{"name": "B02", "unit": "m", "raster:scale": 1e-4, "raster:offset": 0.0}, {"name": "B03"}]
+    assert not any(key.startswith("proj:") for key in asset)
+    assert item["assets"]["log"]["href"] == "./log.txt"
+
+
+def test_the_footprint_is_where_pyproj_says() -> None:
+    item = _valid(make_item(SCENE, ASSETS, {}, now=NOW))
+    (ring,) = item["geometry"]["coordinates"]
+    to_globe = pyproj.Transformer.from_crs(32618, 4326, always_xy=True)
+    corners = [to_globe.transform(x, y) for x in (435_740, 439_740) for y in (4_177_460, 4_179_460)]
+    for corner in corners:
+        assert min(math.dist(corner, point) for point in ring) < 2e-7
+    xs, ys = zip(*ring, strict=True)
+    assert item["bbox"] == [min(xs), min(ys), max(xs), max(ys)]
+    assert ring[0] == ring[-1]
+    assert sum(p[0] * q[1] - q[0] * p[1] for p, q in zip(ring, ring[1:], strict=False)) > 0  # noqa: RUF007
+
+
+def test_an_asset_on_another_grid_says_so() -> None:
+    cells = replace(
+        SCENE, height=13, width=25, geo=SCENE.geo.scaled(8), dtype="float32", nodata=float("nan"), scales=(1.0, 1.0)
+    )
+    item = _valid(make_item(SCENE, {"features": Asset("features.tif", "image/tiff", info=cells)}, {}, now=NOW))
+    asset = item["assets"]["features"]
+    assert asset["proj:shape"] == [13, 25]
+    assert asset["proj:transform"][0] == 160.0
+    assert "proj:code" not in asset
+    assert (asset["nodata"], asset["data_type"]) == ("nan", "float32")
+    assert asset["bands"][1] == {"name": "B03"}
+
+
+def test_a_scene_without_place_or_time_is_valid_too() -> None:
+    nowhere = SceneInfo("a", ("x",), 5, 5, "float32", nodata=float("-inf"))
+    item = _valid(make_item(nowhere, {"a": Asset("a.tif", "image/tiff", info=nowhere)}, {}, now=NOW))
+    assert item["geometry"] is None
+    assert "bbox" not in item
+    assert item["properties"]["datetime"] is None
+    assert item["properties"]["start_datetime"] == EARLIEST.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert item["properties"]["end_datetime"] == "2026-01-02T03:04:05Z"
+    assert item["properties"]["proj:code"] is None
+    assert item["assets"]["a"]["nodata"] == "-inf"
+
+
+def test_a_scene_across_the_antimeridian_has_two_parts() -> None:
+    geo = Georeference(CRS.from_epsg(32601).to_wkt(), (1000.0, 0.0, 150_000.0, 0.0, -1000.0, 5.1e6))
+    item = _valid(make_item(replace(SCENE, height=100, width=150, geo=geo), ASSETS, {}, now=NOW))
+    assert item["geometry"]["type"] == "MultiPolygon"
+    west, south, east, north = item["bbox"]
+    assert 178 < west <= 180
+    assert -180 <= east < -179
+    assert 45 < south < north < 47
+
+
+def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
+    gcps = tuple(Gcp(row, column, 10 + column / 100, 50 - row / 100, 0) for row in (0, 100) for column in (0, 200))
+    scene = replace(SCENE, geo=Georeference(gcps=gcps, gcps_crs_wkt=CRS.from_epsg(4326).to_wkt()))
+    item = _valid(make_item(scene, ASSETS, {}, now=NOW))
+    np.testing.assert_allclose(item["bbox"], [10, 49, 12, 50], atol=1e-6)
+    assert item["properties"]["proj:code"] == "EPSG:4326"
+    own = CRS.from_proj4("+proj=laea +lat_0=10 +lon_0=20 +R=6371000 +units=m").to_wkt()
+    item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=own)), ASSETS, {}, now=NOW))
+    assert (item["properties"]["proj:code"], item["properties"]["proj:wkt2"]) == (None, own)
+    local = 'LOCAL_CS["plant",UNIT["metre",1]]'
+    item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=local)), ASSETS, {}, now=NOW))
+    assert item["geometry"] is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "time"),
+    [
+        ({"TIFFTAG_DATETIME": "2022:01:17 10:43:43"}, datetime(2022, 1, 17, 10, 43, 43, tzinfo=UTC)),
+        ({"AcquisitionDateTime": "2022-01-17T10:43:43+02:00"}, datetime(2022, 1, 17, 8, 43, 43, tzinfo=UTC)),
+        ({"TIFFTAG_DATETIME": "2022:01:17", "ACQUISITIONDATETIME": "2020-01-01"}, datetime(2020, 1, 1, tzinfo=UTC)),
+        ({"TIFFTAG_DATETIME": "yesterday"}, None),
+        ({"TIFFTAG_DATETIME": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_time_is_read_from_tags(tags: dict[str, str], time: datetime | None) -> None:
+    assert acquisition_time(tags) == time
+
+
+def test_a_given_time_wins() -> None:
+    acquired = datetime(2020, 5, 6, 7, tzinfo=timezone(timedelta(hours=1)))
+    item = _valid(make_item(SCENE, ASSETS, {}, acquired=acquired, now=NOW))
+    assert item["properties"]["datetime"] == "2020-05-06T06:00:00Z"
+    assert "start_datetime" not in item["properties"]
+
+
+def test_hrefs_stay_beside_the_item() -> None:
+    for href in ("/etc/passwd", "../other.tif"):
+        with pytest.raises(AssertionError):
+            make_item(SCENE, {"a": Asset(href, "image/tiff")}, {}, now=NOW)
+
+
+def test_our_items_open_as_scenes(tmp_path: Path) -> None:
+    block = numbers(2, 100, 200)
+    windows = [(window.window, block[:, *window.window.slices], None) for window in SCENE.grid(64)]
+    write_cog(tmp_path / "denoised.tif", SCENE, windows)
+    item = make_item(SCENE, {"cog": Asset("denoised.tif", pystac.MediaType.COG, ("data",), "", SCENE)}, {}, now=NOW)
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    source = open_source(tmp_path / "item.json")
+    assert (source.info.name, source.info.bands, source.info.geo) == ("scene", SCENE.bands, SCENE.geo)
+    np.testing.assert_array_equal(whole(source)[0], block)
+    one, _ = whole(open_source(tmp_path / "item.json", bands=["B03"]))
+    np.testing.assert_array_equal(one, block[1:])
