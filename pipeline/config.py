@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 20
+Mode = Literal["snr", "rmse", "max_error", "lossless"]
 
 
 class Section(BaseModel):
@@ -68,7 +69,7 @@ class Compress(Section):
         return self
 
     @property
-    def bound(self) -> tuple[str, float | None]:
+    def bound(self) -> tuple[Mode, float | None]:
         """(mode, value) as the codec takes them; 40 dB where nothing is said."""
         if self.rmse is not None:
             return "rmse", self.rmse

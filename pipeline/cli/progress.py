@@ -66,7 +66,7 @@ class Terminal:
 
 @contextmanager
 def crew(scheduler: str, workers: int | None, verbose: bool, quiet: bool) -> Iterator[Crew]:
-    """A cluster, a terminal and a stop button: SIGINT and SIGTERM let what is in flight finish; a second one does not."""
+    """A cluster, a terminal and a stop button: the first SIGINT or SIGTERM drains, the second stops at once."""
     stop = Event()
     with (
         _stop_on_signals(stop),
@@ -85,9 +85,9 @@ def _stop_on_signals(stop: Event) -> Iterator[None]:
         stop.set()
         click.echo("stopping: tasks in flight are finished first (again to stop at once)", err=True)
 
-    before: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
+    before: dict[signal.Signals, Any] = {}
+    for caught in (signal.SIGINT, signal.SIGTERM):
+        before[caught] = signal.signal(caught, handle)
     try:
         yield
     finally:

@@ -7,14 +7,16 @@ before it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
+from dask.base import is_dask_collection
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pipeline.denoise import denoise_block
@@ -121,7 +123,7 @@ def _as_cube(scene: xr.DataArray) -> Any:
 
 
 def _is_lazy(cube: Any) -> bool:
-    return dask.is_dask_collection(cube)
+    return is_dask_collection(cube)
 
 
 def _nodata(scene: xr.DataArray) -> float | None:
@@ -158,8 +160,8 @@ def _windows(cube: Any, tile: int, stride: int) -> list[Window]:
     ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
     return [
         Window(y0, y1, x0, x1)
-        for y0, y1 in zip(ys[:-1], ys[1:], strict=True)
-        for x0, x1 in zip(xs[:-1], xs[1:], strict=True)
+        for y0, y1 in pairwise(ys)
+        for x0, x1 in pairwise(xs)
     ]
 
 
@@ -178,16 +180,16 @@ def _map_windows(cube: Any, heart: Heart, tile: int, halo: int, stride: int, cou
     height, width = cube.shape[1:]
     ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
     rows = []
-    for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
+    for y0, y1 in pairwise(ys):
         row = []
-        for x0, x1 in zip(xs[:-1], xs[1:], strict=True):
+        for x0, x1 in pairwise(xs):
             inner = Window(y0, y1, x0, x1)
             outer = inner.expand(Halo.even(halo), height, width)
             block = cube[:, *outer.slices]
             if _is_lazy(cube):
                 shape = (count, -(-(y1 - y0) // stride), -(-(x1 - x0) // stride))
-                task = dask.delayed(_guarded)(heart, block, inner, outer)
-                row.append(da.from_delayed(task, shape, dtype))
+                task = delayed(_guarded)(heart, block, inner, outer)
+                row.append(da.from_delayed(task, shape, dtype))  # type: ignore[no-untyped-call]
             else:
                 row.append(_guarded(heart, np.asarray(block), inner, outer))
         rows.append(row)

@@ -12,7 +12,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
@@ -72,7 +72,7 @@ def check_crc32c(data: bytes) -> None:
 
 def plain_codecs(dtype: np.dtype[Any]) -> list[Any]:
     """The Zarr codecs of a plain variable: what `pack` writes."""
-    shuffle = "bitshuffle" if dtype.itemsize == 1 else "shuffle"
+    shuffle: Literal["bitshuffle", "shuffle"] = "bitshuffle" if dtype.itemsize == 1 else "shuffle"
     blosc = BloscCodec(typesize=dtype.itemsize, cname="zstd", clevel=_LEVEL, shuffle=shuffle, blocksize=0)
     return [blosc, Crc32cCodec()]
 

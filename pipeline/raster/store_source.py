@@ -96,15 +96,17 @@ class StoreSource:
                     min(window.x1, tile.window.x1),
                 )
                 target, place = inside.within(window), inside.within(tile.window)
-                block[:, *target] = self._chunk(self._array, (0, row, column), tile.window)[:, *place]
+                block[:, *target] = self._chunk(self.variable, (0, row, column), tile.window)[:, *place]
                 if self._valid is not None:
-                    valid[target] = self._chunk(self._valid, (row, column), tile.window)[place]
+                    valid[target] = self._chunk("valid", (row, column), tile.window)[place]
         if self._valid is None and block.dtype.kind == "f":
-            valid = np.isfinite(block).all(axis=0)
+            valid = np.asarray(np.isfinite(block).all(axis=0), bool)
         return block, valid
 
-    def _chunk(self, array: zarr.Array[Any], index: tuple[int, ...], window: Window) -> NDArray[Any]:
-        path = chunk_path(Path(self.path), array.basename, *index)
+    def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:
+        path = chunk_path(Path(self.path), variable, *index)
+        array = self._valid if variable == "valid" else self._array
+        assert array is not None
 
         def load() -> NDArray[Any]:
             try:

@@ -1,0 +1,43 @@
+"""python -m benchmarks [NAME ...] [--smoke]: measure, and print Markdown rows for docs/benchmarks.md.
+
+BLAS and numba keep to one thread unless a benchmark says otherwise. `--smoke` runs each on tiny input, to see that it
+runs at all: its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
+
+from benchmarks import denoise_gain, memory, reading, scene  # noqa: E402
+
+BENCHMARKS = {
+    "denoise-gain": denoise_gain.main,
+    "scene": scene.main,
+    "memory": memory.main,
+    "reading": reading.main,
+}
+
+
+def main(words: list[str]) -> None:
+    """Run the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--smoke", action="store_true", help="tiny input: does it run?")
+    options = parser.parse_args(words)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread for BLAS")
+    for name in options.names or BENCHMARKS:
+        print(f"\n## {name}\n", flush=True)
+        BENCHMARKS[name](options.smoke)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

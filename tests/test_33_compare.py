@@ -1,0 +1,66 @@
+"""Scores in sums over tiles equal the textbook on the whole scene."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from pipeline.errors import BlockError
+from pipeline.flow import compare as module
+from pipeline.flow.read import open_scene
+from tests.scenes import write_tif
+
+
+def _pair(folder: Path, shape: tuple[int, int, int], **profile: object) -> tuple[np.ndarray, np.ndarray, Path, Path]:
+    rng = np.random.default_rng([5])
+    a = rng.integers(100, 900, shape).astype("uint16")
+    b = (a + rng.integers(-20, 20, shape)).astype("uint16")
+    return a, b, write_tif(folder / "a.tif", a, **profile), write_tif(folder / "b.tif", b, **profile)
+
+
+def test_scores_equal_the_textbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TILE", 23)
+    a, b, path_a, path_b = _pair(tmp_path, (3, 60, 71))
+    result = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
+    x, y = a.astype(float), b.astype(float)
+    error = ((x - y) ** 2).mean(axis=(1, 2))
+    for band, scores in enumerate(result.bands.values()):
+        peak = np.ptp(x[band])
+        assert scores.rmse == pytest.approx(np.sqrt(error[band]))
+        assert scores.snr == pytest.approx(10 * np.log10((x[band] ** 2).mean() / error[band]))
+        assert scores.psnr == pytest.approx(10 * np.log10(peak**2 / error[band]))
+        assert scores.max_error == np.abs(x[band] - y[band]).max()
+        assert scores.ssim == pytest.approx(structural_similarity(x[band], y[band], data_range=peak), abs=1e-9)
+    cosine = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    assert result.overall.sam == pytest.approx(np.degrees(np.arccos(cosine)).mean())
+    assert result.overall.rmse == pytest.approx(np.sqrt(error.mean()))
+    assert result.pixels == 60 * 71
+
+
+def test_only_pixels_valid_in_both_count(tmp_path: Path) -> None:
+    a, b, path_a, path_b = _pair(tmp_path, (2, 40, 40), nodata=0)
+    a[:, :10], b[:, 10:15] = 0, 0
+    write_tif(path_a, a, nodata=0), write_tif(path_b, b, nodata=0)
+    result = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
+    inner = (a[:, 15:].astype(float) - b[:, 15:]) ** 2
+    assert result.pixels == 25 * 40
+    assert result.overall.rmse == pytest.approx(np.sqrt(inner.mean()))
+    ssim = structural_similarity(a[0, 15:].astype(float), b[0, 15:].astype(float), data_range=np.ptp(a[0, 10:]))
+    assert next(iter(result.bands.values())).ssim == pytest.approx(ssim, abs=0.01)
+
+
+def test_equal_scenes_are_infinitely_alike(tmp_path: Path) -> None:
+    _, _, path, _ = _pair(tmp_path, (2, 20, 20))
+    result = module.compare(open_scene(str(path)), open_scene(str(path)))
+    assert result.overall.snr == float("inf")
+    assert result.overall.to_json()["snr"] is None
+    assert result.overall.ssim == pytest.approx(1)
+    assert result.overall.sam == pytest.approx(0, abs=1e-5)
+
+
+def test_scenes_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    _, _, path, _ = _pair(tmp_path, (2, 20, 20))
+    other = write_tif(tmp_path / "c.tif", np.ones((2, 20, 21), "uint16"))
+    with pytest.raises(BlockError, match="2 x 20 x 20, c is 2 x 20 x 21"):
+        module.compare(open_scene(str(path)), open_scene(str(other)))

@@ -1,0 +1,93 @@
+"""The verbs for xarray: lazy where the input is lazy, equal to the commands, CRS kept."""
+
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import rioxarray
+import xarray as xr
+
+import pipeline
+from pipeline.errors import BlockError
+from pipeline.network import Bank
+from tests.scenes import CRS, band_psnr, call, read, small_scene
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene with its truth beside it."""
+    folder = tmp_path_factory.mktemp("arrays")
+    path = folder / "scene.tif"
+    small_scene(path, height=140, width=150, truth_path=folder / "truth.tif")
+    return path
+
+
+def test_denoise_is_lazy_equals_the_command_and_keeps_labels(scene: Path, tmp_path: Path) -> None:
+    lazy = rioxarray.open_rasterio(scene, chunks={"band": -1, "y": 64, "x": 64})
+    result = pipeline.denoise(lazy)
+    assert dask.is_dask_collection(result.data)
+    assert result.dims == lazy.dims
+    assert result.rio.crs == CRS
+    assert result.rio.nodata == lazy.rio.nodata
+    assert call("denoise", scene, tmp_path / "clean.tif", "--tile", 64).exit_code == 0
+    computed = result.compute().values
+    assert computed.dtype == lazy.dtype
+    assert np.array_equal(computed, read(tmp_path / "clean.tif"))
+
+
+def test_denoise_of_plain_arrays_and_single_planes(scene: Path) -> None:
+    whole = rioxarray.open_rasterio(scene).load()
+    result = pipeline.denoise(whole)
+    assert isinstance(result.data, np.ndarray)
+    truth = read(scene.with_name("truth.tif"))
+    assert band_psnr(truth, result.values) > band_psnr(truth, whole.values) + 2
+    plane = pipeline.denoise(whole[0])
+    assert plane.shape == whole[0].shape
+    assert pipeline.denoise(whole, quality="none") is whole
+
+
+def test_features_are_lazy_and_equal_the_command(scene: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "bank.npz"
+    assert call("fit", scene, "-o", bank, "--count", 8).exit_code == 0
+    words = ["features", scene, tmp_path / "f.zarr", "--bank", bank, "--stride", 4, "--tile", 64]
+    assert call(*words).exit_code == 0
+    lazy = rioxarray.open_rasterio(scene, chunks={"band": -1, "y": 48, "x": 60})
+    result = pipeline.features(lazy, bank, stride=4)
+    assert dask.is_dask_collection(result.data)
+    with xr.open_zarr(tmp_path / "f.zarr") as stored:
+        assert result.dims == stored.features.dims
+        assert result.rio.crs == stored.rio.crs == CRS
+        assert result.rio.transform() == stored.features.rio.transform()
+        assert np.allclose(result.x, stored.x)
+        assert np.allclose(result.y, stored.y)
+        expected = stored.features.values
+    computed = result.compute().values
+    assert np.array_equal(np.isnan(computed), np.isnan(expected))
+    assert np.nanmax(np.abs(computed - expected)) < 1e-5 * np.nanmax(np.abs(expected))
+
+
+def test_a_bank_can_be_fitted_on_the_way(scene: Path) -> None:
+    whole = rioxarray.open_rasterio(scene).load()
+    result = pipeline.features(whole, "classic", stride=10)
+    assert result.shape[1:] == (14, 15)
+    assert result.attrs["bank"] == "classic"
+    with pytest.raises(Exception, match="no-such-bank"):
+        pipeline.features(whole, "no-such-bank")
+
+
+def test_what_is_no_scene_is_refused() -> None:
+    with pytest.raises(BlockError, match="complex"):
+        pipeline.denoise(xr.DataArray(np.ones((2, 3, 3), complex)))
+    with pytest.raises(BlockError, match="'t'"):
+        pipeline.features(xr.DataArray(np.ones((2, 2, 3, 3)), dims=("t", "band", "y", "x")))
+
+
+def test_the_room_is_still_a_room() -> None:
+    from pipeline.denoise import denoise_block  # noqa: PLC0415
+
+    assert pipeline.denoise.denoise_block is denoise_block
+    assert callable(pipeline.denoise)
+    assert Bank.__module__.startswith("pipeline.network")
+    with pytest.raises(AttributeError, match="nothing"):
+        pipeline.nothing  # noqa: B018

@@ -1,0 +1,86 @@
+"""Threads, processes, a scheduler with two workers: the same bytes; what cannot be reached is one line."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster import ClusterError, cores, open_cluster
+from pipeline.errors import ConfigError
+from tests.scenes import call, small_scene, snapshot
+
+WORKFLOW = """
+version: 1
+out: out
+read: {tile: 64}
+features: {bank: rcf-mixed, count: 8, stride: 4}
+"""
+TIMES = ("receipt.json", "report.html", "item.json")
+
+
+@pytest.fixture(scope="module")
+def scheduler_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A real scheduler and two workers, in processes of their own."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    path = folder / "scheduler.json"
+    words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(path)]
+    processes = [subprocess.Popen([*words, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], cwd=folder)]
+    for _ in range(2):
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(path)]
+        processes.append(subprocess.Popen([*words, "--nthreads", "1", "--no-dashboard"], cwd=folder))
+    try:
+        _wait_for_workers(path, 2)
+        yield path
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def _wait_for_workers(path: Path, count: int) -> None:
+    from distributed import Client  # noqa: PLC0415  (an extra)
+
+    for _ in range(300):
+        if path.exists() and path.stat().st_size:
+            break
+        time.sleep(0.1)
+    with Client(scheduler_file=str(path), timeout="30s") as client:
+        client.wait_for_workers(count, timeout=60)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_every_scheduler_writes_the_same_bytes(tmp_path: Path, scheduler_file: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    results = {}
+    for scheduler, workers in (("threads", 2), ("threads", 1), ("processes", 2), (scheduler_file, 2)):
+        out = tmp_path / f"{Path(scheduler).stem}{workers}"
+        words = ["run", tmp_path / "job.yaml", scene, "--out", out, "--scheduler", scheduler, "--workers", workers]
+        result = call(*words)
+        assert result.exit_code == 0, (scheduler, result.stderr)
+        results[out.name] = snapshot(out, leave_out=TIMES)
+    first = results.pop("threads1")
+    assert len(first) > 20
+    for name, files in results.items():
+        assert files.keys() == first.keys(), name
+        assert [path for path in files if files[path] != first[path]] == [], name
+
+
+def test_what_is_no_scheduler_is_refused() -> None:
+    with pytest.raises(ConfigError, match="threads, processes"), open_cluster("fibres"):
+        pass
+    with pytest.raises(ClusterError, match="no such scheduler file"), open_cluster("none.json"):
+        pass
+    with pytest.raises(ConfigError, match="at least 1"), open_cluster("threads", 0):
+        pass
+
+
+def test_threads_are_as_many_as_cores() -> None:
+    with open_cluster() as cluster:
+        assert cluster.workers == cores()
+        assert cluster.executor.submit(lambda: 2).result() == 2

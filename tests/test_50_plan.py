@@ -1,0 +1,65 @@
+"""The plan against what a run really does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_workflow
+from pipeline.plan import batch_size, plan_scene
+from pipeline.raster.scene import SceneInfo
+from tests.scenes import call, call_json, small_scene
+
+WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: {bank: classic, stride: 2}\n"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A workflow and a scene."""
+    small_scene(tmp_path / "scene.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    return tmp_path
+
+
+def test_tiles_and_bytes_are_those_of_the_run(job: Path) -> None:
+    plan = call_json("plan", job / "job.yaml", job / "scene.tif")["scenes"][0]
+    words = ["run", job / "job.yaml", job / "scene.tif", "--out", job / "out"]
+    receipt = call_json(*words)["scenes"][0]
+    for planned, ran in zip(plan["stages"], receipt["stages"], strict=True):
+        assert planned["name"] == ran["name"]
+        assert planned["tiles"] == ran["tiles"]
+        assert planned["bytes_in"] >= ran["raw_bytes"]
+        assert planned["bytes_out"] >= ran["stored_bytes"]
+    assert plan["shape"] == [4, 150, 170]
+
+
+def test_halo_is_counted_once_per_inner_edge(job: Path) -> None:
+    workflow = load_workflow(job / "job.yaml")
+    plan = plan_scene("scene", [str(job / "scene.tif")], workflow, 2)
+    scene = plan.stages[0]
+    assert scene.halo == 32
+    windows = sum(
+        (min(150, y + 96) - max(0, y - 32)) * (min(170, x + 96) - max(0, x - 32))
+        for y in range(0, 150, 64)
+        for x in range(0, 170, 64)
+    )
+    assert scene.bytes_in == pytest.approx(2 * 4 * windows, rel=0.05)
+
+
+def test_more_workers_need_more_memory_and_the_gemm_is_printed(job: Path) -> None:
+    workflow = load_workflow(job / "job.yaml")
+    one, four = (plan_scene("s", [str(job / "scene.tif")], workflow, workers) for workers in (1, 4))
+    assert four.memory > one.memory
+    assert one.products
+    result = call("plan", job / "job.yaml", job / "scene.tif")
+    assert result.exit_code == 0
+    assert "GEMM" in result.stdout
+    assert "peak memory" in result.stdout
+    json.dumps(one.to_json())
+
+
+def test_tasks_are_about_a_second_of_work() -> None:
+    few, many = (SceneInfo("s", ("b",) * bands, 9, 9, "uint16") for bands in (1, 200))
+    assert batch_size(few, 64) == 64
+    assert batch_size(many, 512) == 1
+    assert 1 <= batch_size(few, 256) <= 64

@@ -1,0 +1,174 @@
+"""The whole pass on a small scene: what it writes, resumes, refuses, and says when it fails."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401
+import xarray as xr
+from rio_cogeo.cogeo import cog_validate
+
+from pipeline.network import Bank
+from tests.scenes import CRS, call, read, small_scene, snapshot
+
+WORKFLOW = """
+version: 1
+out: out
+read: {tile: 64}
+compress: {snr: 35}
+features: {bank: rcf-mixed, count: 8, stride: 4}
+"""
+ALL = {
+    "bank.npz",
+    "denoised.tif",
+    "features.tif",
+    "features.zarr",
+    "item.json",
+    "receipt.json",
+    "report.html",
+    "scene.zarr",
+}
+TIMES = ("receipt.json", "report.html", "item.json")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scene, a workflow, and the outputs of a first run."""
+    folder = tmp_path_factory.mktemp("run")
+    small_scene(folder / "scene.tif")
+    (folder / "job.yaml").write_text(WORKFLOW)
+    result = call("run", folder / "job.yaml", folder / "scene.tif")
+    assert result.exit_code == 0, result.stderr
+    assert "x smaller than raw" in result.stdout
+    return folder
+
+
+def _copy(job: Path, target: Path) -> Path:
+    shutil.copytree(job, target)
+    return target / "out" / "scene"
+
+
+def _run(folder: Path, *words: object) -> str:
+    result = call("run", folder / "job.yaml", folder / "scene.tif", "--out", folder / "out", *words)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_everything_is_there_and_opens(job: Path) -> None:
+    folder = job / "out" / "scene"
+    assert {path.name for path in folder.iterdir()} == ALL
+    raw = read(job / "scene.tif")
+    with xr.open_zarr(folder / "scene.zarr") as scene, xr.open_zarr(folder / "features.zarr") as features:
+        assert scene.scene.shape == raw.shape
+        assert scene.rio.crs == features.rio.crs == CRS
+        left, _bottom, _right, top = scene.scene.rio.bounds()
+        assert features.features.rio.transform().a == 4 * scene.scene.rio.transform().a
+        assert features.features.rio.bounds()[::3] == (left, top)
+        assert features.sizes["feature"] == len(Bank.load(folder / "bank.npz").features)
+        assert np.array_equal(scene.valid.values, (raw != 0).all(axis=0))
+        assert np.isfinite(features.features.values).any()
+        hole = ~scene.valid.values[2::4, 2::4]
+        assert np.isnan(features.features.values[:, : hole.shape[0], : hole.shape[1]][:, hole]).all()
+    for name in ("denoised.tif", "features.tif"):
+        valid, errors, _warnings = cog_validate(folder / name, strict=True)
+        assert (valid, errors) == (True, [])
+    with rasterio.open(folder / "denoised.tif") as clean, rasterio.open(job / "scene.tif") as source:
+        assert (clean.crs, clean.transform, clean.dtypes) == (source.crs, source.transform, source.dtypes)
+        assert (clean.nodata, clean.descriptions) == (source.nodata, source.descriptions)
+        assert np.array_equal(clean.dataset_mask(), source.dataset_mask())
+
+
+def test_the_receipt_adds_up(job: Path) -> None:
+    receipt = json.loads((job / "out" / "scene" / "receipt.json").read_text())
+    assert receipt["status"] == "done"
+    assert receipt["failures"] == []
+    scene, features = receipt["stages"]
+    assert scene["tiles"] == features["tiles"] == 9
+    assert scene["raw_bytes"] == read(job / "scene.tif").nbytes
+    chunks = sum(path.stat().st_size for path in (job / "out/scene/scene.zarr/scene/c").rglob("*") if path.is_file())
+    assert scene["stored_bytes"] == chunks
+    assert receipt["facts"]["snr"] >= 35
+    assert receipt["options"]["compress"]["snr"] == 35
+    assert "numpy" in receipt["versions"]
+
+
+def test_a_second_run_says_the_outputs_are_complete_and_touches_nothing(job: Path, tmp_path: Path) -> None:
+    folder = _copy(job, tmp_path / "again")
+    before = snapshot(folder)
+    assert "complete" in _run(tmp_path / "again")
+    assert snapshot(folder) == before
+
+
+def test_damaged_and_missing_chunks_are_computed_again_to_the_same_bytes(job: Path, tmp_path: Path) -> None:
+    folder = _copy(job, tmp_path / "torn")
+    before = snapshot(folder, leave_out=TIMES)
+    (folder / "scene.zarr/scene/c/0/1/1").unlink()
+    torn = folder / "scene.zarr/valid/c/0/2"
+    torn.write_bytes(torn.read_bytes()[:-3])
+    features = folder / "features.zarr/features/c/0/0/0"
+    features.write_bytes(b"")
+    output = _run(tmp_path / "torn")
+    assert "9 tiles, 7 of them there already" in output
+    assert "9 tiles, 8 of them there already" in output
+    assert snapshot(folder, leave_out=TIMES) == before
+
+
+def test_an_unfinished_run_goes_on(job: Path, tmp_path: Path) -> None:
+    folder = _copy(job, tmp_path / "half")
+    before = snapshot(folder, leave_out=TIMES)
+    (folder / "scene.zarr").rename(folder / "scene.zarr.partial")
+    (folder / "scene.zarr.partial/scene/c/0/0/2").unlink()
+    for name in ("denoised.tif", "features.tif", "item.json", "report.html"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "features.zarr")
+    _run(tmp_path / "half")
+    assert snapshot(folder, leave_out=TIMES) == before
+
+
+def test_another_configuration_is_refused_unless_overwritten(job: Path, tmp_path: Path) -> None:
+    folder = _copy(job, tmp_path / "other")
+    text = (job / "job.yaml").read_text().replace("snr: 35", "snr: 20")
+    (tmp_path / "other" / "job.yaml").write_text(text)
+    words = ["run", tmp_path / "other/job.yaml", tmp_path / "other/scene.tif"]
+    result = call(*words)
+    assert result.exit_code in (1, 3)
+    assert "compress.value was 35.0, is 20.0" in result.stderr
+    large = (folder / "scene.zarr/scene/c/0/0/0").stat().st_size
+    assert call(*words, "--overwrite").exit_code == 0
+    assert (folder / "scene.zarr/scene/c/0/0/0").stat().st_size < large
+
+
+def test_one_bad_scene_does_not_stop_the_others(job: Path, tmp_path: Path) -> None:
+    good, bad = small_scene(tmp_path / "good.tif"), tmp_path / "bad.tif"
+    bad.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    words = ["run", job / "job.yaml", "-", "--out", tmp_path / "out"]
+    result = call(*words, stdin=f"{good}\n{bad}\n{tmp_path / 'none.tif'}\n")
+    assert result.exit_code == 3
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert any("bad" in line for line in lines)
+    assert any("none.tif" in line for line in lines)
+    assert (tmp_path / "out/good/scene.zarr").is_dir()
+    assert not (tmp_path / "out/bad/scene.zarr").exists()
+    receipt = json.loads((tmp_path / "out/bad/receipt.json").read_text())
+    assert receipt["status"] == "failed"
+    assert any("rows" in failure for failure in receipt["failures"])
+
+
+def test_two_scenes_of_one_name_are_refused(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    one, two = small_scene(tmp_path / "a/s.tif"), small_scene(tmp_path / "b/s.tif")
+    result = call("run", job / "job.yaml", one, two, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "would both be written to s/" in result.stderr
+
+
+def test_features_can_be_left_out_and_denoising_too(job: Path, tmp_path: Path) -> None:
+    text = "version: 1\nread: {tile: 64}\ndenoise: {quality: none}\ncompress: {lossless: true}\nfeatures: null\n"
+    (tmp_path / "job.yaml").write_text(text)
+    assert call("run", tmp_path / "job.yaml", job / "scene.tif", "--out", tmp_path / "o").exit_code == 0
+    folder = tmp_path / "o" / "scene"
+    assert {path.name for path in folder.iterdir()} == ALL - {"bank.npz", "features.tif", "features.zarr"}
+    assert np.array_equal(read(folder / "denoised.tif"), read(job / "scene.tif"))
