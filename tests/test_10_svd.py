@@ -237,13 +237,14 @@ def test_sampled_rows_stand_one_in_each_stratum():
     assert (sample_rows(5, np.random.default_rng(0), 10) == np.arange(5)).all()
 
 
-def test_sampled_basis_is_refused_when_the_sample_misses_energy():
-    """A few rows of their own direction, between the sampled ones, are most of the matrix."""
+@pytest.mark.parametrize("size", [1000, 5.7])
+def test_sampled_basis_is_refused_when_the_sample_misses_energy(size):
+    """A few rows of their own direction, between the sampled ones, are most of the matrix, or 4 % of it."""
     rng = np.random.default_rng(0)
     A = rng.standard_normal((40_000, 40)).astype(np.float32)
     sampled = set(sample_rows(len(A), np.random.default_rng(0)))
     missed = [row for row in range(len(A)) if row not in sampled][:50]
-    A[missed] += 1000 * rng.standard_normal(40).astype(np.float32)
+    A[missed] += size * rng.standard_normal(40).astype(np.float32)
     assert sampled_svd(A, 3, None, np.random.default_rng(0)) is None
     assert error(A, svd(A, 3, rng=np.random.default_rng(0))) <= 1.01 * best_error(A, 3)
 
@@ -257,9 +258,10 @@ def test_sampled_basis_is_taken_when_it_serves():
 
 def test_fixed_precision_stops_at_the_tolerance():
     A = matrix(300, 250, 0.9 ** np.arange(100))
-    U, s, _ = rand_qb_ei(A, 0.05, np.random.default_rng(0), rank=250)
-    assert error(A, (U, s, _)) <= 0.05 * np.linalg.norm(A)
-    assert len(s) <= 30
+    for least, tolerance in enumerate(0.9 ** np.arange(1, 60), start=1):
+        factors = rand_qb_ei(A, tolerance, np.random.default_rng(0), rank=250)
+        assert error(A, factors) <= tolerance * np.linalg.norm(A)
+        assert least <= len(factors[1]) <= least + 1
     assert rand_qb_ei(np.eye(90), 0.05, np.random.default_rng(0), rank=90) is None
 
 
@@ -296,12 +298,17 @@ def test_noise_alone_gets_no_gain_and_strong_signal_keeps_nearly_all():
 
 @pytest.mark.parametrize("beta", [0.05, 0.5, 2.0])
 def test_gains_are_the_best_linear_ones(beta):
-    """Along each eigenvector of one sample, the gain that loses least on the next: <Xv, Sv> / <Xv, Xv>."""
-    rng = np.random.default_rng(7)
-    d, m = 600, int(600 / beta)
-    truth = rng.standard_normal((m + 20_000, 2)) * np.sqrt([30.0, 8.0]) @ np.eye(2, d)
-    noisy = truth + rng.standard_normal(truth.shape)
-    w, V = eigh_descending(noisy[:m].T @ noisy[:m] / m, 2)
-    scores, clean = noisy[m:] @ V, truth[m:] @ V
-    best = (scores * clean).sum(axis=0) / (scores**2).sum(axis=0)
-    np.testing.assert_allclose(frobenius_gains(w, beta), best, atol=0.03)
+    """Along each eigenvector of one sample, the gain that loses least on the next; mean of 12 samples.
+
+    With two spikes ℓ in unit noise that gain is Σ_j ℓ_j v_j² / (1 + Σ_j ℓ_j v_j²).
+    """
+    d, m, spikes = 300, int(300 / beta), np.array([30.0, 3.0])
+    given, best = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        noisy = rng.standard_normal((m, 2)) * np.sqrt(spikes) @ np.eye(2, d) + rng.standard_normal((m, d))
+        w, V = eigh_descending(noisy.T @ noisy / m, 2)
+        kept = spikes @ V[:2] ** 2
+        given.append(frobenius_gains(w, beta))
+        best.append(kept / (1 + kept))
+    np.testing.assert_allclose(np.mean(given, axis=0), np.mean(best, axis=0), atol=0.03)
