@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.errors import BlockError
 from pipeline.report import (
@@ -38,6 +41,18 @@ def test_picture_step_keeps_pictures_small(height: int, width: int) -> None:
     if step > 1:
         finer = step - 1
         assert height * width > 250_000 * finer**2 or max(height, width) > 900 * finer
+
+
+def test_palette_picture_keeps_colours_and_holes() -> None:
+    rng = np.random.default_rng(5)
+    few = rng.random((6, 3)).round(1)
+    values = few[rng.integers(0, 6, (30, 20))]
+    values[4:9, 3:5, 1] = np.nan
+    picture = pictures.palette_picture(values)
+    shown = np.array(Image.open(io.BytesIO(base64.b64decode(picture.uri.partition(",")[2]))).convert("RGBA"))
+    hole = np.isnan(values).any(axis=-1)
+    np.testing.assert_array_equal(shown[..., 3] == 0, hole)
+    assert np.abs(shown[~hole][:, :3] / 255 - values[~hole]).max() < 0.01
 
 
 def test_difference_is_symmetric() -> None:
@@ -206,7 +221,7 @@ def test_ticks_are_round_evenly_spaced_and_inside(low: float, length: float, cou
 def test_numbers_and_sizes_in_words() -> None:
     shown = [number(value) for value in (0.0, 1234567.0, -2.5, 0.00001, float("nan"), float("inf"), 12.0, 0.1234)]
     assert shown == ["0", "1234567", "−2.5", "1.00e−05", "–", "∞", "12", "0.123"]
-    assert number(12.0, trim=False) == "12.0"
+    assert [number(value, trim=False) for value in (12.0, 0.99996, 999.96)] == ["12.0", "1.00", "1000"]
     assert [words.size(value) for value in (12, 1500, 2.5e6, 3e9)] == ["12 B", "1.5 kB", "2.5 MB", "3 GB"]
     assert [words.duration(value) for value in (0.25, 75, 7300)] == ["0.25 s", "1 min 15 s", "2 h 1 min"]
     assert [charts.compact(value) for value in (7, 999, 1000, 12_345, 3_400_000)] == ["7", "999", "1.0k", "12k", "3.4M"]

@@ -22,7 +22,7 @@ Ints = NDArray[np.integer[Any]]
 
 PICTURE_PIXELS = 250_000
 PICTURE_SIDE = 900
-"""A picture is sampled down to so many pixels and so long a side: five make a page of at most 3 MB."""
+"""A picture is sampled down to so many pixels and so long a side, for a page of about 3 MB at most."""
 
 
 def picture_step(height: int, width: int) -> int:

@@ -180,7 +180,7 @@ def _features(data: ReportData) -> dict[str, Any] | None:
     if data.features is None:
         return None
     components, share = pictures.principal_components(pictures.thin(data.features.sample))
-    picture = pictures.rgb_picture(pictures.stretch(components, pictures.stretch_limits(components)))
+    picture = pictures.palette_picture(pictures.stretch(components, pictures.stretch_limits(components)))
     count = data.features.count if data.features.count is not None else len(data.features.sample)
     shares = ", ".join(f"{100 * part:.1f} %" for part in share)
     return {"picture": picture, "count": f"{count:,}", "bank": data.features.bank, "shares": shares}

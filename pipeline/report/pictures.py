@@ -73,6 +73,21 @@ def rgb_picture(values: F64) -> Picture:
     return _encode(Image.fromarray(colours))
 
 
+def palette_picture(values: F64) -> Picture:
+    """(y, x, 3) in 0..1 in 255 colours of its own, less than half of RGB's bytes; NaN in any plane is transparent.
+
+    For pictures whose colours are compared with each other, not with another picture's.
+    """
+    valid = np.isfinite(values.sum(axis=-1))
+    colours: U8 = np.rint(np.where(valid[..., None], values, 0) * 255).astype(np.uint8)
+    quantized = Image.fromarray(colours).quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    indices = np.where(valid, np.asarray(quantized), 255).astype(np.uint8)
+    image = Image.frombytes("P", quantized.size, indices.tobytes())
+    palette = quantized.getpalette() or []
+    image.putpalette(palette + [0] * (768 - len(palette)))
+    return _encode(image, transparency=None if valid.all() else 255)
+
+
 def ramp_picture(values: F64, ramp: tuple[tuple[int, int, int], ...]) -> Picture:
     """(y, x) in 0..1 through a colour ramp, as a palette PNG (a third of RGB's size); NaN is transparent."""
     steps = 63

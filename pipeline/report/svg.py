@@ -60,7 +60,7 @@ def number(value: float | None, digits: int = 3, trim: bool = True) -> str:
         return "∞" if value > 0 else "−∞"
     if value == 0:
         return "0"
-    power = math.floor(math.log10(abs(value)))
+    power = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value: 0.9996 is 1.00
     if not -4 <= power < 7:
         return f"{value:.{digits - 1}e}".replace("-", "−")
     text = f"{value:.{max(0, digits - 1 - power)}f}"
