@@ -27,10 +27,10 @@ def write_tif(path: Path, block: NDArray[Any], **profile: Any) -> Path:
     return path
 
 
-def small_scene(path: Path, **changes: Any) -> Path:
+def small_scene(path: Path, truth_path: Path | None = None, **changes: Any) -> Path:
     """A scene of the generator: 4 bands of 150 x 170, with holes."""
     settings = {"height": 150, "width": 170, "bands": 4, "seed": 3, "holes": 0.1} | changes
-    write_scene(path, Settings(**settings))
+    write_scene(path, Settings(**settings), truth_path)
     return path
 
 
@@ -64,9 +64,9 @@ def read(path: Path) -> NDArray[Any]:
 
 def band_psnr(truth: NDArray[Any], block: NDArray[Any]) -> float:
     """Mean PSNR over bands in dB; the peak is each band's range."""
-    peak = np.ptp(truth.reshape(len(truth), -1).astype(float), axis=1)
-    error = ((block.astype(float) - truth) ** 2).mean(axis=(1, 2))
-    return float((20 * np.log10(peak) - 10 * np.log10(error)).mean())
+    wanted, got = (array.reshape(len(array), -1).astype(float) for array in (truth, block))
+    error = ((got - wanted) ** 2).mean(axis=1)
+    return float((20 * np.log10(np.ptp(wanted, axis=1)) - 10 * np.log10(error)).mean())
 
 
 class _Entry:

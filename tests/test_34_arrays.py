@@ -40,8 +40,8 @@ def test_denoise_of_plain_arrays_and_single_planes(scene: Path) -> None:
     whole = rioxarray.open_rasterio(scene).load()
     result = pipeline.denoise(whole)
     assert isinstance(result.data, np.ndarray)
-    truth = read(scene.with_name("truth.tif"))
-    assert band_psnr(truth, result.values) > band_psnr(truth, whole.values) + 2
+    truth, valid = read(scene.with_name("truth.tif")), (whole.values != 0).all(axis=0)
+    assert band_psnr(truth[:, valid], result.values[:, valid]) > band_psnr(truth[:, valid], whole.values[:, valid]) + 2
     plane = pipeline.denoise(whole[0])
     assert plane.shape == whole[0].shape
     assert pipeline.denoise(whole, quality="none") is whole

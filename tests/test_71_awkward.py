@@ -16,6 +16,7 @@ def _files() -> list[str]:
     return sorted(path.name for path in folder.glob("*.tif*") if path.suffix != ".msk") or ["absent"]
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("name", _files())
 def test_awkward_files_work_or_give_one_line(shared_data: Path, tmp_path: Path, name: str) -> None:
     path = shared_data / "awkward" / name

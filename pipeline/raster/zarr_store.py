@@ -103,9 +103,8 @@ def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Varia
     labels = (len(variable.labels),) if variable.axis else ()
     serializer: Any = "auto" if variable.serializer is None else variable.serializer
     plain = plain_codecs(np.dtype(variable.dtype))
-    attributes = {"grid_mapping": "spatial_ref", **variable.attributes}
-    if not variable.axis:
-        attributes["coordinates"] = "spatial_ref"
+    # Plain xarray.open_zarr makes a coordinate of what `coordinates` names, and there rioxarray finds the CRS.
+    attributes = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref", **variable.attributes}
     group.create_array(
         variable.name,
         shape=(*labels, info.height, info.width),
