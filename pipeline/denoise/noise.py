@@ -22,8 +22,9 @@ MIN_CELLS = 16
 FLAT_SHARE = 0.25
 FLAT_WINDOW = 5
 FLAT_CELLS = 1024
-# Least share of a band's detail (squared) that its regression on the others may leave: twins have noise too.
-RIDGE = 1e-4
+# Least share of a band's own estimate that regression may leave (real scenes: 0.22 and more): twins have noise too.
+TWINS = 0.1
+RIDGE = 1e-6
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
 
@@ -32,13 +33,13 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
     The lesser of the spread of the diagonal detail and of what its regression on the other bands leaves of it,
-    both over the flattest quarter of the 2 x 2 cells. Cells with an invalid pixel, or flat in every band at once
+    both over the flattest quarter of the 2 x 2 cells. Cells with an invalid pixel, or of a plateau that all bands share
     (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
     """
     sigma = np.zeros(block.shape[0])
     usable: Valid = np.asarray(np.all(_corners(valid[None])[:, 0], axis=0))
     details = np.stack([_haar(band, usable) for band in block], axis=1)
-    lively: Valid = usable & np.asarray(np.any(details, axis=(0, 1)))
+    lively = usable & ~_plateaus(details)
     cells = int(np.count_nonzero(lively))
     if cells < MIN_CELLS:
         return sigma
@@ -50,7 +51,8 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     sigma[live] = _gauss_spread(details[0][:, flat])
     if cells >= 4 * live.size > 4:
         residual, kept = _unpredicted(details[0][:, lively])
-        sigma[live] = np.minimum(sigma[live], _gauss_spread(residual[:, flat[lively]]) / kept)
+        regressed = _gauss_spread(residual[:, flat[lively]]) / kept
+        sigma[live] = np.clip(regressed, TWINS * sigma[live], sigma[live])
     return np.where(sigma > NOISELESS * _spread(block, valid), sigma, 0.0)
 
 
@@ -64,6 +66,15 @@ def _haar(band: NDArray[Any], usable: Valid) -> F32:
     """Diagonal, vertical, horizontal Haar details (3, y // 2, x // 2) of a band (y, x), 0 where unusable."""
     a, b, c, d = np.where(usable, _corners(band[None])[:, 0], 0).astype(np.float64)
     return np.stack([a - b - c + d, a + b - c - d, a - b + c - d]).astype(np.float32) / np.float32(2)
+
+
+def _plateaus(details: F32) -> Valid:
+    """Cells (y, x) without any of the details (3, band, y, x), where they come in squares of 3 x 3.
+
+    A lone one is chance, and to drop it would raise σ: two integers are often equal.
+    """
+    still = ~np.asarray(np.any(details, axis=(0, 1)))
+    return np.asarray(ndimage.binary_opening(still, np.ones((3, 3), bool)))
 
 
 def _flattest(edges: F32, lively: Valid, share: float) -> Valid:

@@ -1,0 +1,83 @@
+"""Floor 2: the noise of each band, on scenes whose noise is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from pipeline.denoise import estimate_noise
+
+
+def fields(bands, height, width, seed=0):
+    """Textured fields: smooth abundances of three spectra, an edge, and detail of two pixels that all bands share."""
+    rng = np.random.default_rng(seed)
+    maps = ndimage.gaussian_filter(rng.standard_normal((3, height, width)), (0, 9, 9)) * 25
+    maps += ndimage.gaussian_filter(rng.standard_normal((3, height, width)), (0, 1, 1))
+    maps[0, :, width // 2 :] += 6.0
+    return np.tensordot(rng.uniform(0.2, 1.0, (bands, 3)), maps, 1) * 100 + 1000
+
+
+@pytest.mark.parametrize("bands", [1, 3, 10, 60])
+@pytest.mark.parametrize("level", [30.0, 100.0])
+def test_sigma_is_found_within_a_quarter(bands, level):
+    """One textured band alone cannot tell texture from noise: there it may be high, but not low."""
+    rng = np.random.default_rng(1)
+    sigma = level * np.exp(rng.uniform(-0.5, 0.5, bands))
+    clean = fields(bands, 160, 170)
+    found = estimate_noise(clean + sigma[:, None, None] * rng.standard_normal(clean.shape), np.ones((160, 170), bool))
+    assert (found > 0.85 * sigma).all()
+    assert (found < (1.25 if bands >= 10 else 2.0) * sigma).all()
+
+
+def test_sigma_of_pure_noise_has_no_bias_from_the_choice_of_flat_cells():
+    rng = np.random.default_rng(2)
+    valid = np.ones((200, 200), bool)
+    found = [estimate_noise(rng.normal(0, 5.0, (8, 200, 200)), valid) for _ in range(5)]
+    assert np.mean(found) == pytest.approx(5.0, rel=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.3, 2.1])
+def test_integers_do_not_round_sigma(sigma):
+    """Rounding adds 1/12 to the variance; the median of |detail| alone would jump in steps of 0.74."""
+    noise = np.random.default_rng(3).normal(100, sigma, (1, 300, 300))
+    found = estimate_noise(noise.round().astype(np.uint8), np.ones((300, 300), bool))[0]
+    assert found == pytest.approx(np.sqrt(sigma**2 + 1 / 12), rel=0.08)
+
+
+def test_invalid_pixels_and_shared_plateaus_are_not_read():
+    rng = np.random.default_rng(4)
+    noisy = fields(4, 120, 120) + rng.normal(0, 50, (4, 120, 120))
+    valid = np.ones((120, 120), bool)
+    whole = estimate_noise(noisy, valid)
+    holed, plateau = noisy.copy(), noisy.copy()
+    valid[20:60, 10:100] = False
+    holed[:, ~valid] = np.nan
+    plateau[:, :80] = 0.0
+    np.testing.assert_allclose(estimate_noise(holed, valid), whole, rtol=0.15)
+    np.testing.assert_allclose(estimate_noise(plateau, np.ones_like(valid)), whole, rtol=0.15)
+
+
+def test_bands_without_noise_are_zero_and_leave_the_others_alone():
+    rng = np.random.default_rng(5)
+    block = np.stack(
+        [np.full((90, 90), 7.0), rng.normal(0, 3.0, (90, 90)), np.add.outer(np.arange(90.0), np.arange(90.0))]
+    )
+    found = estimate_noise(block, np.ones((90, 90), bool))
+    assert found[0] == 0
+    assert found[1] == pytest.approx(3.0, rel=0.1)
+    assert found[2] == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (5, 5), (7, 3)])
+def test_too_few_cells_say_nothing(shape):
+    block = np.random.default_rng(6).standard_normal((3, *shape))
+    assert (estimate_noise(block, np.ones(shape, bool)) == 0).all()
+    assert (estimate_noise(block, np.zeros(shape, bool)) == 0).all()
+
+
+def test_twin_bands_keep_a_noise():
+    """Bands that predict each other exactly share their noise: little is left of it, but not nothing."""
+    band = np.random.default_rng(7).normal(0, 4.0, (80, 80))
+    found = estimate_noise(np.stack([band, 2 * band, band + 1]), np.ones((80, 80), bool))
+    np.testing.assert_allclose(found, [0.4, 0.8, 0.4], rtol=0.1)
