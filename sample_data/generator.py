@@ -123,9 +123,7 @@ def scene_block(window: Window, settings: Settings) -> tuple[F32, Values, Valid]
     for row in range(window.y0 // CELL, -(-window.y1 // CELL)):
         for column in range(window.x0 // CELL, -(-window.x1 // CELL)):
             y0, x0 = row * CELL, column * CELL
-            part = Window(
-                max(y0, window.y0), min(y0 + CELL, window.y1), max(x0, window.x0), min(x0 + CELL, window.x1)
-            )
+            part = Window(max(y0, window.y0), min(y0 + CELL, window.y1), max(x0, window.x0), min(x0 + CELL, window.x1))
             source, target = part.within(Window(y0, y0 + CELL, x0, x0 + CELL)), part.within(window)
             cell = Cell(settings.seed, row, column)
             valid[target] = ~holes(cell, settings.holes)[source]
@@ -210,14 +208,10 @@ def _create(path: str | Path, settings: Settings, dtype: str, options: dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: write the scene, print settings and true sigmas as JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sample_data.generator", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m sample_data.generator", description=__doc__.splitlines()[0])
     parser.add_argument("out", metavar="OUT.tif")
     parser.add_argument("--truth", metavar="TRUTH.tif", help="write the scene without noise here, float32")
-    parser.add_argument(
-        "--co", action="append", default=[], metavar="NAME=VALUE", help="GDAL creation option"
-    )
+    parser.add_argument("--co", action="append", default=[], metavar="NAME=VALUE", help="GDAL creation option")
     default = Settings()
     for name in ("height", "width", "bands", "seed", "noise", "stripes", "holes"):
         value = getattr(default, name)

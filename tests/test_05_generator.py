@@ -116,9 +116,7 @@ def test_stripes_offset_whole_columns_of_some_bands():
 
 def test_holes_cover_the_part_asked_for_and_touch_nothing_else():
     window = Window(0, 1024, 0, 1024)
-    whole, holed = (
-        scene_block(window, Settings(bands=1, seed=8, noise=0.2, holes=part)) for part in (0, 0.2)
-    )
+    whole, holed = (scene_block(window, Settings(bands=1, seed=8, noise=0.2, holes=part)) for part in (0, 0.2))
     assert whole[2].all()
     assert 0.15 < 1 - holed[2].mean() < 0.25
     assert not holed[1][:, ~holed[2]].any()
@@ -178,9 +176,7 @@ def test_the_hash_is_uniform_and_unrelated_along_axes_and_salts():
         assert abs(np.corrcoef(values.ravel(), other.ravel())[0, 1]) < 0.01
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"bands": 0}, {"bands": 301}, {"holes": 0.5}, {"dtype": "int8"}, {"height": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"bands": 0}, {"bands": 301}, {"holes": 0.5}, {"dtype": "int8"}, {"height": 0}])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         Settings(**wrong)
@@ -223,11 +219,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path):
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
     small, large = (
-        int(
-            subprocess.check_output(
-                [sys.executable, "-c", program, str(side), str(tmp_path / "m.tif")], cwd=ROOT
-            )
-        )
+        int(subprocess.check_output([sys.executable, "-c", program, str(side), str(tmp_path / "m.tif")], cwd=ROOT))
         for side in (256, 2048)
     )
     assert large - small < 25_000  # kB; the large scene and its truth are 50 MB
