@@ -1,5 +1,6 @@
 """A bank keeps its bytes, and a hostile file is refused before it costs anything."""
 
+import errno
 import io
 import struct
 import tracemalloc
@@ -80,6 +81,20 @@ def test_saving_replaces_whole_or_not_at_all(tmp_path):
     with pytest.raises(OutputError, match="cannot write the bank"):
         good_bank().save(tmp_path / "folder")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bank.npz", "folder"]
+
+
+def test_a_full_disk_leaves_the_bank_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "bank.npz"
+    good_bank().save(path)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bank_file.os, "fsync", full)
+    with pytest.raises(OutputError, match=r"cannot write the bank .*bank\.npz: No space left"):
+        good_bank(pool=5).save(path)
+    assert Bank.load(path).pool == 9
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_features_are_named_in_order():
@@ -168,7 +183,7 @@ def damaged():
         "a name for a list": (archived({**good, "bands.npy": npy(np.array("B04"))}), ""),
         "bzip2": (archived(good, zipfile.ZIP_BZIP2), "compressed in a way"),
         "another zip64": (zip64, "not an .npz archive"),
-        "a long directory": (lengthy, "directory"),
+        "a long directory": (lengthy, "its directory is not a bank's"),
         "a deep header": (archived({**good, "mean.npy": b"\x93NUMPY\1\0\xe8\3" + b"(" * 1000}), "not an array"),
     }
 
