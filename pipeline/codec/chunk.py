@@ -129,14 +129,15 @@ def _smallest(block: Block, real: Bool, header: Header) -> Stored:
 
 def _averaged(block: Block, real: Bool, header: Header) -> Stored | None:
     """The low-rank layer alone, for a bound on the mean squared error."""
-    value = header.bound.value or 0.0
-    mse = value**2
-    if header.bound.mode == "snr":
-        count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
-        mse = rate.squared_error(block, np.zeros_like(block), real) / count / 10 ** (value / 10)
+    value = np.float64(header.bound.value)
+    with np.errstate(over="ignore", divide="ignore"):
+        mse = value * value
+        if header.bound.mode == "snr":
+            count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
+            mse = rate.squared_error(block, np.zeros_like(block), real) / count / 10 ** (value / 10)
     if not 0 < mse < np.inf:
         return None
-    layer = rate.fit_layer(block, real, mse, header.nodata)
+    layer = rate.fit_layer(block, real, float(mse), header.nodata)
     return None if layer is None else (_describe(header, layer), low_rank.sections(layer, block.dtype))
 
 

@@ -30,13 +30,12 @@ PREFIX = struct.Struct("<BI")
 def encode_integers(values: Integers, boxes: I64) -> bytes:
     """Payload of `values` (plane, y, x) int32 or int64, read box by box (box: y0, y1, x0, x1) in each plane."""
     groups = -(-values.size // 8)
-    ordered = np.zeros(8 * groups, values.dtype)
-    _gather(values, boxes, ordered)
-    peak, count = _survey(ordered)
+    magnitudes = np.zeros(8 * groups, values.dtype)
+    signs = np.zeros(groups + 1, np.uint8)
+    peak, count = _gather(values, boxes, magnitudes, signs)
     planes = int(peak).bit_length()
     bits = np.zeros((planes, groups), np.uint8)
-    signs = np.zeros(int(count) // 8 + 1, np.uint8)
-    _split(ordered, bits, signs)
+    _split(magnitudes, bits)
     frame = compress(bits, LEVEL) if planes else b""
     return b"".join([PREFIX.pack(planes, len(frame)), frame, signs[: -(-int(count) // 8)].tobytes()])
 
@@ -56,11 +55,11 @@ def decode_integers(payload: Buffer, values: Integers, boxes: I64) -> None:
     if planes:
         unzip(payload[PREFIX.size : PREFIX.size + length], bits)
     stored = bytes(payload[PREFIX.size + length :])
-    ordered = np.empty(8 * groups, values.dtype)
-    count = int(_join(bits, np.frombuffer(stored + b"\0", np.uint8), ordered))
+    magnitudes = np.zeros(8 * groups, values.dtype)
+    _join(bits, magnitudes)
+    count = int(_scatter(magnitudes, np.frombuffer(stored + b"\0", np.uint8), boxes, values))
     if -(-count // 8) != len(stored):
         raise FormatError(f"integer section holds {len(stored)} bytes of signs for {count} values; it is damaged")
-    _scatter(ordered, boxes, values)
 
 
 def unzip(frame: Buffer, target: U8) -> None:
@@ -87,39 +86,44 @@ def _content_size(frame: Buffer) -> int:
 
 
 @jit
-def _gather(values: Integers, boxes: I64, ordered: Integers) -> None:
-    k = 0
+def _gather(values: Integers, boxes: I64, magnitudes: Integers, signs: U8) -> tuple[np.uint64, int]:
+    """|values| in the order of the file; bit j%8 of signs[j//8] says that non-zero value j is negative.
+
+    `signs` comes zeroed. Returns all magnitudes or'ed together, and the number of values that are not zero.
+    """
+    k, j, peak = 0, 0, np.uint64(0)
     for plane in range(values.shape[0]):
         for box in range(boxes.shape[0]):
             y0, y1, x0, x1 = boxes[box]
             for top in range(y0, y1, STRIP):
                 for x in range(x0, x1):
                     for y in range(top, min(top + STRIP, y1)):
-                        ordered[k] = values[plane, y, x]
+                        value = values[plane, y, x]
+                        magnitude = abs(np.int64(value))
+                        magnitudes[k] = magnitude
+                        peak |= np.uint64(magnitude)
+                        signs[j >> 3] |= np.uint8((value < 0) << (j & 7))
+                        j += value != 0
                         k += 1
+    return peak, j
 
 
 @jit
-def _scatter(ordered: Integers, boxes: I64, values: Integers) -> None:
-    k = 0
+def _scatter(magnitudes: Integers, signs: U8, boxes: I64, values: Integers) -> int:
+    """Undo `_gather`; returns the number of values that are not zero. Signs that are missing read as plus."""
+    k, j, last = 0, 0, signs.shape[0] - 1
     for plane in range(values.shape[0]):
         for box in range(boxes.shape[0]):
             y0, y1, x0, x1 = boxes[box]
             for top in range(y0, y1, STRIP):
                 for x in range(x0, x1):
                     for y in range(top, min(top + STRIP, y1)):
-                        values[plane, y, x] = ordered[k]
+                        magnitude = magnitudes[k]
+                        negative = (signs[min(j >> 3, last)] >> (j & 7)) & 1
+                        values[plane, y, x] = (magnitude ^ -negative) + negative
+                        j += magnitude != 0
                         k += 1
-
-
-@jit
-def _survey(ordered: Integers) -> tuple[np.uint64, int]:
-    """All magnitudes or'ed together, and the number of values that are not zero."""
-    peak, count = np.uint64(0), 0
-    for value in ordered:
-        peak |= np.uint64(abs(np.int64(value)))
-        count += value != 0
-    return peak, count
+    return j
 
 
 @jit
@@ -134,26 +138,19 @@ def _transpose(x: np.uint64) -> np.uint64:
 
 
 @jit
-def _split(ordered: Integers, bits: U8, signs: U8) -> None:
-    """Bit i%8 of bits[0, i//8] is the top magnitude bit of value i; bit j%8 of signs[j//8]: non-zero j is < 0.
-
-    `ordered` has a multiple of 8 values, `signs` a byte to spare; both outputs come zeroed.
-    """
+def _split(magnitudes: Integers, bits: U8) -> None:
+    """Bit i%8 of bits[0, i//8] is the top bit of magnitude i, and so on down; `bits` comes zeroed."""
     planes, groups = bits.shape
-    j = 0
-    for value in ordered:
-        signs[j >> 3] |= np.uint8((value < 0) << (j & 7))
-        j += value != 0
     for group in range(groups):
         peak = np.uint64(0)
         for i in range(8):
-            peak |= np.uint64(abs(np.int64(ordered[8 * group + i])))
+            peak |= np.uint64(magnitudes[8 * group + i])
         for low in range(0, planes, 8):
             if not peak >> np.uint64(low):
                 break
             x = np.uint64(0)
             for i in range(8):
-                byte = (abs(np.int64(ordered[8 * group + i])) >> low) & 255
+                byte = (magnitudes[8 * group + i] >> low) & 255
                 x |= np.uint64(byte) << np.uint64(8 * i)
             x = _transpose(x)
             for b in range(min(8, planes - low)):
@@ -161,23 +158,15 @@ def _split(ordered: Integers, bits: U8, signs: U8) -> None:
 
 
 @jit
-def _join(bits: U8, signs: U8, ordered: Integers) -> int:
-    """Undo `_split`; returns the number of values that are not zero. Signs that are missing read as plus."""
+def _join(bits: U8, magnitudes: Integers) -> None:
+    """Undo `_split`; `magnitudes` comes zeroed."""
     planes, groups = bits.shape
-    ordered[:] = 0
     for low in range(0, planes, 8):
         for group in range(groups):
             x = np.uint64(0)
             for b in range(min(8, planes - low)):
                 x |= np.uint64(bits[planes - 1 - low - b, group]) << np.uint64(8 * b)
-            x = _transpose(x)
             if x:
+                x = _transpose(x)
                 for i in range(8):
-                    ordered[8 * group + i] |= np.int64((x >> np.uint64(8 * i)) & np.uint64(255)) << low
-    j, last = 0, signs.shape[0] - 1
-    for i in range(ordered.shape[0]):
-        value = ordered[i]
-        negative = (signs[min(j >> 3, last)] >> (j & 7)) & 1
-        ordered[i] = (value ^ -negative) + negative
-        j += value != 0
-    return j
+                    magnitudes[8 * group + i] |= np.int64((x >> np.uint64(8 * i)) & np.uint64(255)) << low

@@ -20,6 +20,7 @@ Bool = NDArray[np.bool_]
 Matrix = NDArray[Any]
 
 STRIP = 512
+LANES = 16
 
 
 @jit
@@ -90,23 +91,47 @@ def dequantise(q: I32, first: np.float32, second: np.float32, out: F32) -> None:
 
 @jit
 def quantisation_moments(sample: F32, norms: F32, inverse_step: np.float32, threshold: np.float32, out: F64) -> None:
-    """Weighted moments of r = |c|/step − |q|, for a flat sample of coefficients.
+    """Weighted moments of r = |c|/step − |q| for a flat sample of coefficients, a multiple of LANES long.
 
-    out = [Σr² where q = 0; Σ1, Σr, Σr² where |q| = 1; Σ1, Σr, Σr² where |q| > 1].
+    out = [Σr²; Σ1, Σr where |q| = 1; Σ1, Σr where |q| > 1]. Summed in lanes, so that it vectorises in a fixed order.
     """
-    out[:] = 0.0
-    for i in range(sample.shape[0]):
-        c = np.abs(sample[i] * inverse_step)
-        q = np.floor(c + threshold)
-        r = np.float64(c - q)
-        weight = np.float64(norms[i])
-        if q == np.float32(0.0):
-            out[0] += weight * r * r
-        else:
-            k = 1 if q == np.float32(1.0) else 4
-            out[k] += weight
-            out[k + 1] += weight * r
-            out[k + 2] += weight * r * r
+    lanes = np.zeros((5, LANES))
+    for start in range(0, sample.shape[0], LANES):
+        for j in range(LANES):
+            c = np.abs(sample[start + j] * inverse_step)
+            q = np.floor(c + threshold)
+            r, weight = np.float64(c - q), np.float64(norms[start + j])
+            one = weight if q == np.float32(1.0) else 0.0
+            more = weight if q > np.float32(1.0) else 0.0
+            lanes[0, j] += weight * r * r
+            lanes[1, j] += one
+            lanes[2, j] += one * r
+            lanes[3, j] += more
+            lanes[4, j] += more * r
+    out[:] = lanes.sum(axis=1)
+
+
+@jit
+def residual(x: Matrix, y: Matrix, step: float, out: I32) -> float:
+    """out = round((x − y) / step), flat arrays; returns the largest |x − y|, above 2³¹ steps of which `out` is void.
+
+    No tie is possible for integers and an odd step, and float64 holds what 32 bits can differ by exactly.
+    """
+    largest = 0.0
+    for i in range(x.shape[0]):
+        e = np.float64(x[i]) - np.float64(y[i])
+        out[i] = np.int32(np.rint(e / step))
+        largest = max(largest, np.abs(e))
+    return largest
+
+
+@jit
+def add_residual(y: Matrix, steps: I32, step: float, limits: F64, out: Matrix) -> None:
+    """out = clip(y + step·steps) in float64, flat arrays. A NaN, which only damaged bytes make, becomes lowest."""
+    for i in range(y.shape[0]):
+        value = np.float64(y[i]) + step * np.float64(steps[i])
+        value = value if value >= limits[0] else limits[0]
+        out[i] = value if value <= limits[1] else limits[1]
 
 
 @jit

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import low_rank
+from pipeline.codec import kernels, low_rank
 from pipeline.codec.container import Header, Kind, Section
 from pipeline.codec.entropy import BIT_PLANES, decode_integers, encode_integers
 from pipeline.codec.low_rank import Block, Layer
@@ -50,19 +50,13 @@ def encode_residual(block: Block, step: float, share: float) -> tuple[Layer, Sec
     if layer is None:
         return None
     predicted = low_rank.predict(layer, block.dtype)
-    wide = np.float64 if block.dtype.kind == "f" else np.int64
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = block.astype(wide) - predicted
-    if wide is np.int64:
-        whole = int(step)
-        steps = np.sign(error) * ((np.abs(error) + whole // 2) // whole)
-    else:
-        steps = np.rint(error / step)
-    if not np.abs(steps).max() < 2**31:
+    steps = np.empty(block.shape, np.int32)
+    largest = kernels.residual(block.reshape(-1), predicted.reshape(-1), step, steps.reshape(-1))
+    if not largest / step < 2**31 - 1:
         return None
     sections = low_rank.sections(layer, block.dtype)
     if steps.any():
-        payload = encode_integers(steps.astype(np.int32), _whole(block.shape))
+        payload = encode_integers(steps, _whole(block.shape))
         sections[Kind.RESIDUAL] = Section(BIT_PLANES, payload)
     return layer, sections
 
@@ -76,13 +70,10 @@ def add_residual(predicted: Block, header: Header, section: Section | None) -> B
         raise FormatError(f"chunk holds a residual of coder {section.coder} in steps of {step!r}; damaged or newer")
     steps = np.empty(header.shape, np.int32)
     decode_integers(section.payload, steps, _whole(header.shape))
-    if header.dtype.kind == "f":
-        top = float(np.finfo(header.dtype).max)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.clip(predicted.astype(np.float64) + steps * step, -top, top)
-        return values.astype(header.dtype)
-    info = np.iinfo(header.dtype)
-    return np.clip(predicted + steps.astype(np.int64) * int(step), info.min, info.max).astype(header.dtype)
+    out = np.empty(header.shape, header.dtype)
+    limits = low_rank.limits_of(header.dtype)
+    kernels.add_residual(predicted.reshape(-1), steps.reshape(-1), step, limits, out.reshape(-1))
+    return out
 
 
 def encode_direct(block: Block) -> Sections:

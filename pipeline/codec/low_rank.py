@@ -29,7 +29,9 @@ FINEST, COARSEST = -22, 0  # exponents of the steps of a basis column
 BASIS_SHARE = 0.05  # of the distortion, at most, is spent on rounding the basis
 THRESHOLD = np.float32(0.36)  # below ½: small coefficients round to zero, which costs less than it hurts
 PEAK = 2.0**30  # no larger |q| is written
-SAMPLE = 1 << 18  # coefficients on which a step is tried
+FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
+SPREAD = (1e-290, 1e290)  # of values about their mean: what can be scaled without leaving float64
+SAMPLE = 1 << 17  # coefficients on which a step is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def analyse(block: Block, mse: float) -> Analysis | None:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = x.mean(axis=1, dtype=np.float64).astype(_mean_dtype(block.dtype)).astype(np.float64)
         spread = max(np.abs(x.max(axis=1) - mean).max(), np.abs(x.min(axis=1) - mean).max())
-    if not (np.isfinite(spread) and np.isfinite(mean).all()) or 0 < spread < 1e-290:
+    if not (spread == 0 or SPREAD[0] < spread < SPREAD[1]):
         return None
     unit = 2.0 ** np.ceil(np.log2(spread)) if spread > 0 else 1.0
     centred = np.empty(x.shape, np.float32)
@@ -112,7 +114,8 @@ def analyse(block: Block, mse: float) -> Analysis | None:
 def quantise(analysis: Analysis, step: float) -> Layer | None:
     """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
     coefficients = analysis.coefficients.reshape(-1)
-    if coefficients.size and max(-coefficients.min(), coefficients.max()) / step >= PEAK:
+    peak = max(-coefficients.min(), coefficients.max()) if coefficients.size else 0.0
+    if step < FINEST_STEP or peak >= PEAK * step:
         return None
     inverse = np.float32(1.0 / step)
     scores = np.empty(analysis.coefficients.shape, np.int32)
@@ -130,10 +133,15 @@ def predict(layer: Layer, dtype: np.dtype[Any]) -> Block:
     wavelet.inverse(planes, layer.levels)
     out = np.empty((len(layer.mean), height * width), dtype)
     whole = dtype.kind != "f"
-    info: Any = np.iinfo(dtype) if whole else np.finfo(dtype)
-    limits = np.array([info.min, info.max], np.float64)
-    kernels.reconstruct(layer.weights, planes.reshape(rank, height * width), layer.mean, layer.step, limits, whole, out)
+    flat = planes.reshape(rank, height * width)
+    kernels.reconstruct(layer.weights, flat, layer.mean, layer.step, limits_of(dtype), whole, out)
     return out.reshape(-1, height, width)
+
+
+def limits_of(dtype: np.dtype[Any]) -> F64:
+    """Lowest and highest finite value of `dtype`."""
+    info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return np.array([info.min, info.max], np.float64)
 
 
 def water_level(variances: F64, total: float) -> float:
@@ -229,29 +237,28 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
     """Mean squared quantisation error per element (units squared) and the centroids, on the sample."""
     if not analysis.sample.size:
         return 0.0, (0.0, 0.0)
-    moments = np.empty(7)
+    moments = np.empty(5)
     kernels.quantisation_moments(analysis.sample, analysis.norms, np.float32(1.0 / step), THRESHOLD, moments)
-    zeros, *bins = moments
-    error, centroids = zeros, []
-    for count, total, squares in (bins[:3], bins[3:]):
+    error, centroids = moments[0], []
+    for count, total in (moments[1:3], moments[3:5]):
         centroid = float(np.float32(np.clip(total / count, -0.5, 0.75))) if count else 0.0
-        error += squares - centroid * (2 * total - centroid * count)
+        error -= centroid * (2 * total - centroid * count)
         centroids.append(centroid)
     bands, pixels = len(analysis.layer.mean), analysis.layer.scores[0].size
     return float(error) * step**2 / (bands * pixels), (centroids[0], centroids[1])
 
 
 def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, flat, and the squared norm of each coefficient taken."""
+    """Every n-th row of each subband, flat, and what the square of each counts for: norm times share; zeros fill up."""
     _, height, width = coefficients.shape
-    every = max(1, min(height // 64, coefficients.size // SAMPLE))
+    every = max(1, min(height // 16, coefficients.size // SAMPLE))
     parts, norms = [], []
     for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
-        part = coefficients[:, y, x][:, :: every if y.stop - y.start > 8 * every else 1]
-        share = (y.stop - y.start) / part.shape[1] if part.size else 1.0
-        parts.append(part.ravel())
-        norms.append(np.full(part.size, norm * share, np.float32))
-    return np.concatenate(parts), np.concatenate(norms)
+        rows = range(*y.indices(height))[every // 2 :: every] if y.stop - y.start > 8 * every else range(height)[y]
+        parts.append(coefficients[:, rows.start : rows.stop : rows.step, x].ravel())
+        norms.append(np.full(parts[-1].size, norm * (y.stop - y.start) / max(len(rows), 1), np.float32))
+    spare = np.zeros(-sum(part.size for part in parts) % kernels.LANES, np.float32)
+    return np.concatenate([*parts, spare]), np.concatenate([*norms, spare])
 
 
 def _boxes(layer: Layer) -> NDArray[np.int64]:

@@ -32,7 +32,8 @@ class LowRankCodec(ArrayBytesCodec):
     """Each chunk one container of docs/format.md, which keeps `bound` over its valid elements.
 
     The last two axes of the array are y and x; what comes before is merged into bands. A chunk may hold a container
-    smaller than itself, as a tile at the edge of a scene does: the rest reads as the fill value.
+    smaller than itself: the rest reads as the fill value. So a tile at the edge of a scene is stored at its own size,
+    and the padding that zarr adds to an edge chunk is cut off before the promise is made.
     bound, value: as `Bound`. nodata: a number, "NaN" or None. effort: as `encode`.
     """
 
@@ -97,12 +98,12 @@ class LowRankCodec(ArrayBytesCodec):
 
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         chunk = chunk_array.as_numpy_array()
-        block = chunk.reshape(_block_shape(chunk.shape))
+        block = _unpadded(chunk.reshape(_block_shape(chunk.shape)), _fill(chunk_spec), chunk.ndim <= 3)
         data = encode(block, None, self.promise, nodata=self.sentinel, effort=self.effort)
         return chunk_spec.prototype.buffer.from_bytes(data)
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        chunk = _unpadded(chunk_bytes.to_bytes(), chunk_spec)
+        chunk = _padded(chunk_bytes.to_bytes(), chunk_spec)
         return chunk_spec.prototype.nd_buffer.from_numpy_array(chunk)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
@@ -112,23 +113,40 @@ class LowRankCodec(ArrayBytesCodec):
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
 
-def _unpadded(data: bytes, spec: ArraySpec) -> NDArray[Any]:
+def _unpadded(block: NDArray[Any], fill: Any, bands: bool) -> NDArray[Any]:
+    """`block` (band, y, x) without the last columns, rows and (where `bands`) bands that hold nothing but `fill`."""
+    real = ~np.isnan(block) if fill != fill else block != fill
+    if not real.any():
+        return block
+    ends = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        ends.append(int(np.flatnonzero(real.any(axis=others))[-1]) + 1 if axis or bands else block.shape[0])
+    return block[: ends[0], : ends[1], : ends[2]]
+
+
+def _padded(data: bytes, spec: ArraySpec) -> NDArray[Any]:
     """The chunk of `spec` in these bytes; beyond a smaller container, the fill value."""
     shape, dtype = tuple(spec.shape), spec.dtype.to_native_dtype()
+    room = _block_shape(shape)
     header = read_header(data)
-    inside = all(got <= room for got, room in zip(header.shape, _block_shape(shape), strict=True))
-    whole = header.shape == _block_shape(shape)
-    if header.dtype != dtype.newbyteorder("=") or not inside or not (whole or len(shape) <= 3):
+    inside = all(got <= most for got, most in zip(header.shape, room, strict=True))
+    if len(shape) > 3:  # merged bands cannot be told apart unless all are there
+        inside = inside and header.shape[0] == room[0]
+    if header.dtype != dtype.newbyteorder("=") or not inside:
         raise FormatError(
             f"chunk holds a block of {header.shape} {header.dtype} where the array's chunks are {shape} {dtype}"
         )
     block, _ = decode(data)
-    if whole:
+    if header.shape == room:
         return block.reshape(shape).astype(dtype, copy=False)
-    fill = spec.dtype.default_scalar() if spec.fill_value is None else spec.fill_value
-    padded = np.full(_block_shape(shape), fill, dtype)
+    padded = np.full(room, _fill(spec), dtype)
     padded[tuple(slice(size) for size in header.shape)] = block
     return padded.reshape(shape)
+
+
+def _fill(spec: ArraySpec) -> Any:
+    return spec.dtype.default_scalar() if spec.fill_value is None else spec.fill_value
 
 
 def _block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -1,0 +1,72 @@
+"""Write the golden containers of format version 1: python tests/golden/make.py
+
+Each NAME.tslr is one container, NAME.npz holds the `block` and `valid` it must decode to, for ever. They were made
+once; run this only to add a file for a new mode or version. It leaves files that are there alone: never replace one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import Bound, decode, encode
+
+HERE = Path(__file__).parent
+
+
+def scene(bands: int, height: int, width: int, seed: int) -> NDArray[np.float64]:
+    """A few smooth fields mixed into bands, with a little noise; about 0 to 1."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    fields = np.stack([np.sin(x / 9), np.cos(y / 7 + x / 23), (x > width / 2) * np.sin(y / 3)])
+    mixed = np.tensordot(rng.uniform(0, 1, (bands, 3)), fields, 1) / 6 + 0.5
+    return np.clip(mixed + rng.normal(0, 0.004, mixed.shape), 0, 1)
+
+
+def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, float | None]]:
+    """Name: block, valid, bound, nodata."""
+    numbers = (scene(4, 37, 41, 1) * 3000 + 200).astype(np.uint16)
+    disc = np.hypot(*(np.mgrid[:37, :41] - 18)) < 15
+    holes = numbers.copy()
+    holes[:, 5:20, 8:30] = 0
+    holes[2, 30:, :9] = 0
+    floats = scene(3, 33, 20, 2).astype(np.float32)
+    floats[:, 10:14, 3:9] = np.nan
+    wide = (scene(30, 16, 17, 3) * 250).astype(np.uint8)
+    signed = (scene(2, 21, 1, 4) * 60000 - 30000).astype(np.int16)
+    exact = floats.copy()
+    exact[0, 0, :3] = -0.0, np.inf, 1e-42
+    return {
+        "v1_snr_uint16": (numbers, None, Bound("snr", 40.0), None),
+        "v1_snr_uint8_30band": (wide, None, Bound("snr", 30.0), None),
+        "v1_rmse_uint16_pixel_mask": (numbers, disc, Bound("rmse", 8.0), None),
+        "v1_rmse_uint16_element_mask": (holes, None, Bound("rmse", 8.0), 0),
+        "v1_rmse_float32_nan": (floats, None, Bound("rmse", 0.01), None),
+        "v1_max_error_int16_column": (signed, None, Bound("max_error", 7.0), -30000),
+        "v1_max_error_float32": (floats, None, Bound("max_error", 0.002), -9999.0),
+        "v1_lossless_uint16": (numbers, disc, Bound("lossless"), 65535),
+        "v1_lossless_float32": (exact, None, Bound("lossless"), None),
+        "v1_lossless_int64": (numbers[:2, :9, :9].astype(np.int64) << 40, None, Bound("lossless"), None),
+        "v1_constant_float64": (np.full((2, 50, 40), 0.1), None, Bound("rmse", 1e-9), None),
+        "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
+    }
+
+
+def main() -> None:
+    """Write what is not there yet."""
+    for name, (block, valid, bound, nodata) in cases().items():
+        target = HERE / f"{name}.tslr"
+        if target.exists():
+            continue
+        data = encode(block, valid, bound, nodata=nodata)
+        decoded, real = decode(data)
+        target.write_bytes(data)
+        np.savez_compressed(HERE / f"{name}.npz", block=decoded, valid=real)
+        print(f"{name}: {len(data)} bytes of {block.nbytes}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Every bound is a promise: over any dtype and content, what decodes is as near as was asked, and masks come back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.codec import Bound, decode, encode, rate, read_header
+from pipeline.errors import BlockError, ConfigError
+
+DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]
+SHAPES = st.sampled_from([(1, 1, 1), (2, 1, 9), (3, 13, 1), (1, 40, 33), (2, 33, 40), (5, 24, 17), (40, 9, 8)])
+BOUNDS = st.one_of(
+    st.just(Bound("lossless")),
+    st.floats(-10, 90).map(lambda value: Bound("snr", value)),
+    st.floats(0, 50).map(lambda value: Bound("rmse", value)),
+    st.floats(0, 50).map(lambda value: Bound("max_error", value)),
+)
+
+
+def smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Fields mixed into bands, and noise; about −3 to 3."""
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    fields = np.stack([np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 4)])
+    return np.tensordot(rng.standard_normal((shape[0], 3)), fields, 1) + 0.05 * rng.standard_normal(shape)
+
+
+def content(kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
+    if kind == "constant":
+        return np.full(shape, 7 if dtype.kind != "f" else 0.1, dtype)
+    if dtype.kind == "f":
+        if kind == "smooth":
+            return smooth(rng, shape).astype(dtype)
+        if kind == "mixed":
+            return np.asarray(10.0 ** rng.uniform(-30, 30, shape) * rng.choice([-1, 1], shape)).astype(dtype)
+        extreme = (rng.uniform(-1, 1, shape) * float(np.finfo(dtype).max)).astype(dtype)
+        extreme.flat[0] = np.inf if rng.random() < 0.5 else -0.0
+        return extreme
+    info = np.iinfo(dtype)
+    if kind == "smooth":
+        middle = (int(info.max) + int(info.min)) // 2
+        return np.clip(middle + smooth(rng, shape) * min(info.max / 8, 3000), info.min, info.max).astype(dtype)
+    high = 4 if kind == "mixed" else int(info.max)
+    return rng.integers(0 if kind == "mixed" else info.min, high, shape, dtype=dtype, endpoint=True)
+
+
+def keeps(bound: Bound, x: NDArray[Any], y: NDArray[Any]) -> bool:
+    """Whether the valid elements x, decoded as y, keep the promise; in extended precision."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = np.where(x == y, 0, x.astype(np.longdouble) - y.astype(np.longdouble))
+        mse, power = np.square(e).mean(), np.square(x.astype(np.longdouble)).mean()
+    if bound.mode == "lossless":
+        return bool((x == y).all() and (np.signbit(x) == np.signbit(y)).all())
+    value, slack = np.longdouble(bound.value or 0), 1 + 1e-9
+    if bound.mode == "max_error":
+        return bool(np.abs(e).max() <= value)
+    if bound.mode == "rmse":
+        return bool(mse <= value**2 * slack)
+    return bool(mse * 10 ** (value / 10) <= power * slack) or not e.any()
+
+
+@settings(max_examples=250)
+@given(
+    dtype=st.sampled_from(DTYPES).map(np.dtype),
+    shape=SHAPES,
+    kind=st.sampled_from(["smooth", "smooth", "mixed", "extreme", "constant"]),
+    bound=BOUNDS,
+    holes=st.sampled_from(["none", "pixels", "elements", "nodata"]),
+    seed=st.integers(0, 2**32),
+)
+def test_bounds_hold(
+    dtype: np.dtype[Any], shape: tuple[int, int, int], kind: str, bound: Bound, holes: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    block = content(kind, dtype, shape, rng)
+    nodata = block.flat[0].item() if holes == "nodata" and math.isfinite(block.flat[0]) else None
+    valid = {"pixels": rng.random(shape[1:]) < 0.5, "elements": rng.random(shape) < 0.7}.get(holes)
+    data = encode(block, valid, bound, nodata=nodata)
+    decoded, real = decode(data)
+    expected = np.broadcast_to(True if valid is None else valid, shape)
+    if nodata is not None:
+        expected = expected & (block != dtype.type(nodata))
+        assert (decoded[expected] != dtype.type(nodata)).all()
+    assert decoded.dtype == dtype
+    assert decoded.shape == shape
+    np.testing.assert_array_equal(np.broadcast_to(real, shape), expected)
+    np.testing.assert_array_equal(decoded[~expected], read_header(data).fill)
+    assert not expected.any() or keeps(bound, block[expected], decoded[expected])
+
+
+@pytest.mark.parametrize("bound", [Bound("snr", 40.0), Bound("rmse", 9.0), Bound("snr", 30.0)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_real_scene_comes_within_one_percent_of_what_was_asked(sample_scene: Any, bound: Bound, masked: bool) -> None:
+    with rasterio.open(sample_scene) as source:
+        block = source.read(window=((0, 256), (100, 356)))
+    valid = np.hypot(*(np.mgrid[:256, :256] - 128)) < (100 if masked else 999)
+    data = encode(block, valid, bound)
+    decoded, _ = decode(data)
+    x, e = block[:, valid].astype(float), (block.astype(float) - decoded)[:, valid]
+    asked = bound.value if bound.mode == "rmse" else math.sqrt(np.square(x).mean() / 10 ** (bound.value / 10))
+    assert 0.985 * asked <= math.sqrt(np.square(e).mean()) <= asked
+    assert len(data) < block.nbytes / 4
+    assert data == encode(block, valid, bound)
+
+
+def test_lossless_is_smaller_than_half_on_hyperspectral_like_bands() -> None:
+    rng = np.random.default_rng(3)
+    block = (smooth(rng, (60, 48, 64)) * 500 + 3000).astype(np.uint16)
+    data = encode(block, None, Bound("lossless"))
+    np.testing.assert_array_equal(decode(data)[0], block)
+    assert len(data) < 0.5 * block.nbytes
+
+
+@pytest.mark.parametrize("bound", [Bound("lossless"), Bound("snr", 40.0), Bound("rmse", 0.1), Bound("max_error", 1.0)])
+@pytest.mark.parametrize("dtype", [*DTYPES, "u8"])
+def test_a_constant_or_empty_tile_takes_next_to_nothing(bound: Bound, dtype: str) -> None:
+    if dtype == "u8" and bound.mode != "lossless":
+        pytest.skip("64-bit integers are stored without loss only")
+    constant = np.full((13, 256, 256), 11, dtype)
+    assert len(encode(constant, None, bound)) < 400
+    decoded, valid = decode(encode(constant, np.zeros((256, 256), bool), bound, nodata=3))
+    assert (decoded == 3).all()
+    assert not valid.any()
+    assert len(encode(constant, None, bound, nodata=11)) == 76
+
+
+@pytest.mark.parametrize(("nodata", "neighbour"), [(100, 101), (255, 254), (0, 1)])
+def test_valid_elements_step_aside_for_nodata(nodata: int, neighbour: int) -> None:
+    block = np.full((2, 16, 16), neighbour, np.uint8)
+    block[:, ::2] += 1 if nodata < 255 else np.uint8(255)
+    block[0, 3, 3] = nodata
+    for bound in (Bound("rmse", 20.0), Bound("max_error", 1.0), Bound("max_error", 2.0)):
+        decoded, valid = decode(encode(block, None, bound, nodata=nodata))
+        np.testing.assert_array_equal(decoded == nodata, ~np.broadcast_to(valid, block.shape))
+        assert np.count_nonzero(decoded == nodata) == 1
+        assert keeps(bound, block[block != nodata], decoded[block != nodata])
+
+
+def test_nan_stands_for_invalid_and_comes_back() -> None:
+    rng = np.random.default_rng(5)
+    block = smooth(rng, (3, 30, 30)).astype(np.float32)
+    block[:, :5] = np.nan
+    block[1, 20, 20] = np.nan
+    decoded, valid = decode(encode(block, None, Bound("rmse", 0.02)))
+    np.testing.assert_array_equal(valid, ~np.isnan(block))
+    np.testing.assert_array_equal(np.isnan(decoded), np.isnan(block))
+    decoded, _ = decode(encode(block, None, Bound("rmse", 0.02), nodata=-9999.0))
+    np.testing.assert_array_equal(decoded == -9999.0, np.isnan(block))
+
+
+def test_holes_cost_little(sample_scene: Any) -> None:
+    with rasterio.open(sample_scene) as source:
+        block = source.read(window=((100, 228), (200, 328)))
+    half = np.mgrid[:128, :128][1] < 64
+    bound = Bound("rmse", 12.0)
+    whole, left, right = (len(encode(block, valid, bound, nodata=0)) for valid in (None, half, ~half))
+    noise = np.random.default_rng(0).integers(1, 65535, block.shape, np.uint16)
+    assert len(encode(np.where(half, block, noise), half, bound, nodata=0)) == left
+    assert left + right < 1.2 * whole
+
+
+def test_three_hundred_bands_and_byte_order() -> None:
+    block = (smooth(np.random.default_rng(9), (300, 20, 21)) * 400 + 4000).astype(">i2")
+    data = encode(block, None, Bound("snr", 45.0))
+    decoded, _ = decode(data)
+    assert decoded.dtype == np.int16
+    assert keeps(Bound("snr", 45.0), block, decoded)
+    assert 3 <= read_header(data).rank < 100
+    assert data == encode(np.asfortranarray(block.astype(np.int16)), None, Bound("snr", 45.0))
+
+
+def test_the_estimate_in_the_coefficient_domain_spares_reconstructions(
+    sample_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rasterio.open(sample_scene) as source:
+        block = source.read(window=((0, 256), (0, 256)))
+    rounds = []
+    real = rate.predict
+    monkeypatch.setattr(rate, "predict", lambda *args: (rounds.append(1), real(*args))[1])
+    for snr in (30.0, 40.0, 50.0):
+        encode(block, None, Bound("snr", snr))
+    assert len(rounds) <= 6
+
+
+@pytest.mark.parametrize(
+    ("block", "options", "error"),
+    [
+        (np.zeros((2, 3, 4), complex), {}, BlockError),
+        (np.zeros((2, 3, 4), bool), {}, BlockError),
+        (np.zeros((2, 3, 4), np.float16), {}, BlockError),
+        (np.zeros((2, 3, 4), np.int64), {}, BlockError),
+        (np.zeros((3, 4), np.uint8), {}, BlockError),
+        (np.zeros((3, 0, 4), np.uint8), {}, BlockError),
+        (np.zeros((2, 3, 4), np.uint8), {"valid": np.ones((4, 3), bool)}, BlockError),
+        (np.zeros((2, 3, 4), np.uint8), {"valid": np.ones((3, 4), np.uint8)}, BlockError),
+        (np.zeros((2, 3, 4), np.uint8), {"nodata": 256}, ConfigError),
+        (np.zeros((2, 3, 4), np.uint8), {"nodata": 0.5}, ConfigError),
+        (np.zeros((2, 3, 4), np.uint8), {"nodata": math.nan}, ConfigError),
+        (np.zeros((2, 3, 4), np.float32), {"nodata": -1.7e308}, ConfigError),
+        (np.zeros((2, 3, 4), np.uint8), {"effort": "most"}, ConfigError),
+    ],
+)
+def test_what_cannot_be_stored_is_said_in_one_line(block: Any, options: dict[str, Any], error: type) -> None:
+    valid = options.pop("valid", None)
+    with pytest.raises(error) as caught:
+        encode(block, valid, Bound("snr", 30.0), **options)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,182 @@
+"""Golden containers decode for ever; a second decoder, in NumPy from docs/format.md alone, agrees bit by bit."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numcodecs.zstd import decompress
+from numpy.typing import NDArray
+
+from pipeline.codec import Bound, check, decode, encode
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tslr"))
+DTYPES = ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
+F32 = np.float32
+
+
+def strips(shape: tuple[int, ...], boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int]]:
+    """Every (plane, y, x) in the order of the file."""
+    return [
+        (plane, y, x)
+        for plane in range(shape[0])
+        for y0, y1, x0, x1 in boxes
+        for top in range(y0, y1, 4)
+        for x in range(x0, x1)
+        for y in range(top, min(top + 4, y1))
+    ]
+
+
+def integers(payload: bytes, shape: tuple[int, ...], boxes: Any = None, dtype: Any = np.int64) -> NDArray[Any]:
+    planes, length = struct.unpack("<BI", payload[:5])
+    order = strips(shape, boxes or [(0, shape[1], 0, shape[2])])
+    values = [0] * len(order)
+    bits = np.frombuffer(decompress(payload[5 : 5 + length]) if length else b"", np.uint8)
+    for plane in bits.reshape(planes, -1) if planes else ():
+        row = np.unpackbits(plane, bitorder="little")[: len(order)]
+        values = [2 * value + int(bit) for value, bit in zip(values, row, strict=True)]
+    signs = iter(np.unpackbits(np.frombuffer(payload[5 + length :], np.uint8), bitorder="little"))
+    values = [-value if value and next(signs) else value for value in values]
+    out = np.zeros(shape, dtype)
+    for index, value in zip(order, values, strict=True):
+        out[index] = value
+    return out
+
+
+def unlift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One level of the inverse wavelet along the first axis."""
+    n = len(x)
+    if n == 1:
+        return x
+    s, d = x[: (n + 1) // 2] * F32(0.869864464), x[(n + 1) // 2 :] * F32(1.14960444)
+    at = lambda part, i: part[np.clip(i, 0, len(part) - 1)]  # noqa: E731
+    i, j = np.arange(len(s)), np.arange(len(d))
+    s = s - F32(0.443506867) * (at(d, i - 1) + at(d, i))
+    d = d - F32(0.882911086) * (at(s, j) + at(s, j + 1))
+    s = s + F32(0.0529801175) * (at(d, i - 1) + at(d, i))
+    d = d + F32(1.58613431) * (at(s, j) + at(s, j + 1))
+    out = np.empty_like(x)
+    out[::2], out[1::2] = s, d
+    return out
+
+
+def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A decoder written from docs/format.md: no kernel, no check, no speed."""
+    assert zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0]
+    fields = struct.unpack("<4sHHBBBBIIIIddd8sffHH", data[:72])
+    _, _, flags, code, _, mask, levels, n, h, w, k, _, step, residual, sentinel, c1, c2, count, _ = fields
+    dtype = np.dtype(DTYPES[code])
+    fill = np.frombuffer(sentinel, dtype, 1)[0] if flags & 1 else dtype.type(np.nan if code > 7 else 0)
+    offset, parts = 72 + 8 * count, {}
+    for kind, _, length in struct.iter_unpack("<HHI", data[72:offset]):
+        parts[kind] = data[offset : offset + length]
+        offset += length
+    valid = np.full((h, w), mask == 0)
+    if mask in (1, 2):
+        shape = (h, w) if mask == 1 else (n, h, w)
+        bits = np.unpackbits(np.frombuffer(decompress(parts[1]), np.uint8))
+        valid = bits[: np.prod(shape)].reshape(shape).astype(bool)
+    if mask == 3:
+        return np.full((n, h, w), fill), valid
+    if 6 in parts:
+        block = direct(parts[6], (n, h, w), dtype)
+    else:
+        block = layer(parts, (n, h, w), dtype, (k, levels, step, c1, c2))
+        if 5 in parts:
+            sum_ = block.astype(np.float64) + residual * integers(parts[5], (n, h, w))
+            block = to_dtype(sum_, dtype)
+    if flags & 1 and fill == fill:
+        top = np.finfo(dtype).max if code > 7 else np.iinfo(dtype).max
+        if code > 7:
+            other = np.nextafter(fill, dtype.type(top if fill < top else -top))
+        else:
+            other = dtype.type(int(fill) + (1 if fill < top else -1))
+        block = np.where(block == fill, other, block)
+    return np.where(valid, block, fill), valid
+
+
+def direct(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    axes, first = struct.unpack("<Bq", payload[:9])
+    wide = np.int64 if dtype.itemsize == 8 else np.int32
+    d = integers(payload[9:], shape, dtype=wide)
+    for axis in range(3):
+        if axes >> axis & 1:
+            d = np.cumsum(d, axis=axis, dtype=wide)
+    u = d + np.array([first], wide)
+    if dtype.kind == "f":
+        return np.where(u < 0, u ^ np.iinfo(wide).max, u).view(dtype)
+    return u.astype(dtype)
+
+
+def layer(parts: dict[int, bytes], shape: Any, dtype: np.dtype[Any], numbers: Any) -> NDArray[Any]:
+    n, h, w = shape
+    k, levels, step, c1, c2 = numbers
+    mean = np.frombuffer(parts[2], "<f4" if len(parts[2]) == 4 * n else "<f8").astype(np.float64)
+    total = np.zeros(shape, F32)
+    if k:
+        exponents = np.frombuffer(parts[3][:k], np.int8)
+        V = integers(parts[3][k:], (k, 1, n))[:, 0].astype(F32) * F32(2.0) ** exponents[:, None].astype(F32)
+        hs, ws = [h], [w]
+        for _ in range(levels):
+            hs, ws = [*hs, -(-hs[-1] // 2)], [*ws, -(-ws[-1] // 2)]
+        boxes = [(0, hs[levels], 0, ws[levels])]
+        for a in range(levels, 0, -1):
+            boxes += [(0, hs[a], ws[a], ws[a - 1]), (hs[a], hs[a - 1], 0, ws[a]), (hs[a], hs[a - 1], ws[a], ws[a - 1])]
+        q = integers(parts[4], (k, h, w), boxes)
+        size = np.abs(q).astype(F32)
+        z = np.sign(q).astype(F32) * np.where(size == 1, size + F32(c1), np.where(size > 1, size + F32(c2), 0)).astype(
+            F32
+        )
+        for a in range(levels, 0, -1):
+            for plane in z:
+                plane[: hs[a - 1], : ws[a - 1]] = unlift(unlift(plane[: hs[a - 1], : ws[a - 1]]).T).T
+        for j in range(k):
+            total += V[j][:, None, None] * z[j]
+    return to_dtype(mean[:, None, None] + step * total.astype(np.float64), dtype)
+
+
+def to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "f":
+        return np.clip(values, -float(np.finfo(dtype).max), float(np.finfo(dtype).max)).astype(dtype)
+    return np.clip(np.rint(values), np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
+def test_there_is_a_golden_file_of_every_mode() -> None:
+    assert {path.stem.split("_")[1] for path in GOLDEN} >= {"snr", "rmse", "max", "lossless", "constant", "empty"}
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden(path: Path) -> None:
+    data = path.read_bytes()
+    check(data)
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as expected:
+        for block, valid in (decode(data), slow_decode(data)):
+            assert block.dtype == expected["block"].dtype
+            np.testing.assert_array_equal(block, expected["block"])
+            np.testing.assert_array_equal(valid, expected["valid"])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"),
+    [
+        ("i1", Bound("rmse", 0.7)),
+        ("u2", Bound("snr", 25.0)),
+        ("i4", Bound("max_error", 2.0)),
+        ("u4", Bound("lossless")),
+        ("u8", Bound("lossless")),
+        ("f4", Bound("snr", 60.0)),
+        ("f8", Bound("max_error", 1e-3)),
+    ],
+)
+def test_the_page_is_enough_to_decode_what_is_written_now(dtype: str, bound: Bound) -> None:
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:19, :35]
+    smooth = np.stack([np.sin(x / 5), np.cos(y / 4), np.sin((x + y) / 6)]) * 40 + rng.normal(0, 1, (3, 19, 35)) + 60
+    block, nodata = smooth.astype(dtype), 61
+    data = encode(block, rng.random((19, 35)) < 0.9, bound, nodata=nodata)
+    for fast, slow in zip(decode(data), slow_decode(data), strict=True):
+        np.testing.assert_array_equal(fast, slow)

@@ -1,0 +1,115 @@
+"""The 9/7 wavelet against lifting written out sample by sample, and the kernels against NumPy in the same order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.codec import kernels, wavelet
+
+SIZES = st.integers(1, 40)
+
+
+def analyse_line(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One level on one line, mirrored at its ends, one sample at a time."""
+    x, n = x.copy(), len(x)
+    if n == 1:
+        return x
+    for first, factor in ((1, wavelet.ALPHA), (0, wavelet.BETA), (1, wavelet.GAMMA), (0, wavelet.DELTA)):
+        for i in range(first, n, 2):
+            left, right = abs(i - 1), i + 1 if i + 1 < n else 2 * (n - 1) - (i + 1)
+            x[i] += float(factor) * (x[left] + x[right])
+    return np.concatenate([x[::2] * float(wavelet.LOW), x[1::2] * float(wavelet.HIGH)])
+
+
+def slow_forward(plane: NDArray[np.float32], levels: int) -> NDArray[np.float64]:
+    out = plane.astype(np.float64)
+    h, w = plane.shape
+    for _ in range(levels):
+        corner = np.apply_along_axis(analyse_line, 1, out[:h, :w])
+        out[:h, :w] = np.apply_along_axis(analyse_line, 0, corner)
+        h, w = (h + 1) // 2, (w + 1) // 2
+    return out
+
+
+@settings(max_examples=40)
+@given(SIZES, SIZES, st.integers(0, 5), st.integers(0, 2**32))
+def test_forward_is_the_lifting_of_the_paper_and_inverse_undoes_it(h: int, w: int, levels: int, seed: int) -> None:
+    planes = np.random.default_rng(seed).normal(0, 100, (2, h, w)).astype(np.float32)
+    coefficients = planes.copy()
+    wavelet.forward(coefficients, levels)
+    for plane, transformed in zip(planes, coefficients, strict=True):
+        np.testing.assert_allclose(transformed, slow_forward(plane, levels), rtol=0, atol=2e-3)
+    wavelet.inverse(coefficients, levels)
+    np.testing.assert_allclose(coefficients, planes, rtol=0, atol=2e-3)
+
+
+@given(SIZES, SIZES, st.integers(0, 5))
+def test_subbands_tile_the_plane(h: int, w: int, levels: int) -> None:
+    seen = np.zeros((h, w), int)
+    for y, x in wavelet.subbands(h, w, levels):
+        seen[y, x] += 1
+    assert (seen == 1).all()
+    assert len(wavelet.norms(levels)) == 1 + 3 * levels
+
+
+@pytest.mark.parametrize("levels", [1, 3, 5])
+def test_norms_are_those_of_the_synthesis_functions(levels: int) -> None:
+    for (y, x), norm in zip(wavelet.subbands(512, 512, levels), wavelet.norms(levels), strict=True):
+        plane = np.zeros((1, 512, 512), np.float32)
+        plane[0, (y.start + y.stop) // 2, (x.start + x.stop) // 2] = 1
+        wavelet.inverse(plane, levels)
+        assert np.square(plane, dtype=np.float64).sum() == pytest.approx(norm, rel=2e-3)
+
+
+def test_levels_suit_the_size() -> None:
+    assert [wavelet.levels_for(n, n) for n in (1, 15, 16, 64, 255, 256, 4096)] == [0, 0, 1, 3, 4, 5, 5]
+    assert wavelet.levels_for(1, 300) == 5
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 5), st.integers(0, 4), st.integers(1, 1100), st.integers(0, 2**32))
+def test_reconstruction_has_the_bits_of_plain_float32_arithmetic(bands: int, rank: int, pixels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(0, 1, (bands, rank)).astype(np.float32)
+    planes = rng.normal(0, 50, (rank, pixels)).astype(np.float32)
+    mean = rng.normal(100, 50, bands)
+    total = np.zeros((bands, pixels), np.float32)
+    for j in range(rank):
+        total = total + weights[:, j : j + 1] * planes[j]
+    values = mean[:, None] + 0.7 * total.astype(np.float64)
+    combined = np.empty_like(total)
+    kernels.combine(weights, planes, combined)
+    np.testing.assert_array_equal(combined, total)
+    for dtype, whole in ((np.uint8, True), (np.float32, False)):
+        low, high = (0.0, 255.0) if whole else (-1e30, 1e30)
+        out = np.empty((bands, pixels), dtype)
+        kernels.reconstruct(weights, planes, mean, 0.7, np.array([low, high]), whole, out)
+        expected = np.clip(np.rint(values) if whole else values, low, high).astype(dtype)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_a_nan_reconstructs_to_the_lowest_value() -> None:
+    out = np.ones((1, 3), np.uint8)
+    planes = np.full((1, 3), np.nan, np.float32)
+    kernels.reconstruct(np.ones((1, 1), np.float32), planes, np.ones(1), 1.0, np.array([0.0, 255.0]), True, out)
+    assert (out == 0).all()
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 5), st.floats(0.01, 3), st.integers(0, 2**32))
+def test_moments_give_the_error_of_quantising_and_back(groups: int, step: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    c = rng.laplace(0, 1, 16 * groups).astype(np.float32)
+    inverse, threshold = np.float32(1 / step), np.float32(0.36)
+    q, back, moments = np.empty(c.size, np.int32), np.empty_like(c), np.empty(5)
+    kernels.quantise(c, inverse, threshold, q)
+    np.testing.assert_array_equal(q, np.sign(c) * np.floor(np.abs(c * inverse) + threshold))
+    kernels.quantisation_moments(c, np.ones_like(c), inverse, threshold, moments)
+    kernels.dequantise(q, np.float32(0.1), np.float32(-0.2), back)
+    error = moments[0] - 0.1 * (2 * moments[2] - 0.1 * moments[1]) + 0.2 * (2 * moments[4] + 0.2 * moments[3])
+    scaled = (c * inverse).astype(np.float64)
+    assert np.square(scaled - back).sum() == pytest.approx(error, rel=1e-4, abs=1e-6)
