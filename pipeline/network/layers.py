@@ -1,6 +1,7 @@
 """Convolution, rectification and mean pooling in one sweep over the rows: no response map of the whole block exists.
 
-One convolution serves both signs: mean relu(−z) = mean relu(z) − mean z, and the responses are pooled twice.
+One convolution serves both signs: its responses z are pooled once as relu(z) and once as relu(−z), which costs what
+mean relu(−z) = mean relu(z) − mean z would, and cannot come out below 0.
 """
 
 from __future__ import annotations
