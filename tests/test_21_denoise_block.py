@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import pipeline
+from pipeline.denoise import block as block_module
 from pipeline.denoise import denoise_block, settings_for
 from pipeline.denoise import patch_svd as patch_svd_module
 from pipeline.denoise.patch_svd import Moments, Patches, class_svd, pooled
@@ -180,13 +181,14 @@ def test_three_hundred_bands():
 
 
 def test_many_planes_are_denoised_in_groups():
-    """20 planes of 6 x 6 are 720 columns: two groups, and each plane comes back in its place."""
+    """60 planes of 4 x 4 are 960 columns: two groups, and each plane comes back in its place."""
     rng = np.random.default_rng(8)
     block = ndimage.gaussian_filter(rng.standard_normal((60, 72, 72)), (0, 3, 3)) * 50
     noisy = (block + rng.standard_normal(block.shape)).astype(np.float32)
     done = denoise_block(noisy, all_valid(noisy), sigma=1.0)
     assert done.rank > 640 // 16
-    assert np.mean((done.block - block) ** 2) < 0.8 * np.mean((noisy - block) ** 2)
+    error = np.mean((done.block - block) ** 2, axis=(1, 2))
+    assert error.max() < 0.3
 
 
 def test_a_given_sigma_is_used_and_a_bad_one_refused():
@@ -269,6 +271,24 @@ def test_energies_and_votes_are_those_of_the_patches():
     np.testing.assert_allclose(box_sums(planes[0], ys, xs, 5).ravel(), cubes[:, 0].sum(axis=(1, 2)), rtol=1e-6)
     np.testing.assert_array_equal(voters(valid, ys, xs, 5), real >= 0.75)
     assert 0 < np.count_nonzero(real >= 0.75) < len(real)
+
+
+@pytest.mark.parametrize("side", [40, 110])
+def test_patches_over_holes_do_not_vote(side, monkeypatch):
+    """Both ways, one class and pilot with classes: −1 in the labels to learn from, nowhere in those to fold back."""
+    seen = []
+    monkeypatch.setattr(
+        block_module, "class_svd", lambda E, *patches: (seen.append(patches), class_svd(E, *patches))[1]
+    )
+    noisy = noisy_scene(2, side, side, seed=13)[1]
+    valid = all_valid(noisy)
+    valid[5:17, 9:22] = False
+    denoise_block(noisy, valid, sigma=0.04)
+    assert len(seen) == (1 if side == 40 else 2)
+    for learn, apply, classes in seen:
+        np.testing.assert_array_equal(learn.label >= 0, voters(valid, learn.ys, learn.xs, learn.size))
+        assert (learn.label < 0).any()
+        assert {*apply.label} == {*range(classes)}
 
 
 def test_holes_are_filled_with_what_is_near():
