@@ -1,6 +1,6 @@
 """One call for every matrix: `svd` takes the quickest path that is right for its shape, rank and tolerance.
 
-Source: DESIGN "Randomized SVD"; the papers stand at the head of each path's file.
+Source: docs/algorithms.md, "Randomized SVD"; the papers stand at the head of each path's file.
 
 n = columns of the tall orientation. Each path can be called by its name:
 
@@ -84,11 +84,7 @@ def _tall(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.G
     if n <= GRAM_COLUMNS:
         return gram_svd(A, rank, tolerance) or _lapack(A, rank, tolerance)
     if n <= SAMPLED_COLUMNS and m > TALL * n:
-        return (
-            sampled_svd(A, rank, tolerance, rng)
-            or gram_svd(A, rank, tolerance)
-            or _lapack(A, rank, tolerance)
-        )
+        return sampled_svd(A, rank, tolerance, rng) or gram_svd(A, rank, tolerance) or _lapack(A, rank, tolerance)
     if rank is not None and rank + OVERSAMPLING > n // 3:
         return _lapack(A, rank, tolerance)
     if tolerance is None:
@@ -97,9 +93,7 @@ def _tall(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.G
     if tolerance < FINEST:
         return _lapack(A, rank, tolerance)
     fine = A.astype(np.float64) if tolerance < COARSE else A
-    U, s, Vt = rand_qb_ei(fine, tolerance, rng, rank=n if rank is None else rank) or _lapack(
-        A, rank, tolerance
-    )
+    U, s, Vt = rand_qb_ei(fine, tolerance, rng, rank=n if rank is None else rank) or _lapack(A, rank, tolerance)
     return U.astype(A.dtype, copy=False), s, Vt.astype(A.dtype, copy=False)
 
 
@@ -117,15 +111,11 @@ def _checked(A: ArrayLike) -> Matrix:
     """A as a float32 or float64 matrix, finite, or BlockError."""
     A = np.asarray(A)
     if A.ndim != 2 or A.dtype.kind not in "biuf":
-        raise BlockError(
-            f"svd takes a real matrix, got {A.dtype} of shape {A.shape}; reshape it to (rows, columns)"
-        )
+        raise BlockError(f"svd takes a real matrix, got {A.dtype} of shape {A.shape}; reshape it to (rows, columns)")
     narrow = A.dtype.itemsize <= 2 or A.dtype == np.float32
     A = A.astype(np.float32 if narrow else np.float64, copy=False)
     if A.size and not (np.isfinite(A.min()) and np.isfinite(A.max())):
-        raise BlockError(
-            f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows"
-        )
+        raise BlockError(f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows")
     return A
 
 

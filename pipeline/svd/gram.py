@@ -62,9 +62,7 @@ def rank_for(w: F64, energy: float, tolerance: float) -> int:
     return int(reached[0]) + 1 if reached.size else len(w) + 1
 
 
-def gram_svd(
-    A: Matrix, rank: int | None = None, tolerance: float | None = None
-) -> tuple[Matrix, F64, Matrix] | None:
+def gram_svd(A: Matrix, rank: int | None = None, tolerance: float | None = None) -> tuple[Matrix, F64, Matrix] | None:
     """SVD of A (m, n), m >= n, float32 or float64, through its n x n Gram: U (m, k), s (k,), Vt (k, n).
 
     k is the smallest rank that reaches `tolerance` (relative Frobenius error), at most `rank`. Returns None

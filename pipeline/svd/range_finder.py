@@ -25,9 +25,7 @@ def cholesky_qr(Y: Matrix, shift: bool = True) -> Matrix:
     """One sweep Y -> Y R⁻¹, RᵀR = YᵀY (+ shift); LinAlgError when that is not positive definite."""
     G = gram(Y)
     if shift:
-        G[np.diag_indices_from(G)] += (
-            11 * G.shape[0] * float(np.finfo(Y.dtype).eps) * np.trace(G) / G.shape[0]
-        )
+        G[np.diag_indices_from(G)] += 11 * G.shape[0] * float(np.finfo(Y.dtype).eps) * np.trace(G) / G.shape[0]
     R = np.linalg.cholesky(G).T
     return Y @ np.linalg.solve(R, np.eye(len(R))).astype(Y.dtype)
 

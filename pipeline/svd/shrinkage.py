@@ -28,7 +28,5 @@ def frobenius_gains(w: F64, beta: float) -> F64:
     spike = (t + np.sqrt(np.maximum(t * t - 4.0 * w, 0.0))) / 2.0 - 1.0
     above = (w > noise_edge(beta)) & (spike > np.sqrt(beta))
     spike = np.where(above, spike, np.inf)
-    signal = np.where(
-        above, (1.0 - beta / spike**2) / (1.0 + beta / spike) * np.where(above, spike, 0.0), 0.0
-    )
+    signal = np.where(above, (1.0 - beta / spike**2) / (1.0 + beta / spike) * np.where(above, spike, 0.0), 0.0)
     return signal / (signal + 1.0)
