@@ -19,7 +19,7 @@ from pipeline.errors import ConfigError, TerrasketchError
 from pipeline.flow.banks import bank_of_run
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import FeatureJob, feature_plan, feature_tile
+from pipeline.flow.features import FeatureJob, check_bank_name, feature_plan, feature_tile
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan
 from pipeline.flow.read import open_scene
@@ -36,9 +36,12 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
     """Run every scene of a workflow; a scene that fails does not stop the others.
 
     Raises:
-        ConfigError: there are no scenes, or two would share a folder.
+        ConfigError: there are no scenes, two would share a folder, or no bank has the name asked for.
         Interrupted: the crew was stopped; run again to resume.
     """
+    wanted = workflow.features
+    if wanted is not None and not wanted.bank.endswith(".npz"):
+        check_bank_name(wanted.bank)
     receipts = []
     for name, paths in name_scenes(workflow.sources).items():
         receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)

@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import PREFIX, Bound, Header, MaskKind, check, container, decode, encode, read_header
+from pipeline.codec import (
+    PREFIX,
+    TAIL,
+    Bound,
+    Header,
+    MaskKind,
+    check,
+    container,
+    decode,
+    encode,
+    read_figures,
+    read_header,
+)
 from pipeline.codec.bound import MODES
 from pipeline.codec.container import Kind, Section
 from pipeline.errors import ConfigError, FormatError
@@ -88,7 +100,7 @@ def patched(offset: int, layout: str, *values: float) -> bytes:
         (patched(72, "<H", 3), "two sections of kind basis"),
         (patched(74, "<H", 9), "no mean that this reader knows"),
         (patched(76, "<I", 4000), "where its header promises"),
-        (patched(110, "<B", 255), "FormatError"),
+        (patched(118, "<B", 255), "FormatError"),
     ],
 )
 def test_what_is_not_a_whole_container_is_refused(data: bytes, message: str) -> None:
@@ -115,7 +127,7 @@ def test_ancillary_sections_are_skipped() -> None:
     block = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     data = encode(block, None, Bound("lossless"))
     start = 72 + 8 * struct.unpack_from("<H", data, 68)[0]
-    body = bytearray(data[:start] + struct.pack("<HHI", 0x8001, 7, 3) + data[start:-4] + b"abc")
+    body = bytearray(data[:start] + struct.pack("<HHI", 0x8002, 7, 3) + data[start:-4] + b"abc")
     body[68] += 1
     np.testing.assert_array_equal(decode(reseal(bytes(body)))[0], block)
 
@@ -135,3 +147,22 @@ def test_ancillary_sections_are_skipped() -> None:
 def test_a_bound_that_means_nothing_is_refused(mode, value) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError):
         Bound(mode, value)
+
+
+@pytest.mark.parametrize("bound", [Bound("rmse", 9.0), Bound("max_error", 3.0), Bound("lossless")])
+def test_the_figures_are_those_of_what_is_decoded(bound: Bound) -> None:
+    rng = np.random.default_rng(3)
+    block = (rng.normal(400, 60, (3, 40, 50)).cumsum(axis=2) / 9).astype(np.int32)
+    valid = rng.random((40, 50)) < 0.8
+    data = encode(block, valid, bound)
+    error = (decode(data)[0] - block)[:, valid].astype(float)
+    figures = read_figures(read_header(data[:256]), data[-TAIL:])
+    assert figures is not None
+    assert figures.elements == 3 * valid.sum()
+    assert figures.power == pytest.approx((block[:, valid].astype(float) ** 2).sum())
+    assert figures.error == pytest.approx((error**2).sum())
+
+
+def test_a_container_without_figures_has_none() -> None:
+    data = container.pack(HEADER, {})
+    assert read_figures(read_header(data), data) is None

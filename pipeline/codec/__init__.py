@@ -10,6 +10,20 @@ from __future__ import annotations
 
 from pipeline.codec.bound import MODES, Bound
 from pipeline.codec.chunk import EFFORTS, decode, encode
-from pipeline.codec.container import PREFIX, Header, MaskKind, check, read_header
+from pipeline.codec.container import PREFIX, TAIL, Figures, Header, MaskKind, check, read_figures, read_header
 
-__all__ = ["EFFORTS", "MODES", "PREFIX", "Bound", "Header", "MaskKind", "check", "decode", "encode", "read_header"]
+__all__ = [
+    "EFFORTS",
+    "MODES",
+    "PREFIX",
+    "TAIL",
+    "Bound",
+    "Figures",
+    "Header",
+    "MaskKind",
+    "check",
+    "decode",
+    "encode",
+    "read_figures",
+    "read_header",
+]

@@ -47,7 +47,9 @@ def encode(
         return container.pack(header, {})
     if kind is not MaskKind.NONE:
         block = mask.fill_holes(block, real)
-    header, sections = _smallest(block, real.reshape(-1, *block.shape[1:]), header)
+    wide = real.reshape(-1, *block.shape[1:])
+    header, sections = _smallest(block, wide, header)
+    sections[Kind.FIGURES] = Section(container.DOUBLES, _figures(block, wide, header, sections))
     if kind is not MaskKind.NONE:
         sections[Kind.MASK] = Section(mask.PACKED_BITS, mask.pack_mask(real))
     return container.pack(header, sections)
@@ -125,6 +127,16 @@ def _smallest(block: Block, real: Bool, header: Header) -> Stored:
         return stored
     exact = _exact(block, header)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
+
+
+def _figures(block: Block, real: Bool, header: Header, sections: dict[Kind, Section]) -> bytes:
+    """What the chunk holds and loses, for those who add up a store without decoding it."""
+    exact = Kind.DIRECT in sections or (header.residual_step == 1 and block.dtype.kind != "f")
+    decoded = block if exact else _reconstruct(header, sections)
+    count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
+    error = 0.0 if exact else rate.squared_error(block, decoded, real)
+    power = rate.squared_error(block, np.zeros_like(block), real)
+    return container.FIGURES.pack(*(value if np.isfinite(value) else np.nan for value in (count, power, error)))
 
 
 def _averaged(block: Block, real: Bool, header: Header) -> Stored | None:

@@ -28,6 +28,8 @@ MAX_SECTIONS = 16
 # No chunk has more elements, or more bytes when decoded: what a hostile header can make us allocate.
 MAX_ELEMENTS = 1 << 28
 MAX_BANDS = 1 << 16
+# Coder of the figures: three float64.
+DOUBLES = 1
 # Kinds from here on may be skipped by a reader that does not know them.
 ANCILLARY = 0x8000
 
@@ -35,6 +37,8 @@ DTYPES = tuple(np.dtype(name) for name in ["u1", "i1", "u2", "i2", "u4", "i4", "
 FIXED = struct.Struct("<4sHHBBBBIIIIddd8sffHH")
 ENTRY = struct.Struct("<HHI")
 CRC = struct.Struct("<I")
+FIGURES = struct.Struct("<ddd")
+TAIL = FIGURES.size + CRC.size
 HAS_NODATA = 1
 
 
@@ -56,6 +60,15 @@ class Kind(IntEnum):
     SCORES = 4
     RESIDUAL = 5
     DIRECT = 6
+    FIGURES = 0x8001
+
+
+class Figures(NamedTuple):
+    """What the encoder measured, over the valid elements: how many, Σ x², Σ (x − decoded)²."""
+
+    elements: float
+    power: float
+    error: float
 
 
 class Section(NamedTuple):
@@ -176,6 +189,17 @@ def read_header(data: Buffer) -> Header:
         residual_step=residual_step,
         sections=entries,
     )
+
+
+def read_figures(header: Header, data: Buffer) -> Figures | None:
+    """What the encoder measured, from the whole container or from its last `TAIL` bytes; None where it does not say.
+
+    Kinds are in ascending order, so these figures end the container but for its checksum, which is not read.
+    """
+    if not header.sections or header.sections[-1][::2] != (Kind.FIGURES, FIGURES.size) or len(data) < TAIL:
+        return None
+    figures = Figures(*FIGURES.unpack(data[-TAIL : -CRC.size]))
+    return figures if all(math.isfinite(value) and value >= 0 for value in figures) else None
 
 
 def check(data: Buffer) -> None:

@@ -42,7 +42,7 @@ class SceneJob:
         return Grid(self.source.info.height, self.source.info.width, self.tile)
 
     def run(self, tile: Tile) -> Wrote:
-        """One tile, unless its chunks are there and whole. The scene's chunk comes last: it says that the task is done."""
+        """One tile, unless its chunks are there and whole. The scene's chunk comes last and ends the task."""
         store = Path(self.store)
         index = (0, tile.row, tile.column)
         scene, valid = chunk_path(store, SCENE, *index), chunk_path(store, "valid", *index[1:])

@@ -18,7 +18,7 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.read import read_tile, sample
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
-from pipeline.network import Bank, features_block, fit_bank
+from pipeline.network import BANKS, Bank, features_block, fit_bank
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
@@ -147,6 +147,7 @@ def fit(
         BankError: the scenes' bands differ, or no valid pixel was found.
         ConfigError: no bank has this name.
     """
+    check_bank_name(name)
     bands = sources[0].info.bands
     for source in sources[1:]:
         if source.info.bands != bands:
@@ -156,6 +157,16 @@ def fit(
             )
     samples = (window for source in sources for window in sample(source, tile))
     return fit_bank(name, samples, bands=bands, count=count, size=size, seed=seed)
+
+
+def check_bank_name(name: str) -> None:
+    """Refuse the name of a bank that nobody can fit.
+
+    Raises:
+        ConfigError: no bank has this name.
+    """
+    if name not in BANKS:
+        raise ConfigError(f"no bank is called {name}; choose one of {', '.join(BANKS)}, or give the path of a BANK.npz")
 
 
 def check_bank(bank: Bank, info: SceneInfo, where: str) -> None:

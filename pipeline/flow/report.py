@@ -5,7 +5,7 @@ Pictures are of the middle of the scene, at most 2048 pixels on a side: the cost
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import report
-from pipeline.codec import Bound, Header, read_header
-from pipeline.codec.container import PREFIX
+from pipeline.codec import PREFIX, TAIL, Bound, Figures, Header, read_figures, read_header
 from pipeline.config import Workflow
 from pipeline.denoise import estimate_noise
 from pipeline.errors import FormatError
@@ -46,6 +45,9 @@ def write_scene_report(
     """Write report.html, and return the figures worth a receipt: snr, rmse, noise per band."""
     pictures = take_pictures(raw, stored)
     noise = measure_noise(raw, workflow.read.tile)
+    after = measure_noise(stored, workflow.read.tile)
+    if noise is not None and after is not None:
+        noise = replace(noise, sigma_after=after.sigma)
     scene = receipt.stages[0]
     requested = str(Bound(*workflow.compress.bound))
     storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, requested)
@@ -127,18 +129,16 @@ def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> r
     for place in grid:
         path = chunk_path(Path(stored.path), SCENE, 0, place.row, place.column)
         try:
-            header = _header(path)
+            header, figures = _ends(path)
         except (OSError, FormatError):
             continue
         sizes[place.row, place.column] = path.stat().st_size
-        if header.elements:
+        if figures is not None:
             ranks[place.row, place.column] = header.rank
-            elements += header.elements
-            error += header.elements * header.rmse**2
-            power += header.elements * header.power
+            elements, power, error = elements + figures.elements, power + figures.power, error + figures.error
     rmse = float(np.sqrt(error / elements)) if elements else None
     snr = None
-    if elements:
+    if elements and (power > 0 or error == 0):
         snr = float(10 * np.log10(power / error)) if error > 0 else float("inf")
     return report.Storage(raw, size, rmse, snr, requested, ranks, sizes)
 
@@ -156,9 +156,12 @@ def _picture(source: Source, window: Window) -> NDArray[np.float32]:
     return picture
 
 
-def _header(path: Path) -> Header:
+def _ends(path: Path) -> tuple[Header, Figures | None]:
+    """The header and the figures of a chunk, without reading what is between."""
     with path.open("rb") as file:
-        return read_header(file.read(PREFIX))
+        header = read_header(file.read(PREFIX))
+        file.seek(max(0, header.nbytes - TAIL))
+        return header, read_figures(header, file.read(TAIL))
 
 
 def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:
