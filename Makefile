@@ -44,7 +44,7 @@ demo: install
 	@echo
 	$(BIN)/terrasketch compare sample_data/$(SAMPLE).tif $(DEMO)/$(SAMPLE)/scene.zarr
 	@echo
-	@ls -1sh $(DEMO)/$(SAMPLE)
+	@du -sh $(DEMO)/$(SAMPLE)/*
 
 test: install
 	$(BIN)/python -m pytest

@@ -114,7 +114,7 @@ def _store_features(
     wanted = workflow.features
     assert wanted is not None
     crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
-    bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder))
+    bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder), scene.configuration)
     tile, stride = feature_tile(workflow.read.tile, wanted.stride), wanted.stride
     pool = bank.pool if wanted.pool is None else wanted.pool
     final = Path(receipt.folder) / "features.zarr"

@@ -18,6 +18,7 @@ out: out
 read: {tile: 64}
 features: {bank: rcf-mixed, count: 8, stride: 4}
 """
+SCHEDULER = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 TIMES = ("receipt.json", "report.html", "item.json")
 
 
@@ -27,7 +28,7 @@ def scheduler_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("scheduler")
     path = folder / "scheduler.json"
     words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(path)]
-    processes = [subprocess.Popen([*words, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], cwd=folder)]
+    processes = [subprocess.Popen([*words, *SCHEDULER], cwd=folder)]
     for _ in range(2):
         words = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(path)]
         processes.append(subprocess.Popen([*words, "--nthreads", "1", "--no-dashboard"], cwd=folder))

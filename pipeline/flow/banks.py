@@ -13,9 +13,12 @@ from pipeline.flow.stages import digest
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.store_source import StoreSource
+from pipeline.raster.zarr_store import read_attributes
 
 
-def bank_of_run(wanted: Features, stored: StoreSource, folder: Path) -> tuple[Bank, Path, dict[str, Any]]:
+def bank_of_run(
+    wanted: Features, stored: StoreSource, folder: Path, upstream: dict[str, Any]
+) -> tuple[Bank, Path, dict[str, Any]]:
     """The bank, where it lies, and what it was made from (for the configuration hash).
 
     Raises:
@@ -28,10 +31,21 @@ def bank_of_run(wanted: Features, stored: StoreSource, folder: Path) -> tuple[Ba
         return bank, path, {"name": bank.name, "digest": digest(path)}
     made = {"name": wanted.bank, "count": wanted.count, "size": wanted.size, "seed": wanted.seed}
     path = folder / "bank.npz"
+    if path.is_file() and _made_features(folder, made, upstream):
+        return Bank.load(path), path, made
     with one_blas_thread():
         bank = fit(wanted.bank, [stored], stored.tile, count=wanted.count, size=wanted.size, seed=wanted.seed)
     bank.save(path)
     return bank, path, made
+
+
+def _made_features(folder: Path, made: dict[str, Any], upstream: dict[str, Any]) -> bool:
+    """True where the features in the folder were begun with the bank that this scene and these options make."""
+    for name in ("features.zarr", "features.zarr.partial"):
+        if (folder / name / "zarr.json").is_file():
+            begun = read_attributes(folder / name).get("configuration", {})
+            return bool(begun.get("source") == upstream and begun.get("features", {}).get("bank") == made)
+    return False
 
 
 def planned_bank(wanted: Features, bands: tuple[str, ...]) -> Bank:
