@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.codec import Bound, decode, encode, rate, read_header
+from pipeline.codec.lossless import residual_step
 from pipeline.errors import BlockError, ConfigError
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]
@@ -118,11 +119,16 @@ def test_lossless_is_smaller_than_half_on_hyperspectral_like_bands() -> None:
     assert len(data) < 0.5 * block.nbytes
 
 
-@pytest.mark.parametrize("bound", [Bound("lossless"), Bound("snr", 40.0), Bound("rmse", 0.1), Bound("max_error", 1.0)])
-@pytest.mark.parametrize("dtype", [*DTYPES, "u8"])
-def test_a_constant_or_empty_tile_takes_next_to_nothing(bound: Bound, dtype: str) -> None:
-    if dtype == "u8" and bound.mode != "lossless":
-        pytest.skip("64-bit integers are stored without loss only")
+@pytest.mark.parametrize(
+    ("dtype", "bound"),
+    [(dtype, Bound("lossless")) for dtype in [*DTYPES, "u8", "i8"]]
+    + [
+        (dtype, bound)
+        for dtype in DTYPES
+        for bound in (Bound("snr", 40.0), Bound("rmse", 0.1), Bound("max_error", 1.0))
+    ],
+)
+def test_a_constant_or_empty_tile_takes_next_to_nothing(dtype: str, bound: Bound) -> None:
     constant = np.full((13, 256, 256), 11, dtype)
     assert len(encode(constant, None, bound)) < 400
     decoded, valid = decode(encode(constant, np.zeros((256, 256), bool), bound, nodata=3))
@@ -141,6 +147,41 @@ def test_valid_elements_step_aside_for_nodata(nodata: int, neighbour: int) -> No
         np.testing.assert_array_equal(decoded == nodata, ~np.broadcast_to(valid, block.shape))
         assert np.count_nonzero(decoded == nodata) == 1
         assert keeps(bound, block[block != nodata], decoded[block != nodata])
+
+
+def test_max_error_leaves_room_for_stepping_aside() -> None:
+    rng = np.random.default_rng(8)
+    block = rng.choice(np.array([97, 98, 99, 101, 102, 103], np.int16), (3, 40, 40))
+    for error in (1.0, 2.0, 3.0):
+        decoded, _ = decode(encode(block, None, Bound("max_error", error), nodata=100))
+        assert not (decoded == 100).any()
+        assert keeps(Bound("max_error", error), block, decoded)
+
+
+@settings(max_examples=50)
+@given(st.floats(0, 1e6))
+def test_residual_steps_are_as_wide_as_the_bound_allows(max_error: float) -> None:
+    whole = residual_step(np.dtype(np.int32), max_error)
+    assert whole % 2 == 1
+    assert (whole - 1) / 2 <= max_error < (whole + 1) / 2
+    assert 1.999 * max_error <= residual_step(np.dtype(np.float32), max_error) <= 2 * max_error
+
+
+@pytest.mark.parametrize(
+    ("bound", "dtype", "bits"),
+    [
+        (Bound("lossless"), np.uint16, 8.5),
+        (Bound("max_error", 1.0), np.uint16, 6.9),
+        (Bound("max_error", 20.0), np.uint16, 3.1),
+        (Bound("max_error", 1.0), np.float32, 7.5),
+    ],
+)
+def test_bounds_on_every_element_are_kept_in_few_bits(sample_scene: Any, bound: Bound, dtype: Any, bits: float) -> None:
+    with rasterio.open(sample_scene) as source:
+        block = source.read(window=((0, 256), (0, 256))).astype(dtype)
+    data = encode(block, None, bound)
+    assert keeps(bound, block, decode(data)[0])
+    assert 8 * len(data) / block.size < bits
 
 
 def test_nan_stands_for_invalid_and_comes_back() -> None:

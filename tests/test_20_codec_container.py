@@ -88,6 +88,7 @@ def patched(offset: int, layout: str, *values: float) -> bytes:
         (patched(10, "<B", 1), "lacks a mask section"),
         (patched(11, "<B", 6), "6 levels"),
         (patched(12, "<3I", 65536, 65536, 65536), "at most"),
+        (patched(12, "<3I", 2, 1 << 14, (1 << 13) + 1), "at most"),
         (patched(12, "<3I", 0, 3, 4), "at most"),
         (patched(24, "<I", 3), "rank 3 of 2 bands"),
         (patched(24, "<I", 0), "rank 0 does not hold"),
