@@ -1,7 +1,9 @@
 """Cloud-optimised GeoTIFFs, streamed: windows in any order and of any size, in bounded memory, whole or not at all.
 
-Windows go into an uncompressed tiled GTiff in a folder of its own beside the target; GDAL's COG driver makes the COG
-of it, which is checked and then renamed. (Windows across blocks would rewrite compressed blocks and leave holes.)
+Windows go into an uncompressed tiled GTiff in a folder of its own beside the target, which gets its overviews there;
+GDAL's COG driver makes the COG of it, which is checked and then renamed. Two things are not left to GDAL: compressed
+blocks that windows cut across would be rewritten and leave holes, and overviews of many bands would be built pixel by
+pixel (256 bands: 5 times the time of the whole).
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
-from rasterio.io import DatasetWriter
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError
@@ -36,6 +38,7 @@ BLOCK_BYTES = 8 << 20
 BLOCK = 512
 # GTiff's words that people give for a COG: tiled it is anyway, and its blocks are square.
 _OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LEVEL", "ZSTD_LEVEL": "LEVEL"}
+_OF_OVERVIEWS = {"OVERVIEWS", "OVERVIEW_COUNT", "TILING_SCHEME", "TARGET_SRS"}
 _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 Windows = Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]
@@ -86,7 +89,7 @@ def write_cog(
     try:
         with gdal_env():
             if creation_options:
-                _try_options(folder / "trial.tif", info, options)
+                _try_options(info, options)
             _write(path, folder, info, windows, options)
             with _writing(path):
                 _publish(folder / "cog.tif", path)
@@ -107,8 +110,10 @@ def _write(path: Path, folder: Path, info: SceneInfo, windows: Windows, options:
             _describe(dataset, info)
         _fill(path, dataset, info, windows)
         with _writing(path):
+            if options.get("OVERVIEWS") == "AUTO" and _factors(info):
+                dataset.build_overviews(_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
             rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)
-            check_whole(cog, sparse=options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON"))
+            check_whole(cog, sparse=options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON"), trailer=4)
     finally:
         with suppress(*GDAL_ERRORS):
             dataset.close()
@@ -147,7 +152,7 @@ def _settle(
 
 
 def _profile(info: SceneInfo, block: int) -> dict[str, Any]:
-    """The working file: uncompressed blocks of the COG's own size."""
+    """The working file: uncompressed blocks of the COG's own size, band by band."""
     geo = info.geo
     crs = geo.crs_wkt if geo.transform is not None or not geo.gcps else None
     profile: dict[str, Any] = {
@@ -161,8 +166,8 @@ def _profile(info: SceneInfo, block: int) -> dict[str, Any]:
         "tiled": True,
         "blockxsize": block,
         "blockysize": block,
-        "interleave": "pixel",
-        "BIGTIFF": "IF_SAFER",
+        "interleave": "band",
+        "BIGTIFF": "YES",
         "SPARSE_OK": True,
     }
     return {key: value for key, value in profile.items() if value is not None}
@@ -194,24 +199,39 @@ def _options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]
     pixel = len(info.bands) * np.dtype(info.dtype).itemsize
     side = max(16, min(BLOCK, math.isqrt(BLOCK_BYTES // pixel) // 16 * 16))
     ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
-    ours |= {"OVERVIEW_RESAMPLING": overview_resampling.upper(), "RESAMPLING": overview_resampling.upper()}
+    ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
+    if not _OF_OVERVIEWS & asked.keys():
+        ours["OVERVIEWS"] = "AUTO" if _factors(info) else "NONE"  # AUTO takes those that are there
     if asked.get("COMPRESS", "DEFLATE").upper() in _PREDICTED:
         ours["PREDICTOR"] = "YES"
     options = ours | asked
     size = options["BLOCKSIZE"]
     if not size.isdecimal() or int(size) % 16 or not int(size):
         raise ConfigError(f"BLOCKSIZE={size}: give a multiple of 16")
+    if options["OVERVIEW_RESAMPLING"].lower() not in Resampling.__members__:
+        names = ", ".join(sorted(Resampling.__members__))
+        raise ConfigError(f"no overview resampling {options['OVERVIEW_RESAMPLING']}; there are {names}")
     return options
 
 
-def _try_options(trial: Path, info: SceneInfo, options: Mapping[str, str]) -> None:
-    """Make a small COG with these options first: GDAL only warns of an option it does not know, and late."""
+def _factors(info: SceneInfo) -> list[int]:
+    """Overviews by halves until one fits in a block of 512 pixels; none for a scene that does."""
+    halvings = math.ceil(math.log2(max(info.height, info.width, BLOCK) / BLOCK))
+    return [2**level for level in range(1, halvings + 1)]
+
+
+def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
+    """Make a small COG with these options in memory first: GDAL only warns of an option it does not know, and late.
+
+    BLOCKSIZE stays out, as `_options` has checked it: GDAL warns below 128, and scenes of many bands need that.
+    """
+    tried = {key: value for key, value in options.items() if key != "BLOCKSIZE"}
     small = {"width": 16, "height": 16, "crs": None, "transform": None}
     profile = {key: value for key, value in (_profile(info, 16) | small).items() if value is not None}
-    with open_writer(str(trial), **profile) as dataset:
+    with MemoryFile(ext=".tif") as trial, MemoryFile() as cog, open_writer(trial.name, **profile) as dataset:
         try:
             with gdal_warnings() as warned:
-                rasterio.shutil.copy(dataset, str(trial.with_suffix(".cog")), driver="COG", **options)
+                rasterio.shutil.copy(dataset, cog.name, driver="COG", **tried)
         except GDAL_ERRORS as error:
             raise ConfigError(f"creation options: {reason(error)}; see the options of GDAL's COG driver") from error
     refused = [text.partition(": ")[2] or text for text in warned if "creation option" in text]

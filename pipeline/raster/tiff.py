@@ -22,11 +22,12 @@ _SIZES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # SHORT, LONG, IFD, L
 _MOST_DIRECTORIES = 1000
 
 
-def check_whole(path: Path, *, sparse: bool = False) -> None:
+def check_whole(path: Path, *, sparse: bool = False, trailer: int = 0) -> None:
     """Walk the directories of a TIFF and find every block inside the file.
 
     Args:
         sparse: blocks that were never written are in order.
+        trailer: bytes that follow every block; GDAL's COGs repeat its last four.
 
     Raises:
         FormatError: the file is cut short, or is no TIFF.
@@ -46,7 +47,7 @@ def check_whole(path: Path, *, sparse: bool = False) -> None:
             if not at:
                 return
             offsets, counts, at = _directory(file, order, at, big)
-            _check_blocks(path, offsets, counts, size, sparse)
+            _check_blocks(path, offsets, counts, size - trailer, sparse)
     raise FormatError(f"{path} has more than {_MOST_DIRECTORIES} directories")
 
 
