@@ -166,10 +166,11 @@ def _halo_share(grid: Grid, halo: int) -> float:
 
 
 def _denoise_flops(bands: int, quality: str) -> float:
-    """FLOPs per pixel: for each pass a Gram (2d²) and a projection there and back (4·d·rank, rank <= d/4) per patch."""
+    """FLOPs per pixel: a Gram (2d²) per patch learnt from, a projection there and back (4·d·d/4) per patch folded."""
     if quality == "none":
         return 0.0
     settings = settings_for(quality, bands)
     columns = settings.patch**2 * min(bands, 16)
-    per_patch = 2.0 * columns**2 + 4.0 * columns * columns / 4
-    return per_patch * (1 / settings.pilot_stride**2 + 1 / settings.stride**2)
+    learnt = 1 / settings.pilot_stride**2 + 1 / settings.learn_stride**2
+    folded = 1 / settings.pilot_stride**2 + 1 / settings.stride**2
+    return 2.0 * columns**2 * learnt + columns**2 * folded

@@ -1,5 +1,6 @@
 """The workflow at the door: what it says wrongly is named, with its line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,11 @@ def test_an_empty_workflow_has_defaults_and_features_can_be_left_out(tmp_path: P
     assert _load(tmp_path, "features: null\n").features is None
     assert _load(tmp_path, "compress: {lossless: true}\n").compress.bound == ("lossless", None)
     assert _load(tmp_path, "compress: {max_error: 2}\n").compress.bound == ("max_error", 2.0)
+
+
+def test_the_schema_in_docs_is_the_models_own() -> None:
+    written = json.loads((Path(__file__).parents[1] / "docs" / "workflow.schema.json").read_text())
+    assert written == json_schema()
 
 
 def test_the_schema_names_every_section() -> None:

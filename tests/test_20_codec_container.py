@@ -167,3 +167,17 @@ def test_the_figures_are_those_of_what_is_decoded(bound: Bound) -> None:
 def test_a_container_without_figures_has_none() -> None:
     data = container.pack(HEADER, {})
     assert read_figures(read_header(data), data) is None
+
+
+def test_best_effort_spends_what_the_bound_allows() -> None:
+    rng = np.random.default_rng(8)
+    block = (rng.normal(0, 30, (4, 90, 80)).cumsum(axis=1).cumsum(axis=2) + 9000).astype(np.int32)
+    shares, sizes = [], []
+    for effort in ("fast", "best"):
+        data = encode(block, None, Bound("rmse", 12.0), effort=effort)
+        error = decode(data)[0] - block
+        shares.append(np.sqrt((error.astype(float) ** 2).mean()) / 12)
+        sizes.append(len(data))
+    assert 0.999 <= shares[1] <= 1
+    assert shares[0] <= 1
+    assert sizes[1] <= sizes[0]

@@ -150,7 +150,7 @@ def test_inspect_knows_scenes_stores_and_banks(scene: Path, tmp_path: Path) -> N
         (("compress", "SCENE", "OUT.zarr", "--snr", "30", "--lossless"), 2, "give one of"),
         (("compress", "SCENE", "OUT.zarr", "--rmse", "-3"), 2, "negative"),
         (("decompress", "SCENE", "OUT.tif"), 1, "not a store"),
-        (("features", "SCENE", "OUT.zarr", "--bank", "TEXT"), 1, "text.tif"),
+        (("features", "SCENE", "OUT.zarr", "--bank", "TEXT"), 2, "text.tif"),
         (("features", "SCENE", "OUT.zarr", "--bank", "no-such-bank"), 2, "no-such-bank"),
         (("features", "SCENE", "OUT.zarr", "--bank", "none.npz"), 1, "none.npz"),
         (("fit", "SCENE", "-o", "OUT.txt"), 2, ".npz"),

@@ -19,7 +19,7 @@ Block = NDArray[Any]
 Bool = NDArray[np.bool_]
 Stored = tuple[Header, dict[Kind, Section]]
 
-EFFORTS = ("fast",)
+EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
 
@@ -48,7 +48,7 @@ def encode(
     if kind is not MaskKind.NONE:
         block = mask.fill_holes(block, real)
     wide = real.reshape(-1, *block.shape[1:])
-    header, sections = _smallest(block, wide, header)
+    header, sections = _smallest(block, wide, header, effort)
     sections[Kind.FIGURES] = Section(container.DOUBLES, _figures(block, wide, header, sections))
     if kind is not MaskKind.NONE:
         sections[Kind.MASK] = Section(mask.PACKED_BITS, mask.pack_mask(real))
@@ -114,7 +114,7 @@ def _checked(block: Block) -> Block:
     return np.ascontiguousarray(block, block.dtype.newbyteorder("="))
 
 
-def _smallest(block: Block, real: Bool, header: Header) -> Stored:
+def _smallest(block: Block, real: Bool, header: Header, effort: str) -> Stored:
     """The smallest way known to keep the promise; block without holes, real (1 or band, y, x)."""
     bound = header.bound
     finite = block.dtype.kind != "f" or bool(np.isfinite(block).all())
@@ -122,7 +122,7 @@ def _smallest(block: Block, real: Bool, header: Header) -> Stored:
     if finite and bound.mode == "max_error" and bound.value:
         stored = _bounded(block, real, header, bound.value)
     elif finite and bound.value is not None and bound.mode != "max_error":
-        stored = _averaged(block, real, header)
+        stored = _averaged(block, real, header, effort)
     if stored is not None and _nbytes(stored) <= DEAR * block.nbytes:
         return stored
     exact = _exact(block, header)
@@ -139,7 +139,7 @@ def _figures(block: Block, real: Bool, header: Header, sections: dict[Kind, Sect
     return container.FIGURES.pack(*(value if np.isfinite(value) else np.nan for value in (count, power, error)))
 
 
-def _averaged(block: Block, real: Bool, header: Header) -> Stored | None:
+def _averaged(block: Block, real: Bool, header: Header, effort: str) -> Stored | None:
     """The low-rank layer alone, for a bound on the mean squared error."""
     value = np.float64(header.bound.value)
     with np.errstate(over="ignore", divide="ignore"):
@@ -149,7 +149,7 @@ def _averaged(block: Block, real: Bool, header: Header) -> Stored | None:
             mse = rate.squared_error(block, np.zeros_like(block), real) / count / 10 ** (value / 10)
     if not 0 < mse < np.inf:
         return None
-    layer = rate.fit_layer(block, real, float(mse), header.nodata)
+    layer = rate.fit_layer(block, real, float(mse), header.nodata, effort)
     return None if layer is None else (_describe(header, layer), low_rank.sections(layer, block.dtype))
 
 
