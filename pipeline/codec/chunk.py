@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,18 @@ from pipeline.errors import BlockError, ConfigError, FormatError
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
-Stored = tuple[Header, dict[Kind, Section]]
 
 EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
+
+
+class Stored(NamedTuple):
+    """One way to store a block: its header, its sections, and Σ (x − decoded)² over the valid elements."""
+
+    header: Header
+    sections: dict[Kind, Section]
+    error: float = 0.0
 
 
 def encode(
@@ -48,8 +55,10 @@ def encode(
     if kind is not MaskKind.NONE:
         block = mask.fill_holes(block, real)
     wide = real.reshape(-1, *block.shape[1:])
-    header, sections = _smallest(block, wide, header, effort)
-    sections[Kind.FIGURES] = Section(container.DOUBLES, _figures(block, wide, header, sections))
+    power = kernels.squared_sum(block.reshape(block.shape[0], -1), wide.reshape(wide.shape[0], -1))
+    header, sections, error = _smallest(block, wide, header, power, effort)
+    figures = (value if math.isfinite(value) else math.nan for value in (_elements(block, wide), power, error))
+    sections[Kind.FIGURES] = Section(container.DOUBLES, container.FIGURES.pack(*figures))
     if kind is not MaskKind.NONE:
         sections[Kind.MASK] = Section(mask.PACKED_BITS, mask.pack_mask(real))
     return container.pack(header, sections)
@@ -114,43 +123,36 @@ def _checked(block: Block) -> Block:
     return np.ascontiguousarray(block, block.dtype.newbyteorder("="))
 
 
-def _smallest(block: Block, real: Bool, header: Header, effort: str) -> Stored:
-    """The smallest way known to keep the promise; block without holes, real (1 or band, y, x)."""
+def _smallest(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored:
+    """The smallest way known to keep the promise; block without holes, real (1 or band, y, x), power Σ x² over it."""
     bound = header.bound
     finite = block.dtype.kind != "f" or bool(np.isfinite(block).all())
     stored = None
     if finite and bound.mode == "max_error" and bound.value:
         stored = _bounded(block, real, header, bound.value)
     elif finite and bound.value is not None and bound.mode != "max_error":
-        stored = _averaged(block, real, header, effort)
+        stored = _averaged(block, real, header, power, effort)
     if stored is not None and _nbytes(stored) <= DEAR * block.nbytes:
         return stored
     exact = _exact(block, header)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
 
 
-def _figures(block: Block, real: Bool, header: Header, sections: dict[Kind, Section]) -> bytes:
-    """What the chunk holds and loses, for those who add up a store without decoding it."""
-    exact = Kind.DIRECT in sections or (header.residual_step == 1 and block.dtype.kind != "f")
-    decoded = block if exact else _reconstruct(header, sections)
-    count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
-    error = 0.0 if exact else rate.squared_error(block, decoded, real)
-    power = rate.squared_error(block, np.zeros_like(block), real)
-    return container.FIGURES.pack(*(value if np.isfinite(value) else np.nan for value in (count, power, error)))
-
-
-def _averaged(block: Block, real: Bool, header: Header, effort: str) -> Stored | None:
+def _averaged(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored | None:
     """The low-rank layer alone, for a bound on the mean squared error."""
     value = np.float64(header.bound.value)
     with np.errstate(over="ignore", divide="ignore"):
-        mse = value * value
         if header.bound.mode == "snr":
-            count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
-            mse = rate.squared_error(block, np.zeros_like(block), real) / count / 10 ** (value / 10)
+            mse = float(power / _elements(block, real) / 10 ** (value / 10))
+        else:
+            mse = float(value * value)
     if not 0 < mse < np.inf:
         return None
-    layer = rate.fit_layer(block, real, float(mse), header.nodata, effort)
-    return None if layer is None else (_describe(header, layer), low_rank.sections(layer, block.dtype))
+    found = rate.fit_layer(block, real, mse, header.nodata, effort)
+    if found is None:
+        return None
+    layer, error = found
+    return Stored(_describe(header, layer), low_rank.sections(layer, block.dtype), error)
 
 
 def _bounded(block: Block, real: Bool, header: Header, max_error: float) -> Stored | None:
@@ -160,14 +162,15 @@ def _bounded(block: Block, real: Bool, header: Header, max_error: float) -> Stor
     step = lossless.residual_step(block.dtype, max_error)
     tried = [_with_residual(block, header, step, share) for share in lossless.BOUNDED_SHARES]
     for stored in sorted((one for one in tried if one is not None), key=_nbytes):
-        if _keeps(stored, block, real, max_error):
-            return stored
+        kept = _kept(stored, block, real, max_error)
+        if kept is not None:
+            return kept
     # A valid element whose reconstruction was nodata moved on by one: leave room for that.
     room = max_error - 1 if block.dtype.kind != "f" else max_error * (1 - 1e-3)
     if room < 1 and block.dtype.kind != "f":
         return None
     narrow = _with_residual(block, header, lossless.residual_step(block.dtype, room), 1.0)
-    return narrow if narrow is not None and _keeps(narrow, block, real, max_error) else None
+    return None if narrow is None else _kept(narrow, block, real, max_error)
 
 
 def _exact(block: Block, header: Header) -> Stored:
@@ -177,13 +180,13 @@ def _exact(block: Block, header: Header) -> Stored:
         layered = _with_residual(block, header, 1.0, lossless.LOSSLESS_SHARE)
     if layered is not None and _nbytes(layered) <= lossless.direct_cost(block):
         return layered
-    direct = (header, lossless.encode_direct(block))
+    direct = Stored(header, lossless.encode_direct(block))
     return direct if layered is None or _nbytes(direct) < _nbytes(layered) else layered
 
 
 def _with_residual(block: Block, header: Header, step: float, share: float) -> Stored | None:
     found = lossless.encode_residual(block, step, share)
-    return None if found is None else (replace(_describe(header, found[0]), residual_step=step), found[1])
+    return None if found is None else Stored(replace(_describe(header, found[0]), residual_step=step), found[1])
 
 
 def _describe(header: Header, layer: Layer) -> Header:
@@ -191,11 +194,19 @@ def _describe(header: Header, layer: Layer) -> Header:
     return replace(header, rank=len(layer.exponents), levels=layer.levels, step=layer.step, centroids=layer.centroids)
 
 
-def _keeps(stored: Stored, block: Block, real: Bool, max_error: float) -> bool:
-    decoded = _reconstruct(*stored)
+def _kept(stored: Stored, block: Block, real: Bool, max_error: float) -> Stored | None:
+    """`stored` with its error, if no valid element is off by more than `max_error`; None if one is."""
+    decoded = _reconstruct(stored.header, stored.sections)
     pixels = block.shape[1] * block.shape[2]
-    return kernels.largest_error(*(a.reshape(-1, pixels) for a in (block, decoded, real))) <= max_error
+    if kernels.largest_error(*(a.reshape(-1, pixels) for a in (block, decoded, real))) > max_error:
+        return None
+    return stored._replace(error=rate.squared_error(block, decoded, real))
+
+
+def _elements(block: Block, real: Bool) -> int:
+    """How many elements of block (band, y, x) are valid, for real (1 or band, y, x)."""
+    return int(np.count_nonzero(real) * (block.shape[0] // real.shape[0]))
 
 
 def _nbytes(stored: Stored) -> int:
-    return sum(len(section.payload) for section in stored[1].values())
+    return sum(len(section.payload) for section in stored.sections.values())

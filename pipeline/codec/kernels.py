@@ -135,6 +135,20 @@ def add_residual(y: Matrix, steps: I32, step: float, limits: F64, out: Matrix) -
 
 
 @jit
+def squared_sum(x: Matrix, valid: Bool) -> float:
+    """Σ x² over the valid elements of a (band, pixel) array; valid: (1 or band, pixel)."""
+    total = 0.0
+    for b in range(x.shape[0]):
+        real = valid[b % valid.shape[0]]
+        part = 0.0
+        for i in range(x.shape[1]):
+            value = np.float64(x[b, i])
+            part += value * value if real[i] else 0.0
+        total += part
+    return total
+
+
+@jit
 def squared_error(x: Matrix, y: Matrix, valid: Bool) -> float:
     """Σ (x − y)² over the valid elements of (band, pixel) arrays; valid: (1 or band, pixel)."""
     total = 0.0

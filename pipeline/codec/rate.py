@@ -21,10 +21,11 @@ ROUNDS = 14
 
 def fit_layer(
     block: Block, real: Bool, mse: float, nodata: float | int | None, effort: str = "fast"
-) -> Layer | None:
+) -> tuple[Layer, float] | None:
     """The layer of block (band, y, x), finite, whose error over `real` is at most `mse`, and `GOOD` of it if it can.
 
-    real: (1 or band, y, x) bool. None where no step keeps the promise: values too wide for float32 arithmetic.
+    real: (1 or band, y, x) bool. With the layer, Σ (x − decoded)². None where no step keeps the promise: values
+    too wide for float32 arithmetic.
     """
     analysis = analyse(block, mse)
     if analysis is None:
@@ -39,9 +40,10 @@ def fit_layer(
         if layer is None:
             break
         decoded = off_nodata(predict(layer, block.dtype), nodata)
-        error = squared_error(block, decoded, real) / count
+        total = squared_error(block, decoded, real)
+        error = total / count
         if error <= mse:
-            below, best = step, layer
+            below, best = step, (layer, total)
             if error >= GOOD[effort] * mse or not layer.scores.any():
                 break
         else:
