@@ -2,7 +2,7 @@
 
 Coefficients are read in strips of four rows, column by column, so one byte of a bit plane is a 4 x 2 patch; the
 bit shuffle of Masui et al. (2015). Blosc does the same with its bytes in the order its threads happen to
-finish, and its planes broken at block borders: slower, larger, and different on every run.
+finish, and its planes broken at block borders: larger, and different on every run.
 """
 
 from __future__ import annotations
