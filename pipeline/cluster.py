@@ -99,29 +99,21 @@ def _remote_cluster(scheduler: str, workers: int | None) -> Iterator[Cluster]:
     with _connect(distributed, scheduler) as client:
         threads = sum(client.nthreads().values())
         if threads == 0:
-            raise ClusterError(
-                f"{scheduler}: the scheduler has no workers; start some with `dask worker {scheduler}`"
-            )
+            raise ClusterError(f"{scheduler}: the scheduler has no workers; start some with `dask worker {scheduler}`")
         try:
             client.get_versions(check=True)
         except ValueError as error:
             raise ClusterError(f"{scheduler}: {' '.join(str(error).split())}") from error
-        yield Cluster(
-            client.get_executor(pure=False), workers or threads, f"{threads} threads at {scheduler}"
-        )
+        yield Cluster(client.get_executor(pure=False), workers or threads, f"{threads} threads at {scheduler}")
 
 
 def _connect(distributed: Any, scheduler: str) -> Any:
     try:
         if scheduler.endswith(".json"):
             if not Path(scheduler).is_file():
-                raise ClusterError(
-                    f"{scheduler}: no such scheduler file; `dask scheduler --scheduler-file` writes one"
-                )
+                raise ClusterError(f"{scheduler}: no such scheduler file; `dask scheduler --scheduler-file` writes one")
             return distributed.Client(scheduler_file=scheduler, timeout=_TIMEOUT)
         return distributed.Client(scheduler, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ClusterError(
-            f"{scheduler}: no scheduler answers ({reason}); is `dask scheduler` running?"
-        ) from error
+        raise ClusterError(f"{scheduler}: no scheduler answers ({reason}); is `dask scheduler` running?") from error

@@ -18,13 +18,16 @@ from pipeline.flow.banks import planned_bank
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import feature_tile
 from pipeline.flow.read import open_scene
+from pipeline.flow.report import FEATURE_CELLS
 from pipeline.grid import Grid
-from pipeline.network import describe
+from pipeline.network import Bank, describe
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
 
-LIBRARIES = 420 << 20
+LIBRARIES = 330 << 20
 """Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
+FINISH = 220 << 20
+"""COG driver and report, one scene at a time."""
 GDAL_CACHE = 64 << 20
 SCENE_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 14, 8, 24 << 20
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
@@ -84,10 +87,15 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
     info = open_scene(paths, **workflow.read.model_dump(exclude={"tile"})).info
     stages = [_scene_stage(info, workflow)]
     products: list[list[str]] = []
+    features = 0
     if workflow.features is not None:
-        stage, products = _feature_stage(info, workflow, workers)
+        bank = planned_bank(workflow.features, info.bands)
+        stage, products = _feature_stage(info, workflow, bank)
         stages.append(stage)
-    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + workers * max(stage.task_memory for stage in stages)
+        features = len(bank.features)
+    finish = FINISH + 3 * 4 * FEATURE_CELLS**2 * features
+    maps = workers * max(stage.task_memory for stage in stages)
+    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, finish)
     shape = (len(info.bands), info.height, info.width)
     return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products)
 
@@ -119,10 +127,9 @@ def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
     )
 
 
-def _feature_stage(info: SceneInfo, workflow: Workflow, workers: int) -> tuple[StagePlan, list[list[str]]]:
+def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[StagePlan, list[list[str]]]:
     wanted = workflow.features
     assert wanted is not None
-    bank = planned_bank(wanted, info.bands)
     pool = bank.pool if wanted.pool is None else wanted.pool
     tile, stride, bands = feature_tile(workflow.read.tile, wanted.stride), wanted.stride, len(info.bands)
     grid = Grid(info.height, info.width, tile)

@@ -66,8 +66,7 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt) -> None:
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
-    crew.watch.note(f"{receipt.name}: write rasters, item and report")
-    finish_scene(workflow, raw, stored, features, receipt)
+    finish_scene(workflow, raw, stored, features, receipt, crew.watch)
 
 
 def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:

@@ -158,11 +158,7 @@ def _resolve(bank: Bank | str | Path, cube: Any, names: tuple[str, ...], nodata:
 def _windows(cube: Any, tile: int, stride: int) -> list[Window]:
     """Windows in raster order: Dask's chunks where they suit the stride, tiles elsewhere."""
     ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
-    return [
-        Window(y0, y1, x0, x1)
-        for y0, y1 in pairwise(ys)
-        for x0, x1 in pairwise(xs)
-    ]
+    return [Window(y0, y1, x0, x1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
 
 
 def _cuts(cube: Any, axis: int, tile: int, stride: int) -> list[int]:

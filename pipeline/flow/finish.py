@@ -9,26 +9,37 @@ from pipeline.config import Workflow
 from pipeline.flow.paperwork import write_item
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.report import write_scene_report
+from pipeline.flow.stages import Watch
 from pipeline.flow.write import store_to_cog
+from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
 
 
 def finish_scene(
-    workflow: Workflow, raw: Source, stored: StoreSource, features: StoreSource | None, receipt: SceneReceipt
+    workflow: Workflow,
+    raw: Source,
+    stored: StoreSource,
+    features: StoreSource | None,
+    receipt: SceneReceipt,
+    watch: Watch,
 ) -> None:
     """Write what the workflow asks for and is not there yet; the receipt learns whether anything was new."""
     folder = Path(receipt.folder)
+    for leftover in folder.glob(".*.partial"):  # of a writer that was killed
+        remove_tree(leftover)
     new = not receipt.resumed
     for name, store in (("denoised", stored), ("features", features)):
         target = folder / f"{name}.tif"
         if store is None or name not in workflow.write.cog:
             continue
         if not target.exists():
+            watch.note(f"{receipt.name}: write {target.name}")
             store_to_cog(Path(store.path), target, overwrite=True)
             new = True
     report = folder / "report.html"
     if new or not (folder / "item.json").is_file() or (workflow.write.report and not report.is_file()):
+        watch.note(f"{receipt.name}: write the report and the STAC item")
         receipt.facts |= _facts(receipt)
         if workflow.write.report:
             receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)

@@ -29,7 +29,8 @@ from pipeline.raster.store_source import StoreSource
 
 _PICTURE = 2048
 _DETAIL = 96
-_FEATURE_CELLS = 384
+FEATURE_CELLS = 256
+_STRIP = 128
 _NOISE_SAMPLES = 9
 _MAP_TILES = 1 << 16
 
@@ -82,24 +83,20 @@ def write_scene_report(
 
 @dataclass(frozen=True)
 class Pictures:
-    """Before and after, sampled every `step` pixels of `window`, and a small detail of every pixel."""
+    """Before and after, sampled every `step` pixels of the middle of the scene, and a small detail of every pixel."""
 
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     step: int
-    window: Window
     detail: report.Detail
 
 
 def take_pictures(raw: Source, stored: Source) -> Pictures:
     """The middle of the scene before and after, (band, y, x) float32 in data units, NaN where invalid."""
-    window = central_window(raw, _PICTURE)
+    window, middle = central_window(raw, _PICTURE), central_window(raw, _DETAIL)
     step = report.picture_step(*window.shape)
-    before, after = _picture(raw, window), _picture(stored, window)
-    middle = central_window(raw, _DETAIL)
-    place = middle.within(window)
-    detail = report.Detail(before[:, *place].copy(), after[:, *place].copy(), middle.y0, middle.x0)
-    return Pictures(before[:, ::step, ::step].copy(), after[:, ::step, ::step].copy(), step, window, detail)
+    detail = report.Detail(_picture(raw, middle, 1), _picture(stored, middle, 1), middle.y0, middle.x0)
+    return Pictures(_picture(raw, window, step), _picture(stored, window, step), step, detail)
 
 
 def measure_noise(raw: Source, tile: int) -> report.Noise | None:
@@ -145,15 +142,21 @@ def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> r
 
 def feature_picture(features: StoreSource) -> report.Features:
     """The features of the middle of the scene, (feature, y, x) float32, NaN where invalid."""
-    block, _ = features.read(central_window(features, _FEATURE_CELLS))
+    block, _ = features.read(central_window(features, FEATURE_CELLS))
     return report.Features(block, features.info.name, block.shape[0])
 
 
-def _picture(source: Source, window: Window) -> NDArray[np.float32]:
-    block, valid = source.read(window)
-    picture = block.astype(np.float32)
-    picture[:, ~valid] = np.nan
-    return picture
+def _picture(source: Source, window: Window, step: int) -> NDArray[np.float32]:
+    """Every `step`-th pixel of a window, read in strips: memory goes with the picture, not with the window."""
+    strips = []
+    height = step * max(1, _STRIP // step)
+    for y0 in range(window.y0, window.y1, height):
+        strip = replace(window, y0=y0, y1=min(window.y1, y0 + height))
+        block, valid = source.read(strip)
+        picture = block[:, ::step, ::step].astype(np.float32)
+        picture[:, ~valid[::step, ::step]] = np.nan
+        strips.append(picture)
+    return np.concatenate(strips, axis=1)
 
 
 def _ends(path: Path) -> tuple[Header, Figures | None]:

@@ -45,9 +45,7 @@ def put_chunk(store: Path, path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror}; free some space and resume"
-        ) from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and resume") from error
 
 
 def sweep(store: Path) -> None:

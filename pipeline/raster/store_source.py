@@ -113,16 +113,12 @@ class StoreSource:
                 return np.asarray(array[(..., *window.slices)])
             except Exception as error:  # zarr passes on whatever a codec raises
                 reason = " ".join(str(error).split())
-                raise SourceError(
-                    f"{path}: damaged chunk ({window}): {reason}; delete it and run again"
-                ) from error
+                raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and run again") from error
 
         try:
             stat = path.stat()
         except FileNotFoundError:
-            raise SourceError(
-                f"{path}: missing chunk ({window}); run the job that wrote the store again"
-            ) from None
+            raise SourceError(f"{path}: missing chunk ({window}); run the job that wrote the store again") from None
         return _cache.get((str(path), stat.st_mtime_ns, stat.st_ino, stat.st_size), load)
 
 
@@ -140,9 +136,7 @@ def open_store(path: Path) -> StoreSource:
     except SourceError:
         raise
     except Exception as error:  # whatever zarr makes of damaged metadata
-        raise SourceError(
-            f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}"
-        ) from error
+        raise SourceError(f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}") from error
     if array.shape != (len(info.bands), info.height, info.width):
         raise SourceError(f"{path}: `{variable}` has shape {array.shape}, its attributes say otherwise")
     return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype)))

@@ -57,9 +57,7 @@ def valid_variable() -> Variable:
     return Variable("valid", "bool", False, attributes={"long_name": "True where the pixel is real"})
 
 
-def create_store(
-    path: Path, info: SceneInfo, tile: int, variables: list[Variable], attributes: dict[str, Any]
-) -> None:
+def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variable], attributes: dict[str, Any]) -> None:
     """Make the metadata, coordinates and georeference of a store whose chunks are tile x tile pixels.
 
     Raises:
