@@ -160,16 +160,12 @@ def _compose(path: Path) -> yaml.Node | None:
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{path}: a workflow of more than {_MAX_BYTES} bytes; is it a workflow?")
         text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):  # they make small files huge
-                raise ConfigError(f"{path}: aliases (*{event.anchor}) are not used in workflows")
+        _check_events(path, text)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"{path}: the workflow cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: a workflow is UTF-8 text; this is not ({error.reason})") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: nested too deeply for a workflow") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
@@ -177,10 +173,19 @@ def _compose(path: Path) -> yaml.Node | None:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 
 
-def _plain(node: yaml.Node | None, path: Path, depth: int = 0) -> Any:
+def _check_events(path: Path, text: str) -> None:
+    """Refuse what makes small files huge or slow, as soon as the parser meets it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path}: aliases (*{event.anchor}) are not used in workflows")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"{path}: nested too deeply for a workflow")
+
+
+def _plain(node: yaml.Node | None, path: Path) -> Any:
     """The node as dicts, lists and scalars; keys stated twice are refused, PyYAML would keep the last."""
-    if depth > _MAX_DEPTH:
-        raise ConfigError(f"{path}: nested too deeply for a workflow")
     if node is not None and node.tag.startswith("tag:yaml.org,2002:python"):
         raise ConfigError(f"{path}:{node.start_mark.line + 1}: {node.tag.rpartition(':')[2]} is not used in workflows")
     if isinstance(node, yaml.MappingNode):
@@ -189,10 +194,10 @@ def _plain(node: yaml.Node | None, path: Path, depth: int = 0) -> Any:
             name = str(key.value)
             if name in mapping:
                 raise ConfigError(f"{path}:{key.start_mark.line + 1}: {name} is said twice")
-            mapping[name] = _plain(value, path, depth + 1)
+            mapping[name] = _plain(value, path)
         return mapping
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value, path, depth + 1) for value in node.value]
+        return [_plain(value, path) for value in node.value]
     if node is None:
         return None
     loader = yaml.SafeLoader("")

@@ -48,8 +48,8 @@ def test_halo_is_counted_once_per_inner_edge(job: Path) -> None:
 
 def test_more_workers_need_more_memory_and_the_gemm_is_printed(job: Path) -> None:
     workflow = load_workflow(job / "job.yaml")
-    one, four = (plan_scene("s", [str(job / "scene.tif")], workflow, workers) for workers in (1, 4))
-    assert four.memory > one.memory
+    one, many = (plan_scene("s", [str(job / "scene.tif")], workflow, workers) for workers in (1, 64))
+    assert many.memory > 2 * one.memory
     assert one.products
     result = call("plan", job / "job.yaml", job / "scene.tif")
     assert result.exit_code == 0
