@@ -31,6 +31,8 @@ FINISH = 220 << 20
 GDAL_CACHE = 64 << 20
 SCENE_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 14, 8, 24 << 20
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
+FIT_COPIES, FIT_PATCHES = 3, 20480
+"""Of the patches an empirical bank is fitted on, float64."""
 _BATCH_SECONDS = 1.0
 _SECONDS_PER_ELEMENT = 4e-7
 """Of denoising, per band and pixel, one thread: only to make tasks of about a second."""
@@ -87,15 +89,16 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
     info = open_scene(paths, **workflow.read.model_dump(exclude={"tile"})).info
     stages = [_scene_stage(info, workflow)]
     products: list[list[str]] = []
-    features = 0
+    features = fitting = 0
     if workflow.features is not None:
         bank = planned_bank(workflow.features, info.bands)
         stage, products = _feature_stage(info, workflow, bank)
         stages.append(stage)
         features = len(bank.features)
+        fitting = FIT_COPIES * 8 * FIT_PATCHES * bank.filters[0].size
     finish = FINISH + 3 * 4 * FEATURE_CELLS**2 * features
     maps = workers * max(stage.task_memory for stage in stages)
-    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, finish)
+    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, fitting, finish)
     shape = (len(info.bands), info.height, info.width)
     return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products)
 

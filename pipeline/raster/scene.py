@@ -57,6 +57,15 @@ class Georeference:
         a, b, _, d, e, _ = self.transform
         return math.hypot(a, d), math.hypot(b, e)
 
+    def bounds(self, height: int, width: int) -> tuple[float, float, float, float] | None:
+        """(left, bottom, right, top) of height x width pixels in units of the CRS, rotated or not."""
+        if self.transform is None:
+            return None
+        a, b, c, d, e, f = self.transform
+        corners = [(a * x + b * y + c, d * x + e * y + f) for x in (0, width) for y in (0, height)]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
     def scaled(self, stride: int) -> Georeference:
         """The georeference of cells of stride x stride pixels, with the same origin."""
         transform = self.transform

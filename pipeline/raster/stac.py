@@ -119,12 +119,10 @@ def _projection(info: SceneInfo) -> dict[str, Any]:
     if wkt:
         epsg = Georeference(crs_wkt=wkt).epsg
         fields |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": wkt}
-    if geo.transform is not None:
-        a, b, c, d, e, f = geo.transform
-        corners = [(a * x + b * y + c, d * x + e * y + f) for x in (0, info.width) for y in (0, info.height)]
-        xs, ys = zip(*corners, strict=True)
+    bounds = geo.bounds(info.height, info.width)
+    if geo.transform is not None and bounds is not None:
         fields["proj:transform"] = list(geo.transform)
-        fields["proj:bbox"] = [min(xs), min(ys), max(xs), max(ys)]
+        fields["proj:bbox"] = list(bounds)
     return fields
 
 

@@ -185,16 +185,14 @@ def _gcps_as_geojson(geo: Georeference) -> str:
 def _group_attributes(info: SceneInfo) -> dict[str, Any]:
     attributes: dict[str, Any] = {"Conventions": "CF-1.11"}
     geo = info.geo
-    if geo.transform is not None:
-        a, b, c, d, e, f = geo.transform
-        corners = [(a * x + b * y + c, d * x + e * y + f) for x in (0, info.width) for y in (0, info.height)]
-        xs, ys = zip(*corners, strict=True)
+    bounds = geo.bounds(info.height, info.width)
+    if geo.transform is not None and bounds is not None:
         attributes |= {
             "zarr_conventions": _CONVENTIONS if geo.crs_wkt else _CONVENTIONS[1:],
             "spatial:dimensions": ["y", "x"],
             "spatial:shape": [info.height, info.width],
             "spatial:transform": list(geo.transform),
-            "spatial:bbox": [min(xs), min(ys), max(xs), max(ys)],
+            "spatial:bbox": list(bounds),
         }
     if geo.crs_wkt is not None:
         epsg = geo.epsg
