@@ -1,6 +1,8 @@
 """The plan against what a run really does."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,20 @@ def test_tasks_are_about_a_second_of_work() -> None:
     assert batch_size(few, 64) == 64
     assert batch_size(many, 512) == 1
     assert 1 <= batch_size(few, 256) <= 64
+
+
+@pytest.mark.slow
+def test_the_peak_memory_of_a_run_is_within_the_plan(job: Path) -> None:
+    scene = small_scene(job / "wide.tif", height=600, width=600, bands=6)
+    (job / "job.yaml").write_text("version: 1\nfeatures: {bank: classic, stride: 4}\n")
+    words = [job / "job.yaml", scene, "--workers", 2]
+    planned = call_json("plan", *words)["scenes"][0]["memory"]
+    script = (
+        "import resource, sys\nfrom pipeline.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", script, "run", *map(str, words), "--out", str(job / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = int(done.stderr.split()[-1])
+    assert 0.3 * planned < peak <= planned
