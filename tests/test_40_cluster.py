@@ -72,6 +72,19 @@ def test_every_scheduler_writes_the_same_bytes(tmp_path: Path, scheduler_file: P
         assert [path for path in files if files[path] != first[path]] == [], name
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_workers_in_another_folder_find_relative_paths(
+    tmp_path: Path, scheduler_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_scene(tmp_path / "scene.tif")
+    monkeypatch.chdir(tmp_path)
+    for words in (("denoise", "scene.tif", "clean.zarr"), ("features", "clean.zarr", "f.zarr", "--bank", "classic")):
+        result = call(*words, "--scheduler", scheduler_file)
+        assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.zarr", "f.zarr", "scene.tif"]
+
+
 def test_what_is_no_scheduler_is_refused() -> None:
     with pytest.raises(ConfigError, match="threads, processes"), open_cluster("fibres"):
         pass

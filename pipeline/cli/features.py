@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import write_features
+from pipeline.flow.stages import staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.raster.cog import check_output
@@ -61,6 +62,16 @@ def fit(
     )
 
 
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A path beside the output for a bank that workers on other hosts can read, gone in the end."""
+    path = target.absolute().with_name(target.name + ".bank.npz.partial")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
@@ -100,13 +111,14 @@ def features(
       terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
     """
     source = open_scene(src, **reading)
-    with TemporaryDirectory() as folder, crew(scheduler or "threads", workers, verbose, quiet) as team:
+    staging_path(dst, overwrite)  # refused before a bank is fitted
+    with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
         if bank.endswith(".npz"):
             path = Path(bank).resolve()
             fitted = Bank.load(path)
         else:
             team.watch.note(f"fit {bank} on {source.info.name}")
-            path = Path(folder) / "bank.npz"
+            path = beside
             with one_blas_thread():
                 fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
             fitted.save(path)

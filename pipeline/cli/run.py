@@ -89,17 +89,12 @@ def _override(
     """The words of the command line win over the file's."""
     update: dict[str, Any] = {}
     if src:
-        update["sources"] = [_absolute(path) for word in src for path in (stdin_lines() if word == "-" else [word])]
+        update["sources"] = [path for word in src for path in (stdin_lines() if word == "-" else [word])]
     if out is not None:
         update["out"] = str(out.resolve())
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
     return workflow.model_copy(update=update)
-
-
-def _absolute(path: str) -> str:
-    """Workers may have another working folder."""
-    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def _summary(receipt: SceneReceipt) -> str:

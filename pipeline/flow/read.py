@@ -30,14 +30,19 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
         SourceError: it cannot be opened.
         ConfigError: an option does not fit it.
     """
-    path = source if isinstance(source, str) else (source[0] if len(source) == 1 else None)
+    paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
+    path = paths[0] if len(paths) == 1 else None
     if path is not None and is_store(path):
         given = [name for name, value in options.items() if value not in (None, "nearest")]
         if given:
             raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
         return open_store(Path(path))
-    paths = [source] if isinstance(source, str) else list(source)
-    return open_source(paths[0] if len(paths) == 1 else paths, **options)
+    return open_source(paths if path is None else path, **options)
+
+
+def _absolute(path: str) -> str:
+    """A local path as workers in another folder find it; what GDAL opens by other names is left alone."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
 
 
 def is_store(path: str | Path) -> bool:

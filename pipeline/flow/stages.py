@@ -148,7 +148,7 @@ def staging_path(target: Path, overwrite: bool) -> Path:
     check_output(target, overwrite)
     if not target.parent.is_dir():
         raise OutputError(f"{target}: its folder {target.parent} does not exist; make it first")
-    return target.with_name(target.name + ".staging")
+    return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
 
 
 def digest(path: Path) -> str:
