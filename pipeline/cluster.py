@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, TerrasketchError
+from pipeline.errors import ClusterError, ConfigError
 
 _TIMEOUT = "15s"
-
-
-class ClusterError(TerrasketchError):
-    """A scheduler cannot be reached, or its workers do not fit this client."""
+_ASK_EVERY, _PATIENCE = 5.0, 60.0
+"""Seconds between two looks at the workers, and without any before a job is given up."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class Cluster:
     executor: Executor
     workers: int
     name: str
+    check: Callable[[], None] = lambda: None
+    """Raises ClusterError where nobody is left to do the work; to be called while nothing comes back."""
 
 
 def cores() -> int:
@@ -75,6 +76,31 @@ def _distributed() -> Any:
     return distributed
 
 
+class _Pulse:
+    """Whether a Dask cluster still has workers. New ones may join, so an empty one is given some time."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._asked = self._alive = time.monotonic()
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now - self._asked < _ASK_EVERY:
+            return
+        self._asked = now
+        try:
+            workers = self._client.nthreads() if self._client.status == "running" else {}
+        except (OSError, ValueError, TimeoutError):
+            workers = {}
+        if workers:
+            self._alive = now
+        elif now - self._alive > _PATIENCE:
+            raise ClusterError(
+                f"{self._name}: no worker has answered for {_PATIENCE:.0f} s; start some and run again to resume"
+            )
+
+
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Cluster]:
     distributed = _distributed()
@@ -90,7 +116,8 @@ def _local_cluster(workers: int) -> Iterator[Cluster]:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        yield Cluster(client.get_executor(pure=False), workers, f"{workers} processes")
+        pulse = _Pulse(client, "the local workers")
+        yield Cluster(client.get_executor(pure=False), workers, f"{workers} processes", pulse.check)
 
 
 @contextmanager
@@ -104,7 +131,12 @@ def _remote_cluster(scheduler: str, workers: int | None) -> Iterator[Cluster]:
             client.get_versions(check=True)
         except ValueError as error:
             raise ClusterError(f"{scheduler}: {' '.join(str(error).split())}") from error
-        yield Cluster(client.get_executor(pure=False), workers or threads, f"{threads} threads at {scheduler}")
+        yield Cluster(
+            client.get_executor(pure=False),
+            workers or threads,
+            f"{threads} threads at {scheduler}",
+            _Pulse(client, scheduler).check,
+        )
 
 
 def _connect(distributed: Any, scheduler: str) -> Any:

@@ -9,6 +9,8 @@
     ├── OutputError         an output exists, or cannot be written           (exit 1)
     │   └── ResumeError     a store was begun under another configuration
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
+    ├── ClusterError        no scheduler answers, or no worker is left        (exit 1)
+    ├── Interrupted         told to stop; resumable                          (exit 130)
     └── TileError           a tile cannot be computed; names scene and window (exit 1)
 
 A message says what, where, got and remedy, in one line. Every class pickles: workers raise them.
@@ -59,3 +61,13 @@ class FormatError(TerrasketchError, ValueError):
 
 class TileError(TerrasketchError):
     """A tile cannot be computed; the message names the scene and the window."""
+
+
+class ClusterError(TerrasketchError):
+    """A scheduler cannot be reached, has no workers left, or runs other versions."""
+
+
+class Interrupted(TerrasketchError):
+    """A job was told to stop; what was in flight is written, and the same command resumes it."""
+
+    exit_code = 130

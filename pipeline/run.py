@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
-from pipeline.errors import ConfigError, TerrasketchError
+from pipeline.errors import ClusterError, ConfigError, Interrupted, TerrasketchError
 from pipeline.flow.banks import bank_of_run
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
@@ -25,7 +25,6 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures
-from pipeline.flow.tasks import Interrupted
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
@@ -38,6 +37,7 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
     Raises:
         ConfigError: there are no scenes, two would share a folder, or no bank has the name asked for.
         Interrupted: the crew was stopped; run again to resume.
+        ClusterError: there is nobody left to do the work.
     """
     wanted = workflow.features
     if wanted is not None and not wanted.bank.endswith(".npz"):
@@ -50,7 +50,7 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
             if overwrite:
                 remove_tree(Path(receipt.folder))
             run_scene(workflow, crew, receipt)
-        except Interrupted:
+        except (Interrupted, ClusterError):
             raise
         except TerrasketchError as error:
             receipt.fail(error)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from pipeline.errors import OutputError, SourceError
-from pipeline.flow.tasks import WINDOW, Interrupted, Receipt, Wrote, run_map
+from pipeline.errors import Interrupted, OutputError, SourceError
+from pipeline.flow import tasks
+from pipeline.flow.tasks import WINDOW, Receipt, Wrote, run_map
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
 
@@ -107,6 +108,20 @@ def test_a_stopped_map_finishes_what_is_in_flight_and_no_more() -> None:
     assert caught.value.exit_code == 130
     before = len(job.seen)
     assert before < 500
+
+
+def test_a_map_whose_workers_are_gone_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0.1)
+
+    class Nobody(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            return Future()
+
+    def check() -> None:
+        raise SourceError("no worker is left")
+
+    with pytest.raises(SourceError, match="no worker is left"):
+        run_map(Recorder(Grid(1, 5, 1)), Nobody(), 1, check=check)
 
 
 def _blas_threads() -> set[int]:

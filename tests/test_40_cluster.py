@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster import ClusterError, cores, open_cluster
-from pipeline.errors import ConfigError
+from pipeline.cluster import cores, open_cluster
+from pipeline.errors import ClusterError, ConfigError
 from tests.scenes import call, small_scene, snapshot
 
 WORKFLOW = """

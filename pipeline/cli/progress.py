@@ -74,7 +74,7 @@ def crew(scheduler: str, workers: int | None, verbose: bool, quiet: bool) -> Ite
         Terminal(verbose, quiet) as terminal,
     ):
         terminal.note(f"work on {cluster.name}")
-        yield Crew(cluster.executor, cluster.workers, terminal, stop)
+        yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check)
 
 
 @contextmanager

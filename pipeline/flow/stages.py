@@ -62,11 +62,21 @@ class Crew:
     workers: int
     watch: Watch = field(default_factory=Nobody)
     stop: Event = field(default_factory=Event)
+    check: Callable[[], None] = lambda: None
+    """Raises where nobody is left to do the work."""
 
     def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
         """Run one map to its end."""
         self.watch.begin(stage, len(job.grid))
-        return run_map(job, self.executor, self.workers, batch=batch, progress=self.watch.advance, stop=self.stop)
+        return run_map(
+            job,
+            self.executor,
+            self.workers,
+            batch=batch,
+            progress=self.watch.advance,
+            stop=self.stop,
+            check=self.check,
+        )
 
 
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:

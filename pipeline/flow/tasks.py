@@ -15,17 +15,12 @@ from itertools import islice
 from threading import Event
 from typing import Protocol
 
-from pipeline.errors import OutputError, TerrasketchError
+from pipeline.errors import Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
 
 WINDOW = 3
-
-
-class Interrupted(TerrasketchError):
-    """The map was told to stop; what was in flight is written, and a resumed run goes on from there."""
-
-    exit_code = 130
+DRAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -98,8 +93,11 @@ def run_map(
     batch: int = 1,
     progress: Callable[[Receipt], None] = lambda receipt: None,
     stop: Event | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Receipt:
     """Run the job over every tile of its grid, `batch` tiles a task, at most 3 x workers tasks in flight.
+
+    `check` is called while nothing comes back, and ends the map by raising where nobody is left to work.
 
     Raises:
         OutputError: a chunk cannot be written (disk full); tasks in flight are finished first.
@@ -117,6 +115,8 @@ def run_map(
                 receipt = future.result()
                 total.add(receipt)
                 progress(receipt)
+            if not done:
+                check()
             if stop is not None and stop.is_set():
                 raise Interrupted(f"stopped after {total.tiles} tiles; run the same command again to resume")
             for first, last in islice(batches, WINDOW * workers - len(pending)):
@@ -134,10 +134,12 @@ def _batches(tiles: int, batch: int) -> Iterator[tuple[int, int]]:
 def _drain(pending: set[Future[Receipt]]) -> None:
     """Wait for what is in flight, so that nobody writes after the map has ended; its errors no longer matter.
 
-    Not cancelled: a Dask future reports itself cancelled while its task still runs on a worker.
+    Not cancelled first: a Dask future reports itself cancelled while its task still runs on a worker. Workers may be
+    gone, so the patience ends.
     """
-    for future in pending:
-        future.exception()
+    _, lost = wait(pending, timeout=DRAIN_SECONDS)
+    for future in lost:
+        future.cancel()
 
 
 def _one_line(error: BaseException) -> str:
