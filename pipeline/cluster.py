@@ -14,6 +14,8 @@ from typing import Any
 from pipeline.errors import ClusterError, ConfigError
 
 _TIMEOUT = "15s"
+_IGNORE_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""Ctrl-C reaches every process of a terminal's job; the client alone decides what becomes of it."""
 _ASK_EVERY, _PATIENCE = 5.0, 60.0
 """Seconds between two looks at the workers, and without any before a job is given up."""
 
@@ -113,6 +115,7 @@ def _local_cluster(workers: int) -> Iterator[Cluster]:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
+            preload=[_IGNORE_SIGINT],
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -8,7 +8,7 @@ Paths in a workflow are relative to its own folder. An unknown or wrong key is n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,7 +23,7 @@ Mode = Literal["snr", "rmse", "max_error", "lossless"]
 class Section(BaseModel):
     """A part of the workflow; keys it does not know are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Read(Section):
@@ -109,7 +109,7 @@ class Workflow(Section):
     """A whole job: scenes in, for each a folder of stores, rasters, a STAC item, a report and a receipt out."""
 
     version: Literal[1] = 1
-    sources: list[str | list[str]] = Field(
+    sources: list[Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=list,
         description="Scenes: a raster, a folder, a STAC item or a list of band files each",
     )
@@ -200,8 +200,11 @@ def _plain(node: yaml.Node | None, path: Path) -> Any:
         return [_plain(value, path) for value in node.value]
     if node is None:
         return None
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node, deep=True)
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {node.value!r} is no value: {reason}") from error
 
 
 def _first_problem(path: Path, root: yaml.Node | None, error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
-from pipeline.errors import ClusterError, ConfigError, Interrupted, TerrasketchError
+from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, TerrasketchError
 from pipeline.flow.banks import bank_of_run
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
@@ -25,10 +25,23 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures
+from pipeline.network import Bank
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
+
+OUTPUTS = (
+    "scene.zarr",
+    "features.zarr",
+    "denoised.tif",
+    "features.tif",
+    "bank.npz",
+    "item.json",
+    "report.html",
+    "receipt.json",
+)
+"""What a run writes into the folder of a scene."""
 
 
 def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: bool = False) -> list[SceneReceipt]:
@@ -36,34 +49,36 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
 
     Raises:
         ConfigError: there are no scenes, two would share a folder, or no bank has the name asked for.
+        BankError: the bank asked for cannot be loaded.
         Interrupted: the crew was stopped; run again to resume.
         ClusterError: there is nobody left to do the work.
     """
     wanted = workflow.features
-    if wanted is not None and not wanted.bank.endswith(".npz"):
+    if wanted is not None and wanted.bank.endswith(".npz"):
+        Bank.load(Path(wanted.bank))
+    elif wanted is not None:
         check_bank_name(wanted.bank)
     receipts = []
     for name, paths in name_scenes(workflow.sources).items():
         receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
         receipts.append(receipt)
         try:
-            if overwrite:
-                remove_tree(Path(receipt.folder))
-            run_scene(workflow, crew, receipt)
+            run_scene(workflow, crew, receipt, overwrite)
+            if receipt.status != "complete":
+                receipt.write(workflow.model_dump())
         except (Interrupted, ClusterError):
             raise
-        except TerrasketchError as error:
-            receipt.fail(error)
-            crew.watch.note(f"{name}: failed: {receipt.failures[0]}")
-        if receipt.status != "complete":
-            receipt.write(workflow.model_dump())
+        except Exception as error:  # whatever ends one scene, the others go on
+            _record(receipt, error, workflow, crew)
     return receipts
 
 
-def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt) -> None:
+def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> None:
     """One scene through the two maps and the finish; the receipt is filled on the way."""
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
+    if overwrite:
+        _clear(Path(receipt.folder), receipt.inputs)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)
@@ -90,6 +105,31 @@ def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
     return names
 
 
+def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: Crew) -> None:
+    """Write down why a scene failed, if there is room to write."""
+    known = isinstance(error, TerrasketchError)
+    receipt.fail(error if known else TerrasketchError(f"unexpected {type(error).__name__}: {error}"))
+    crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
+    try:
+        receipt.write(workflow.model_dump())
+    except OutputError as full:
+        receipt.failures.append(str(full))
+
+
+def _clear(folder: Path, inputs: list[str]) -> None:
+    """Remove the outputs of an earlier run, and nothing else.
+
+    Raises:
+        ConfigError: an input is one of them.
+    """
+    outputs = [folder / name for name in OUTPUTS] + [folder / f"{name}.partial" for name in OUTPUTS]
+    for path in inputs:
+        if any(Path(path).absolute().is_relative_to(output.absolute()) for output in outputs):
+            raise ConfigError(f"{path} is an output of this run, and would be overwritten; give another --out")
+    for output in outputs:
+        remove_tree(output)
+
+
 def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneReceipt) -> tuple[StoreSource, Plan]:
     tile, wanted = workflow.read.tile, workflow.compress
     sigma = None if workflow.denoise.sigma == "auto" else workflow.denoise.sigma
@@ -102,6 +142,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         plan,
         lambda store: SceneJob(raw, store, tile, denoising, bound, wanted.effort),
         batch_size(raw.info, tile),
+        ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
     ), plan
@@ -124,12 +165,24 @@ def _store_features(
         plan,
         lambda store: FeatureJob(stored, store, tile, str(path), pool, stride),
         batch_size(stored.info, tile),
+        ("features.tif", "item.json", "report.html"),
         crew,
         receipt,
     )
 
 
-def _stage(name: str, plan: Plan, make_job: MakeJob, batch: int, crew: Crew, receipt: SceneReceipt) -> StoreSource:
+def _stage(
+    name: str,
+    plan: Plan,
+    make_job: MakeJob,
+    batch: int,
+    products: tuple[str, ...],
+    crew: Crew,
+    receipt: SceneReceipt,
+) -> StoreSource:
+    if not plan.begun:  # what was made of an earlier store says nothing of this one
+        for product in products:
+            remove_tree(Path(receipt.folder) / product)
     start = time.perf_counter()
     path, result = fill(plan, make_job, name, crew, batch)
     receipt.stages.append(StageReceipt.of(name, result, time.perf_counter() - start))

@@ -33,6 +33,13 @@ def _load(tmp_path: Path, text: str) -> Workflow:
         ("sources: 3\n", 1, "sources"),
         ("features:\n  stride: 1.5\n", 2, "features.stride"),
         ("version: 2\n", 1, "version"),
+        ("version: 1\nout: !foo x\n", 2, "'x' is no value"),
+        ("out: 2001-99-99\n", 1, "'2001-99-99' is no value"),
+        ("read:\n  tile: !!int zz\n", 2, "'zz' is no value"),
+        ("compress:\n  snr: .nan\n", 2, "compress.snr"),
+        ("compress:\n  rmse: .inf\n", 2, "compress.rmse"),
+        ("sources:\n  - ''\n", 2, "sources"),
+        ("sources: [[]]\n", 1, "sources"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.progress import print_bytes
+from pipeline.flow.paperwork import plain
 from pipeline.flow.tasks import Receipt
 
 
@@ -35,7 +36,7 @@ def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
 def print_result(result: dict[str, Any], as_json: bool) -> None:
     """A flat mapping, a line each."""
     if as_json:
-        click.echo(json.dumps(result, default=str))
+        click.echo(json.dumps(plain(result), default=str, allow_nan=False))
         return
     width = max(len(name) for name in result)
     for name, value in result.items():

@@ -15,6 +15,7 @@ from pipeline.cli.printing import table
 from pipeline.cli.progress import crew, print_bytes, stdin_lines
 from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
+from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import name_scenes, run_workflow
@@ -51,7 +52,9 @@ def run(
     with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
         receipts = run_workflow(job, team, shlex.join(["terrasketch", *sys.argv[1:]]), overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps({"scenes": [receipt.to_json(job.model_dump()) for receipt in receipts]}))
+        click.echo(
+            json.dumps(plain({"scenes": [receipt.to_json(job.model_dump()) for receipt in receipts]}), allow_nan=False)
+        )
     else:
         for receipt in receipts:
             click.echo(_summary(receipt))

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from pipeline.denoise import denoise_block
 from pipeline.errors import BlockError
-from pipeline.flow.denoise import Denoising
+from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.features import check_stride
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, features_block, fit_bank
-from pipeline.raster.nodata import restore, valid_from
+from pipeline.raster.nodata import valid_from
 
 _FIT_SAMPLES = 16
 Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
@@ -58,7 +58,7 @@ def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None =
         origin = (outer.y0, outer.x0)
         result = denoise_block(block, valid, quality=quality, sigma=sigma, origin=origin)
         place = inner.within(outer)
-        return restore(result.block[:, *place], valid[place], block[:, *place], nodata)
+        return settle(result, place, block[:, *place], valid[place], nodata)
 
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if _is_lazy(cube) else tile
     data = _map_windows(cube, heart, tile, denoising.halo(side), 1, cube.shape[0], cube.dtype)
@@ -94,6 +94,7 @@ def features(
     fitted = _resolve(bank, cube, _names(scene, cube), nodata, seed)
     pool = fitted.pool if pool is None else pool
     check_stride(pool, stride)
+    shape = (cube.shape[1], cube.shape[2])  # a heart travels with every task: it must not hold the scene
 
     def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
         valid = valid_from(block, (nodata,) * block.shape[0])
@@ -105,7 +106,7 @@ def features(
             stride=stride,
             window=inner,
             outer=outer,
-            scene_shape=(cube.shape[1], cube.shape[2]),
+            scene_shape=shape,
         )
         return result
 

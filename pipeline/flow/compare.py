@@ -28,7 +28,8 @@ _TILE = 512
 class Scores:
     """How far B is from A over the pixels valid in both. Data units; snr and psnr in dB, sam in degrees.
 
-    snr = mean(A²) / mean((A-B)²); psnr takes A's range (max - min) as its peak; equal scenes have infinite both.
+    snr = mean(A²) / mean((A-B)²); psnr takes A's range (max - min, or 1) as its peak; equal scenes have
+    infinite both.
     """
 
     rmse: float
@@ -115,7 +116,7 @@ def _add_tile(sums: _Sums, a: F64, b: F64, valid: NDArray[np.bool_], window: Win
         sums.angles += int(real.sum())
     a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
     for band in range(a.shape[0]):
-        local, counted = _ssim(a[band], b[band], valid, max(float(peak[band]), 1e-12))
+        local, counted = _ssim(a[band], b[band], valid, float(peak[band]) or 1.0)
         sums.ssim[band] += local[place][counted[place]].sum()
     sums.windows += int(counted[place].sum())
 
@@ -129,8 +130,8 @@ def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, N
         counted[inner, inner] = inside[inner, inner]
     sample = _SIDE**2 / (_SIDE**2 - 1)
     mean_a, mean_b = uniform_filter(a, _SIDE), uniform_filter(b, _SIDE)
-    var_a = sample * (uniform_filter(a * a, _SIDE) - mean_a**2)
-    var_b = sample * (uniform_filter(b * b, _SIDE) - mean_b**2)
+    var_a = np.maximum(sample * (uniform_filter(a * a, _SIDE) - mean_a**2), 0)
+    var_b = np.maximum(sample * (uniform_filter(b * b, _SIDE) - mean_b**2), 0)
     covariance = sample * (uniform_filter(a * b, _SIDE) - mean_a * mean_b)
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
@@ -145,7 +146,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
         name: Scores(
             rmse=float(np.sqrt(error[band])),
             snr=_decibel(power[band], error[band]),
-            psnr=_decibel(peak[band] ** 2, error[band]),
+            psnr=_decibel((peak[band] or 1.0) ** 2, error[band]),
             ssim=float(ssim[band]),
             max_error=float(sums.largest[band]),
         )

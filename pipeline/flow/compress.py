@@ -19,6 +19,7 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.nodata import is_nodata
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
 
@@ -67,9 +68,22 @@ class SceneJob:
         info = self.source.info
         if self.bound is None:
             return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
-        # A sentinel says which bands of a pixel are missing; `valid` would take the whole pixel away.
-        real = valid if info.nodata is None or self.bound.mode == "lossless" else np.ones_like(valid)
-        return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
+        return encode(
+            block, real_elements(block, valid, info.nodata), self.bound, nodata=info.nodata, effort=self.effort
+        )
+
+
+def real_elements(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> NDArray[np.bool_]:
+    """Which elements (band, y, x) of a block are real.
+
+    Where a band holds the sentinel or no finite number, that band alone is missing and the pixel's other bands are
+    kept. Where `valid` is False and no band says so (masks, alpha), all bands are missing.
+    """
+    missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+    if nodata is not None and nodata == nodata:
+        missing |= is_nodata(block, nodata)
+    explained = missing.any(axis=0)
+    return ~missing & (valid | explained)
 
 
 def fill_value(info: SceneInfo) -> float | int:
@@ -77,6 +91,18 @@ def fill_value(info: SceneInfo) -> float | int:
     if np.dtype(info.dtype).kind == "f":
         return float("nan") if info.nodata is None else float(info.nodata)
     return 0 if info.nodata is None else int(info.nodata)
+
+
+def source_identity(source: Source) -> dict[str, Any]:
+    """What a store was made of, for the configuration hash: the input's contents, its bands and where they lie."""
+    info = source.info
+    return {
+        "fingerprint": info.fingerprint,
+        "bands": list(info.bands),
+        "nodata": repr(info.nodata),
+        "transform": list(info.geo.transform) if info.geo.transform else None,
+        "crs": info.geo.crs_wkt,
+    }
 
 
 def scene_plan(
@@ -89,7 +115,7 @@ def scene_plan(
         serializer = LowRankCodec(bound=bound.mode, value=bound.value, nodata=info.nodata, effort=effort)
     scene = Variable(SCENE, info.dtype, fill_value(info), "band", info.bands, serializer, _scene_attributes(info))
     configuration = {
-        "source": {"fingerprint": info.fingerprint, "bands": list(info.bands), "nodata": repr(info.nodata)},
+        "source": source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
         "denoise": denoising.configuration(),
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},

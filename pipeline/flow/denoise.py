@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise import denoise_block
+from pipeline.denoise import Denoised, denoise_block
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
 from pipeline.raster.nodata import restore
@@ -46,4 +46,17 @@ def denoised_tile(
     origin = (outer.y0, outer.x0)
     result = denoise_block(block, valid, quality=denoising.quality, sigma=denoising.sigma, origin=origin)
     inner, real = block[:, *place], valid[place]
-    return restore(result.block[:, *place], real, inner, source.info.nodata), real
+    return settle(result, place, inner, real, source.info.nodata), real
+
+
+def settle(
+    result: Denoised, place: tuple[slice, slice], original: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None
+) -> NDArray[Any]:
+    """A denoised tile, halo trimmed, in its original's dtype; what was not denoised as it was, to the last bit.
+
+    Float32 has fewer digits than int32 and float64: bands without noise must not pass through it.
+    """
+    block = restore(result.block[:, *place], valid, original, nodata)
+    kept = slice(None) if result.rank == 0 else result.sigma == 0
+    block[kept] = original[kept]
+    return block

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BankError, ConfigError
+from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
 from pipeline.flow.read import read_tile, sample
 from pipeline.flow.tasks import Wrote
@@ -125,7 +126,7 @@ def feature_plan(
         attributes={"long_name": list(bank.features), "bank": bank.name},
     )
     configuration = {
-        "source": upstream or {"fingerprint": info.fingerprint, "bands": list(info.bands)},
+        "source": upstream or source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
         "features": {"bank": made, "pool": pool, "stride": stride},
     }
@@ -173,13 +174,9 @@ def check_bank(bank: Bank, info: SceneInfo, where: str) -> None:
     """Refuse a bank that was fitted on other bands.
 
     Raises:
-        BankError: the bands differ in number.
+        BankError: the bands differ in number, name or order.
     """
-    if len(bank.bands) != len(info.bands):
-        raise BankError(
-            f"{where} was fitted on {len(bank.bands)} bands ({', '.join(bank.bands)}), {info.name} has "
-            f"{len(info.bands)}; fit a bank on it, or choose the bands with -b"
-        )
+    bank.check_scene(info.bands, f"{info.name} ({where})")
 
 
 def check_stride(pool: int, stride: int) -> None:

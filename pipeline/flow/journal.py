@@ -36,6 +36,11 @@ class Plan:
         """The store's name until it is whole."""
         return self.final.with_name(self.final.name + ".partial")
 
+    @property
+    def begun(self) -> bool:
+        """True where there is a store to take up again."""
+        return any((path / "zarr.json").is_file() for path in (self.final, self.partial))
+
     def begin(self) -> Path:
         """The store to fill: the one that is there, or a new one.
 

@@ -42,7 +42,7 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
+    write_text(path, json.dumps(plain(content), indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,11 +77,12 @@ def write_item(folder: Path, info: SceneInfo, features: SceneInfo | None, proces
     write_json(folder / "item.json", make_item(info, assets, processing))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value in JSON's types; what JSON has no number for becomes null."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -156,6 +156,8 @@ def staging_path(target: Path, overwrite: bool) -> Path:
     if target.suffix not in (".zarr", *RASTERS):
         raise ConfigError(f"{target}: outputs end in .zarr (Zarr v3) or .tif (COG), got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
+    if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
+        raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
     if not target.parent.is_dir():
         raise OutputError(f"{target}: its folder {target.parent} does not exist; make it first")
     return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder

@@ -57,7 +57,7 @@ def is_whole(path: Path, check: Callable[[bytes], None]) -> bool:
     """True where the chunk is there and `check` finds nothing wrong with its bytes."""
     try:
         check(path.read_bytes())
-    except (FileNotFoundError, FormatError):
+    except (OSError, FormatError):
         return False
     return True
 
@@ -91,8 +91,8 @@ def remove_tree(path: Path) -> None:
     """Remove a file or a folder that is ours, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
 
 
 def publish(partial: Path, final: Path) -> None:

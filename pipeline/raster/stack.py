@@ -121,7 +121,10 @@ def stack(
         exact = resampling == "nearest" or source.info.geo.transform == transform
         members.append(PlacedSource(source, info) if exact else WarpedSource(source, info, resampling))
     whole = all(_covers(source.info, info) for source, info in zip(chosen, grids, strict=True))
-    return StackSource(tuple(members), _join(name, names, [member.info for member in members], whole))
+    info = _join(name, names, [member.info for member in members], whole)
+    if any(isinstance(member, WarpedSource) for member in members):  # the pixels are no longer the files' own
+        info = replace(info, fingerprint=f"{info.fingerprint}-{resampling}")
+    return StackSource(tuple(members), info)
 
 
 def _check_grids(sources: Sequence[RasterSource]) -> None:

@@ -139,4 +139,5 @@ def open_store(path: Path) -> StoreSource:
         raise SourceError(f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}") from error
     if array.shape != (len(info.bands), info.height, info.width):
         raise SourceError(f"{path}: `{variable}` has shape {array.shape}, its attributes say otherwise")
-    return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype)))
+    identity = f"{info.fingerprint}-{attributes.get('configuration_hash')}"
+    return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype), fingerprint=identity))
