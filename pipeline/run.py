@@ -21,7 +21,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank_name, feature_plan, feature_tile
 from pipeline.flow.finish import finish_scene
-from pipeline.flow.journal import Plan
+from pipeline.flow.journal import Plan, alone
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures
@@ -63,9 +63,10 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
         receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
         receipts.append(receipt)
         try:
-            run_scene(workflow, crew, receipt, overwrite)
-            if receipt.status != "complete":
-                receipt.write(workflow.model_dump())
+            with alone(Path(receipt.folder) / ".running"):
+                run_scene(workflow, crew, receipt, overwrite)
+                if receipt.status != "complete":
+                    receipt.write(workflow.model_dump())
         except (Interrupted, ClusterError):
             raise
         except Exception as error:  # whatever ends one scene, the others go on
@@ -113,7 +114,7 @@ def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: C
     try:
         receipt.write(workflow.model_dump())
     except OutputError as full:
-        receipt.failures.append(str(full))
+        crew.watch.note(str(full))
 
 
 def _clear(folder: Path, inputs: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What a run must never do: lose real values, delete what is not its own, mix old products with new stores."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import xarray as xr
 
 import pipeline
 import pipeline.network
+from pipeline.flow.journal import alone
 from tests.scenes import call, call_json, read, small_scene, write_tif
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: null\ncompress: {snr: 40}\n"
@@ -165,3 +167,38 @@ def test_bands_without_noise_come_back_to_the_last_bit(tmp_path: Path, dtype: st
     clean = read(tmp_path / "c.tif")
     np.testing.assert_array_equal(clean[1], block[1])
     assert (clean[0] != block[0]).any()
+
+
+def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    with alone(tmp_path / "out" / "scene" / ".running"), alone(tmp_path / ".c.zarr.running"):
+        first = call("run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out")
+        second = call("compress", scene, tmp_path / "c.zarr")
+    assert first.exit_code == second.exit_code == 1
+    assert "another run is writing here" in first.stderr
+    assert "another run is writing here" in second.stderr
+    assert call("compress", scene, tmp_path / "c.zarr").exit_code == 0
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    result = call("run", tmp_path / "job.yaml", scene, "--out", scene)
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_store_coded_otherwise_is_refused(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif")
+    assert call("compress", scene, tmp_path / "s.zarr").exit_code == 0
+    metadata = tmp_path / "s.zarr" / "scene" / "zarr.json"
+    for change in ({"name": "gzip", "configuration": {"level": 1}}, {"name": "no-such-codec"}):
+        content = json.loads(metadata.read_text())
+        content["codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}, change]
+        metadata.write_text(json.dumps(content))
+        result = call("inspect", tmp_path / "s.zarr")
+        assert result.exit_code == 1
+        assert "s.zarr" in result.stderr
+        assert "bug" not in result.stderr

@@ -6,19 +6,47 @@ another configuration is refused, with the difference named.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import ResumeError
+from pipeline.errors import OutputError, ResumeError
 from pipeline.raster.chunks import publish, remove_tree, sweep
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import Variable, create_store, read_attributes
 
 _SHOWN = 3
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Keep other runs off an output while this one writes it; the system lets go of the lock when a process dies.
+
+    Raises:
+        OutputError: another run is writing there, or the folder cannot be made.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"{lock.parent}: another run is writing here; wait for it, or give another output"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

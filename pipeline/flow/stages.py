@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, OutputError, TileError
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
-from pipeline.flow.journal import Plan
+from pipeline.flow.journal import Plan, alone
 from pipeline.flow.tasks import Job, Receipt, run_map
 from pipeline.flow.write import store_to_cog
 from pipeline.network import Bank
@@ -188,18 +188,19 @@ def _whole(
     creation_options: Mapping[str, str] | None,
 ) -> Receipt:
     """All or nothing: the store in full under the target's name, as a COG where that is asked for."""
-    _clear(plan)
-    try:
-        path, receipt = fill(plan, make_job, stage, crew)
-        raise_failures(receipt.failures, plan.info.name)
-        if target.suffix in RASTERS:
-            crew.watch.note(f"write {target}")
-            store_to_cog(path, target, overwrite=True, creation_options=creation_options)
-        else:
-            publish(path, target)
-        return receipt
-    finally:
+    with alone(target.with_name(f".{target.name}.running")):
         _clear(plan)
+        try:
+            path, receipt = fill(plan, make_job, stage, crew)
+            raise_failures(receipt.failures, plan.info.name)
+            if target.suffix in RASTERS:
+                crew.watch.note(f"write {target}")
+                store_to_cog(path, target, overwrite=True, creation_options=creation_options)
+            else:
+                publish(path, target)
+            return receipt
+        finally:
+            _clear(plan)
 
 
 def _clear(plan: Plan) -> None:

@@ -11,6 +11,7 @@ import shutil
 import struct
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,8 @@ def put_chunk(store: Path, path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and resume") from error
 
 

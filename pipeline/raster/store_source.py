@@ -21,6 +21,8 @@ from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import read_attributes
 
 CACHE_BYTES = 64 << 20
+VARIABLES = ("scene", "features")
+CODECS = {"terrasketch.lowrank", "bytes", "blosc", "crc32c"}
 
 
 class ChunkCache:
@@ -122,6 +124,13 @@ class StoreSource:
         return _cache.get((str(path), stat.st_mtime_ns, stat.st_ino, stat.st_size), load)
 
 
+def _check_coding(path: Path, array: zarr.Array[Any]) -> None:
+    """Refuse codecs and dtypes that we never write: a store may come from anywhere."""
+    codecs = {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}  # type: ignore[union-attr]
+    if codecs - CODECS or array.dtype.kind not in "biuf":
+        raise SourceError(f"{path}: {array.dtype} coded by {', '.join(sorted(codecs))} is not what we wrote")
+
+
 def open_store(path: Path) -> StoreSource:
     """Open a store that `compress`, `denoise`, `features` or `run` wrote.
 
@@ -132,12 +141,18 @@ def open_store(path: Path) -> StoreSource:
     try:
         info = SceneInfo.from_json(attributes["source"])
         variable, tile = str(attributes["variable"]), int(attributes["tile"])
-        array = zarr.open_array(path / variable, mode="r")
+        if variable not in VARIABLES:
+            raise SourceError(f"{path}: holds no {' or '.join(VARIABLES)}, but {variable!r}")
+        array = zarr.open_array(path / variable, mode="r", zarr_format=3)
+        _check_coding(path, array)
     except SourceError:
         raise
     except Exception as error:  # whatever zarr makes of damaged metadata
         raise SourceError(f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}") from error
-    if array.shape != (len(info.bands), info.height, info.width):
-        raise SourceError(f"{path}: `{variable}` has shape {array.shape}, its attributes say otherwise")
+    bands = len(info.bands)
+    if array.shape != (bands, info.height, info.width) or array.chunks != (bands, tile, tile):
+        raise SourceError(
+            f"{path}: `{variable}` has shape {array.shape} in chunks of {array.chunks}, not what we wrote"
+        )
     identity = f"{info.fingerprint}-{attributes.get('configuration_hash')}"
     return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype), fingerprint=identity))
