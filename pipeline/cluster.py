@@ -54,7 +54,11 @@ def open_cluster(scheduler: str = "threads", workers: int | None = None) -> Iter
     if scheduler == "threads":
         count = workers or cores()
         with ThreadPoolExecutor(count, thread_name_prefix="terrasketch") as pool:
-            yield Cluster(pool, count, f"{count} threads")
+            try:
+                yield Cluster(pool, count, f"{count} threads")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # what is queued is not worth waiting for
+                raise
     elif scheduler == "processes":
         with _local_cluster(workers or cores()) as cluster:
             yield cluster

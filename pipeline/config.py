@@ -55,7 +55,7 @@ class Denoise(Section):
 class Compress(Section):
     """The bound of the lossy store; exactly one of the four."""
 
-    snr: float | None = Field(None, description="Signal to noise ratio to keep, dB")
+    snr: float | None = Field(None, gt=0, description="Signal to noise ratio to keep, dB")
     rmse: float | None = Field(None, gt=0, description="Root mean square error allowed, data units")
     max_error: float | None = Field(None, ge=0, description="Largest error allowed on any pixel, data units")
     lossless: bool = False

@@ -23,11 +23,12 @@ from pipeline.grid import Grid
 from pipeline.network import Bank, describe
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
+from pipeline.report.data import PICTURE_PIXELS
 
 LIBRARIES = 330 << 20
 """Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
 FINISH = 220 << 20
-"""COG driver and report, one scene at a time."""
+"""COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
 GDAL_CACHE = 64 << 20
 SCENE_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 14, 8, 24 << 20
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
@@ -96,7 +97,9 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
         stages.append(stage)
         features = len(bank.features)
         fitting = FIT_COPIES * 8 * FIT_PATCHES * bank.filters[0].size
-    finish = FINISH + 3 * 4 * FEATURE_CELLS**2 * features
+    pixels = info.height * info.width
+    pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
+    finish = FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
     maps = workers * max(stage.task_memory for stage in stages)
     memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, fitting, finish)
     shape = (len(info.bands), info.height, info.width)

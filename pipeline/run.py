@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
-from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, TerrasketchError
+from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
 from pipeline.flow.banks import bank_of_run
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
@@ -67,7 +67,9 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
                 run_scene(workflow, crew, receipt, overwrite)
                 if receipt.status != "complete":
                     receipt.write(workflow.model_dump())
-        except (Interrupted, ClusterError):
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}; run the same command again to resume") from stopped
+        except ClusterError:
             raise
         except Exception as error:  # whatever ends one scene, the others go on
             _record(receipt, error, workflow, crew)
@@ -111,6 +113,8 @@ def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: C
     known = isinstance(error, TerrasketchError)
     receipt.fail(error if known else TerrasketchError(f"unexpected {type(error).__name__}: {error}"))
     crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
+    if isinstance(error, ResumeError):
+        return  # the receipt that is there tells of the outputs that are there
     try:
         receipt.write(workflow.model_dump())
     except OutputError as full:

@@ -103,7 +103,7 @@ def test_a_stopped_map_finishes_what_is_in_flight_and_no_more() -> None:
     def press(_receipt: Receipt) -> None:
         stop.set()
 
-    with ThreadPoolExecutor(1) as pool, pytest.raises(Interrupted, match="resume") as caught:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Interrupted, match="stopped with") as caught:
         run_map(job, pool, 1, progress=press, stop=stop)
     assert caught.value.exit_code == 130
     before = len(job.seen)

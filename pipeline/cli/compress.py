@@ -13,7 +13,7 @@ from pipeline.cli.progress import crew
 from pipeline.errors import ConfigError
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import RASTERS, write_scene
+from pipeline.flow.stages import RASTERS, check_apart, write_scene
 from pipeline.flow.write import store_to_cog
 
 
@@ -49,6 +49,7 @@ def compress(
     if dst.suffix != ".zarr":
         raise ConfigError(f"{dst}: compress writes Zarr; give an output ending in .zarr")
     bound = options.bound_of(snr, rmse, max_error, lossless)
+    check_apart(src, dst)
     source = open_scene(src, **reading)
     with crew(scheduler or "threads", workers, verbose, quiet) as team:
         receipt = write_scene(source, dst, tile, Denoising("none"), bound, team, effort=effort, overwrite=overwrite)
@@ -76,5 +77,6 @@ def decompress(
     """
     if dst.suffix not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
+    check_apart([src], dst)
     store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options)
     print_result({"output": str(dst), "bytes": dst.stat().st_size}, as_json)

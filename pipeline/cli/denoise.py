@@ -12,7 +12,7 @@ from pipeline.cli.printing import print_receipt
 from pipeline.cli.progress import crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import write_scene
+from pipeline.flow.stages import check_apart, write_scene
 
 
 @click.command()
@@ -45,6 +45,7 @@ def denoise(
       terrasketch denoise scene.tif clean.tif
       terrasketch denoise B02.tif B03.tif B04.tif clean.zarr --quality quality
     """
+    check_apart(src, dst)
     source = open_scene(src, **reading)
     with crew(scheduler or "threads", workers, verbose, quiet) as team:
         receipt = write_scene(

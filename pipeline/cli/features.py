@@ -15,7 +15,7 @@ from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import staging_path, write_features
+from pipeline.flow.stages import check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.raster.cog import check_output
@@ -53,6 +53,8 @@ def fit(
         raise ConfigError(f"{output}: a bank is a file ending in .npz")
     check_output(output, overwrite)
     paths = [path for word in src for path in (stdin_lines() if word == "-" else [word])]
+    if not paths:
+        raise ConfigError("no scenes to fit on; name some, or give their paths on standard input")
     with one_blas_thread():
         fitted = fit_on(bank, [open_scene(path, **reading) for path in paths], tile, count=count, size=size, seed=seed)
     fitted.save(output)
@@ -110,6 +112,7 @@ def features(
       terrasketch features scene.tif features.zarr --stride 4
       terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
     """
+    check_apart(src, dst)
     source = open_scene(src, **reading)
     staging_path(dst, overwrite)  # refused before a bank is fitted
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:

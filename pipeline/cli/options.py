@@ -100,7 +100,12 @@ sigma = click.option(
     callback=parse_sigma,
     help="Noise in data units; found by itself by default.",
 )
-snr = click.option("--snr", type=float, metavar="DB", help="Keep this signal to noise ratio (default 40).")
+snr = click.option(
+    "--snr",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DB",
+    help="Keep this signal to noise ratio (default 40).",
+)
 rmse = click.option("--rmse", type=float, metavar="X", help="Allow this root mean square error, data units.")
 max_error = click.option("--max-error", type=float, metavar="X", help="Allow no pixel a larger error, data units.")
 lossless = click.option("--lossless", is_flag=True, help="Every value comes back exactly.")

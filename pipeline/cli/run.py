@@ -104,7 +104,7 @@ def _summary(receipt: SceneReceipt) -> str:
     if receipt.status == "complete":
         return f"{receipt.name}: the outputs are complete in {receipt.folder}"
     if receipt.status == "failed":
-        return f"{receipt.name}: failed, unfinished outputs in {receipt.folder}"
+        return f"{receipt.name}: failed; what was computed is kept in {receipt.folder}"
     facts = receipt.facts
     words = [f"{receipt.name}: written to {receipt.folder}"]
     if facts.get("ratio"):

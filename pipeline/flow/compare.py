@@ -22,6 +22,7 @@ F64 = NDArray[np.float64]
 _SIDE = 7
 _REACH = _SIDE // 2
 _TILE = 512
+_ELEMENTS = 10 * _TILE**2
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def compare(a: Source, b: Source) -> Comparison:
         )
     low, high = _range(a)
     sums = _Sums(len(a.info.bands))
-    for tile in Grid(a.info.height, a.info.width, _TILE):
+    for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
         block_a, valid_a = a.read(outer)
         block_b, valid_b = b.read(outer)
@@ -90,10 +91,15 @@ def compare(a: Source, b: Source) -> Comparison:
     return _scores(sums, a.info.bands, high - low)
 
 
+def _side(source: Source) -> int:
+    """Side of the tiles to compare by: memory must not grow with the number of bands."""
+    return max(1, min(_TILE, int(np.sqrt(_ELEMENTS / len(source.info.bands)))))
+
+
 def _range(source: Source) -> tuple[F64, F64]:
     low = np.full(len(source.info.bands), np.inf)
     high = -low
-    for tile in Grid(source.info.height, source.info.width, _TILE):
+    for tile in Grid(source.info.height, source.info.width, _side(source)):
         block, valid = source.read(tile.window)
         if valid.any():
             low = np.minimum(low, block[:, valid].min(axis=1))

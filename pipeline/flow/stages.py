@@ -163,6 +163,19 @@ def staging_path(target: Path, overwrite: bool) -> Path:
     return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
 
 
+def check_apart(sources: Sequence[str | Path], target: Path) -> None:
+    """Refuse to write an output over its own input, whatever --overwrite says.
+
+    Raises:
+        OutputError: one of them is, or lies in, the other.
+    """
+    output = target.resolve()
+    for source in sources:
+        place = Path(source).resolve()
+        if place.exists() and (place.is_relative_to(output) or output.is_relative_to(place)):
+            raise OutputError(f"{target} is the input {source}, or in it, or holds it; give another output")
+
+
 def digest(path: Path) -> str:
     """A short identity of a file's bytes."""
     return f"{crc32(path.read_bytes()):08x}"

@@ -118,7 +118,7 @@ def run_map(
             if not done:
                 check()
             if stop is not None and stop.is_set():
-                raise Interrupted(f"stopped after {total.tiles} tiles; run the same command again to resume")
+                raise Interrupted(f"stopped with {total.tiles} tiles done")
             for first, last in islice(batches, WINDOW * workers - len(pending)):
                 pending.add(executor.submit(run_batch, job, first, last))
     except BaseException:

@@ -47,7 +47,7 @@ def put_chunk(store: Path, path: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and resume") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
 
 
 def sweep(store: Path) -> None:
@@ -67,7 +67,7 @@ def is_whole(path: Path, check: Callable[[bytes], None]) -> bool:
 def check_crc32c(data: bytes) -> None:
     """Raise FormatError unless the last four bytes are the CRC-32C of the rest (Zarr's crc32c codec)."""
     if len(data) < 4 or struct.unpack("<I", data[-4:])[0] != google_crc32c.value(data[:-4]):
-        raise FormatError(f"a chunk of {len(data)} bytes fails its checksum; delete it and resume the run")
+        raise FormatError(f"a chunk of {len(data)} bytes fails its checksum; delete it and run again")
 
 
 def plain_codecs(dtype: np.dtype[Any]) -> list[Any]:
