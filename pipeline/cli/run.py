@@ -100,13 +100,20 @@ def _override(
     return workflow.model_copy(update=update)
 
 
+def _shown(folder: str) -> str:
+    """A folder as the user would type it from here."""
+    path, here = Path(folder), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else folder
+
+
 def _summary(receipt: SceneReceipt) -> str:
+    folder = _shown(receipt.folder)
     if receipt.status == "complete":
-        return f"{receipt.name}: the outputs are complete in {receipt.folder}"
+        return f"{receipt.name}: the outputs are complete in {folder}"
     if receipt.status == "failed":
-        return f"{receipt.name}: failed; what was computed is kept in {receipt.folder}"
+        return f"{receipt.name}: failed; what was computed is kept in {folder}"
     facts = receipt.facts
-    words = [f"{receipt.name}: written to {receipt.folder}"]
+    words = [f"{receipt.name}: written to {folder}"]
     if facts.get("ratio"):
         snr = f" at {facts['snr']:.1f} dB" if facts.get("snr") is not None else ""
         words.append(
