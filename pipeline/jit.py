@@ -16,13 +16,3 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 def jit(kernel: Kernel) -> Kernel:
     """Compile `kernel` in IEEE arithmetic: no reordering, so the same bytes on every run."""
     return cast(Kernel, numba.njit(nogil=True, cache=True)(kernel))
-
-
-def fast_jit(kernel: Kernel) -> Kernel:
-    """Compile `kernel` with reassociation and contraction allowed (never where a bit must be decided)."""
-    return cast(Kernel, numba.njit(nogil=True, cache=True, fastmath=True)(kernel))
-
-
-def inline_jit(kernel: Kernel) -> Kernel:
-    """Compile a helper that is pasted into the kernels which call it."""
-    return cast(Kernel, numba.njit(nogil=True, cache=True, inline="always")(kernel))

@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.config import Features
 from pipeline.flow.features import check_bank, fit
-from pipeline.flow.stages import digest
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.store_source import StoreSource
@@ -28,7 +27,7 @@ def bank_of_run(
         path = Path(wanted.bank)
         bank = Bank.load(path)
         check_bank(bank, stored.info, str(path))
-        return bank, path, {"name": bank.name, "digest": digest(path)}
+        return bank, path, {"name": bank.name, "digest": bank.digest()}
     made = {"name": wanted.bank, "count": wanted.count, "size": wanted.size, "seed": wanted.seed}
     path = folder / "bank.npz"
     if path.is_file() and _made_features(folder, made, upstream):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Protocol
-from zlib import crc32
 
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError
@@ -142,7 +141,7 @@ def write_features(
         return FeatureJob(source, store, side, str(bank_path), pool, stride)
 
     staging = staging_path(target, overwrite)
-    plan = feature_plan(staging, source, side, bank, {"digest": digest(bank_path)}, pool, stride)
+    plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)
     return _whole(plan, make_job, "features", crew, target, creation_options)
 
 
@@ -174,11 +173,6 @@ def check_apart(sources: Sequence[str | Path], target: Path) -> None:
         place = Path(source).resolve()
         if place.exists() and (place.is_relative_to(output) or output.is_relative_to(place)):
             raise OutputError(f"{target} is the input {source}, or in it, or holds it; give another output")
-
-
-def digest(path: Path) -> str:
-    """A short identity of a file's bytes."""
-    return f"{crc32(path.read_bytes()):08x}"
 
 
 def raise_failures(failures: Sequence[str], name: str) -> None:
