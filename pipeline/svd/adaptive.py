@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.svd.gram import eigh_descending, gram, panels, rank_for
+from pipeline.svd.gram import clear, eigh_descending, gram, gram_svd, panels, rank_for, squared_norm
+from pipeline.svd.lanes import LINE, narrow_product, packed, suits_product
 from pipeline.svd.range_finder import OVERSAMPLING, lift, orthonormal
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
 SAMPLE_ROWS = 8192
+PRODUCT_ROWS = 512
+# Columns of the sampled basis beyond the rank, at least.
+SPARE = 5
 # Squares: error / best error <= 1.01, and the energy of the sample within 5 % of the matrix it speaks for.
 ERROR_RATIO = 1.01**2
 SAMPLE_BIAS = 0.05
@@ -43,46 +47,54 @@ def sampled_svd(
     the best error.
     """
     m, n = A.shape
-    S = A[sample_rows(m, rng)].astype(np.float64)
-    w, V = eigh_descending(gram(S) * (m / len(S)))
-    sample_energy = float(np.sum(w))
-    k = n if rank is None else rank
-    if tolerance is not None:
-        k = min(k, rank_for(w, sample_energy, tolerance))
-    if k + OVERSAMPLING > n // 2:
+    S = A[sample_rows(m, rng)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        G = gram(S) * (m / len(S))
+    sample_energy = float(np.trace(G))
+    if not clear(sample_energy, A.dtype):
         return None
-    Y, s2, Vt, energy = rayleigh_ritz(A, V[:, : k + OVERSAMPLING])
+    limit = n if rank is None else rank
+    w, V = eigh_descending(G, None if tolerance is not None else min(n, _width(limit)))
+    k = limit if tolerance is None else min(limit, rank_for(w, sample_energy, tolerance))
+    if _width(k) > n // 2:
+        return None
+    Y, energy = scores(A, V[:, : _width(k)])
+    factors = gram_svd(Y) if clear(energy, A.dtype) else None
+    if factors is None:
+        return None
+    U, s, Wt = factors
     if tolerance is not None:
-        k = min(rank_for(s2, energy, tolerance), n if rank is None else rank)
-        if k > len(s2):
+        k = min(rank_for(s**2, energy, tolerance), limit)
+        if k > len(s):
             return None
-    residual, expected = energy - float(s2[:k].sum()), float(np.sum(w[k:]))
+    residual = energy - float(np.sum(s[:k] ** 2))
+    expected = sample_energy - float(np.sum(w[:k]))
     trusted = (
         abs(sample_energy - energy) <= SAMPLE_BIAS * energy
         and residual > RESIDUAL_FLOOR[A.dtype] * energy
         and residual <= ERROR_RATIO * expected
     )
-    if not trusted:
-        return None
-    s = np.sqrt(s2[:k])
-    return Y[:, :k] / s.astype(A.dtype), s, Vt[:k]
+    return (U[:, :k], s[:k], Wt[:k] @ V[:, : len(s)].T.astype(A.dtype)) if trusted else None
 
 
-def rayleigh_ritz(A: Matrix, V: F64) -> tuple[Matrix, F64, Matrix, float]:
-    """Best approximation of A (m, n) with rows in the span of V (n, l).
+def _width(rank: int) -> int:
+    """Columns of the basis for this rank: a whole number of lines, which is what a product of lines costs."""
+    return -(-(rank + SPARE) // LINE) * LINE
 
-    Returns scores (m, l), s² (l,), Vt (l, n) and ‖A‖².
-    """
-    V = V.astype(A.dtype)
+
+def scores(A: Matrix, V: F64) -> tuple[Matrix, float]:
+    """A V (m, l) and ‖A‖² in one pass over A (m, n): each panel is summed, then multiplied while it is in the cache."""
     Y = np.empty((A.shape[0], V.shape[1]), A.dtype)
-    energy, start = 0.0, 0
-    for panel in panels(A):
-        np.matmul(panel, V, out=Y[start : start + len(panel)])
-        energy += float(np.einsum("ij,ij->", panel, panel, dtype=np.float64))
-        start += len(panel)
-    w, W = eigh_descending(gram(Y, np.float64))
-    W = W.astype(A.dtype)
-    return Y @ W, np.maximum(w, 0.0), (V @ W).T, energy
+    narrow = suits_product(A, V.shape[1])
+    W = packed(V, A.dtype) if narrow else V.astype(A.dtype)
+    energy = 0.0
+    for panel, part in zip(panels(A, PRODUCT_ROWS), panels(Y, PRODUCT_ROWS), strict=True):
+        energy += squared_norm(panel)
+        if narrow:
+            narrow_product(panel, W, part)
+        else:
+            np.matmul(panel, W, out=part)
+    return Y, energy
 
 
 def rand_qb_ei(

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import BlockError
 from pipeline.svd.adaptive import rand_qb_ei, sampled_svd
-from pipeline.svd.gram import gram_svd
+from pipeline.svd.gram import clear, gram_svd, squared_norm
 from pipeline.svd.range_finder import OVERSAMPLING, randomized_svd
 from pipeline.svd.signs import row_signs
 
@@ -61,31 +61,43 @@ def svd(
     ------
     BlockError: A is not a matrix of finite real numbers, or rank or tolerance is out of range.
     """
-    A = _checked(A)
+    A = _matrix(A)
     _check_request(A, rank, tolerance)
     if A.size == 0:
         return np.empty((A.shape[0], 0), A.dtype), np.empty(0, A.dtype), np.empty((0, A.shape[1]), A.dtype)
-    A, scale = _scaled(A)
     rng = np.random.default_rng(0) if rng is None else rng
-    if A.shape[0] >= A.shape[1]:
-        U, s, Vt = _tall(A, rank, tolerance, rng)
-    else:
-        V, s, Ut = _tall(A.T, rank, tolerance, rng)
-        U, Vt = Ut.T, V.T
+    wide = A.shape[0] < A.shape[1]
+    tall = A.T if wide else A
+    U, s, Vt = _quick(tall, rank, tolerance, rng) or _careful(tall, rank, tolerance, rng)
+    if wide:
+        U, Vt = Vt.T, U.T
     signs = row_signs(Vt)
-    Vt = np.ascontiguousarray(Vt * signs[:, None])
-    return np.ascontiguousarray(U * signs), (s * scale).astype(A.dtype), Vt
+    if (signs < 0).any():
+        U, Vt = U * signs, Vt * signs[:, None]
+    return np.ascontiguousarray(U), s.astype(A.dtype), np.ascontiguousarray(Vt)
 
 
-def _tall(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
+def _quick(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors | None:
+    """The paths that check A as they go; None where they do not serve, or A is not finite or not of usual size."""
     m, n = A.shape
-    if n > GRAM_COLUMNS and rank is None and tolerance is None:
-        return _lapack(A, rank, tolerance)
     if n <= GRAM_COLUMNS:
-        return gram_svd(A, rank, tolerance) or _lapack(A, rank, tolerance)
-    if n <= SAMPLED_COLUMNS and m > TALL * n:
-        return sampled_svd(A, rank, tolerance, rng) or gram_svd(A, rank, tolerance) or _lapack(A, rank, tolerance)
-    if rank is not None and rank + OVERSAMPLING > n // 3:
+        return gram_svd(A, rank, tolerance)
+    if n <= SAMPLED_COLUMNS and m > TALL * n and not (rank is None and tolerance is None):
+        return sampled_svd(A, rank, tolerance, rng) or gram_svd(A, rank, tolerance)
+    return None
+
+
+def _careful(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
+    A, scale = _scaled(A)
+    factors = _quick(A, rank, tolerance, rng) if scale != 1.0 else None
+    U, s, Vt = factors or _general(A, rank, tolerance, rng)
+    return U, s * scale, Vt
+
+
+def _general(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
+    m, n = A.shape
+    narrow = n <= GRAM_COLUMNS or (n <= SAMPLED_COLUMNS and m > TALL * n)
+    if narrow or (rank is None and tolerance is None) or (rank is not None and rank + OVERSAMPLING > n // 3):
         return _lapack(A, rank, tolerance)
     if tolerance is None:
         assert rank is not None
@@ -107,16 +119,13 @@ def _lapack(A: Matrix, rank: int | None, tolerance: float | None) -> Factors:
     return U[:, :k], s[:k], Vt[:k]
 
 
-def _checked(A: ArrayLike) -> Matrix:
-    """A as a float32 or float64 matrix, finite, or BlockError."""
+def _matrix(A: ArrayLike) -> Matrix:
+    """A as a float32 or float64 matrix, or BlockError."""
     A = np.asarray(A)
     if A.ndim != 2 or A.dtype.kind not in "biuf":
         raise BlockError(f"svd takes a real matrix, got {A.dtype} of shape {A.shape}; reshape it to (rows, columns)")
     narrow = A.dtype.itemsize <= 2 or A.dtype == np.float32
-    A = A.astype(np.float32 if narrow else np.float64, copy=False)
-    if A.size and not (np.isfinite(A.min()) and np.isfinite(A.max())):
-        raise BlockError(f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows")
-    return A
+    return A.astype(np.float32 if narrow else np.float64, copy=False)
 
 
 def _check_request(A: Matrix, rank: int | None, tolerance: float | None) -> None:
@@ -127,8 +136,12 @@ def _check_request(A: Matrix, rank: int | None, tolerance: float | None) -> None
 
 
 def _scaled(A: Matrix) -> tuple[Matrix, float]:
-    """A divided by a power of two where its squares would leave the dtype's range, and that power."""
+    """A divided by a power of two where its squares would leave the dtype's range, and that power; NaN is refused."""
+    if clear(squared_norm(A), A.dtype):
+        return A, 1.0
     peak = float(max(abs(A.min()), abs(A.max())))
+    if not np.isfinite(peak):
+        raise BlockError(f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows")
     exponent = int(np.frexp(peak)[1])
     if abs(exponent) < np.finfo(A.dtype).maxexp // 4:
         return A, 1.0

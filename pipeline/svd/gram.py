@@ -15,16 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from pipeline.svd.lanes import NARROW, narrow_gram, narrow_product, packed, suits_product
 from pipeline.svd.signs import row_signs
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
 PANEL_ROWS = 8192
-# Smallest eigenvalue, as a share of the largest, that a Gram of this precision still shows well.
-GRAM_FLOOR = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-12}
+ENERGY_ROWS = 512
+# Smallest eigenvalue, as a share of the largest, that a Gram of this precision shows at all; one that it shows
+# so well that U needs no check; and the smallest tail that decides a rank.
+SEEN = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
+SURE = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-4}
+TAIL = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-12}
 # Below this share of s_0 a column of A V is orthogonal to the first to less than the dtype of A can say.
 ORTHOGONAL_FLOOR = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-3}
+# Departure of UᵀU from the identity that stands, and the most that one more orthonormalisation mends.
+ORTHONORMAL = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
+MENDABLE = 0.1
 
 
 def panels(A: Matrix, rows: int = PANEL_ROWS) -> Iterable[Matrix]:
@@ -34,11 +42,35 @@ def panels(A: Matrix, rows: int = PANEL_ROWS) -> Iterable[Matrix]:
 
 def gram(A: Matrix, precision: Any = None) -> F64:
     """AᵀA of A (m, n): panels multiplied in `precision` (None: A's dtype), summed in float64 (n, n)."""
+    if 0 < A.shape[1] <= NARROW and A.flags.c_contiguous and A.dtype in SEEN:
+        return narrow_gram(A, np.promote_types(precision or A.dtype, A.dtype))
     total = np.zeros((A.shape[1], A.shape[1]))
-    for panel in panels(A):
-        panel = panel.astype(precision or A.dtype, copy=False)
-        total += panel.T @ panel
+    with np.errstate(over="ignore", invalid="ignore"):
+        for panel in panels(A):
+            panel = panel.astype(precision or A.dtype, copy=False)
+            total += panel.T @ panel
     return total
+
+
+def times(A: Matrix, W: F64) -> Matrix:
+    """A W (m, k) in A's dtype, A (m, n), W (n, k)."""
+    if not suits_product(A, W.shape[1]):
+        return A @ W.astype(A.dtype)
+    Y = np.empty((A.shape[0], W.shape[1]), A.dtype)
+    narrow_product(A, packed(W, A.dtype), Y)
+    return Y
+
+
+def squared_norm(A: Matrix) -> float:
+    """‖A‖² of A (m, n) in float64, panels in A's dtype; not finite where A is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return sum(float(np.vdot(panel, panel)) for panel in panels(A, ENERGY_ROWS))
+
+
+def clear(energy: float, dtype: Any) -> bool:
+    """Whether ‖A‖², taken in this dtype, is finite and far from overflow and underflow: so are A and its Gram."""
+    limits = np.finfo(dtype)
+    return bool(limits.tiny / limits.eps < energy < limits.max * limits.eps)
 
 
 def eigh_descending(G: F64, rank: int | None = None) -> tuple[F64, F64]:
@@ -66,18 +98,19 @@ def gram_svd(A: Matrix, rank: int | None = None, tolerance: float | None = None)
     """SVD of A (m, n), m >= n, float32 or float64, through its n x n Gram: U (m, k), s (k,), Vt (k, n).
 
     k is the smallest rank that reaches `tolerance` (relative Frobenius error), at most `rank`. Returns None
-    when what is asked for lies below what a float64 Gram can show: take LAPACK then.
+    when what is asked for lies below what a float64 Gram can show (take LAPACK then), and when A is not
+    finite, or its squares are not.
     """
-    precision = A.dtype
-    w, V = eigh_descending(gram(A))
-    k = _wanted(w, rank, tolerance)
-    if precision == np.float32 and not _shown(w, k, tolerance, GRAM_FLOOR[precision]):
-        precision = np.dtype(np.float64)
-        w, V = eigh_descending(gram(A, precision))
-        k = _wanted(w, rank, tolerance)
-    elif precision == np.float64 and not _shown(w, k, tolerance, GRAM_FLOOR[precision]):
+    G = gram(A)
+    if not clear(float(np.trace(G)), A.dtype):
         return None
-    return _lift(A, V[:, :k], precision)
+    w, V = eigh_descending(G, rank if tolerance is None and len(G) > NARROW else None)
+    k = _wanted(w, rank, tolerance)
+    factors = lifted(A, w[:k], V[:, :k]) if _shown(w, k, tolerance, A.dtype) else None
+    if factors is not None or A.dtype == np.float64:
+        return factors
+    w, V = eigh_descending(gram(A, np.float64))
+    return _careful_lift(A, V[:, : _wanted(w, rank, tolerance)])
 
 
 def _wanted(w: F64, rank: int | None, tolerance: float | None) -> int:
@@ -88,15 +121,35 @@ def _wanted(w: F64, rank: int | None, tolerance: float | None) -> int:
     return min(limit, rank_for(w, float(w.sum()), tolerance))
 
 
-def _shown(w: F64, k: int, tolerance: float | None, floor: float) -> bool:
+def _shown(w: F64, k: int, tolerance: float | None, dtype: Any) -> bool:
     """Whether w_{k-1}, and the tail that decides k, stand clear of the rounding of the Gram."""
-    return bool(w[k - 1] > floor * w[0]) and (tolerance is None or tolerance**2 > floor)
+    return bool(w[k - 1] > SEEN[dtype] * w[0]) and (tolerance is None or tolerance**2 > TAIL[dtype])
 
 
-def _lift(A: Matrix, V: F64, precision: Any) -> tuple[Matrix, F64, Matrix]:
-    """Left vectors and values from the right ones: Y = A V, s = its column norms, U = Y / s."""
-    Y = np.concatenate([panel.astype(precision, copy=False) @ V.astype(precision) for panel in panels(A)])
-    s = np.sqrt(np.einsum("ij,ij->j", Y, Y, dtype=np.float64))
+def lifted(A: Matrix, w: F64, V: F64) -> tuple[Matrix, F64, Matrix] | None:
+    """U = A V / s, s = √w, in one product; None where U is not orthonormal and cannot be mended.
+
+    The Gram of U shows what the rounding of A's did. Rayleigh–Ritz on U R⁻¹, RᵀR = UᵀU, mends it: A V = U s.
+    """
+    s = np.sqrt(w)
+    U = times(A, V / s)
+    if w[-1] > SURE[A.dtype] * w[0]:
+        return U, s, V.T.astype(A.dtype)
+    G = gram(U)
+    loss = float(np.abs(G - np.eye(len(s))).max())
+    if loss > ORTHONORMAL[A.dtype]:
+        if not loss < MENDABLE:
+            return None
+        R = np.linalg.cholesky(G).T
+        P, s, Qt = np.linalg.svd(R * s)
+        U, V = times(U, np.linalg.solve(R, P)), V @ Qt.T
+    return U, s, V.T.astype(A.dtype)
+
+
+def _careful_lift(A: Matrix, V: F64) -> tuple[Matrix, F64, Matrix]:
+    """Left vectors and values from the right ones, in float64: Y = A V, s = its column norms, U = Y / s."""
+    Y = np.concatenate([panel.astype(np.float64) @ V for panel in panels(A)])
+    s = np.sqrt(np.einsum("ij,ij->j", Y, Y))
     order = np.argsort(-s, kind="stable")
     Y, s, V = Y[:, order], s[order], V[:, order]
     if s[-1] <= ORTHOGONAL_FLOOR[A.dtype] * s[0]:
@@ -104,5 +157,5 @@ def _lift(A: Matrix, V: F64, precision: Any) -> tuple[Matrix, F64, Matrix]:
         Q, R = np.linalg.qr(Y / np.where(s > 0, s, 1.0))
         U = Q * np.where(np.diagonal(R) < 0, -1.0, 1.0)
     else:
-        U = Y / s.astype(Y.dtype)
+        U = Y / s
     return U.astype(A.dtype, copy=False), s, V.T.astype(A.dtype)

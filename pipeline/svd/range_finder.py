@@ -1,7 +1,7 @@
 """Randomized range finding and the SVD it gives.
 
 Source: Halko, Martinsson, Tropp (2011), algorithms 4.4 and 5.1; CholeskyQR2 with a shift: Fukaya, Kannan,
-Nakatsukasa, Yamamoto, Yanagisawa (2020).
+Nakatsukasa, Yamamoto, Yanagisawa (2020); subspace iteration with Ritz values: Rutishauser (1969).
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.svd.gram import gram
+from pipeline.svd.gram import SEEN, eigh_descending, gram, lifted, squared_norm
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
 OVERSAMPLING = 10
-# Above this s_k / s_0 the spectrum is too flat for one power iteration to come within a percent of the best.
-FLAT = 0.05
+# Squared error that further iterations would still take away, as a share of what is left, at which they end.
+STILL = 0.005
+MOST_ITERATIONS = 8
+# Share of the energy below which the residual ‖A‖² − Σs² is rounding.
+ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
 
 
 def cholesky_qr(Y: Matrix, shift: bool = True) -> Matrix:
@@ -28,6 +31,14 @@ def cholesky_qr(Y: Matrix, shift: bool = True) -> Matrix:
         G[np.diag_indices_from(G)] += 11 * G.shape[0] * float(np.finfo(Y.dtype).eps) * np.trace(G) / G.shape[0]
     R = np.linalg.cholesky(G).T
     return Y @ np.linalg.solve(R, np.eye(len(R))).astype(Y.dtype)
+
+
+def nearly_orthonormal(Y: Matrix) -> Matrix:
+    """One sweep of CholeskyQR, enough between two half steps; QR where Y has no full rank."""
+    try:
+        return cholesky_qr(Y)
+    except np.linalg.LinAlgError:
+        return np.linalg.qr(Y)[0]
 
 
 def orthonormal(Y: Matrix) -> Matrix:
@@ -67,15 +78,57 @@ def randomized_svd(
 ) -> tuple[Matrix, F64, Matrix]:
     """U (m, rank), s (rank,), Vt (rank, n) of A (m, n), float32 or float64.
 
-    `power_iterations` None: one, and a second where the sketch shows a flat spectrum.
+    `power_iterations` None: as many as it takes, one at least.
     """
     width = min(rank + oversampling, *A.shape)
-    Q = range_basis(A, width, rng, 1 if power_iterations is None else power_iterations)
+    if power_iterations is None:
+        test_matrix = rng.standard_normal((A.shape[1], width)).astype(A.dtype)
+        return subspace_svd(A, rank, orthonormal(test_matrix))
+    Q = range_basis(A, width, rng, power_iterations)
     U, s, Vt = lift(Q, Q.T @ A)
-    if power_iterations is None and s[rank - 1] > FLAT * s[0]:
-        Q = power_step(A, Q)
-        U, s, Vt = lift(Q, Q.T @ A)
     return U[:, :rank], s[:rank], Vt[:rank]
+
+
+def subspace_svd(A: Matrix, rank: int, V: Matrix) -> tuple[Matrix, F64, Matrix]:
+    """U (m, rank), s, Vt of A (m, n) by iterating from an orthonormal V (n, l) until the error stands still.
+
+    Y = A V, Q = orth(Y), Z = AᵀQ, V = orth(Z): each half step raises the energy Σ s² of the first `rank` Ritz values
+    by a share ρ of what the half step before it did, so ρ/(1 − ρ) of the last gain is still to come.
+    """
+    whole = squared_norm(A)
+    energies: list[float] = []
+    for _ in range(MOST_ITERATIONS):
+        Y = A @ V
+        energies.append(_ritz_energy(Y, rank))
+        if len(energies) > 1 and _still(energies[-3:], whole, A.dtype):
+            break
+        Z = A.T @ nearly_orthonormal(Y)
+        energies.append(_ritz_energy(Z, rank))
+        V = orthonormal(Z)
+    return _from_scores(Y, V, rank)
+
+
+def _ritz_energy(Y: Matrix, rank: int) -> float:
+    return float(np.linalg.eigvalsh(gram(Y))[-rank:].sum())
+
+
+def _still(energies: list[float], whole: float, dtype: Any) -> bool:
+    """Whether what is left to gain, by the last two gains, is a small share of the squared error."""
+    before, now = np.diff(energies)
+    share = min(max(now / before, 0.0), 0.95) if before > 0 else 0.0
+    left = max(whole - energies[-1], ROUNDING[dtype] * whole)
+    return bool(now * share / (1.0 - share) <= STILL * left)
+
+
+def _from_scores(Y: Matrix, V: Matrix, rank: int) -> tuple[Matrix, F64, Matrix]:
+    """SVD of Y Vᵀ, Y (m, l), V (n, l) orthonormal, cut at `rank`: by the Gram of Y, or by its QR."""
+    w, W = eigh_descending(gram(Y), rank)
+    factors = lifted(Y, w, W) if w[-1] > SEEN[Y.dtype] * w[0] else None
+    if factors is None:
+        Q = orthonormal(Y)
+        factors = lift(Q, Q.T @ Y)
+    U, s, Wt = factors
+    return U[:, :rank], s[:rank], Wt[:rank] @ V.T
 
 
 def lift(Q: Matrix, B: Matrix) -> tuple[Matrix, F64, Matrix]:
