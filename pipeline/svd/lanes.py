@@ -31,6 +31,8 @@ ROWS = 8
 # What is summed in the dtype of the matrix before float64 takes over; a run also stays in the first cache.
 RUN_BYTES = 16384
 GROUPS = 64
+# Rows in one sweep of a transposed product: so many lines of two caches and pages at a time.
+STRIP = 16
 
 
 def _size(scalar: Any) -> int:
@@ -86,6 +88,12 @@ def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
 
 
+def _add_products(builder: Any, one: Any, vectors: Any, totals: Any) -> None:
+    """totals[p] += one · vectors[p]."""
+    for vector, total in zip(vectors, totals, strict=True):
+        builder.store(_multiply_add(builder, one, vector, builder.load(total)), total)
+
+
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def _outer_run(typing: Any, x: Any, n: Any, row: Any, rows: Any, first: Any, sums: Any, like: Any) -> Any:
     """sums[first + i, :] += Σ_r x[r·n + first + i] · x[r·n :], row <= r < row + rows, i < BLOCK: one line of lanes.
@@ -111,8 +119,7 @@ def _outer_run(typing: Any, x: Any, n: Any, row: Any, rows: Any, first: Any, sum
                 for i, total in zip(block, totals, strict=True):
                     one = builder.load(_at(builder, source, at, i))
                     spread = _spread(builder, one if narrow == wide else builder.fpext(one, wide), lanes)
-                    for vector, part in zip(line, total[turn : turn + parts], strict=True):
-                        builder.store(_multiply_add(builder, spread, vector, builder.load(part)), part)
+                    _add_products(builder, spread, line, total[turn : turn + parts])
                 at = builder.add(at, columns)
         for i, total in zip(block, totals, strict=True):
             for p, part in enumerate(total):
@@ -150,40 +157,45 @@ def narrow_gram(A: Matrix, precision: Any) -> F64:
     return np.ascontiguousarray(sums.reshape(NARROW, LINE)[:n, :n])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _row_run(typing: Any, A: Any, row: Any, groups: Any, blocks: Any, W: Any, Y: Any, column: Any) -> Any:
-    """Y[row + r, column :] = A[row + r] W, r < groups · ROWS, one vector of columns, stored over what comes next.
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _row_run(typing: Any, A: Any, row: Any, groups: Any, depth: Any, W: Any, v: Any, vectors: Any, Y: Any) -> Any:
+    """Y[row + r] = A[row + r] W, r < groups · ROWS, in `vectors` vectors of columns from the v-th, a literal number.
 
-    W has zeros to fill `blocks` blocks of rows and a whole vector of columns.
+    W is (vectors, depth, lanes), filled up with zeros; each row of Y is stored over what comes next.
     """
     scalar = _scalar_type(A)
     lanes = VECTOR_BYTES // _size(scalar)
+    together = range(vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a, w, y = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 4, 5))
+        a, w, y = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 4, 7))
         columns, width = builder.extract_value(a.shape, 1), builder.extract_value(y.shape, 1)
-        totals = [cgutils.alloca_once(builder, ir.VectorType(scalar, lanes)) for _ in range(ROWS)]
+        size = ir.Constant(args[1].type, lanes)
+        panels = [builder.mul(builder.add(args[5], ir.Constant(args[5].type, p)), args[3]) for p in together]
+        totals = [[cgutils.alloca_once(builder, ir.VectorType(scalar, lanes)) for _ in together] for _ in range(ROWS)]
         with cgutils.for_range(builder, args[2]) as group:
             first = builder.add(args[1], builder.mul(group.index, ir.Constant(args[1].type, ROWS)))
             rows = [builder.add(first, ir.Constant(first.type, r)) for r in range(ROWS)]
             starts = [builder.mul(row, columns) for row in rows]
             for total in totals:
-                builder.store(_zeros(scalar, lanes), total)
-            with cgutils.for_range(builder, args[3]) as loop:
+                for part in total:
+                    builder.store(_zeros(scalar, lanes), part)
+            with cgutils.for_range(builder, builder.udiv(args[3], ir.Constant(first.type, BLOCK))) as loop:
                 at = builder.mul(loop.index, ir.Constant(first.type, BLOCK))
+                places = [builder.mul(builder.add(panel, at), size) for panel in panels]
                 for i in range(BLOCK):
-                    place = builder.mul(at, ir.Constant(first.type, lanes))
-                    weights = _load(builder, _at(builder, w, place, i * lanes), scalar, lanes)
+                    weights = [_load(builder, _at(builder, w, place, i * lanes), scalar, lanes) for place in places]
                     for start, total in zip(starts, totals, strict=True):
-                        one = builder.load(_at(builder, a, builder.add(start, at), i))
-                        product = _multiply_add(builder, _spread(builder, one, lanes), weights, builder.load(total))
-                        builder.store(product, total)
+                        one = _spread(builder, builder.load(_at(builder, a, builder.add(start, at), i)), lanes)
+                        _add_products(builder, one, weights, total)
+            column = builder.mul(args[5], size)
             for row, total in zip(rows, totals, strict=True):
-                place = builder.add(builder.mul(row, width), args[6])
-                _store(builder, builder.load(total), _at(builder, y, place), scalar, lanes)
+                place = builder.add(builder.mul(row, width), column)
+                for p, part in enumerate(total):
+                    _store(builder, builder.load(part), _at(builder, y, place, p * lanes), scalar, lanes)
         return context.get_dummy_value()
 
-    return types.void(A, types.intp, types.intp, types.intp, W, Y, types.intp), codegen
+    return types.void(A, types.intp, types.intp, types.intp, W, types.intp, vectors, Y), codegen
 
 
 @jit
@@ -193,8 +205,11 @@ def _narrow_product(A: Matrix, W: Matrix, Y: Matrix) -> None:
     vectors, depth, lanes = W.shape
     safe = max(0, (m - max(lanes // k, BLOCK)) // ROWS)
     for begin in range(0, safe, GROUPS):
-        for v in range(vectors):
-            _row_run(A, begin * ROWS, min(GROUPS, safe - begin), depth // BLOCK, W[v], Y, v * lanes)
+        groups = min(GROUPS, safe - begin)
+        for v in range(0, vectors - 1, 2):
+            _row_run(A, begin * ROWS, groups, depth, W, v, 2, Y)
+        if vectors % 2:
+            _row_run(A, begin * ROWS, groups, depth, W, vectors - 1, 1, Y)
     for row in range(safe * ROWS, m):
         for j in range(k):
             total = A[row, 0] * W[j // lanes, 0, j % lanes]
@@ -221,3 +236,80 @@ def packed(W: NDArray[Any], dtype: Any) -> Matrix:
 def narrow_product(A: Matrix, W: Matrix, Y: Matrix) -> None:
     """Y (m, k) = A W for A (m, n) and Y C-contiguous, W as `packed` makes it from (n, k)."""
     _narrow_product(A, W, Y)
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _column_run(
+    typing: Any, A: Any, row: Any, rows: Any, i: Any, block: Any, Y: Any, v: Any, vectors: Any, Z: Any
+) -> Any:
+    """Z[i + c] += Σ_r A[row + r, i + c] · Y[row + r], r < rows, c < block, `vectors` vectors of columns from the v-th.
+
+    `block` and `vectors` are literals.
+    """
+    scalar = _scalar_type(A)
+    lanes = VECTOR_BYTES // _size(scalar)
+    together = range(vectors.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, y, z = (context.make_array(signature.args[j])(context, builder, args[j]) for j in (0, 5, 8))
+        columns, width = builder.extract_value(a.shape, 1), builder.extract_value(y.shape, 1)
+        column = builder.mul(args[6], ir.Constant(args[6].type, lanes))
+        zeros = _zeros(scalar, lanes)
+        totals = [[cgutils.alloca_once_value(builder, zeros) for _ in together] for _ in range(block.literal_value)]
+        with cgutils.for_range(builder, args[2]) as loop:
+            at = builder.add(args[1], loop.index)
+            place = builder.add(builder.mul(at, width), column)
+            weights = [_load(builder, _at(builder, y, place, p * lanes), scalar, lanes) for p in together]
+            start = builder.add(builder.mul(at, columns), args[3])
+            for c, total in enumerate(totals):
+                _add_products(builder, _spread(builder, builder.load(_at(builder, a, start, c)), lanes), weights, total)
+        for c, total in enumerate(totals):
+            place = builder.add(builder.mul(builder.add(args[3], ir.Constant(args[3].type, c)), width), column)
+            for p, part in enumerate(total):
+                pointer = _at(builder, z, place, p * lanes)
+                value = builder.fadd(_load(builder, pointer, scalar, lanes), builder.load(part))
+                _store(builder, value, pointer, scalar, lanes)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, types.intp, types.intp, block, Y, types.intp, vectors, Z), codegen
+
+
+@jit
+def _narrow_transposed(A: Matrix, Y: Matrix, Z: Matrix, lanes: int) -> None:
+    m, n = A.shape
+    whole = n // ROWS * ROWS
+    vectors = Y.shape[1] // lanes
+    for row in range(0, m, STRIP):
+        rows = min(STRIP, m - row)
+        for v in range(0, vectors - 1, 2):
+            for i in range(0, whole, ROWS):
+                _column_run(A, row, rows, i, 8, Y, v, 2, Z)
+            for i in range(whole, n):
+                _column_run(A, row, rows, i, 1, Y, v, 2, Z)
+        if vectors % 2:
+            for i in range(0, whole, ROWS):
+                _column_run(A, row, rows, i, 8, Y, vectors - 1, 1, Z)
+            for i in range(whole, n):
+                _column_run(A, row, rows, i, 1, Y, vectors - 1, 1, Z)
+
+
+def narrow_transposed(A: Matrix, Y: Matrix) -> Matrix:
+    """AᵀY (n, k) for A (m, n) and Y (m, k) C-contiguous of one dtype, k a whole number of vectors."""
+    Z = np.zeros((A.shape[1], Y.shape[1]), A.dtype)
+    _narrow_transposed(A, Y, Z, VECTOR_BYTES // A.dtype.itemsize)
+    return Z
+
+
+@jit
+def _add_rows(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, Z: Matrix) -> None:
+    for row in range(A.shape[0]):
+        weight, line = weights[row], Z[buckets[row]]
+        for j in range(A.shape[1]):
+            line[j] += weight * A[row, j]
+
+
+def weighted_sums(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, k: int) -> Matrix:
+    """Z (k, n): row b is the sum of weights[r]·A[r] over the rows of A (m, n) in bucket b; A C-contiguous."""
+    Z = np.zeros((k, A.shape[1]), A.dtype)
+    _add_rows(A, buckets, weights, Z)
+    return Z
