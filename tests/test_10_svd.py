@@ -155,7 +155,7 @@ def test_what_cannot_be_decomposed_is_refused(A, options, word):
         ((900, 32), 5, None, "gram_svd"),
         ((32, 900), 5, None, "gram_svd"),
         ((900, 33), 5, None, "sampled_svd"),
-        ((200, 150), 5, None, "randomized_svd"),
+        ((200, 150), 5, None, "krylov_svd"),
         ((200, 150), None, 0.1, "rand_qb_ei"),
         ((200, 150), 100, None, "_lapack"),
         ((900, 33), None, None, "_lapack"),
@@ -163,7 +163,7 @@ def test_what_cannot_be_decomposed_is_refused(A, options, word):
 )
 def test_dispatch_takes_the_path_it_names(shape, rank, tolerance, path, monkeypatch):
     taken = []
-    for name in ("gram_svd", "sampled_svd", "randomized_svd", "rand_qb_ei", "_lapack"):
+    for name in ("gram_svd", "sampled_svd", "krylov_svd", "rand_qb_ei", "_lapack"):
         real = getattr(dispatch, name)
         monkeypatch.setattr(dispatch, name, lambda *a, _n=name, _f=real, **k: (taken.append(_n), _f(*a, **k))[1])
     svd(matrix(*shape, 0.5 ** np.arange(20)), rank, tolerance=tolerance)

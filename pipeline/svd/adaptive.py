@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.svd.gram import clear, eigh_descending, gram, gram_svd, panels, rank_for, squared_norm
-from pipeline.svd.lanes import LINE, narrow_product, packed, suits_product
+from pipeline.svd.lanes import LINE, narrow_product_and_energy, packed, suits_product
 from pipeline.svd.range_finder import OVERSAMPLING, lift, orthonormal
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
 SAMPLE_ROWS = 8192
-PRODUCT_ROWS = 512
 # Columns of the sampled basis beyond the rank, at least.
 SPARE = 5
 # Squares: error / best error <= 1.01, and the energy of the sample within 5 % of the matrix it speaks for.
@@ -59,7 +58,7 @@ def sampled_svd(
     if _width(k) > n // 2:
         return None
     Y, energy = scores(A, V[:, : _width(k)])
-    factors = gram_svd(Y) if clear(energy, A.dtype) else None
+    factors = gram_svd(Y, k if tolerance is None else None) if clear(energy, A.dtype) else None
     if factors is None:
         return None
     U, s, Wt = factors
@@ -74,7 +73,7 @@ def sampled_svd(
         and residual > RESIDUAL_FLOOR[A.dtype] * energy
         and residual <= ERROR_RATIO * expected
     )
-    return (U[:, :k], s[:k], Wt[:k] @ V[:, : len(s)].T.astype(A.dtype)) if trusted else None
+    return (U[:, :k], s[:k], Wt[:k] @ V[:, : Wt.shape[1]].T.astype(A.dtype)) if trusted else None
 
 
 def _width(rank: int) -> int:
@@ -83,18 +82,12 @@ def _width(rank: int) -> int:
 
 
 def scores(A: Matrix, V: F64) -> tuple[Matrix, float]:
-    """A V (m, l) and ‖A‖² in one pass over A (m, n): each panel is summed, then multiplied while it is in the cache."""
+    """A V (m, l) and ‖A‖² of A (m, n), in one pass where the rows of A lie one after the other."""
     Y = np.empty((A.shape[0], V.shape[1]), A.dtype)
-    narrow = suits_product(A, V.shape[1])
-    W = packed(V, A.dtype) if narrow else V.astype(A.dtype)
-    energy = 0.0
-    for panel, part in zip(panels(A, PRODUCT_ROWS), panels(Y, PRODUCT_ROWS), strict=True):
-        energy += squared_norm(panel)
-        if narrow:
-            narrow_product(panel, W, part)
-        else:
-            np.matmul(panel, W, out=part)
-    return Y, energy
+    if suits_product(A, V.shape[1]):
+        return Y, narrow_product_and_energy(A, packed(V, A.dtype), Y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.matmul(A, V.astype(A.dtype), out=Y), squared_norm(A)
 
 
 def rand_qb_ei(

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending, gram, lifted
-from pipeline.svd.lanes import narrow_product, narrow_transposed, packed, weighted_sums
+from pipeline.svd.lanes import narrow_product, narrow_transposed, packed
 from pipeline.svd.range_finder import nearly_orthonormal, orthonormal, still
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
+TURNS = 4
 # Columns of a block, as a multiple of the rank, with which two turns can be enough, and the share of the squared
 # error left that the second may then have won.
 ROOMY = 1.5
@@ -56,7 +58,7 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) ->
         if t == most - 1 or _enough(energies, energy, A.dtype, b >= ROOMY * rank):
             break
         Z = _product(A.T, product)
-        V = _beyond(Z, K[:, :width])
+        V = _beyond(Z, K[:, :width], rng)
         T[width : width + b, here] = V.T @ Z
         T[here, width : width + b] = T[width : width + b, here].T
     w, W = eigh_descending(T[:width, :width], rank)
@@ -67,7 +69,7 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) ->
 
 
 def _enough(energies: list[float], energy: float, dtype: Any, roomy: bool) -> bool:
-    """Whether the Ritz values stand still; after two turns of a roomy block, whether the second won less than is left."""
+    """Whether the Ritz values stand still; after two turns of a roomy block, whether the last won less than is left."""
     if len(energies) == 2 and roomy:
         return energies[1] - energies[0] < QUICK * (energy - energies[1])
     return len(energies) > 2 and still(energies[-3:], energy, dtype)
@@ -76,18 +78,30 @@ def _enough(energies: list[float], energy: float, dtype: Any, roomy: bool) -> bo
 def _sketch(A: Matrix, b: int, rng: np.random.Generator) -> Matrix:
     """AᵀS (n, b): every row of A (m, n), with a gaussian weight, in one of b sums; a cheap pass, half a power step."""
     m = A.shape[0]
-    buckets, weights = rng.integers(0, b, m), rng.standard_normal(m).astype(A.dtype)
+    buckets, weights = rng.integers(0, b, (m,)), rng.standard_normal((m,)).astype(A.dtype)
     if A.flags.c_contiguous:
-        return np.ascontiguousarray(weighted_sums(A, buckets, weights, b).T)
+        return np.ascontiguousarray(_weighted_sums(A, buckets, weights, b).T)
     S = np.zeros((m, b), A.dtype)
     S[np.arange(m), buckets] = weights
     return _product(A.T, S)
 
 
-def _beyond(Z: Matrix, K: Matrix) -> Matrix:
-    """Orthonormal basis of what Z has outside the span of the orthonormal K, projected twice."""
+def _beyond(Z: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
+    """Orthonormal V (n, b) that, with the orthonormal K, spans K and Z.
+
+    Where Z adds fewer than b directions random ones take the place of the rest.
+    """
     V = nearly_orthonormal(Z - K @ (K.T @ Z))
-    return orthonormal(V - K @ (K.T @ V), sweeps=1)
+    V = orthonormal(V - K @ (K.T @ V), sweeps=1)
+    for _ in range(TURNS):
+        overlap = K.T @ V
+        if np.abs(overlap).max() <= 20 * np.finfo(V.dtype).eps:
+            break
+        V = V - K @ overlap
+        lost = np.einsum("ij,ij->j", V, V) < 0.5
+        V[:, lost] = rng.standard_normal((len(V), np.count_nonzero(lost)))
+        V = np.linalg.qr(V - K @ (K.T @ V))[0]
+    return V
 
 
 def _product(A: Matrix, V: Matrix) -> Matrix:
@@ -97,3 +111,18 @@ def _product(A: Matrix, V: Matrix) -> Matrix:
     Y = np.empty((A.shape[0], V.shape[1]), A.dtype)
     narrow_product(A, packed(V, A.dtype), Y)
     return Y
+
+
+@jit
+def _add_rows(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, Z: Matrix) -> None:
+    for row in range(A.shape[0]):
+        weight, line = weights[row], Z[buckets[row]]
+        for j in range(A.shape[1]):
+            line[j] += weight * A[row, j]
+
+
+def _weighted_sums(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, k: int) -> Matrix:
+    """Z (k, n): row b is the sum of weights[r]·A[r] over the rows of A (m, n) in bucket b; A C-contiguous."""
+    Z = np.zeros((k, A.shape[1]), A.dtype)
+    _add_rows(A, buckets, weights, Z)
+    return Z
