@@ -1,0 +1,78 @@
+"""Defects of single bands mended before the noise is: dead lines, stripes, impulses; nothing found, nothing touched.
+
+Source: docs/algorithms.md, "Stripes and impulses".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.denoise.impulses import ROUNDS, find_impulses, forecast, impulsive, judge
+from pipeline.denoise.stripes import column_offsets, dead_columns
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
+Valid = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What came of a block."""
+
+    block: F32
+    """(band, y, x), data units; the very array that was given where nothing was found."""
+    holes: Valid | None
+    """(band, y, x) pixels whose value is foretold, not measured; None where there are none."""
+    stripes: Valid
+    """(band,) bands that had stripes along columns or rows."""
+    impulses: Index
+    """(band,) impulses replaced."""
+
+
+def repair(block: F32, valid: Valid, sigma: F64) -> Repaired:
+    """Mend block (band, y, x) float32, finite where valid (y, x); noise σ (band,), data units, as `estimate_noise` says.
+
+    Bands of σ 0 and invalid pixels come back as they are. Pure: the block given is not written to.
+    """
+    bands = len(block)
+    holes = np.zeros(block.shape, np.bool_)
+    stripes = np.zeros(bands, np.bool_)
+    impulses = np.zeros(bands, np.intp)
+    result = block
+    dead = dead_columns(block, valid, sigma) | dead_columns(block.swapaxes(1, 2), valid.T, sigma).swapaxes(1, 2)
+    if dead.any():
+        result = _filled(result, valid, sigma, dead)
+        holes |= dead
+        stripes |= dead.any(axis=(1, 2))
+    for axis in (1, 2):
+        turned = result.swapaxes(1, axis)
+        offsets = column_offsets(turned, valid.swapaxes(0, axis - 1), sigma)
+        found = offsets.any(axis=1)
+        if found.any():
+            shift = np.expand_dims(offsets, axis)
+            result = np.where(valid & found[:, None, None], result - shift, result).astype(np.float32)
+            stripes |= found
+    hit = impulsive(result, valid, sigma)
+    for _ in range(ROUNDS if hit.size else 0):
+        places, values = find_impulses(result, valid, sigma, hit)
+        result = result.copy() if result is block else result
+        where = tuple(places.T)
+        result[where] = values
+        holes[where] = True
+        impulses += np.bincount(places[:, 0], minlength=bands)
+    return Repaired(result, holes if holes.any() else None, stripes, impulses)
+
+
+def _filled(block: F32, valid: Valid, sigma: F64, holes: Valid) -> F32:
+    """A copy of block with holes (band, y, x) foretold from their surroundings and the other bands."""
+    guide = forecast(block, valid, sigma)
+    places = np.argwhere(holes)
+    score, values = np.zeros(len(places)), np.full(len(places), np.nan)
+    judge(block, valid, holes, guide.helpers, guide.weights, sigma, places, score, values)
+    result = block.copy()
+    result[tuple(places.T)] = np.where(np.isnan(values), block[tuple(places.T)], values)
+    return result

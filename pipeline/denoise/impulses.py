@@ -1,0 +1,194 @@
+"""Isolated wrong pixels of single bands (hot pixels, salt and pepper), found, and foretold from what stands around.
+
+Sources: extrema among the neighbours, then a test against the local median and its spread (Sun, Neuvo 1994; Crnojević,
+Šenk, Trpovski 2004), here made on what the other bands do not foretell (Roger, Arnold 1996): a ship stands in most bands.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.jit import jit
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
+Valid = NDArray[np.bool_]
+
+# Other bands that foretell one, at most; samples that teach how; spreads beyond which a sample is clipped.
+HELPERS = 8
+SAMPLES = 20000
+CLIP = 3.0
+RIDGE = 1e-3
+# Noise deviations by which a suspect exceeds its neighbours, and how many of them may be as bad.
+MARGIN = 3.0
+PEERS = 1
+RADIUS = 2
+# Spreads by which a suspect misses what is foretold: that of proof, and that which serves once a band is convicted.
+SURE = 8.0
+LIKELY = 3.0
+# Share of sure ones in a band that convicts it (real scenes: up to 1e-4), with 3 bands or more and with fewer.
+RATE = 3e-4
+LONE_RATE = 2e-3
+LEAST = 4
+# A pixel bad in more than this share of the bands is a target, not an impulse.
+FEW_BANDS = 1 / 3
+# Pixels of a band that are looked at before any is convicted.
+JURY = 32768
+ROUNDS = 2
+
+
+class Impulses(NamedTuple):
+    """What was found wrong."""
+
+    places: Index
+    """(impulse, 3) band, y, x."""
+    values: F64
+    """(impulse,) what should stand there, data units."""
+
+
+class Forecast(NamedTuple):
+    """How a band's departure from its surroundings follows from those of other bands."""
+
+    helpers: Index
+    """(band, helper) numbers of the bands that foretell each."""
+    weights: F64
+    """(band, helper)."""
+
+
+def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulses:
+    """Impulses among the valid pixels of some bands of block (band, y, x), noise σ (band,): those LIKELY, in few bands."""
+    guide = forecast(block, valid, sigma)
+    places, score, values, _ = _judged(block, valid, sigma, guide, bands, 1)
+    bad = score > LIKELY
+    crowd = np.zeros(valid.shape, np.intp)
+    np.add.at(crowd, (places[bad, 1], places[bad, 2]), 1)
+    bad &= crowd[places[:, 1], places[:, 2]] <= max(1.0, FEW_BANDS * len(block))
+    return Impulses(places[bad], values[bad])
+
+
+def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
+    """Numbers of the bands of block (band, y, x) that have more lone, sure impulses than scenes have; σ (band,)."""
+    guide = forecast(block, valid, sigma)
+    stride = max(1, valid.size // JURY)
+    places, score, _, bad = _judged(block, valid, sigma, guide, np.flatnonzero(sigma > 0), stride)
+    k, y, x = places.T
+    seconded = np.zeros(bad.shape, bool)
+    seconded[tuple(places[score > LIKELY].T)] = True
+    lone = (score > SURE) & ~seconded[guide.helpers[k], y[:, None], x[:, None]].any(axis=1)
+    count = np.bincount(k[lone], minlength=len(block))
+    rate = RATE if len(block) > 2 else LONE_RATE
+    looked = np.count_nonzero(valid[::stride])
+    return np.flatnonzero(count >= max(LEAST, rate * looked))
+
+
+def _judged(
+    block: F32, valid: Valid, sigma: F64, guide: Forecast, bands: Index, stride: int
+) -> tuple[Index, F64, F64, Valid]:
+    """Suspects of every stride-th row: places, scores, values, and where they are (band, y, x)."""
+    bad = np.zeros(block.shape, np.bool_)
+    for k in bands:
+        suspects(block[k], valid, MARGIN * sigma[k], stride, bad[k])
+    places = np.argwhere(bad)
+    score, values = np.zeros(len(places)), np.zeros(len(places))
+    judge(block, valid, bad, guide.helpers, guide.weights, sigma, places, score, values)
+    return places, np.abs(score), values, bad
+
+
+def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
+    """Least squares on clipped departures of sampled pixels from the mean of their 4 neighbours."""
+    bands = len(block)
+    live = sigma > 0
+    inner = valid[1:-1, 1:-1] & valid[:-2, 1:-1] & valid[2:, 1:-1] & valid[1:-1, :-2] & valid[1:-1, 2:]
+    ys, xs = np.nonzero(inner)
+    step = max(1, len(ys) // SAMPLES)
+    ys, xs = ys[::step] + 1, xs[::step] + 1
+    around = (block[:, ys - 1, xs] + block[:, ys + 1, xs] + block[:, ys, xs - 1] + block[:, ys, xs + 1]) / 4
+    Z = block[:, ys, xs].astype(np.float64) - around
+    scale = np.maximum(1.4826 * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(ys) else np.ones(bands)
+    Z = np.clip(Z / scale[:, None], -CLIP, CLIP)
+    R = Z @ Z.T / max(1, len(ys))
+    R[~live] = R[:, ~live] = 0
+    count = min(HELPERS, bands - 1)
+    strength = np.abs(R) / np.sqrt(np.outer(np.diag(R), np.diag(R)) + 1e-30)
+    np.fill_diagonal(strength, -1)
+    helpers = np.sort(np.argsort(-strength, axis=1, kind="stable")[:, :count], axis=1)
+    weights = np.zeros((bands, count))
+    for k in np.flatnonzero(live):
+        h = helpers[k]
+        weights[k] = np.linalg.solve(R[np.ix_(h, h)] + RIDGE * np.eye(count), R[h, k]) * scale[k] / scale[h]
+    return Forecast(helpers, weights)
+
+
+@jit
+def suspects(band: F32, valid: Valid, margin: float, stride: int, flag: Valid) -> None:
+    """Set flag (y, x) where band (y, x) is above, or below, all real neighbours but PEERS by margin."""
+    height, width = band.shape
+    for y in range(0, height, stride):
+        for x in range(width):
+            v = band[y, x]
+            high, low = v - margin, v + margin
+            if 0 < x < width - 1 and y > 0:
+                left, right, up = band[y, x - 1], band[y, x + 1], band[y - 1, x]
+                above = int(high > left) + int(high > right) + int(high > up)
+                below = int(low < left) + int(low < right) + int(low < up)
+                if max(above, below) < 3 - PEERS and valid[y, x - 1] and valid[y, x + 1] and valid[y - 1, x]:
+                    continue
+            if not valid[y, x]:
+                continue
+            near = above = below = 0
+            for i in range(max(0, y - 1), min(height, y + 2)):
+                for j in range(max(0, x - 1), min(width, x + 2)):
+                    if valid[i, j]:
+                        near += 1
+                        above += int(high > band[i, j])
+                        below += int(low < band[i, j])
+            # The pixel itself is near, and neither above nor below itself.
+            flag[y, x] = near > 3 and max(above, below) >= near - 1 - PEERS
+
+
+@jit
+def judge(
+    block: F32, valid: Valid, bad: Valid, helpers: Index, weights: F64, sigma: F64, places: Index, score: F64, value: F64
+) -> None:
+    """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold."""
+    bands, height, width = block.shape
+    size = (2 * RADIUS + 1) ** 2
+    left = np.empty(size)
+    near = np.empty(size)
+    for n in range(len(places)):
+        k, y, x = places[n]
+        count = 0
+        close = 0
+        for i in range(max(0, y - RADIUS), min(height, y + RADIUS + 1)):
+            for j in range(max(0, x - RADIUS), min(width, x + RADIUS + 1)):
+                if not valid[i, j] or bad[k, i, j]:
+                    continue
+                e = float(block[k, i, j])
+                for h in range(helpers.shape[1]):
+                    b = helpers[k, h]
+                    if not bad[b, y, x]:
+                        e -= weights[k, h] * block[b, i, j]
+                left[count] = e
+                count += 1
+                if abs(i - y) <= 1 and abs(j - x) <= 1:
+                    near[close] = e
+                    close += 1
+        if count < 6:
+            continue
+        middle = np.median(left[:count])
+        spread = 1.4826 * np.median(np.abs(left[:count] - middle))
+        if close >= 3:
+            middle = np.mean(near[:close])
+        e = float(block[k, y, x])
+        guess = middle
+        for h in range(helpers.shape[1]):
+            b = helpers[k, h]
+            if not bad[b, y, x]:
+                e -= weights[k, h] * block[b, y, x]
+                guess += weights[k, h] * block[b, y, x]
+        score[n] = (e - middle) / max(spread, 0.8 * sigma[k])
+        value[n] = guess
