@@ -1,6 +1,7 @@
 """SVDs side by side: ours and every peer on the same matrices, one thread, in turn, CPU time and error.
 
-A peer counts as the best only if it meets the gate: a Frobenius error within 1 % of that of the best approximation of the same rank.
+A peer counts as the best only if it meets the gate: a Frobenius error within 1 % of that of the best approximation of
+the same rank.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The peers: each takes A (m, n) and a rank k and returns U (m, k), s (k,), Vt (k, n), as ours does.
 
-A peer whose package is not installed is left out, and `absent` names it. One that can be tuned comes with its settings from the
-cheapest up: the benchmark takes the quickest of them that meets the gate.
+A peer whose package is not installed is left out, and `absent` names it. One that can be tuned comes with its settings
+from the cheapest up: the benchmark takes the first of them that meets the gate.
 """
 
 from __future__ import annotations

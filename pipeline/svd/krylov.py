@@ -15,6 +15,7 @@ from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending, gram, lifted
 from pipeline.svd.lanes import narrow_product, narrow_transposed, packed
 from pipeline.svd.range_finder import nearly_orthonormal, orthonormal, still
+from pipeline.svd.vectors import VECTOR_BYTES
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
@@ -28,8 +29,10 @@ QUICK = 0.8
 LOWEST = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-11}
 
 
-def block_size(rank: int) -> int:
-    """Columns of one block: vectors that fill the kernels, about a third of the rank."""
+def block_size(rank: int, lanes: int) -> int:
+    """Columns of one block: roomy for a small rank, a third of a large one; whole vectors."""
+    if rank <= 20:
+        return max(16, -(-int(ROOMY * rank) // lanes) * lanes)
     return 32 * max(1, round(rank / 96))
 
 
@@ -41,7 +44,7 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) ->
     """
     if not (A.flags.c_contiguous or A.flags.f_contiguous):
         A = np.ascontiguousarray(A)
-    (m, n), b = A.shape, block_size(rank)
+    (m, n), b = A.shape, block_size(rank, VECTOR_BYTES // A.dtype.itemsize)
     most = max(2, (n // 2) // b)
     if most * b < rank:
         return None
@@ -49,19 +52,23 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) ->
     T = np.zeros((most * b, most * b))
     V = orthonormal(_sketch(A, b, rng))
     energies: list[float] = []
+    roomy = b >= int(ROOMY * rank)
+    needed = 1 if roomy else 2
     for t in range(most):
         here, width = slice(t * b, (t + 1) * b), (t + 1) * b
         product = _product(A, V)
         K[:, here], Y[:, here], T[here, here] = V, product, gram(product)
-        if width >= rank:
+        if t == most - 1 or len(energies) >= needed:
+            w, W = eigh_descending(T[:width, :width], rank)
+            energies.append(float(w.sum()))
+        elif width >= rank:
             energies.append(float(np.linalg.eigvalsh(T[:width, :width])[-rank:].sum()))
-        if t == most - 1 or _enough(energies, energy, A.dtype, b >= ROOMY * rank):
+        if t == most - 1 or _enough(energies, energy, A.dtype, roomy):
             break
         Z = _product(A.T, product)
         V = _beyond(Z, K[:, :width], rng)
         T[width : width + b, here] = V.T @ Z
         T[here, width : width + b] = T[width : width + b, here].T
-    w, W = eigh_descending(T[:width, :width], rank)
     if not w[-1] > LOWEST[A.dtype] * w[0]:
         return None
     factors = lifted(Y[:, :width], w, W, sure=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from pipeline.svd.gram import SEEN, eigh_descending, gram, lifted, squared_norm
 
@@ -29,8 +30,11 @@ def cholesky_qr(Y: Matrix, shift: bool = True) -> Matrix:
     G = gram(Y)
     if shift:
         G[np.diag_indices_from(G)] += 11 * G.shape[0] * float(np.finfo(Y.dtype).eps) * np.trace(G) / G.shape[0]
-    R = np.linalg.cholesky(G).T
-    return Y @ np.linalg.solve(R, np.eye(len(R))).astype(Y.dtype)
+    R, fault = linalg.lapack.dpotrf(G)
+    if fault:
+        raise np.linalg.LinAlgError("a Gram that is not positive definite")
+    inverse: Matrix = linalg.lapack.dtrtri(R)[0].astype(Y.dtype)
+    return Y @ inverse
 
 
 def nearly_orthonormal(Y: Matrix) -> Matrix:

@@ -18,7 +18,7 @@ _CGUTILS: Any = cgutils
 
 
 def emitted(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that kernels can call, its body written by `build` as LLVM IR; numbers in the call are literal types."""
+    """A function for kernels to call, its body written by `build` as LLVM IR; numbers in the call are literals."""
     return cast(Callable[..., Any], intrinsic(prefer_literal=True)(build))
 
 
