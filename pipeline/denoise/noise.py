@@ -1,104 +1,205 @@
-"""Standard deviation of the noise of each band, found from the band itself and from the other bands.
+"""Standard deviation of the noise of each band, found from the diagonal wavelet details of all bands together.
 
-Sources: spread of the diagonal Haar detail: Donoho, Johnstone (1994); regression on the other bands: Roger,
-Arnold (1996), HySime of Bioucas-Dias, Nascimento (2008), eq. 7. The choice of flat cells is our own: the three
-Haar details of a 2 x 2 cell are orthogonal, so choosing cells by two does not bias white noise in the third.
+Sources: spread of the diagonal detail: Donoho, Johnstone (1994), here of the wavelet with four taps of Daubechies
+(1988), which lets less texture through than Haar's; what the bands share is no noise: Roger, Arnold (1996),
+HySime of Bioucas-Dias, Nascimento (2008), eq. 7, as the start of a factor analysis (principal factors, Harman 1976,
+ch. 8). The choice of flat cells is our own: the three details of a cell are orthogonal, so choosing cells by two
+does not bias white noise in the third.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.svd.gram import eigh_descending
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
 QUARTILE = 0.674489750196082  # of a unit gaussian
+HAAR = np.array([1.0, 1.0]) / np.sqrt(2.0)
+DAUBECHIES = np.array([1 + np.sqrt(3), 3 + np.sqrt(3), 3 - np.sqrt(3), 1 - np.sqrt(3)]) / (4 * np.sqrt(2))
 MIN_CELLS = 16
+# Fewer cells of 4 x 4 valid pixels than this, and cells of 2 x 2 are read: slivers.
+ENOUGH_CELLS = 256
 FLAT_SHARE = 0.25
 FLAT_WINDOW = 5
 FLAT_CELLS = 1024
-# Least share of a band's own estimate that regression may leave (real scenes: 0.22 and more): twins have noise too.
+# Least share of the cells that must be free of the plateaus of single bands for those to be left out.
+FREE_SHARE = 0.1
+# Least share of a band's own estimate that the other bands may leave (real scenes: 0.22 and more): twins have noise too.
 TWINS = 0.1
 RIDGE = 1e-6
+ROUNDS = 3
+# A factor that is for this much one band's is that band's own noise, or its own texture: it is left in.
+OWN_FACTOR = 0.7
+MOST_LEVERAGE = 0.8
+CLIP = 5.0
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Details:
+    """One level of an orthogonal wavelet transform of a block; a cell is one place of its coarse grid."""
+
+    diagonal: F32
+    """(band, y, x): white noise of σ keeps its σ here."""
+    edges: F32
+    """(2, band, y, x): vertical and horizontal details."""
+    mean: F32
+    """(band, y, x) local mean, data units."""
+    whole: Valid
+    """(y, x): every pixel under the wavelet is valid."""
 
 
 def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
-    The lesser of the spread of the diagonal detail and of what its regression on the other bands leaves of it,
-    both over the flattest quarter of the 2 x 2 cells. Cells with an invalid pixel, or of a plateau that all bands share
+    The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
+    cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
     (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
     """
     sigma = np.zeros(block.shape[0])
-    usable: Valid = np.asarray(np.all(_corners(valid[None])[:, 0], axis=0))
-    details = np.stack([_haar(band, usable) for band in block], axis=1)
-    lively = usable & ~_plateaus(details)
+    spread = _spread(block, valid)
+    details = wavelet_details(block, valid)
+    lively, live = readable(details)
+    live &= spread > 0
     cells = int(np.count_nonzero(lively))
-    if cells < MIN_CELLS:
+    if cells < MIN_CELLS or not live.any():
         return sigma
-    live = np.flatnonzero(details[0].any(axis=(1, 2)) & (_spread(block, valid) > 0))
-    if live.size == 0:
-        return sigma
-    details = details[:, live]
-    flat = _flattest(details[1:], lively, max(FLAT_SHARE, min(1.0, FLAT_CELLS / cells)))
-    sigma[live] = _gauss_spread(details[0][:, flat])
-    if cells >= 4 * live.size > 4:
-        residual, kept = _unpredicted(details[0][:, lively])
-        regressed = _gauss_spread(residual[:, flat[lively]]) / kept
-        sigma[live] = np.clip(regressed, TWINS * sigma[live], sigma[live])
-    return np.where(sigma > NOISELESS * _spread(block, valid), sigma, 0.0)
+    flat = flattest(details.edges[:, live], lively, max(FLAT_SHARE, min(1.0, FLAT_CELLS / cells)))
+    x = details.diagonal[live][:, flat]
+    sigma[live] = _gauss_spread(x)
+    noisy = np.flatnonzero(sigma > NOISELESS * spread)
+    if x.shape[1] >= 4 * noisy.size > 8:
+        sigma[noisy] = _without_factors(details.diagonal[noisy][:, flat], sigma[noisy])
+    return np.where(sigma > NOISELESS * spread, sigma, 0.0)
 
 
-def _corners(planes: NDArray[Any]) -> NDArray[Any]:
-    """(4, plane, y // 2, x // 2): the pixels of each 2 x 2 cell, row by row. Cells do not overlap."""
-    h, w = planes.shape[1] // 2 * 2, planes.shape[2] // 2 * 2
-    return np.stack([planes[:, i:h:2, j:w:2] for i in (0, 1) for j in (0, 1)])
+def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
+    """Details of block (band, y, x) by the four-tap wavelet, or by Haar's where few 4 x 4 squares are valid."""
+    taps = DAUBECHIES
+    if min(valid.shape) < 4 or np.count_nonzero(_whole(valid, 4)) < ENOUGH_CELLS:
+        taps = HAAR
+    whole = _whole(valid, taps.size)
+    shape = (block.shape[0], *whole.shape)
+    diagonal, mean, edges = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
+    for b, band in enumerate(block if whole.any() else ()):
+        centre = float(np.mean(band[valid], dtype=np.float64))
+        pixels = np.where(valid, band, centre) - centre
+        low, high = _filtered(pixels, taps), _filtered(pixels, _mirror(taps))
+        tiny = ROUNDING * float(np.abs(pixels).max(initial=0.0))
+        for out, half, filters in (
+            (diagonal[b], high, _mirror(taps)),
+            (edges[0, b], high, taps),
+            (edges[1, b], low, _mirror(taps)),
+        ):
+            detail = _filtered(half.T, filters).T
+            # A constant leaves rounding, not zero, under irrational taps.
+            out[...] = np.where(whole & (np.abs(detail) > tiny), detail, 0.0)
+        mean[b] = _filtered(low.T, taps).T / 2 + centre
+    return Details(diagonal, edges, mean, whole)
 
 
-def _haar(band: NDArray[Any], usable: Valid) -> F32:
-    """Diagonal, vertical, horizontal Haar details (3, y // 2, x // 2) of a band (y, x), 0 where unusable."""
-    a, b, c, d = np.where(usable, _corners(band[None])[:, 0], 0).astype(np.float64)
-    return np.stack([a - b - c + d, a + b - c - d, a - b + c - d]).astype(np.float32) / np.float32(2)
+def _whole(valid: Valid, size: int) -> Valid:
+    """(y, x) every second square of size² that is valid throughout; none in an array too small for one."""
+    if min(valid.shape) < size:
+        return np.zeros((max(0, (valid.shape[0] - size) // 2 + 1), max(0, (valid.shape[1] - size) // 2 + 1)), bool)
+    squares = np.lib.stride_tricks.sliding_window_view(valid, (size, size))[::2, ::2]
+    return np.asarray(squares.all(axis=(2, 3)))
 
 
-def _plateaus(details: F32) -> Valid:
-    """Cells (y, x) without any of the details (3, band, y, x), where they come in squares of 3 x 3.
+def _mirror(taps: F64) -> F64:
+    """The high-pass filter that is orthogonal to the low-pass `taps`."""
+    return taps[::-1] * np.where(np.arange(taps.size) % 2, -1.0, 1.0)
 
-    A lone one is chance, and to drop it would raise σ: two integers are often equal.
+
+def _filtered(pixels: F64, taps: F64) -> F64:
+    """Every second value (y, x // 2) of pixels (y, x) filtered along x; no value reaches over the edge."""
+    count = (pixels.shape[1] - taps.size) // 2 + 1
+    result = taps[0] * pixels[:, : 2 * count : 2]
+    for i in range(1, taps.size):
+        result += taps[i] * pixels[:, i : i + 2 * count - 1 : 2]
+    return np.asarray(result)
+
+
+def readable(details: Details) -> tuple[Valid, Valid]:
+    """Cells (y, x) that show noise, and bands (band,) that vary: no holes, and no plateaus.
+
+    A plateau is a square of 3 x 3 cells without any detail: a lone one is chance, and to drop it would raise σ, for
+    two integers are often equal. Plateaus of single bands (saturation) count while enough cells are free of all.
     """
-    still = ~np.asarray(np.any(details, axis=(0, 1)))
-    return np.asarray(ndimage.binary_opening(still, np.ones((3, 3), bool)))
+    live = details.diagonal.any(axis=(1, 2)) | details.edges.any(axis=(0, 2, 3))
+    square = np.ones((3, 3), bool)
+    some, every = np.zeros_like(details.whole), np.ones_like(details.whole)
+    for b in np.flatnonzero(live):
+        moving = (details.diagonal[b] != 0) | (details.edges[0, b] != 0) | (details.edges[1, b] != 0)
+        plateau = ndimage.binary_opening(~moving & details.whole, square)
+        some |= plateau
+        every &= plateau
+    free = details.whole & ~some
+    enough = np.count_nonzero(free) >= max(MIN_CELLS, FREE_SHARE * np.count_nonzero(details.whole))
+    return (free if enough else details.whole & ~every), live
 
 
-def _flattest(edges: F32, lively: Valid, share: float) -> Valid:
-    """The `share` of lively cells (y, x) around which edges (2, band, y, x) are least, bands weighing alike."""
+def flatness(edges: F32, lively: Valid) -> F64:
+    """(y, x) energy of the edges (2, band, y, x) around each cell, bands weighing alike; least where flat."""
     energy = np.zeros(lively.shape)
     for detail in edges.reshape(-1, *lively.shape):
         scale = float(np.sqrt(np.mean(np.square(detail[lively], dtype=np.float64))))
         if scale > 0:
-            energy += np.square(detail / scale)
+            energy += np.square(detail / np.float32(scale))
     weight = ndimage.uniform_filter(lively.astype(np.float64), FLAT_WINDOW, mode="constant")
-    energy = ndimage.uniform_filter(energy, FLAT_WINDOW, mode="constant") / np.maximum(weight, 1e-9)
-    flat: Valid = lively & (energy <= np.quantile(energy[lively], share))
-    return flat
+    energy = ndimage.uniform_filter(energy * lively, FLAT_WINDOW, mode="constant")
+    return np.asarray(energy / np.maximum(weight, 1e-9))
 
 
-def _unpredicted(diagonal: F32) -> tuple[F32, float]:
-    """What least squares on the other bands leaves of diagonal (band, cell), and the share of noise kept."""
-    bands, cells = diagonal.shape
-    scale = np.sqrt(np.mean(np.square(diagonal), axis=1, dtype=np.float64))
-    unit = diagonal / scale[:, None].astype(np.float32)
-    correlation = (unit @ unit.T).astype(np.float64) / cells
-    inverse = np.linalg.inv(correlation + RIDGE * np.eye(bands))
-    weights = inverse * (scale / np.diag(inverse))[:, None]
-    return weights.astype(np.float32) @ unit, float(np.sqrt(1.0 - (bands - 1) / cells))
+def flattest(edges: F32, lively: Valid, share: float) -> Valid:
+    """The `share` of lively cells (y, x) with the least energy of edges around them."""
+    energy = flatness(edges, lively)
+    return np.asarray(lively & (energy <= np.quantile(energy[lively], share)))
+
+
+def _without_factors(x: F32, alone: F64) -> F64:
+    """σ (band,) of details x (band, cell), > 2 bands, without what the bands share; `alone`: the σ of each by itself.
+
+    A factor of the bands takes a share (the leverage) of each band's noise with it, which is put back. Regression
+    takes the most, and what it leaves of few bands holds much noise of the others; so it is only the start.
+    """
+    limit = (CLIP * alone[:, None]).astype(np.float32)
+    tame = np.clip(x, -limit, limit)
+    covariance = (tame @ tame.T).astype(np.float64) / x.shape[1]
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(x))
+    sigma = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)
+    for _ in range(ROUNDS - 1):
+        rest = factor_residual(tame, sigma, covariance)
+        sigma = np.clip(sigma * np.sqrt(np.mean(np.square(np.clip(rest, -4, 4)), axis=1)), TWINS * alone, alone)
+    return np.clip(sigma * _gauss_spread(factor_residual(x, sigma, covariance)), TWINS * alone, alone)
+
+
+def factor_residual(x: F32, sigma: F64, covariance: F64) -> F32:
+    """x/σ (band, cell) without the factors of the bands, scaled so that noise of σ has unit spread again.
+
+    Factors: eigenvectors of the whitened covariance (band, band) above the noise edge, at most as many as can be told
+    from noise (Ledermann 1937), without those that are one band's alone.
+    """
+    bands, cells = x.shape
+    w, V = eigh_descending(covariance / np.outer(sigma, sigma))
+    most = int((2 * bands + 1 - np.sqrt(8 * bands + 1)) / 2)
+    V = V[:, : min(most, int(np.count_nonzero(w > (1 + np.sqrt(bands / cells)) ** 2)))]
+    V = V[:, np.max(V**2, axis=0, initial=0.0) < OWN_FACTOR]
+    leverage = np.minimum(np.sum(V**2, axis=1), MOST_LEVERAGE)
+    project = (np.eye(bands) - V @ V.T) / np.sqrt(1.0 - leverage)[:, None] / sigma
+    return np.asarray(project.astype(np.float32) @ x)
 
 
 def _gauss_spread(details: F32) -> F64:
