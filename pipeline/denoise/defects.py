@@ -53,8 +53,9 @@ def repair(block: F32, valid: Valid, sigma: F64) -> Repaired:
         offsets = column_offsets(turned, valid.swapaxes(0, axis - 1), sigma)
         found = offsets.any(axis=1)
         if found.any():
-            shift = np.expand_dims(offsets, axis)
-            result = np.where(valid & found[:, None, None], result - shift, result).astype(np.float32)
+            result = result.copy() if result is block else result
+            for k in np.flatnonzero(found):
+                result[k] -= np.where(valid, np.expand_dims(offsets[k], axis - 1), 0).astype(np.float32)
             stripes |= found
     hit = impulsive(result, valid, sigma)
     for _ in range(ROUNDS if hit.size else 0):
@@ -72,7 +73,7 @@ def _filled(block: F32, valid: Valid, sigma: F64, holes: Valid) -> F32:
     guide = forecast(block, valid, sigma)
     places = np.argwhere(holes)
     score, values = np.zeros(len(places)), np.full(len(places), np.nan)
-    judge(block, valid, holes, guide.helpers, guide.weights, sigma, places, score, values)
+    judge(block, valid, holes, guide.helpers, guide.weights, sigma, places, 0.0, score, values)
     result = block.copy()
     result[tuple(places.T)] = np.where(np.isnan(values), block[tuple(places.T)], values)
     return result

@@ -20,7 +20,7 @@ Valid = NDArray[np.bool_]
 
 # Other bands that foretell one, at most; samples that teach how; spreads beyond which a sample is clipped.
 HELPERS = 8
-SAMPLES = 20000
+SAMPLES = 1 << 17
 CLIP = 3.0
 RIDGE = 1e-3
 # Noise deviations by which a suspect exceeds its neighbours, and how many of them may be as bad.
@@ -30,15 +30,21 @@ RADIUS = 2
 # Spreads by which a suspect misses what is foretold: that of proof, and that which serves once a band is convicted.
 SURE = 8.0
 LIKELY = 3.0
-# Share of sure ones in a band that convicts it (real scenes: up to 1e-4), with 3 bands or more and with fewer.
-RATE = 3e-4
-LONE_RATE = 2e-3
+# Share of sure ones that convicts a band (real scenes reach 6e-5 with 3 bands or more, 4e-4 with 2, 3e-3 with 1).
+RATES = {1: 4e-3, 2: 1e-3}
+RATE = 2e-4
 LEAST = 4
+# More bands than MANY have always some that the others do not foretell: this share of them is convicted, or none.
+MANY = 16
+MANY_SHARE = 1 / 3
 # A pixel bad in more than this share of the bands is a target, not an impulse.
 FEW_BANDS = 1 / 3
-# Pixels of a band that are looked at before any is convicted.
+# Pixels of a band, and of all, that are looked at before any is convicted.
 JURY = 32768
+JURY_ALL = 1 << 19
 ROUNDS = 2
+# Share of a departure that the other bands foretell by which they may be wrong.
+DOUBT = 0.8
 
 
 class Impulses(NamedTuple):
@@ -73,16 +79,16 @@ def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulse
 def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     """Numbers of the bands of block (band, y, x) that have more lone, sure impulses than scenes have; σ (band,)."""
     guide = forecast(block, valid, sigma)
-    stride = max(1, valid.size // JURY)
+    stride = max(1, min(valid.size // JURY, block.size // JURY_ALL))
     places, score, _, bad = _judged(block, valid, sigma, guide, np.flatnonzero(sigma > 0), stride)
     k, y, x = places.T
     seconded = np.zeros(bad.shape, bool)
     seconded[tuple(places[score > LIKELY].T)] = True
     lone = (score > SURE) & ~seconded[guide.helpers[k], y[:, None], x[:, None]].any(axis=1)
     count = np.bincount(k[lone], minlength=len(block))
-    rate = RATE if len(block) > 2 else LONE_RATE
     looked = np.count_nonzero(valid[::stride])
-    return np.flatnonzero(count >= max(LEAST, rate * looked))
+    hit = np.flatnonzero(count >= max(LEAST, RATES.get(len(block), RATE) * looked))
+    return hit if len(block) <= MANY or len(hit) >= MANY_SHARE * len(block) else hit[:0]
 
 
 def _judged(
@@ -92,9 +98,9 @@ def _judged(
     bad = np.zeros(block.shape, np.bool_)
     for k in bands:
         suspects(block[k], valid, MARGIN * sigma[k], stride, bad[k])
-    places = np.argwhere(bad)
+    places = np.stack(np.unravel_index(np.flatnonzero(bad), bad.shape), axis=1)
     score, values = np.zeros(len(places)), np.zeros(len(places))
-    judge(block, valid, bad, guide.helpers, guide.weights, sigma, places, score, values)
+    judge(block, valid, bad, guide.helpers, guide.weights, sigma, places, DOUBT, score, values)
     return places, np.abs(score), values, bad
 
 
@@ -104,7 +110,7 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
     live = sigma > 0
     inner = valid[1:-1, 1:-1] & valid[:-2, 1:-1] & valid[2:, 1:-1] & valid[1:-1, :-2] & valid[1:-1, 2:]
     ys, xs = np.nonzero(inner)
-    step = max(1, len(ys) // SAMPLES)
+    step = max(1, len(ys) * bands // (SAMPLES + 400 * bands))
     ys, xs = ys[::step] + 1, xs[::step] + 1
     around = (block[:, ys - 1, xs] + block[:, ys + 1, xs] + block[:, ys, xs - 1] + block[:, ys, xs + 1]) / 4
     Z = block[:, ys, xs].astype(np.float64) - around
@@ -151,14 +157,27 @@ def suspects(band: F32, valid: Valid, margin: float, stride: int, flag: Valid) -
 
 
 @jit
+def _median(values: F64, count: int) -> float:
+    """Median of the first `count` values, which are few and end up sorted."""
+    for i in range(1, count):
+        v, j = values[i], i
+        while j > 0 and values[j - 1] > v:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = v
+    return float(0.5 * (values[(count - 1) // 2] + values[count // 2]))
+
+
+@jit
 def judge(
-    block: F32, valid: Valid, bad: Valid, helpers: Index, weights: F64, sigma: F64, places: Index, score: F64, value: F64
+    block: F32, valid: Valid, bad: Valid, helpers: Index, weights: F64, sigma: F64, places: Index, doubt: float, score: F64, value: F64
 ) -> None:
     """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold."""
     bands, height, width = block.shape
     size = (2 * RADIUS + 1) ** 2
     left = np.empty(size)
     near = np.empty(size)
+    helper = np.empty(size)
     for n in range(len(places)):
         k, y, x = places[n]
         count = 0
@@ -179,16 +198,27 @@ def judge(
                     close += 1
         if count < 6:
             continue
-        middle = np.median(left[:count])
-        spread = 1.4826 * np.median(np.abs(left[:count] - middle))
+        middle = _median(left, count)
+        for n0 in range(count):
+            left[n0] = abs(left[n0] - middle)
+        spread = 1.4826 * _median(left, count)
         if close >= 3:
             middle = np.mean(near[:close])
         e = float(block[k, y, x])
         guess = middle
+        foretold = 0.0
         for h in range(helpers.shape[1]):
             b = helpers[k, h]
             if not bad[b, y, x]:
                 e -= weights[k, h] * block[b, y, x]
                 guess += weights[k, h] * block[b, y, x]
-        score[n] = (e - middle) / max(spread, 0.8 * sigma[k])
+            around = 0
+            for i in range(max(0, y - 1), min(height, y + 2)):
+                for j in range(max(0, x - 1), min(width, x + 2)):
+                    if valid[i, j] and not (i == y and j == x):
+                        helper[around] = block[b, i, j]
+                        around += 1
+            if around > 0:
+                foretold += weights[k, h] * (block[b, y, x] - _median(helper, around))
+        score[n] = (e - middle) / (max(spread, 0.8 * sigma[k]) + doubt * abs(foretold))
         value[n] = guess
