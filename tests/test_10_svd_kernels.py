@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.errors import BlockError
 from pipeline.svd import svd
 from pipeline.svd.gram import gram, lifted, times
-from pipeline.svd.krylov import block_size, krylov_svd
+from pipeline.svd.krylov import _enough, block_size, krylov_svd
 from pipeline.svd.lanes import NARROW, narrow_gram, narrow_product_and_energy, narrow_transposed, packed
 from tests.matrices import best_error, error, matrix
 
@@ -104,6 +104,23 @@ SPECTRA = {
     "geometric": lambda n: 0.9 ** np.arange(n),
     "low rank": lambda n: np.r_[np.ones(12), np.zeros(n - 12)],
 }
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rank", "most"), [(0.97, 5, 1.01), (0.97, 10, 1.01), (0.97, 20, 1.01), (0.99, 20, 1.02)]
+)
+def test_spectra_that_hardly_fall_do_not_stop_the_turns_too_soon(ratio, rank, most):
+    A = matrix(400, 330, ratio ** np.arange(330))
+    assert error(A, svd(A, rank)) <= most * best_error(A, rank)
+
+
+def test_turns_end_when_little_is_left_to_gain():
+    """Of a squared error of 1 at the second turn, and then what the shares of the last gains foretell."""
+    assert _enough([8.5, 9.0], 10.0, np.dtype(np.float32), roomy=True)
+    assert not _enough([8.0, 9.0], 10.0, np.dtype(np.float32), roomy=True)
+    assert not _enough([8.5, 9.0], 10.0, np.dtype(np.float32), roomy=False)
+    assert not _enough([7.0, 8.5, 9.0], 10.0, np.dtype(np.float32), roomy=False)
+    assert _enough([7.0, 8.9, 9.0], 10.0, np.dtype(np.float32), roomy=False)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

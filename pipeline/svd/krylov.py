@@ -21,18 +21,21 @@ Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
 TURNS = 4
-# Columns of a block, as a multiple of the rank, with which two turns can be enough, and the share of the squared
-# error left that the second may then have won.
-ROOMY = 1.5
+# Share of the squared error left that the second turn of a roomy block may have won for it to be the last.
 QUICK = 0.8
 # w_k / w_0 below which rounding in AᵀA, not A, would decide the directions.
 LOWEST = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-11}
 
 
+def _room(rank: int) -> int:
+    """Columns of a block with which two turns can be enough."""
+    return max(rank + 12, rank * 3 // 2)
+
+
 def block_size(rank: int, lanes: int) -> int:
     """Columns of one block: roomy for a small rank, a third of a large one; whole vectors."""
     if rank <= 20:
-        return max(16, -(-int(ROOMY * rank) // lanes) * lanes)
+        return -(-_room(rank) // lanes) * lanes
     return 32 * max(1, round(rank / 96))
 
 
@@ -52,7 +55,7 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) ->
     T = np.zeros((most * b, most * b))
     V = orthonormal(_sketch(A, b, rng))
     energies: list[float] = []
-    roomy = b >= int(ROOMY * rank)
+    roomy = b >= _room(rank)
     needed = 1 if roomy else 2
     for t in range(most):
         here, width = slice(t * b, (t + 1) * b), (t + 1) * b
