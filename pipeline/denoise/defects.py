@@ -34,7 +34,7 @@ class Repaired:
 
 
 def repair(block: F32, valid: Valid, sigma: F64) -> Repaired:
-    """Mend block (band, y, x) float32, finite where valid (y, x); noise σ (band,), data units, as `estimate_noise` says.
+    """Mend block (band, y, x) float32, finite where valid (y, x) bool; noise σ (band,), data units, as estimated.
 
     Bands of σ 0 and invalid pixels come back as they are. Pure: the block given is not written to.
     """

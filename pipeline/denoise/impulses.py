@@ -1,7 +1,8 @@
 """Isolated wrong pixels of single bands (hot pixels, salt and pepper), found, and foretold from what stands around.
 
 Sources: extrema among the neighbours, then a test against the local median and its spread (Sun, Neuvo 1994; Crnojević,
-Šenk, Trpovski 2004), here made on what the other bands do not foretell (Roger, Arnold 1996): a ship stands in most bands.
+Šenk, Trpovski 2004), here made on what the other bands do not foretell (Roger, Arnold 1996). A ship stands in most
+bands, and is left alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ RIDGE = 1e-3
 MARGIN = 3.0
 PEERS = 1
 RADIUS = 2
+# Of the noise: a small sample may look calm.
+LEAST_SPREAD = 0.8
+# Real pixels near a place without which it is not judged.
+LEAST_NEAR = 6
+MAD = 1.4826  # unit gaussian: σ over the median of |x|
 # Spreads by which a suspect misses what is foretold: that of proof, and that which serves once a band is convicted.
 SURE = 8.0
 LIKELY = 3.0
@@ -41,7 +47,7 @@ MANY_SHARE = 1 / 3
 FEW_BANDS = 1 / 3
 # Pixels of a band, and of all, that are looked at before any is convicted.
 JURY = 32768
-JURY_ALL = 1 << 19
+JURY_ALL = 1 << 20
 ROUNDS = 2
 # Share of a departure that the other bands foretell by which they may be wrong.
 DOUBT = 0.8
@@ -66,7 +72,7 @@ class Forecast(NamedTuple):
 
 
 def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulses:
-    """Impulses among the valid pixels of some bands of block (band, y, x), noise σ (band,): those LIKELY, in few bands."""
+    """Impulses, LIKELY and in few bands, at valid pixels of some bands of block (band, y, x), noise σ (band,)."""
     guide = forecast(block, valid, sigma)
     places, score, values, _ = _judged(block, valid, sigma, guide, bands, 1)
     bad = score > LIKELY
@@ -79,7 +85,7 @@ def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulse
 def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     """Numbers of the bands of block (band, y, x) that have more lone, sure impulses than scenes have; σ (band,)."""
     guide = forecast(block, valid, sigma)
-    stride = max(1, min(valid.size // JURY, block.size // JURY_ALL))
+    stride = max(1, valid.size // JURY, block.size // JURY_ALL)
     places, score, _, bad = _judged(block, valid, sigma, guide, np.flatnonzero(sigma > 0), stride)
     k, y, x = places.T
     seconded = np.zeros(bad.shape, bool)
@@ -114,7 +120,7 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
     ys, xs = ys[::step] + 1, xs[::step] + 1
     around = (block[:, ys - 1, xs] + block[:, ys + 1, xs] + block[:, ys, xs - 1] + block[:, ys, xs + 1]) / 4
     Z = block[:, ys, xs].astype(np.float64) - around
-    scale = np.maximum(1.4826 * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(ys) else np.ones(bands)
+    scale = np.maximum(MAD * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(ys) else np.ones(bands)
     Z = np.clip(Z / scale[:, None], -CLIP, CLIP)
     R = Z @ Z.T / max(1, len(ys))
     R[~live] = R[:, ~live] = 0
@@ -169,56 +175,78 @@ def _median(values: F64, count: int) -> float:
 
 
 @jit
+def _departure(band: F32, valid: Valid, y: int, x: int, around: F64) -> float:
+    """How far a pixel of a band (y, x) is from the median of its real neighbours; 0 without any."""
+    count = 0
+    for i in range(max(0, y - 1), min(band.shape[0], y + 2)):
+        for j in range(max(0, x - 1), min(band.shape[1], x + 2)):
+            if valid[i, j] and not (i == y and j == x):
+                around[count] = band[i, j]
+                count += 1
+    return float(band[y, x]) - _median(around, count) if count else 0.0
+
+
+@jit
+def _surroundings(
+    block: F32, valid: Valid, bad: Valid, place: Index, helpers: Index, weights: F64, left: F64
+) -> tuple[float, float]:
+    """Middle and spread around a place of what helpers do not foretell; the middle of the 8 next to it, if 3 are real.
+
+    A helper that is bad at the place itself is not heard. Spread −1: fewer than 6 real pixels near.
+    """
+    k, y, x = place
+    count, close, total = 0, 0, 0.0
+    for i in range(max(0, y - RADIUS), min(block.shape[1], y + RADIUS + 1)):
+        for j in range(max(0, x - RADIUS), min(block.shape[2], x + RADIUS + 1)):
+            if not valid[i, j] or bad[k, i, j]:
+                continue
+            e = float(block[k, i, j])
+            for h, b in enumerate(helpers):
+                if not bad[b, y, x]:
+                    e -= weights[h] * block[b, i, j]
+            left[count] = e
+            count += 1
+            if abs(i - y) <= 1 and abs(j - x) <= 1:
+                total += e
+                close += 1
+    if count < LEAST_NEAR:
+        return 0.0, -1.0
+    middle = _median(left, count)
+    for i in range(count):
+        left[i] = abs(left[i] - middle)
+    return total / close if close >= 3 else middle, MAD * _median(left, count)
+
+
+@jit
 def judge(
-    block: F32, valid: Valid, bad: Valid, helpers: Index, weights: F64, sigma: F64, places: Index, doubt: float, score: F64, value: F64
+    block: F32,
+    valid: Valid,
+    bad: Valid,
+    helpers: Index,
+    weights: F64,
+    sigma: F64,
+    places: Index,
+    doubt: float,
+    score: F64,
+    value: F64,
 ) -> None:
-    """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold."""
-    bands, height, width = block.shape
-    size = (2 * RADIUS + 1) ** 2
-    left = np.empty(size)
-    near = np.empty(size)
-    helper = np.empty(size)
+    """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold.
+
+    Spread is that of what the other bands leave of the surroundings, not below the noise, plus `doubt` of the departure
+    that they foretell. Pixels that are bad do not testify. Places with too few real neighbours are left unjudged.
+    """
+    left = np.empty((2 * RADIUS + 1) ** 2)
+    around = np.empty(8)
     for n in range(len(places)):
         k, y, x = places[n]
-        count = 0
-        close = 0
-        for i in range(max(0, y - RADIUS), min(height, y + RADIUS + 1)):
-            for j in range(max(0, x - RADIUS), min(width, x + RADIUS + 1)):
-                if not valid[i, j] or bad[k, i, j]:
-                    continue
-                e = float(block[k, i, j])
-                for h in range(helpers.shape[1]):
-                    b = helpers[k, h]
-                    if not bad[b, y, x]:
-                        e -= weights[k, h] * block[b, i, j]
-                left[count] = e
-                count += 1
-                if abs(i - y) <= 1 and abs(j - x) <= 1:
-                    near[close] = e
-                    close += 1
-        if count < 6:
+        guess, spread = _surroundings(block, valid, bad, places[n], helpers[k], weights[k], left)
+        if spread < 0:
             continue
-        middle = _median(left, count)
-        for n0 in range(count):
-            left[n0] = abs(left[n0] - middle)
-        spread = 1.4826 * _median(left, count)
-        if close >= 3:
-            middle = np.mean(near[:close])
-        e = float(block[k, y, x])
-        guess = middle
-        foretold = 0.0
-        for h in range(helpers.shape[1]):
-            b = helpers[k, h]
+        departure = 0.0
+        for h, b in enumerate(helpers[k]):
             if not bad[b, y, x]:
-                e -= weights[k, h] * block[b, y, x]
                 guess += weights[k, h] * block[b, y, x]
-            around = 0
-            for i in range(max(0, y - 1), min(height, y + 2)):
-                for j in range(max(0, x - 1), min(width, x + 2)):
-                    if valid[i, j] and not (i == y and j == x):
-                        helper[around] = block[b, i, j]
-                        around += 1
-            if around > 0:
-                foretold += weights[k, h] * (block[b, y, x] - _median(helper, around))
-        score[n] = (e - middle) / (max(spread, 0.8 * sigma[k]) + doubt * abs(foretold))
+            if doubt > 0:
+                departure += weights[k, h] * _departure(block[b], valid, y, x, around)
+        score[n] = (block[k, y, x] - guess) / (max(spread, LEAST_SPREAD * sigma[k]) + doubt * abs(departure))
         value[n] = guess

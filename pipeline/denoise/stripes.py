@@ -8,7 +8,7 @@ from a scene are our own: docs/algorithms.md, "Stripes and impulses".
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,31 +22,33 @@ Valid = NDArray[np.bool_]
 # Rows of a segment, and segments below which nothing is said: a stripe must stand in most of them.
 SEGMENT = 8
 MIN_SEGMENTS = 16
-# Standard errors, by the spread over the segments, of a step between columns: real scenes reach 6.
+# Standard errors, by the spread over the segments: one step like SEED starts the search (real scenes reach 7), and one
+# offset like it convicts a band, whose others must reach KEEP.
 SEED = 9.0
 KEEP = 5.0
-# Standard deviations, given the other bands, at which offsets enter: first the strongest alone.
+# Weights, in standard deviations given the other bands, of the search: at first the strongest alone may enter.
 LEVELS = (64.0, 32.0, 16.0, 8.0, 5.0, 5.0)
-ROUNDS=5
-OUTER=1
-REQ=False
-PROJ=False
-SOFT=1.5
-WIDE=3.0
-SWEEPS2=10
-DOUBT2=0.1
-SH=1.0
-SH0=.02
 SWEEPS = 3
-# Least share of what the other bands foretell that an offset must exceed.
+# Weight of the refinement, for an offset of 0; it falls by half at WIDE deviations.
+SOFT = 1.5
+WIDE = 3.0
+ROUNDS = 5
+ROUND_SWEEPS = 10
+# Share of what the other bands foretell that an offset must exceed, in the search and in the refinement.
 DOUBT = 0.3
+LATE_DOUBT = 0.1
+# Share of an offset that must be seen from each side: a line, not the edge of a field.
+BOTH_SIDES = 0.4
 # Share of bands in one column, and of columns in one band, that tell a line of the scene from stripes.
 FEW_BANDS = 1 / 3
+MOST_BANDS = 2 / 3
+DENSE = 0.08
 # Pixels of a dead column, at least, and the share of them that hold its value.
 MIN_DEAD = 32
 STILL = 0.9
-DENSE = 0.08
-CLIP = 1.5
+CLIP = 1.5  # spreads at which steps are clipped for their covariance
+SHRINK = 0.02  # of correlations, with plenty of samples
+MAD = 1.4826  # unit gaussian: σ over the median of |x|
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 QUARTILES = 1.349  # interquartile range of a unit gaussian
 
@@ -60,44 +62,36 @@ class Steps(NamedTuple):
 
 def column_offsets(block: F32, valid: Valid, sigma: F64) -> F64:
     """Offsets (band, x), data units, 0 where no stripe is sure, of block (band, y, x) with noise σ (band,)."""
-    bands, _, width = block.shape
-    offsets = np.zeros((bands, width))
-    columns = segments(block, valid)
-    if columns.shape[1] < MIN_SEGMENTS or width < 5:
+    offsets = np.zeros((len(block), block.shape[2]))
+    live = np.flatnonzero(sigma > 0)
+    if min(block.shape[1], block.shape[2]) < MIN_SEGMENTS or live.size == 0:
         return offsets
-    floor = MEDIAN_ERROR * sigma / np.sqrt(block.shape[1])
+    chosen = block if live.size == len(block) else block[live]
+    columns = segments(chosen, valid)
+    floor = MEDIAN_ERROR * sigma[live] / np.sqrt(block.shape[1])
     across = medians(np.diff(columns, axis=2), np.sqrt(2) * floor)
     if not (np.abs(across.value) > SEED * across.error).any():
         return offsets
-    along = medians(np.diff(segments(block.swapaxes(1, 2), valid.T), axis=2), np.sqrt(2) * floor)
-    Q = precision(across, along, np.sqrt(2) * floor)
-    real = np.isfinite(across.value).all(axis=0)
-    steps = np.where(real, across.value, 0.0)
-    allowed = np.repeat((sigma > 0)[:, None], width, axis=1)
-    deviation = 1 / np.sqrt(2 * np.diag(Q))[:, None]
-    for level in LEVELS:
-        descend(steps, real, Q, offsets, (level / deviation) * np.ones(offsets.shape), DOUBT, SWEEPS)
-    allowed = believable(columns, offsets, floor)
-    dense = allowed.mean(axis=1) > DENSE
-    offsets[~allowed] = 0
-    allowed |= dense[:, None]
-    for i in range(OUTER):
-      if REQ:
-        rest = Steps(steps - np.diff(offsets, axis=1), across.error)
-        Q = precision(rest, along, np.sqrt(2) * floor)
-        deviation = 1 / np.sqrt(2 * np.diag(Q))[:, None]
-      if PROJ:
-        steps = np.linalg.solve(Q, projected(columns, Q))
-        steps[:, ~real] = 0
-      for _ in range(ROUNDS):
-          weights = SOFT / deviation / (1 + np.square(offsets / (WIDE * deviation)))
-          descend(steps, real, Q, offsets, np.where(allowed, weights, np.inf), DOUBT2, SWEEPS2)
+    along = medians(np.diff(segments(chosen.swapaxes(1, 2), valid.T), axis=2), np.sqrt(2) * floor)
+    offsets[live] = _solved(columns, across, precision(across, along, np.sqrt(2) * floor), floor)
     return offsets
 
 
-def projected(columns, Q):
-    D = np.diff(columns, axis=2)
-    return medians(np.tensordot(Q, D, 1), np.zeros(len(Q))).value
+def _solved(columns: F64, across: Steps, Q: F64, floor: F64) -> F64:
+    """Offsets (band, x) that explain the steps between columns: the sure ones, then all of bands that have many."""
+    real: Valid = np.asarray(np.isfinite(across.value).all(axis=0))
+    steps = np.where(real, across.value, 0.0)
+    offsets = np.zeros((len(columns), columns.shape[2]))
+    deviation = 1 / np.sqrt(2 * np.diag(Q))[:, None]
+    for level in LEVELS:
+        descend(steps, real, Q, offsets, np.broadcast_to(level / deviation, offsets.shape), DOUBT, SWEEPS)
+    allowed, lines = believable(columns, offsets, floor)
+    offsets[~allowed] = 0
+    allowed |= (allowed.mean(axis=1, keepdims=True) > DENSE) & ~lines
+    for _ in range(ROUNDS if allowed.any() else 0):
+        weights = SOFT / deviation / (1 + np.square(offsets / (WIDE * deviation)))
+        descend(steps, real, Q, offsets, np.where(allowed, weights, np.inf), LATE_DOUBT, ROUND_SWEEPS)
+    return offsets
 
 
 def segments(block: F32, valid: Valid) -> F64:
@@ -107,7 +101,8 @@ def segments(block: F32, valid: Valid) -> F64:
     count = height // length
     shape = (count, length, width)
     if valid.all():
-        return block[:, : count * length].reshape(bands, *shape).mean(axis=2, dtype=np.float32).astype(np.float64)
+        means = block[:, : count * length].reshape(bands, *shape).mean(axis=2, dtype=np.float32)
+        return np.asarray(means, np.float64)
     real = valid[: count * length].reshape(shape)
     weight = real.sum(axis=1).astype(np.float64)
     weight[weight < length / 2] = np.nan
@@ -125,8 +120,7 @@ def medians(values: F64, floor: F64) -> Steps:
         for q in (0.25, 0.5, 0.75)
     )
     error = MEDIAN_ERROR / QUARTILES * (high - low) / np.sqrt(np.maximum(count, 1))
-    few_typical = np.where(few, np.nan, error)
-    typical = np.nanmedian(few_typical, axis=1) if not few.all() else floor
+    typical = np.array([np.median(row[real]) if real.any() else 0.0 for row, real in zip(error, ~few, strict=True)])
     error = np.maximum(error, np.maximum(floor, typical)[:, None])
     return Steps(np.where(few, np.nan, middle), np.where(few, np.inf, error))
 
@@ -134,14 +128,13 @@ def medians(values: F64, floor: F64) -> Steps:
 def precision(across: Steps, along: Steps, floor: F64) -> F64:
     """Inverse covariance (band, band) of the steps of the scene: clipped, so that stripes have little say."""
     samples = [part.value[:, np.isfinite(part.value).all(axis=0)] for part in (across, along)]
-    spreads = [1.4826 * np.median(np.abs(part), axis=1) for part in samples if part.shape[1] >= MIN_SEGMENTS]
-    scale = np.maximum(np.min(spreads, axis=0), np.maximum(floor, 1e-30))
+    spreads = [MAD * np.median(np.abs(part), axis=1) for part in samples if part.shape[1] >= MIN_SEGMENTS]
+    scale = np.maximum(np.min(spreads, axis=0), floor) if spreads else floor
     Z = np.clip(np.concatenate(samples, axis=1) / scale[:, None], -CLIP, CLIP)
-    R = Z @ Z.T / Z.shape[1]
+    R = Z @ Z.T
     norm = np.sqrt(np.diag(R)) + 1e-12
-    R /= norm[:, None] * norm
-    shrink = SH0 + len(R) / (len(R) + Z.shape[1]) * SH
-    R = (1 - shrink) * R + shrink * np.eye(len(R))
+    shrink = SHRINK + len(R) / (len(R) + Z.shape[1])
+    R = (1 - shrink) * R / (norm[:, None] * norm) + shrink * np.eye(len(R))
     return np.asarray(np.linalg.inv(R) / scale[:, None] / scale)
 
 
@@ -171,7 +164,7 @@ def descend(steps: F64, real: Valid, Q: F64, offsets: F64, weights: F64, doubt: 
                     continue
                 own = pull[k] / Q[k, k]
                 best = offsets[k, x] + own / sides
-                least = weights[k, x] * (1 / (sides * Q[k, k]))
+                least = weights[k, x] / (sides * Q[k, k])
                 if weights[k, x] > 0:
                     least += doubt * abs(g[x, k] - g[x + 1, k] - own) / sides
                 best = np.sign(best) * max(abs(best) - least, 0.0)
@@ -186,9 +179,12 @@ def descend(steps: F64, real: Valid, Q: F64, offsets: F64, weights: F64, doubt: 
                         pull[j] -= sides * change * Q[j, k]
 
 
-def believable(columns: F64, offsets: F64, floor: F64) -> Valid:
-    """Which offsets (band, x) stand in most segments, on both sides, and in few bands or in many columns."""
-    bands, width = offsets.shape
+def believable(columns: F64, offsets: F64, floor: F64) -> tuple[Valid, Valid]:
+    """Which offsets (band, x) stand in most segments, on both sides, and in few bands or in many columns.
+
+    And at which x a line of the scene itself seems to stand.
+    """
+    bands = len(offsets)
     mended = columns - offsets[:, None]
     error = np.sqrt(1.5) * floor
     sides = np.full((2, *columns.shape), np.nan)
@@ -198,16 +194,19 @@ def believable(columns: F64, offsets: F64, floor: F64) -> Valid:
     height = medians(sides.mean(axis=0), error)
     left, right = (medians(side, error).value for side in sides)
     score = np.where(np.isfinite(height.value), np.abs(height.value) / height.error, 0)
-    line = np.minimum(left * np.sign(offsets), right * np.sign(offsets)) > 0.4 * np.abs(offsets)
+    line = np.minimum(left * np.sign(offsets), right * np.sign(offsets)) > BOTH_SIDES * np.abs(offsets)
     found = (offsets != 0) & line & (score > KEEP)
     share = found.mean(axis=1)
     dense = share > DENSE
-    few = found.sum(axis=0) <= max(1.0, FEW_BANDS * bands)
-    found &= few | dense[:, None]
+    # A road or a canal stands in most bands, also where they foretell all of it but a little.
+    crowd = (score > KEEP).mean(axis=0)
+    lines = np.asarray((crowd > max(MOST_BANDS, 2 * float(crowd.mean()))) & (bands > 1))
+    few = crowd * bands <= max(1.0, FEW_BANDS * bands)
+    found &= (few | dense[:, None]) & ~lines
     if bands < 3:
         found &= dense[:, None]
     seeds = found & (score > SEED)
-    return np.asarray(found & seeds.any(axis=1)[:, None])
+    return np.asarray(found & seeds.any(axis=1)[:, None]), lines
 
 
 def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
@@ -217,7 +216,7 @@ def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
     if height < MIN_DEAD:
         return np.zeros(block.shape, np.bool_)
     rows = np.linspace(0, height - 1, MIN_DEAD).astype(np.intp)
-    sample = block[:, rows]
+    sample = np.where(valid[rows], block[:, rows], np.nan)
     middle = np.median(sample, axis=1)
     still = (sample == middle[:, None]).mean(axis=1) > 0.6
     for k, x in zip(*np.nonzero(still & (sigma > 0)[:, None]), strict=True):
