@@ -33,13 +33,16 @@ FLAT_WINDOW = 5
 FLAT_CELLS = 1024
 # Least share of the cells that must be free of the plateaus of single bands for those to be left out.
 FREE_SHARE = 0.1
-# Least share of a band's own estimate that the other bands may leave (real scenes: 0.22 and more): twins have noise too.
+# Least share of a band's own estimate that the other bands may leave (real scenes: 0.22 and more): twins have noise.
 TWINS = 0.1
 RIDGE = 1e-6
 ROUNDS = 3
 # A factor that is for this much one band's is that band's own noise, or its own texture: it is left in.
+# One factor at most for each so many bands: more cannot be told from their noise.
+FEW = 3
 OWN_FACTOR = 0.7
-MOST_LEVERAGE = 0.8
+# Where the factors take more than this of a band's noise, what is left cannot tell σ any better than regression did.
+MOST_LEVERAGE = 0.6
 CLIP = 5.0
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
@@ -137,7 +140,7 @@ def readable(details: Details) -> tuple[Valid, Valid]:
     A plateau is a square of 3 x 3 cells without any detail: a lone one is chance, and to drop it would raise σ, for
     two integers are often equal. Plateaus of single bands (saturation) count while enough cells are free of all.
     """
-    live = details.diagonal.any(axis=(1, 2)) | details.edges.any(axis=(0, 2, 3))
+    live = np.asarray(details.diagonal.any(axis=(1, 2)) | details.edges.any(axis=(0, 2, 3)))
     square = np.ones((3, 3), bool)
     some, every = np.zeros_like(details.whole), np.ones_like(details.whole)
     for b in np.flatnonzero(live):
@@ -179,27 +182,33 @@ def _without_factors(x: F32, alone: F64) -> F64:
     covariance = (tame @ tame.T).astype(np.float64) / x.shape[1]
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(x))
-    sigma = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)
-    for _ in range(ROUNDS - 1):
-        rest = factor_residual(tame, sigma, covariance)
-        sigma = np.clip(sigma * np.sqrt(np.mean(np.square(np.clip(rest, -4, 4)), axis=1)), TWINS * alone, alone)
-    return np.clip(sigma * _gauss_spread(factor_residual(x, sigma, covariance)), TWINS * alone, alone)
+    sigma: F64 = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)
+    for spread in (_clipped_spread,) * (ROUNDS - 1) + (_gauss_spread,):
+        rest, leverage = factor_residual(x, sigma, covariance)
+        update = np.where(leverage < MOST_LEVERAGE, spread(rest), 1.0)
+        sigma = np.clip(sigma * update, TWINS * alone, alone)
+    return np.asarray(sigma)
 
 
-def factor_residual(x: F32, sigma: F64, covariance: F64) -> F32:
+def factor_residual(x: F32, sigma: F64, covariance: F64) -> tuple[F32, F64]:
     """x/σ (band, cell) without the factors of the bands, scaled so that noise of σ has unit spread again.
 
-    Factors: eigenvectors of the whitened covariance (band, band) above the noise edge, at most as many as can be told
-    from noise (Ledermann 1937), without those that are one band's alone.
+    Factors: eigenvectors of the whitened covariance (band, band) above the noise edge, few, without those that are one
+    band's alone. Second, the leverage (band,): the share of each band's noise that went with them, and was put back.
     """
     bands, cells = x.shape
     w, V = eigh_descending(covariance / np.outer(sigma, sigma))
-    most = int((2 * bands + 1 - np.sqrt(8 * bands + 1)) / 2)
+    most = max(1, bands // FEW)
     V = V[:, : min(most, int(np.count_nonzero(w > (1 + np.sqrt(bands / cells)) ** 2)))]
     V = V[:, np.max(V**2, axis=0, initial=0.0) < OWN_FACTOR]
-    leverage = np.minimum(np.sum(V**2, axis=1), MOST_LEVERAGE)
+    leverage = np.minimum(np.sum(V**2, axis=1), 1 - TWINS)
     project = (np.eye(bands) - V @ V.T) / np.sqrt(1.0 - leverage)[:, None] / sigma
-    return np.asarray(project.astype(np.float32) @ x)
+    return np.asarray(project.astype(np.float32) @ x), leverage
+
+
+def _clipped_spread(details: F32) -> F64:
+    """σ of each row (band, cell) of about unit spread from its squares, the largest tamed: quick, for a round."""
+    return np.asarray(np.sqrt(np.mean(np.square(np.clip(details, -4, 4)), axis=1, dtype=np.float64)))
 
 
 def _gauss_spread(details: F32) -> F64:

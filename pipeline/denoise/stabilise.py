@@ -1,0 +1,195 @@
+"""Noise that grows with the signal, v(x) = gain·x + floor, made equal everywhere, and back.
+
+Sources: mean and variance of flat places and a robust line through them: Foi, Trimeche, Katkovnik, Egiazarian (2008);
+generalised Anscombe transform and the closed form of its exact unbiased inverse: Mäkitalo, Foi (2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.denoise.noise import (
+    FLAT_SHARE,
+    MOST_LEVERAGE,
+    QUARTILE,
+    factor_residual,
+    flatness,
+    readable,
+    wavelet_details,
+)
+from pipeline.denoise.whiten import slabs
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Valid = NDArray[np.bool_]
+
+# Bins of equal count by brightness, the fewest cells in one, and the share of each that is read: the flattest.
+BINS = 12
+MIN_BIN = 30
+BIN_SHARE = 0.4
+ROUNDS = 8
+# Variance of the log of a variance found from the quartiles of n cells, times n.
+QUARTILE_ERROR = 5.44
+# What the median band must show: the rise of the variance over the scene, and the slope in its own errors.
+# Real scenes with noise added that does not depend on the signal: at most 1.63; with noise that does: from 2.4, and 3.2.
+RISE = 1.9
+SURE = 3.0
+# Slope, in its own errors, that one band needs for its own transform once the scene has been found to depend.
+BAND_SURE = 2.0
+# Least variance that a line may give, as a share of its mean.
+LEAST = 0.02
+CLIP = 6.0
+
+
+@dataclass(frozen=True)
+class Stabiliser:
+    """The way from data units to bands of unit noise, and back."""
+
+    gain: F64
+    """(band,) rise of the variance with the signal, data units; 0: this band is divided by its sigma alone."""
+    floor: F64
+    """(band,) variance at signal 0, data units squared; may be negative where the data have an offset."""
+    sigma: F64
+    """(band,) root mean square noise over the valid pixels, data units; 0 for a band without noise."""
+
+    def forward(self, block: NDArray[Any]) -> F32:
+        """Block (band, y, x), data units, to unit noise: 2/a √(a·x + 3/8·a² + c), or x/σ where the gain is 0."""
+        result = np.empty(block.shape, np.float32)
+        for b, (band, a, c) in enumerate(zip(block, self.gain, self.floor, strict=True)):
+            if a > 0:
+                root = np.multiply(band, a, dtype=np.float64)
+                root += 0.375 * a**2 + c
+                np.sqrt(np.maximum(root, 0.0, out=root), out=root)
+                np.multiply(root, 2 / a, out=result[b], casting="same_kind")
+            else:
+                result[b] = band * self._unit(b)
+        return result
+
+    def inverse(self, block: F32) -> F32:
+        """Block (band, y, x) of unit noise, denoised, to data units: the expectation of each, not its root alone."""
+        result = np.empty_like(block)
+        for b, (band, a, c) in enumerate(zip(block, self.gain, self.floor, strict=True)):
+            result[b] = a * _unbiased(band) - c / a if a > 0 else band / self._unit(b)
+        return result
+
+    def _unit(self, b: int) -> float:
+        return 1.0 / float(self.sigma[b]) if self.sigma[b] > 0 else 1.0
+
+
+def _unbiased(D: F32) -> F64:
+    """Counts whose mean root is D: Mäkitalo, Foi (2013), eq. 10; from the D of no counts at all upward."""
+    D = np.maximum(D.astype(np.float64), 2 * np.sqrt(0.375))
+    r = 1 / D
+    return np.asarray(D**2 / 4 - 0.125 + r * (np.sqrt(1.5) / 4 + r * (-1.375 + r * 0.625 * np.sqrt(1.5))))
+
+
+def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64) -> Stabiliser | None:
+    """The stabiliser of block (band, y, x), finite where valid (y, x), of noise σ (band,) as `estimate_noise` finds it.
+
+    None where the noise does not depend on the signal, or too little is seen to say so. The decision is one for all
+    bands (the median of their slopes): texture that brightens with the signal fools one band, seldom most of them.
+    """
+    noisy = np.flatnonzero(sigma > 0)
+    if noisy.size == 0:
+        return None
+    seen = _flat_cells(block[noisy], valid, sigma[noisy])
+    if seen is None:
+        return None
+    mean, variance, count = seen
+    gain, floor, error = _lines(mean, variance, count)
+    low, high = _ends(block[noisy], valid)
+    middle = np.maximum(gain * mean.mean(axis=1) + floor, np.finfo(np.float64).tiny)
+    rise = (gain * high + floor) / np.maximum(gain * low + floor, LEAST * middle)
+    if np.median(rise) < RISE or np.median(gain / error) < SURE:
+        return None
+    rising = (gain > BAND_SURE * error) & (rise > 1)
+    found = np.zeros((2, sigma.size))
+    found[:, noisy] = np.where(rising, np.stack([gain, floor]) * sigma[noisy] ** 2, 0.0)
+    return Stabiliser(found[0], found[1], _root_mean_square(block, valid, found[0], found[1], sigma))
+
+
+def _flat_cells(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[F64, F64, int] | None:
+    """Mean, data units, and variance, in units of σ², (band, bin), of the flat cells of each brightness; their count.
+
+    None where there are too few. The flattest cells are chosen in bins of the mean of all bands, so that bright and
+    dark ones are both seen, and binned anew by each band's own brightness.
+    """
+    details = wavelet_details(block, valid)
+    lively, _ = readable(details)
+    if np.count_nonzero(lively) * BIN_SHARE < BINS * MIN_BIN:
+        return None
+    energy = flatness(details.edges, lively)[lively]
+    x = details.diagonal[:, lively]
+    limit = (CLIP * sigma[:, None]).astype(np.float32)
+    calm = np.clip(x[:, energy <= np.quantile(energy, FLAT_SHARE)], -limit, limit)
+    rest = x / sigma[:, None].astype(np.float32)
+    if calm.shape[1] >= 4 * len(x) > 8:
+        cleared, leverage = factor_residual(x, sigma, (calm @ calm.T).astype(np.float64) / calm.shape[1])
+        rest = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, rest)
+    brightness = details.mean[:, lively]
+    overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
+    chosen = np.concatenate([cells[energy[cells] <= np.quantile(energy[cells], BIN_SHARE)] for cells in _bins(overall)])
+    count = chosen.size // BINS
+    chosen = chosen[: count * BINS]
+    brightness, rest = brightness[:, chosen], rest[:, chosen]
+    order = np.argsort(brightness, axis=1, kind="stable")
+    shape = (len(x), BINS, count)
+    binned = np.sort(np.take_along_axis(rest, order, axis=1).reshape(shape), axis=2).astype(np.float64)
+    spread = (binned[:, :, (3 * count) // 4] - binned[:, :, count // 4]) / (2 * QUARTILE)
+    mean = np.take_along_axis(brightness, order, axis=1).reshape(shape).mean(axis=2, dtype=np.float64)
+    return mean, spread**2, count
+
+
+def _bins(brightness: F32) -> list[NDArray[np.intp]]:
+    """The cells in BINS groups of equal count, by brightness (cell,)."""
+    return np.array_split(np.argsort(brightness, kind="stable"), BINS)
+
+
+def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
+    """Slope, intercept and error of the slope (band,) of variance over mean (band, bin), by reweighted least squares.
+
+    A bin weighs by the error of its variance, and less where it lies far from the line. Slopes that cannot be
+    told, of bands of one brightness, come with an infinite error.
+    """
+    least = np.maximum(0.05 * np.median(variance, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    line = np.maximum(np.median(variance, axis=1, keepdims=True) + 0 * variance, least)
+    trust = np.ones_like(variance)
+    unit = np.maximum(np.ptp(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    x = (mean - mean.mean(axis=1, keepdims=True)) / unit
+    for _ in range(ROUNDS):
+        weight = trust * count / (QUARTILE_ERROR * line**2)
+        total = weight.sum(axis=1, keepdims=True)
+        x0 = (weight * x).sum(axis=1, keepdims=True) / total
+        v0 = (weight * variance).sum(axis=1, keepdims=True) / total
+        leverage = (weight * (x - x0) ** 2).sum(axis=1, keepdims=True)
+        told = leverage > 0
+        slope = (weight * (x - x0) * (variance - v0)).sum(axis=1, keepdims=True) / np.where(told, leverage, 1.0)
+        line = np.maximum(v0 + slope * (x - x0), least)
+        miss = np.abs(variance - line) / line * np.sqrt(count / QUARTILE_ERROR)
+        scale = np.maximum(1.0, np.median(miss, axis=1, keepdims=True) / QUARTILE)
+        trust = 1 / np.maximum(1.0, miss / (2 * scale))
+    gain = slope / unit
+    floor = v0 - slope * x0 - gain * mean.mean(axis=1, keepdims=True)
+    error = np.where(told, scale / np.sqrt(np.where(told, leverage, 1.0)) / unit, np.inf)
+    return gain[:, 0], floor[:, 0], error[:, 0]
+
+
+def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64]:
+    """Brightness (band,) that a twentieth of the valid pixels lies below, and above."""
+    ends = np.array([np.quantile(band[valid], [0.05, 0.95]) for band in block])
+    return ends[:, 0], ends[:, 1]
+
+
+def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, sigma: F64) -> F64:
+    """Noise (band,) over the valid pixels: the root of the mean of max(v(x), 0); σ itself where the gain is 0."""
+    result = sigma.astype(np.float64)
+    for b in np.flatnonzero(gain > 0):
+        total = 0.0
+        for rows in slabs(block.shape):
+            total += float(np.sum(np.maximum(gain[b] * block[b, rows][valid[rows]].astype(np.float64) + floor[b], 0.0)))
+        result[b] = np.sqrt(total / np.count_nonzero(valid))
+    return result
