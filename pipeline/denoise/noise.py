@@ -23,8 +23,8 @@ F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
 QUARTILE = 0.674489750196082  # of a unit gaussian
-HAAR = np.array([1.0, 1.0]) / np.sqrt(2.0)
-DAUBECHIES = np.array([1 + np.sqrt(3), 3 + np.sqrt(3), 3 - np.sqrt(3), 1 - np.sqrt(3)]) / (4 * np.sqrt(2))
+HAAR = (np.array([1.0, 1.0]) / np.sqrt(2.0)).astype(np.float32)
+DAUBECHIES = (np.array([1 + 3**0.5, 3 + 3**0.5, 3 - 3**0.5, 1 - 3**0.5]) / 32**0.5).astype(np.float32)
 MIN_CELLS = 16
 # Fewer cells of 4 x 4 valid pixels than this, and cells of 2 x 2 are read: slivers.
 ENOUGH_CELLS = 256
@@ -46,7 +46,8 @@ MOST_LEVERAGE = 0.6
 CLIP = 5.0
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
-ROUNDING = 1e-9
+# What float32 leaves of a constant, as a share of the largest pixel about the mean.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
     diagonal, mean, edges = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
     for b, band in enumerate(block if whole.any() else ()):
         centre = float(np.mean(band[valid], dtype=np.float64))
-        pixels = np.where(valid, band, centre) - centre
+        pixels = np.subtract(np.where(valid, band, centre), centre, dtype=np.float64).astype(np.float32)
         low, high = _filtered(pixels, taps), _filtered(pixels, _mirror(taps))
         tiny = ROUNDING * float(np.abs(pixels).max(initial=0.0))
         for out, half, filters in (
@@ -120,12 +121,12 @@ def _whole(valid: Valid, size: int) -> Valid:
     return np.asarray(squares.all(axis=(2, 3)))
 
 
-def _mirror(taps: F64) -> F64:
+def _mirror(taps: F32) -> F32:
     """The high-pass filter that is orthogonal to the low-pass `taps`."""
-    return taps[::-1] * np.where(np.arange(taps.size) % 2, -1.0, 1.0)
+    return taps[::-1] * np.where(np.arange(taps.size) % 2, np.float32(-1), np.float32(1))
 
 
-def _filtered(pixels: F64, taps: F64) -> F64:
+def _filtered(pixels: F32, taps: F32) -> F32:
     """Every second value (y, x // 2) of pixels (y, x) filtered along x; no value reaches over the edge."""
     count = (pixels.shape[1] - taps.size) // 2 + 1
     result = taps[0] * pixels[:, : 2 * count : 2]
