@@ -58,7 +58,7 @@ def test_stripes_are_taken_away(share, axis):
     turned, offsets = striped(block.swapaxes(1, 2) if axis == 1 else block, 1, share)
     found = repair(turned.swapaxes(1, 2) if axis == 1 else turned, valid, sigma)
     left = (found.block - block).swapaxes(1, 2) if axis == 1 else found.block - block
-    assert left.std() < (0.3 if share < 0.5 else 0.4) * offsets.std()
+    assert left.std() < 0.4 * offsets.std()
     assert found.stripes.tolist() == offsets.any(axis=1).tolist()
 
 
@@ -125,6 +125,16 @@ def test_saturated_areas_and_constant_bands_stay():
     block[:, :, 30:70] = 5.0
     block[2], sigma[2] = 7.0, 0.0
     block[4, 60:, :] = block[4].max()
+    assert repair(block, valid, sigma).block is block
+
+
+def test_bands_of_coarser_pixels_repeated_are_not_stripes():
+    """As in a stack of the resolutions of Sentinel-2: between most of their columns there is no step at all."""
+    block, valid, _ = fields(height=126)
+    for k in (0, 5):
+        block[k] = block[k, ::6, ::6].repeat(6, axis=0).repeat(6, axis=1)
+    assert repair(block, valid, estimate_noise(block, valid)).block is block
+    sigma = np.where(np.isin(np.arange(8), (0, 5)), 1e-4, NOISE)
     assert repair(block, valid, sigma).block is block
 
 

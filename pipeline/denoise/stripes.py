@@ -22,6 +22,8 @@ Valid = NDArray[np.bool_]
 # Rows of a segment, and segments below which nothing is said: a stripe must stand in most of them.
 SEGMENT = 8
 MIN_SEGMENTS = 16
+# Shorter columns say too little: natural lines of 32 pixels are common.
+MIN_ROWS = 64
 # Standard errors, by the spread over the segments: one step like SEED starts the search (real scenes reach 7), and one
 # offset like it convicts a band, whose others must reach KEEP.
 SEED = 9.0
@@ -64,7 +66,7 @@ def column_offsets(block: F32, valid: Valid, sigma: F64) -> F64:
     """Offsets (band, x), data units, 0 where no stripe is sure, of block (band, y, x) with noise σ (band,)."""
     offsets = np.zeros((len(block), block.shape[2]))
     live = np.flatnonzero(sigma > 0)
-    if min(block.shape[1], block.shape[2]) < MIN_SEGMENTS or live.size == 0:
+    if block.shape[1] < MIN_ROWS or block.shape[2] < MIN_SEGMENTS or live.size == 0:
         return offsets
     chosen = block if live.size == len(block) else block[live]
     columns = segments(chosen, valid)
@@ -120,7 +122,7 @@ def medians(values: F64, floor: F64) -> Steps:
         for q in (0.25, 0.5, 0.75)
     )
     error = MEDIAN_ERROR / QUARTILES * (high - low) / np.sqrt(np.maximum(count, 1))
-    typical = np.array([np.median(row[real]) if real.any() else 0.0 for row, real in zip(error, ~few, strict=True)])
+    typical = np.array([np.mean(row[real]) if real.any() else 0.0 for row, real in zip(error, ~few, strict=True)])
     error = np.maximum(error, np.maximum(floor, typical)[:, None])
     return Steps(np.where(few, np.nan, middle), np.where(few, np.inf, error))
 
@@ -128,7 +130,8 @@ def medians(values: F64, floor: F64) -> Steps:
 def precision(across: Steps, along: Steps, floor: F64) -> F64:
     """Inverse covariance (band, band) of the steps of the scene: clipped, so that stripes have little say."""
     samples = [part.value[:, np.isfinite(part.value).all(axis=0)] for part in (across, along)]
-    spreads = [MAD * np.median(np.abs(part), axis=1) for part in samples if part.shape[1] >= MIN_SEGMENTS]
+    # The mean too: of a band of coarser pixels, repeated, most steps are 0.
+    spreads = [_spread(np.abs(part)) for part in samples if part.shape[1] >= MIN_SEGMENTS]
     scale = np.maximum(np.min(spreads, axis=0), floor) if spreads else floor
     Z = np.clip(np.concatenate(samples, axis=1) / scale[:, None], -CLIP, CLIP)
     R = Z @ Z.T
@@ -136,6 +139,10 @@ def precision(across: Steps, along: Steps, floor: F64) -> F64:
     shrink = SHRINK + len(R) / (len(R) + Z.shape[1])
     R = (1 - shrink) * R / (norm[:, None] * norm) + shrink * np.eye(len(R))
     return np.asarray(np.linalg.inv(R) / scale[:, None] / scale)
+
+
+def _spread(sizes: F64) -> F64:
+    return np.asarray(np.maximum(MAD * np.median(sizes, axis=1), np.mean(sizes, axis=1)))
 
 
 @jit
