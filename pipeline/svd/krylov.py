@@ -29,7 +29,7 @@ LOWEST = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-11}
 
 def _room(rank: int) -> int:
     """Columns of a block with which two turns can be enough."""
-    return max(rank + 12, rank * 3 // 2)
+    return max(rank + 9, rank * 3 // 2)
 
 
 def block_size(rank: int, lanes: int) -> int:
