@@ -24,7 +24,8 @@ SEGMENT = 8
 MIN_SEGMENTS = 16
 # Shorter columns say too little: natural lines of 32 pixels are common.
 MIN_ROWS = 64
-# Standard errors, by the spread over the segments: one step like SEED starts the search (real scenes reach 7), and one
+# Standard errors, by the spread over the segments: one step like SEED starts the search (real scenes: 7 on
+# tiles of 256, 12 at worst on 64), and one
 # offset like it convicts a band, whose others must reach KEEP.
 SEED = 9.0
 KEEP = 5.0
