@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 
 from pipeline import CallableRoom
-from pipeline.denoise.block import Denoised, Settings, denoise_block, settings_for
+from pipeline.denoise.block import Denoised, denoise_block
 from pipeline.denoise.noise import estimate_noise
+from pipeline.denoise.settings import Settings, settings_for
 
 __all__ = ["Denoised", "Settings", "denoise_block", "estimate_noise", "settings_for"]
 

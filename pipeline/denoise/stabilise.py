@@ -58,6 +58,10 @@ class Stabiliser:
     sigma: F64
     """(band,) root mean square noise over the valid pixels, data units; 0 for a band without noise."""
 
+    def of(self, bands: NDArray[np.intp]) -> Stabiliser:
+        """The same for some of the bands."""
+        return Stabiliser(self.gain[bands], self.floor[bands], self.sigma[bands])
+
     def forward(self, block: NDArray[Any]) -> F32:
         """Block (band, y, x), data units, to unit noise: 2/a √(a·x + 3/8·a² + c), or x/σ where the gain is 0."""
         result = np.empty(block.shape, np.float32)

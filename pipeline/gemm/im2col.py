@@ -48,21 +48,27 @@ def _im2col(x: F32, ys: Index, xs: Index, kh: int, kw: int, dy: int, dx: int, pa
 
 
 @jit
-def col2im(panel: F32, weights: F32, ys: Index, xs: Index, kh: int, kw: int, total: F32, weight: F32) -> None:
-    """Add each patch row times its weight to total (C, H, W), and the weight to weight (H, W), in place.
+def col2im(
+    panel: F32, weights: F32, window: F32, ys: Index, xs: Index, kh: int, kw: int, total: F32, weight: F32
+) -> None:
+    """Add each patch row times its weight and the window to total (C, H, W), and those weights to weight (H, W).
 
-    The weighted average of overlapping patches is then total / weight.
+    weights (patch,); window (kh·kw,) weighs the pixels of every patch. In place: the weighted average of overlapping
+    patches is then total / weight.
     """
     row = 0
+    shares = np.empty(kh * kw, np.float32)
     for y in ys:
         for x0 in xs:
+            for i in range(kh * kw):
+                shares[i] = weights[row] * window[i]
             column = 0
             for c in range(total.shape[0]):
                 for i in range(kh):
                     for j in range(kw):
-                        total[c, y + i, x0 + j] += weights[row] * panel[row, column]
+                        total[c, y + i, x0 + j] += shares[i * kw + j] * panel[row, column]
                         column += 1
             for i in range(kh):
                 for j in range(kw):
-                    weight[y + i, x0 + j] += weights[row]
+                    weight[y + i, x0 + j] += shares[i * kw + j]
             row += 1

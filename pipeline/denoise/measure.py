@@ -1,0 +1,65 @@
+"""What a block's noise is: defects mended, σ found, noise that grows with the signal made level.
+
+Source: docs/algorithms.md, "Denoise".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.denoise.defects import repair
+from pipeline.denoise.noise import estimate_noise
+from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
+from pipeline.errors import BlockError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
+Valid = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A block and its noise."""
+
+    block: NDArray[Any]
+    """(band, y, x), data units, without stripes and impulses; the very array given where there are none."""
+    sigma: F64
+    """(band,) noise, data units; 0 for a band without."""
+    stabiliser: Stabiliser | None
+
+    def unit(self, noisy: Index) -> tuple[NDArray[Any], F64]:
+        """The noisy bands with level noise, and how much they have of it (band,)."""
+        if self.stabiliser is not None:
+            return self.stabiliser.forward(self.block)[noisy], np.ones(noisy.size)
+        return (self.block if noisy.size == len(self.block) else self.block[noisy]), self.sigma[noisy]
+
+    def back(self, bands: F32, noisy: Index) -> F32:
+        """Noisy bands as `unit` gives them (band, y, x), in data units."""
+        return bands if self.stabiliser is None else self.stabiliser.of(noisy).inverse(bands)
+
+
+def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measured:
+    """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level."""
+    given = None if sigma is None else _given(sigma, block.shape[0])
+    found = estimate_noise(block, valid) if given is None else given
+    if not found.any():
+        return Measured(block, found, None)
+    repaired = repair(block.astype(np.float32, copy=False), valid, found)
+    if repaired.holes is not None or repaired.stripes.any():
+        block = repaired.block
+        found = estimate_noise(block, valid) if given is None else given
+    return Measured(block, found, fit_stabiliser(block, valid, found) if given is None else None)
+
+
+def _given(sigma: ArrayLike, bands: int) -> F64:
+    given = np.asarray(sigma, np.float64)
+    if given.shape not in ((), (1,), (bands,)) or not (np.isfinite(given) & (given >= 0)).all():
+        raise BlockError(
+            f"sigma {sigma!r} is not a noise level; give one number >= 0, or one for each of {bands} bands"
+        )
+    return np.broadcast_to(given, (bands,)).copy()

@@ -1,0 +1,170 @@
+"""Classes of patches: a mixture of low-rank Gaussians over the scores of patches in unit noise.
+
+Sources: mixtures of Gaussians on patches: Yu, Sapiro, Mallat (2012), Houdard, Bouveyron, Delon (2018); here with
+hard assignment and Gavish–Donoho (2017) gains in each class, and a start from classes of like energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.denoise.moments import Moments
+from pipeline.denoise.patch_svd import PatchBasis
+from pipeline.svd.gram import eigh_descending
+from pipeline.svd.shrinkage import frobenius_gains
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+PANEL_ROWS = 4096
+# Pixels for each direction of the basis that one more class wants.
+CLASS_PIXELS = 25
+# Rows for each column of a class's covariance below which all patches lend it theirs.
+LEAST_ROWS = 2.0
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """One class: mean, axes, the gain along each, and what a member weighs in the overlap average."""
+
+    mean: F32
+    """(r,)"""
+    V: F32
+    """(r, r) orthonormal columns."""
+    gains: F32
+    """(k,), k <= r, of the first k axes: signal / (signal + 1); the others hold noise alone."""
+    weight: float
+
+    @property
+    def size(self) -> int:
+        """r, the scores it looks at."""
+        return len(self.mean)
+
+    def whitener(self) -> tuple[F64, F64, float]:
+        """T (r, r), mean·T (r,) and −log det, with ‖scores·T − mean·T‖² + the last = −2 log-likelihood + constant.
+
+        Every axis counts with √(1 − gain), its share of noise: a difference of large squares would drown the small.
+        """
+        share = np.ones(len(self.V))
+        share[: len(self.gains)] = 1.0 - self.gains.astype(np.float64)
+        T = self.V * np.sqrt(share)
+        return T, self.mean @ T, -float(np.sum(np.log(share)))
+
+
+def gaussian(moments: Moments) -> Gaussian:
+    """The class of rows with these moments: axes above the noise and their optimal gains."""
+    r = len(moments.mean)
+    w, V = eigh_descending(moments.covariance())
+    gains = frobenius_gains(w, r / max(moments.count, 1.0))
+    gains = gains[: int(np.count_nonzero(gains))]
+    return Gaussian(
+        moments.mean.astype(np.float32),
+        V.astype(np.float32),
+        gains.astype(np.float32),
+        float(1.0 / (1.0 + np.sum(gains**2))),
+    )
+
+
+def class_count(pixels: int, basis: PatchBasis, most: int) -> int:
+    """How many classes so many valid pixels can tell apart in this basis."""
+    return int(np.clip(pixels // (CLASS_PIXELS * basis.V.shape[1]), 1, most))
+
+
+def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
+    """(row,) energy of scores (row, r) about each plane's mean in the patch, noise shrunk away."""
+    k = len(basis.gains)
+    cube = basis.V[:, :k].reshape(planes, -1, k)
+    lively = (cube - cube.mean(axis=1, keepdims=True)).reshape(-1, k) * basis.gains
+    gram = lively.T @ lively
+    energy = np.empty(len(scores), np.float32)
+    for start in range(0, len(scores), PANEL_ROWS):
+        panel = scores[start : start + PANEL_ROWS, :k]
+        energy[start : start + PANEL_ROWS] = np.einsum("ij,ij->i", panel @ gram, panel)
+    return energy
+
+
+def class_moments(scores: F32, label: Index, classes: int) -> list[Moments]:
+    """Moments of the rows of scores (row, r) in each class 0 … classes − 1; label −1 belongs to none."""
+    found = [Moments.empty(scores.shape[1]) for _ in range(classes)]
+    for start in range(0, len(scores), PANEL_ROWS):
+        panel = scores[start : start + PANEL_ROWS]
+        for c, rows in by_class(label[start : start + PANEL_ROWS], classes):
+            found[c].add(panel[rows])
+    return found
+
+
+def by_class(label: Index, classes: int) -> Iterator[tuple[int, Index]]:
+    """(class, its row numbers in order) for each class 0 … classes − 1 that appears in label."""
+    order = np.argsort(label, kind="stable")
+    ends = np.searchsorted(label[order], np.arange(classes + 1))
+    return ((c, order[ends[c] : ends[c + 1]]) for c in range(classes) if ends[c + 1] > ends[c])
+
+
+def gaussians(moments: list[Moments]) -> list[Gaussian]:
+    """The classes of these moments; one of few rows borrows the covariance of all."""
+    whole = Moments.empty(len(moments[0].mean))
+    for part in moments:
+        whole.merge(part)
+    found = []
+    for part in moments:
+        lent = LEAST_ROWS * len(part.mean) - part.count
+        if lent > 0:
+            joined = whole.scaled(lent)
+            joined.merge(part)
+            part = joined
+        found.append(gaussian(part))
+    return found
+
+
+def assign(scores: F32, classes: list[Gaussian]) -> Index:
+    """(row,) the likeliest class of each of scores (row, r)."""
+    label = np.zeros(len(scores), np.intp)
+    if len(classes) == 1:
+        return label
+    r = scores.shape[1]
+    whiteners, means, constants = zip(*(one.whitener() for one in classes), strict=True)
+    T = np.concatenate(whiteners, axis=1).astype(np.float32)
+    mean, constant = np.concatenate(means).astype(np.float32), np.array(constants, np.float32)
+    for start in range(0, len(scores), PANEL_ROWS):
+        whitened = scores[start : start + PANEL_ROWS] @ T
+        whitened -= mean
+        by = whitened.reshape(-1, len(classes), r)
+        label[start : start + PANEL_ROWS] = np.argmin(np.einsum("ncr,ncr->nc", by, by) + constant, axis=1)
+    return label
+
+
+@dataclass(frozen=True)
+class Shrinker:
+    """Scores to denoised patches, by class: ((scores − mean) V gains) (Vᵀ basisᵀ) + what the mean looks like."""
+
+    inward: list[F32]
+    """(r, k) for each class."""
+    outward: list[F32]
+    """(k + 1, d); the last row is what all the members have in common."""
+    weights: F32
+    """(class,)"""
+
+    def __call__(self, scores: F32, label: Index) -> tuple[F32, F32]:
+        """Panel (row, d) of the denoised patches with scores (row, r) and label (row,); their weights (row,)."""
+        panel = np.empty((len(scores), self.outward[0].shape[1]), np.float32)
+        for c, rows in by_class(label, len(self.inward)):
+            shrunk = np.ones((len(rows), len(self.outward[c])), np.float32)
+            np.matmul(scores[rows], self.inward[c], out=shrunk[:, :-1])
+            panel[rows] = shrunk @ self.outward[c]
+        return panel, self.weights[label]
+
+
+def shrinker(classes: list[Gaussian], basis: PatchBasis) -> Shrinker:
+    """The shrinker of these classes, whose scores stand in this basis."""
+    inward, outward = [], []
+    for one in classes:
+        V = np.ascontiguousarray(one.V[:, : len(one.gains)])
+        inward.append(V * one.gains)
+        common = basis.V @ (one.mean - V @ (one.gains * (V.T @ one.mean))) + basis.mean
+        outward.append(np.concatenate([V.T @ basis.V.T, common[None]]))
+    return Shrinker(inward, outward, np.array([one.weight for one in classes], np.float32))

@@ -1,0 +1,54 @@
+"""Noise, planes and bases of a whole scene, for all its blocks alike.
+
+Source: docs/algorithms.md, "Denoise", bases of the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.denoise.defects import repair
+from pipeline.denoise.measure import Measured
+from pipeline.denoise.mixture import Gaussian
+from pipeline.denoise.patch_svd import PatchBasis
+from pipeline.denoise.stabilise import Stabiliser
+from pipeline.denoise.whiten import Whitening
+
+F64 = NDArray[np.float64]
+Valid = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """How one group of planes is denoised."""
+
+    basis: PatchBasis
+    sorters: list[Gaussian]
+    """Classes over the leading scores, to sort patches by."""
+    classes: list[Gaussian]
+    """The same classes over all scores, to shrink patches with."""
+
+
+@dataclass(frozen=True)
+class SceneModel:
+    """What the blocks of a scene share."""
+
+    sigma: F64
+    """(band,) noise, data units; 0 for a band without."""
+    stabiliser: Stabiliser | None
+    whitening: Whitening
+    """Of the bands whose sigma is not 0."""
+    learnt: list[Learnt]
+    """One for each group of planes."""
+
+    def measured(self, block: NDArray[Any], valid: Valid) -> Measured:
+        """Block (band, y, x) mended, with the scene's noise."""
+        if not self.sigma.any():
+            return Measured(block, self.sigma, None)
+        mended = repair(block.astype(np.float32, copy=False), valid, self.sigma)
+        touched = mended.holes is not None or bool(mended.stripes.any())
+        return Measured(mended.block if touched else block, self.sigma, self.stabiliser)

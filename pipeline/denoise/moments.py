@@ -1,0 +1,59 @@
+"""Count, mean and scatter of rows, which add up: over panels, over tiles, over a scene.
+
+Source: Chan, Golub, LeVeque (1983), pairwise merge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+PANEL_ROWS = 4096
+
+
+@dataclass
+class Moments:
+    """Count, mean (d,) and scatter Σ(x − mean)(x − mean)ᵀ (d, d) of some rows."""
+
+    count: float
+    mean: F64
+    scatter: F64
+
+    @staticmethod
+    def empty(d: int) -> Moments:
+        """No rows yet, of d columns."""
+        return Moments(0.0, np.zeros(d), np.zeros((d, d)))
+
+    def add(self, rows: F32) -> None:
+        """Add rows (row, d), panel by panel, each about its own mean: products of small numbers lose nothing."""
+        for start in range(0, len(rows), PANEL_ROWS):
+            panel = rows[start : start + PANEL_ROWS]
+            average = np.full(len(panel), np.float32(1.0 / len(panel)))
+            shift = average @ panel
+            centred = panel - shift
+            offset = (average @ centred).astype(np.float64)
+            scatter = (centred.T @ centred).astype(np.float64) - len(panel) * np.outer(offset, offset)
+            self.merge(Moments(len(panel), shift + offset, scatter))
+
+    def merge(self, other: Moments) -> None:
+        """Add what another has seen."""
+        count = self.count + other.count
+        if count == 0:
+            return
+        apart = other.mean - self.mean
+        self.scatter += other.scatter + (self.count * other.count / count) * np.outer(apart, apart)
+        self.mean = self.mean + (other.count / count) * apart
+        self.count = count
+
+    def scaled(self, count: float) -> Moments:
+        """The same mean and covariance, counted as `count` rows."""
+        return Moments(count, self.mean, self.scatter * (count / max(self.count, 1.0)))
+
+    def covariance(self) -> F64:
+        """scatter / count (d, d); zero without rows."""
+        return np.asarray(self.scatter / max(self.count, 1.0))

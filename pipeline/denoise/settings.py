@@ -1,0 +1,50 @@
+"""How finely a block is cut into patches, for each quality and number of bands.
+
+Source: docs/algorithms.md, "Denoise".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.denoise.whiten import KEEP_ALL
+from pipeline.errors import ConfigError
+
+# Columns of the widest patch matrix; more planes than fit are denoised in groups, strongest first.
+MAX_COLUMNS = 640
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How finely a block is cut into patches."""
+
+    patch: int
+    """Side of a patch, pixels."""
+    learn: tuple[int, int]
+    """Pixels (down, across) between the patches that the basis and the classes are learnt from."""
+    apply: tuple[int, int]
+    """Pixels between the patches that are denoised and folded back."""
+    classes: int
+    """Most classes of patches."""
+    rounds: int
+    """How often patches are sorted into the classes that the last round fitted."""
+
+    def aligned(self, replicated: bool) -> Settings:
+        """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
+        return replace(self, learn=(2, 2), apply=(2, 2)) if replicated else self
+
+
+def settings_for(quality: str, bands: int) -> Settings:
+    """Settings for "fast" or "quality"; many bands leave few planes, which want smaller patches."""
+    few = bands <= KEEP_ALL
+    if quality == "fast":
+        return Settings(5, (4, 4), (2, 2), 6, 2) if few else Settings(3, (2, 2), (1, 1), 4, 3)
+    if quality == "quality":
+        return Settings(5, (4, 4), (1, 1), 6, 3) if few else Settings(3, (1, 1), (1, 1), 8, 4)
+    raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
+
+
+def groups(planes: int, patch: int) -> list[slice]:
+    """Planes denoised together: as many as a patch matrix holds."""
+    step = max(1, MAX_COLUMNS // patch**2)
+    return [slice(start, min(start + step, planes)) for start in range(0, planes, step)]
