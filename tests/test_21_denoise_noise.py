@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from pipeline.denoise import estimate_noise
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def fields(bands, height, width, seed=0):
@@ -143,7 +147,6 @@ def test_half_a_scene_of_water_tells_the_noise_of_all():
 
 
 def test_a_band_of_its_own_texture_does_not_take_the_noise_of_the_others_away():
-    """The factor that is one band alone is left in: without that rule σ of a band runs to a tenth."""
     clean = fields(6, 160, 160)
     clean[2] += 400 * ndimage.gaussian_filter(np.random.default_rng(11).standard_normal((160, 160)), 0.7)
     noisy, sigma = with_levels(clean)
@@ -151,3 +154,31 @@ def test_a_band_of_its_own_texture_does_not_take_the_noise_of_the_others_away():
     others = np.arange(6) != 2
     np.testing.assert_allclose(found[others], sigma[others], rtol=0.15)
     assert found[2] > 0.9 * sigma[2]
+
+
+def test_a_band_saturated_all_but_throughout_does_not_hide_the_others():
+    """Few cells are free of its plateau: then only the plateaus that all bands share are left out."""
+    noisy, sigma = with_levels(fields(6, 160, 160))
+    noisy[3, 8:] = 65535.0
+    noisy[:, 100:] = 65535.0
+    found = estimate_noise(noisy, np.ones((160, 160), bool))
+    others = np.arange(6) != 3
+    np.testing.assert_allclose(found[others], sigma[others], rtol=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_factors_of_a_real_scene_do_not_run_away_with_one_band(seed):
+    """Landsat 7, noise that grows with the signal: without the limit on leverage σ of a band falls to a tenth."""
+    path = DATA / "L7_ETMs.tif"
+    if not path.exists():
+        pytest.skip("L7_ETMs.tif is not there: shared data are absent")
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(path) as scene:
+        raw = scene.read(window=((40, 296), (40, 296))).astype(np.float64)
+    low, high = np.quantile(raw, [0.001, 0.999], axis=(1, 2))[:, :, None, None]
+    clean = (raw - low) / (high - low)
+    variance = 0.005 * np.maximum(clean, 0) + 1e-4
+    rng = np.random.default_rng([seed, 6, sum(map(ord, "poisson"))])
+    noisy = clean + np.sqrt(variance) * rng.standard_normal(clean.shape).astype(np.float32)
+    found = estimate_noise(noisy, np.ones((256, 256), bool))
+    assert (found > 0.6 * np.sqrt(variance.mean(axis=(1, 2)))).all()
