@@ -70,13 +70,13 @@ def denoise_block(
     fill_holes(planes, valid, settings.patch)
     if model is None:
         settings = settings.aligned(replication(unit, valid, origin))
+    smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = None if model is None else model.learnt[number]
-        smooth = denoise_planes(planes[group], valid, settings, origin, learnt)
-        keep_targets(smooth, planes[group])
-        planes[group] = smooth
+        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt)
+    keep_targets(smooth, planes, whitening.V, measured.clean[noisy])
     for rows in slabs(result.shape):
-        bands = measured.back(whitening.bands(planes, rows), noisy)
+        bands = measured.back(whitening.bands(smooth, rows), noisy)
         result[noisy, rows] = np.where(valid[rows], bands, result[noisy, rows])
     return Denoised(result, found, whitening.rank)
 
@@ -126,14 +126,22 @@ def learn(
     return basis, gaussians(class_moments(scores, label, count))
 
 
-def keep_targets(smooth: F32, planes: F32) -> None:
+def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
     """Give smooth (plane, y, x) back the pixels of planes that it misses by more than noise can, in place.
 
-    A ship or a roof of one pixel is no part of any class; chance looks like it once in a million pixels.
+    A ship or a roof of one pixel is no part of any class; chance looks like it once in a million pixels. V (band,
+    plane) leads back to bands; those with impulses are no witnesses (clean (band,) False), nor is a scene of more
+    bands than planes that has some.
     """
+    witnesses = None if clean.all() else V[clean].astype(np.float32)
+    if witnesses is not None and (witnesses.size == 0 or V.shape[0] > V.shape[1]):
+        return
+    limit = chi2.isf(CHANCE, len(planes) if witnesses is None else len(witnesses))
     for rows in slabs(planes.shape):
         missed = planes[:, rows] - smooth[:, rows]
-        lost = np.einsum("pyx,pyx->yx", missed, missed) > chi2.isf(CHANCE, len(planes))
+        if witnesses is not None:
+            missed = np.tensordot(witnesses, missed, 1)
+        lost = np.einsum("pyx,pyx->yx", missed, missed) > limit
         smooth[:, rows] = np.where(lost, planes[:, rows], smooth[:, rows])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import repair
-from pipeline.denoise.noise import estimate_noise
+from pipeline.denoise.noise import estimate_noise, wavelet_details
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 
@@ -31,6 +31,8 @@ class Measured:
     sigma: F64
     """(band,) noise, data units; 0 for a band without."""
     stabiliser: Stabiliser | None
+    clean: NDArray[np.bool_]
+    """(band,) where no impulses were found: what stands alone there is real."""
 
     def unit(self, noisy: Index) -> tuple[NDArray[Any], F64]:
         """The noisy bands with level noise, and how much they have of it (band,)."""
@@ -45,15 +47,18 @@ class Measured:
 
 def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measured:
     """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level."""
-    given = None if sigma is None else _given(sigma, block.shape[0])
-    found = estimate_noise(block, valid) if given is None else given
+    details = wavelet_details(block, valid) if sigma is None else None
+    found = estimate_noise(block, valid, details) if sigma is None else _given(sigma, block.shape[0])
+    every = np.ones(found.size, np.bool_)
     if not found.any():
-        return Measured(block, found, None)
+        return Measured(block, found, None, every)
     repaired = repair(block.astype(np.float32, copy=False), valid, found)
     if repaired.holes is not None or repaired.stripes.any():
         block = repaired.block
-        found = estimate_noise(block, valid) if given is None else given
-    return Measured(block, found, fit_stabiliser(block, valid, found) if given is None else None)
+        details = wavelet_details(block, valid) if sigma is None else None
+        found = estimate_noise(block, valid, details) if sigma is None else found
+    stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
+    return Measured(block, found, stabiliser, repaired.impulses == 0)
 
 
 def _given(sigma: ArrayLike, bands: int) -> F64:

@@ -36,7 +36,7 @@ class Gaussian:
     """(r,)"""
     V: F32
     """(r, r) orthonormal columns."""
-    gains: F32
+    gains: F64
     """(k,), k <= r, of the first k axes: signal / (signal + 1); the others hold noise alone."""
     weight: float
 
@@ -51,9 +51,9 @@ class Gaussian:
         Every axis counts with √(1 − gain), its share of noise: a difference of large squares would drown the small.
         """
         share = np.ones(len(self.V))
-        share[: len(self.gains)] = 1.0 - self.gains.astype(np.float64)
-        T = self.V * np.sqrt(share)
-        return T, self.mean @ T, -float(np.sum(np.log(share)))
+        share[: len(self.gains)] = np.maximum(1.0 - self.gains, np.finfo(np.float64).eps)
+        T = self.V.astype(np.float64) * np.sqrt(share)
+        return T, self.mean.astype(np.float64) @ T, -float(np.sum(np.log(share)))
 
 
 def gaussian(moments: Moments) -> Gaussian:
@@ -65,7 +65,7 @@ def gaussian(moments: Moments) -> Gaussian:
     return Gaussian(
         moments.mean.astype(np.float32),
         V.astype(np.float32),
-        gains.astype(np.float32),
+        gains,
         float(1.0 / (1.0 + np.sum(gains**2))),
     )
 
@@ -164,7 +164,8 @@ def shrinker(classes: list[Gaussian], basis: PatchBasis) -> Shrinker:
     inward, outward = [], []
     for one in classes:
         V = np.ascontiguousarray(one.V[:, : len(one.gains)])
-        inward.append(V * one.gains)
-        common = basis.V @ (one.mean - V @ (one.gains * (V.T @ one.mean))) + basis.mean
+        gains = one.gains.astype(np.float32)
+        inward.append(V * gains)
+        common = basis.V @ (one.mean - V @ (gains * (V.T @ one.mean))) + basis.mean
         outward.append(np.concatenate([V.T @ basis.V.T, common[None]]))
     return Shrinker(inward, outward, np.array([one.weight for one in classes], np.float32))

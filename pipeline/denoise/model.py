@@ -48,7 +48,7 @@ class SceneModel:
     def measured(self, block: NDArray[Any], valid: Valid) -> Measured:
         """Block (band, y, x) mended, with the scene's noise."""
         if not self.sigma.any():
-            return Measured(block, self.sigma, None)
+            return Measured(block, self.sigma, None, np.ones(self.sigma.size, np.bool_))
         mended = repair(block.astype(np.float32, copy=False), valid, self.sigma)
         touched = mended.holes is not None or bool(mended.stripes.any())
-        return Measured(mended.block if touched else block, self.sigma, self.stabiliser)
+        return Measured(mended.block if touched else block, self.sigma, self.stabiliser, mended.impulses == 0)

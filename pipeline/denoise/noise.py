@@ -10,6 +10,7 @@ does not bias white noise in the third.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,18 +64,43 @@ class Details:
     whole: Valid
     """(y, x): every pixel under the wavelet is valid."""
 
+    @cached_property
+    def readable(self) -> tuple[Valid, Valid]:
+        """Cells (y, x) that show noise, and bands (band,) that vary: no holes, and no plateaus.
 
-def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
+        A plateau is a square of 3 x 3 cells without any detail: a lone one is chance, and to drop it would raise σ, for
+        two integers are often equal. Plateaus of single bands (saturation) count while enough cells are free of all.
+        """
+        live = np.asarray(self.diagonal.any(axis=(1, 2)) | self.edges.any(axis=(0, 2, 3)))
+        square = np.ones((3, 3), bool)
+        some, every = np.zeros_like(self.whole), np.ones_like(self.whole)
+        for b in np.flatnonzero(live):
+            moving = (self.diagonal[b] != 0) | (self.edges[0, b] != 0) | (self.edges[1, b] != 0)
+            plateau = ndimage.binary_opening(~moving & self.whole, square)
+            some |= plateau
+            every &= plateau
+        free = self.whole & ~some
+        enough = np.count_nonzero(free) >= max(MIN_CELLS, FREE_SHARE * np.count_nonzero(self.whole))
+        return (free if enough else self.whole & ~every), live
+
+    def of(self, bands: NDArray[np.intp]) -> Details:
+        """The same for some of the bands."""
+        return Details(self.diagonal[bands], self.edges[:, bands], self.mean[bands], self.whole)
+
+
+def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = None) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
     The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
     cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
-    (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
+    (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0. `details` are those of
+    the block, where they are at hand.
     """
     sigma = np.zeros(block.shape[0])
     spread = _spread(block, valid)
-    details = wavelet_details(block, valid)
-    lively, live = readable(details)
+    details = wavelet_details(block, valid) if details is None else details
+    lively, live = details.readable
+    live = live.copy()
     live &= spread > 0
     cells = int(np.count_nonzero(lively))
     if cells < MIN_CELLS or not live.any():
@@ -95,7 +121,7 @@ def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
         taps = HAAR
     whole = _whole(valid, taps.size)
     shape = (block.shape[0], *whole.shape)
-    diagonal, mean, edges = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty((2, *shape), np.float32)
+    diagonal, mean, edges = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros((2, *shape), np.float32)
     for b, band in enumerate(block if whole.any() else ()):
         centre = float(np.mean(band[valid], dtype=np.float64))
         pixels = np.subtract(np.where(valid, band, centre), centre, dtype=np.float64).astype(np.float32)
@@ -133,25 +159,6 @@ def _filtered(pixels: F32, taps: F32) -> F32:
     for i in range(1, taps.size):
         result += taps[i] * pixels[:, i : i + 2 * count - 1 : 2]
     return np.asarray(result)
-
-
-def readable(details: Details) -> tuple[Valid, Valid]:
-    """Cells (y, x) that show noise, and bands (band,) that vary: no holes, and no plateaus.
-
-    A plateau is a square of 3 x 3 cells without any detail: a lone one is chance, and to drop it would raise σ, for
-    two integers are often equal. Plateaus of single bands (saturation) count while enough cells are free of all.
-    """
-    live = np.asarray(details.diagonal.any(axis=(1, 2)) | details.edges.any(axis=(0, 2, 3)))
-    square = np.ones((3, 3), bool)
-    some, every = np.zeros_like(details.whole), np.ones_like(details.whole)
-    for b in np.flatnonzero(live):
-        moving = (details.diagonal[b] != 0) | (details.edges[0, b] != 0) | (details.edges[1, b] != 0)
-        plateau = ndimage.binary_opening(~moving & details.whole, square)
-        some |= plateau
-        every &= plateau
-    free = details.whole & ~some
-    enough = np.count_nonzero(free) >= max(MIN_CELLS, FREE_SHARE * np.count_nonzero(details.whole))
-    return (free if enough else details.whole & ~every), live
 
 
 def flatness(edges: F32, lively: Valid) -> F64:

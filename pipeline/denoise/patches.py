@@ -104,7 +104,7 @@ def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> b
     if not (within.any() and across.any()):
         return False
     for band in pixels:
-        steps = np.square(np.diff(band.astype(np.float32), axis=1))
+        steps = np.square(np.diff(np.where(real, band, 0).astype(np.float32), axis=1))
         if float(steps[within].mean()) < PAIRED * float(steps[across].mean()):
             return True
     return False

@@ -16,9 +16,9 @@ from pipeline.denoise.noise import (
     FLAT_SHARE,
     MOST_LEVERAGE,
     QUARTILE,
+    Details,
     factor_residual,
     flatness,
-    readable,
     wavelet_details,
 )
 from pipeline.denoise.whiten import slabs
@@ -93,7 +93,7 @@ def _unbiased(D: F32) -> F64:
     return np.asarray(D**2 / 4 - 0.125 + r * (np.sqrt(1.5) / 4 + r * (-1.375 + r * 0.625 * np.sqrt(1.5))))
 
 
-def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64) -> Stabiliser | None:
+def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Details | None = None) -> Stabiliser | None:
     """The stabiliser of block (band, y, x), finite where valid (y, x), of noise σ (band,) as `estimate_noise` finds it.
 
     None where the noise does not depend on the signal, or too little is seen to say so. The decision is one for all
@@ -103,7 +103,8 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64) -> Stabiliser 
     if noisy.size == 0:
         return None
     chosen = block if noisy.size == sigma.size else block[noisy]
-    seen = _flat_cells(chosen, valid, sigma[noisy])
+    details = wavelet_details(block, valid) if details is None else details
+    seen = _flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy])
     if seen is None:
         return None
     mean, variance, count = seen
@@ -119,14 +120,13 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64) -> Stabiliser 
     return Stabiliser(found[0], found[1], _root_mean_square(block, valid, found[0], found[1], sigma))
 
 
-def _flat_cells(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[F64, F64, int] | None:
+def _flat_cells(details: Details, sigma: F64) -> tuple[F64, F64, int] | None:
     """Mean, data units, and variance, in units of σ², (band, bin), of the flat cells of each brightness; their count.
 
     None where there are too few. The flattest cells are chosen in bins of the mean of all bands, so that bright and
     dark ones are both seen, and binned anew by each band's own brightness.
     """
-    details = wavelet_details(block, valid)
-    lively, _ = readable(details)
+    lively, _ = details.readable
     if np.count_nonzero(lively) * BIN_SHARE < BINS * MIN_BIN:
         return None
     energy = flatness(details.edges, lively)[lively]
