@@ -88,6 +88,14 @@ def test_invalid_pixels_stay_and_do_not_matter(quality):
     assert np.sqrt(np.mean((outcomes[0].block - truth)[:, rim] ** 2)) < 0.7 * before
 
 
+@pytest.mark.parametrize("bands", [3, 20])
+def test_noise_alone_becomes_nearly_flat(bands):
+    noise = np.random.default_rng(14).standard_normal((bands, 150, 150)).astype(np.float32)
+    done = denoise_block(noise + 7, all_valid(noise))
+    np.testing.assert_allclose(done.sigma, 1, rtol=0.06)
+    assert np.sqrt(np.mean((done.block - 7) ** 2)) < 0.1
+
+
 def test_constant_bands_pass_and_do_not_disturb_the_others():
     noisy = noisy_scene(4, 80, 80, seed=4)[1]
     with_constant = np.insert(noisy, 2, 1234.5, axis=0)

@@ -78,7 +78,7 @@ def class_count(pixels: int, basis: PatchBasis, most: int) -> int:
 def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
     """(row,) energy of scores (row, r) about each plane's mean in the patch, noise shrunk away."""
     k = len(basis.gains)
-    cube = basis.V[:, :k].reshape(planes, -1, k)
+    cube = basis.V[:, :k].reshape(planes, len(basis.V) // planes, k)
     lively = (cube - cube.mean(axis=1, keepdims=True)).reshape(-1, k) * basis.gains
     gram = lively.T @ lively
     energy = np.empty(len(scores), np.float32)
