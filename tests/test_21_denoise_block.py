@@ -92,7 +92,7 @@ def test_invalid_pixels_stay_and_do_not_matter(quality):
 def test_noise_alone_becomes_nearly_flat(bands):
     noise = np.random.default_rng(14).standard_normal((bands, 150, 150)).astype(np.float32)
     done = denoise_block(noise + 7, all_valid(noise))
-    np.testing.assert_allclose(done.sigma, 1, rtol=0.06)
+    np.testing.assert_allclose(done.sigma, 1, rtol=0.12)
     assert np.sqrt(np.mean((done.block - 7) ** 2)) < 0.1
 
 

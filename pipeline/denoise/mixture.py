@@ -79,7 +79,7 @@ def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
     """(row,) energy of scores (row, r) about each plane's mean in the patch, noise shrunk away."""
     k = len(basis.gains)
     cube = basis.V[:, :k].reshape(planes, len(basis.V) // planes, k)
-    lively = (cube - cube.mean(axis=1, keepdims=True)).reshape(-1, k) * basis.gains
+    lively = (cube - cube.mean(axis=1, keepdims=True)).reshape(len(basis.V), k) * basis.gains
     gram = lively.T @ lively
     energy = np.empty(len(scores), np.float32)
     for start in range(0, len(scores), PANEL_ROWS):
