@@ -41,6 +41,8 @@ def main(smoke: bool) -> None:
             gains, times = zip(*pairs, strict=True)
             print(f"\n{name}: quality less it {mean(gains):+.2f} dB (least {min(gains):+.2f}), ", end="")
             print(f"its CPU over ours: median {median(times):.0f}, least {min(times):.0f}")
+    print("\nNothing added: root mean square of the change over sigma found\n")
+    print_table(["scene", "median band", "most"], [change(name, truth) for name, truth in scenes(smoke).items()])
 
 
 def row(
@@ -78,6 +80,14 @@ def row(
         lead[rival].append((after[0][1] - theirs, times))
         cells += [f"{theirs:.2f}", f"{after[0][1] - theirs:+.2f}", f"{times * spent[1]:.1f}", f"{times:.0f}"]
     return cells
+
+
+def change(name: str, truth: F32) -> list[object]:
+    """A scene as it came: what `fast` takes from it, in units of the noise it found."""
+    result = denoise_block(truth, np.ones(truth.shape[1:], np.bool_))
+    taken = np.sqrt(np.mean((result.block.astype(np.float64) - truth) ** 2, axis=(1, 2)))
+    shares = taken[result.sigma > 0] / result.sigma[result.sigma > 0]
+    return [name, f"{np.median(shares):.2f}", f"{np.max(shares):.2f}"]
 
 
 def timed(block: F32, valid: np.ndarray, quality: str) -> tuple[object, float]:

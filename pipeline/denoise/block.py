@@ -111,7 +111,8 @@ def learn(
     planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
 ) -> tuple[PatchBasis, list[Gaussian]] | None:
     """Basis of the patches of planes (plane, y, x), and the classes to sort them by; None where no patch votes."""
-    patches = patches_over(valid.shape, settings.patch, settings.learn, origin)
+    steps = settings.learning(valid.size, len(planes))
+    patches = patches_over(valid.shape, settings.patch, steps, origin)
     votes = voters(valid, patches)
     if not votes.any():
         return None

@@ -5,6 +5,7 @@ Source: docs/algorithms.md, "Denoise".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from pipeline.denoise.whiten import KEEP_ALL
@@ -12,6 +13,8 @@ from pipeline.errors import ConfigError
 
 # Columns of the widest patch matrix; more planes than fit are denoised in groups, strongest first.
 MAX_COLUMNS = 640
+# Patches for each column of the patch matrix that a basis is learnt from, where the block has them.
+LEARN_PATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Settings:
     rounds: int
     """How often patches are sorted into the classes that the last round fitted."""
 
+    def learning(self, pixels: int, planes: int) -> tuple[int, int]:
+        """Steps of `learn`, shorter where a block of so many pixels would give few patches for each column."""
+        closest = max(1, math.isqrt(pixels // (LEARN_PATCHES * planes * self.patch**2)))
+        return min(self.learn[0], closest), min(self.learn[1], closest)
+
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
         return replace(self, learn=(2, 2), apply=(2, 2)) if replicated else self
@@ -38,9 +46,9 @@ def settings_for(quality: str, bands: int) -> Settings:
     """Settings for "fast" or "quality"; many bands leave few planes, which want smaller patches."""
     few = bands <= KEEP_ALL
     if quality == "fast":
-        return Settings(5, (4, 4), (2, 2), 6, 2) if few else Settings(3, (2, 2), (1, 1), 4, 3)
+        return Settings(5, (4, 4), (2, 2), 6, 2) if few else Settings(3, (2, 2), (1, 1), 4, 2)
     if quality == "quality":
-        return Settings(5, (4, 4), (1, 1), 6, 3) if few else Settings(3, (1, 1), (1, 1), 8, 4)
+        return Settings(5, (4, 4), (1, 2), 6, 3) if few else Settings(3, (2, 2), (1, 1), 4, 3)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
 

@@ -43,7 +43,7 @@ BAND_SURE = 2.0
 # Least variance that a line may give, as a share of its mean.
 LEAST = 0.02
 # About so many pixels tell the brightness of the dark and of the light end.
-END_PIXELS = 16384
+END_PIXELS = 4096
 CLIP = 6.0
 
 
