@@ -86,7 +86,7 @@ def change(name: str, truth: F32) -> list[object]:
     """A scene as it came: what `fast` takes from it, in units of the noise it found."""
     result = denoise_block(truth, np.ones(truth.shape[1:], np.bool_))
     taken = np.sqrt(np.mean((result.block.astype(np.float64) - truth) ** 2, axis=(1, 2)))
-    shares = taken[result.sigma > 0] / result.sigma[result.sigma > 0]
+    shares = taken[result.sigma > 0] / result.sigma[result.sigma > 0] if result.sigma.any() else np.zeros(1)
     return [name, f"{np.median(shares):.2f}", f"{np.max(shares):.2f}"]
 
 
