@@ -13,7 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from pipeline.denoise.measure import measure
-from pipeline.denoise.mixture import Gaussian, assign, class_count, class_moments, energies, gaussians, shrinker
+from pipeline.denoise.mixture import (
+    Gaussian,
+    assign,
+    class_count,
+    class_moments,
+    energies,
+    find_classes,
+    gaussians,
+    shrinker,
+)
 from pipeline.denoise.model import Learnt, SceneModel
 from pipeline.denoise.patch_svd import PatchBasis, fold, patch_basis, patch_moments, project
 from pipeline.denoise.patches import fill_holes, patches_over, replication, voters
@@ -68,8 +77,7 @@ def denoise_block(
     whitening = fit_whitening(unit, valid, level) if model is None else model.whitening
     planes = whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
-    if model is None:
-        settings = settings.aligned(replication(unit, valid, origin))
+    settings = settings.aligned(replication(unit, valid, origin) if model is None else model.replicated)
     smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = None if model is None else model.learnt[number]
@@ -121,10 +129,7 @@ def learn(
     scores = project(planes, patches, leading)[votes]
     count = class_count(int(np.count_nonzero(valid)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
-    label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
-    for _ in range(settings.rounds if count > 1 else 0):
-        label = assign(scores, gaussians(class_moments(scores, label, count)))
-    return basis, gaussians(class_moments(scores, label, count))
+    return basis, find_classes(scores, energy, count, settings.rounds)
 
 
 def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:

@@ -105,6 +105,14 @@ def by_class(label: Index, classes: int) -> Iterator[tuple[int, Index]]:
     return ((c, order[ends[c] : ends[c + 1]]) for c in range(classes) if ends[c + 1] > ends[c])
 
 
+def find_classes(scores: F32, energy: F32, count: int, rounds: int) -> list[Gaussian]:
+    """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance."""
+    label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
+    for _ in range(rounds if count > 1 else 0):
+        label = assign(scores, gaussians(class_moments(scores, label, count)))
+    return gaussians(class_moments(scores, label, count))
+
+
 def gaussians(moments: list[Moments]) -> list[Gaussian]:
     """The classes of these moments; one of few rows borrows the covariance of all."""
     whole = Moments.empty(len(moments[0].mean))

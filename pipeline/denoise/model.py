@@ -44,6 +44,8 @@ class SceneModel:
     """Of the bands whose sigma is not 0."""
     learnt: list[Learnt]
     """One for each group of planes."""
+    replicated: bool = False
+    """Whether some band was made by doubling pixels on the even grid."""
 
     def measured(self, block: NDArray[Any], valid: Valid) -> Measured:
         """Block (band, y, x) mended, with the scene's noise."""

@@ -50,6 +50,10 @@ class Moments:
         self.mean = self.mean + (other.count / count) * apart
         self.count = count
 
+    def of(self, columns: NDArray[np.intp]) -> Moments:
+        """Those of some of the columns."""
+        return Moments(self.count, self.mean[columns], self.scatter[np.ix_(columns, columns)])
+
     def scaled(self, count: float) -> Moments:
         """The same mean and covariance, counted as `count` rows."""
         return Moments(count, self.mean, self.scatter * (count / max(self.count, 1.0)))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.moments import Moments
 from pipeline.svd.gram import eigh_descending
 from pipeline.svd.shrinkage import noise_edge
 
@@ -69,13 +70,29 @@ def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F3
 
 def fit_whitening(block: NDArray[Any], valid: Valid, sigma: F64) -> Whitening:
     """Mean and eigenvectors of the valid pixels of block (band, y, x), σ (band,) > 0; some pixel is valid."""
+    return whitening_of(band_moments(block, valid), sigma)
+
+
+def band_moments(block: NDArray[Any], valid: Valid) -> Moments:
+    """Moments, data units, of the valid pixels of block (band, y, x); some pixel is valid.
+
+    Every band is brought to its own mean and spread first: the product is taken in float32, whatever the units.
+    """
     bands, count = block.shape[0], int(np.count_nonzero(valid))
     mean = np.array([float(np.mean(band[valid], dtype=np.float64)) for band in block])
-    covariance = np.zeros((bands, bands))
+    spread = np.array([float(np.std(band[valid], dtype=np.float64)) for band in block])
+    spread[spread == 0] = 1.0
+    scatter = np.zeros((bands, bands))
     for rows in slabs(block.shape):
-        Z = standardised(block[:, rows], valid[rows], mean, sigma).reshape(bands, -1)
-        covariance += Z @ Z.T
-    w, V = eigh_descending(covariance / count)
-    rank = int(np.count_nonzero(w > EDGE_MARGIN * noise_edge(bands / count)))
+        Z = standardised(block[:, rows], valid[rows], mean, spread).reshape(bands, -1)
+        scatter += Z @ Z.T
+    return Moments(count, mean, scatter * np.outer(spread, spread))
+
+
+def whitening_of(moments: Moments, sigma: F64) -> Whitening:
+    """The whitening of bands with these moments and noise σ (band,) > 0, data units."""
+    bands = len(sigma)
+    w, V = eigh_descending(moments.covariance() / np.outer(sigma, sigma))
+    rank = int(np.count_nonzero(w > EDGE_MARGIN * noise_edge(bands / moments.count)))
     kept = bands if bands <= KEEP_ALL else max(1, rank)
-    return Whitening(mean, sigma, V[:, :kept], rank)
+    return Whitening(moments.mean, sigma, V[:, :kept], rank)
