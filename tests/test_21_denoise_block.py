@@ -232,3 +232,13 @@ def test_isolated_targets_are_kept():
 def test_the_room_is_a_verb():
     assert callable(pipeline.denoise)
     assert pipeline.denoise.denoise_block is denoise_block
+
+
+def test_noise_that_grows_with_the_signal_is_found_as_such():
+    truth = clean_scene(6, 160, 160, seed=15) ** 3
+    rng = np.random.default_rng(15)
+    noisy = (truth + np.sqrt(0.004 * truth + 2e-5) * rng.standard_normal(truth.shape)).astype(np.float32)
+    done = denoise_block(noisy, all_valid(noisy))
+    np.testing.assert_allclose(done.sigma, np.sqrt(np.mean(0.004 * truth + 2e-5, axis=(1, 2))), rtol=0.2)
+    level = denoise_block(noisy, all_valid(noisy), sigma=done.sigma).block
+    assert psnr(truth, done.block) > psnr(truth, level) + 0.2

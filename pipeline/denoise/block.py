@@ -73,7 +73,7 @@ def denoise_block(
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0)
-    unit, level = measured.unit(noisy)
+    unit, level = measured.unit(noisy, valid if model is None else None)
     whitening = fit_whitening(unit, valid, level) if model is None else model.whitening
     planes = whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)

@@ -21,6 +21,9 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
+# Least noise of a stabilised band, of which 1 is expected.
+LEAST_LEVEL = 0.5
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -34,10 +37,14 @@ class Measured:
     clean: NDArray[np.bool_]
     """(band,) where no impulses were found: what stands alone there is real."""
 
-    def unit(self, noisy: Index) -> tuple[NDArray[Any], F64]:
-        """The noisy bands with level noise, and how much they have of it (band,)."""
+    def unit(self, noisy: Index, valid: Valid | None = None) -> tuple[NDArray[Any], F64]:
+        """The noisy bands with level noise, and how much they have of it (band,); 1 unless valid (y, x) is given."""
         if self.stabiliser is not None:
-            return self.stabiliser.forward(self.block)[noisy], np.ones(noisy.size)
+            unit = self.stabiliser.forward(self.block)[noisy]
+            if valid is None:
+                return unit, np.ones(noisy.size)
+            # The line through the variances is a guess for each band; what it left uneven in size can be seen.
+            return unit, np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
         return (self.block if noisy.size == len(self.block) else self.block[noisy]), self.sigma[noisy]
 
     def back(self, bands: F32, noisy: Index) -> F32:
@@ -58,7 +65,8 @@ def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measu
         details = wavelet_details(block, valid) if sigma is None else None
         found = estimate_noise(block, valid, details) if sigma is None else found
     stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
-    return Measured(block, found, stabiliser, repaired.impulses == 0)
+    # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
+    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, repaired.impulses == 0)
 
 
 def _given(sigma: ArrayLike, bands: int) -> F64:
