@@ -242,3 +242,20 @@ def test_noise_that_grows_with_the_signal_is_found_as_such():
     np.testing.assert_allclose(done.sigma, np.sqrt(np.mean(0.004 * truth + 2e-5, axis=(1, 2))), rtol=0.2)
     level = denoise_block(noisy, all_valid(noisy), sigma=done.sigma).block
     assert psnr(truth, done.block) > psnr(truth, level) + 0.2
+
+
+def test_wide_numbers_far_from_zero_are_not_rounded_to_defects():
+    rng = np.random.default_rng(16)
+    noise = rng.normal(0, 30, (3, 120, 120)).round()
+    found = denoise_block((2**24 + noise).astype(np.int32), all_valid(noise))
+    np.testing.assert_allclose(found.sigma, 30, rtol=0.15)
+    beyond = denoise_block((2**30 + noise).astype(np.int32), all_valid(noise))
+    assert not beyond.sigma.any(), "float32 steps by 64 there"
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e12])
+def test_units_do_not_matter(scale):
+    _, noisy, _ = noisy_scene(4, 100, 100, seed=17)
+    plain, scaled = (denoise_block((noisy * s).astype(np.float32), all_valid(noisy)) for s in (1.0, scale))
+    np.testing.assert_allclose(scaled.sigma, plain.sigma * scale, rtol=1e-3)
+    np.testing.assert_allclose(scaled.block / scale, plain.block, atol=5e-3)

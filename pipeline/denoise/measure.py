@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.denoise.defects import repair
+from pipeline.denoise.defects import Repaired, repair
 from pipeline.denoise.noise import estimate_noise, wavelet_details
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
@@ -56,17 +56,34 @@ def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measu
     """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level."""
     details = wavelet_details(block, valid) if sigma is None else None
     found = estimate_noise(block, valid, details) if sigma is None else _given(sigma, block.shape[0])
+    found = np.where(found > rounding(block, valid), found, 0.0)
     every = np.ones(found.size, np.bool_)
     if not found.any():
         return Measured(block, found, None, every)
-    repaired = repair(block.astype(np.float32, copy=False), valid, found)
+    repaired, offset = mended(block, valid, found)
     if repaired.holes is not None or repaired.stripes.any():
-        block = repaired.block
+        block = repaired.block + offset if offset.any() else repaired.block
         details = wavelet_details(block, valid) if sigma is None else None
         found = estimate_noise(block, valid, details) if sigma is None else found
     stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
     return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, repaired.impulses == 0)
+
+
+def rounding(block: NDArray[Any], valid: Valid) -> F64:
+    """(band,) what float32, in which blocks come back, may change by itself; noise below that is better left alone."""
+    chosen = (band if valid.all() else band[valid] for band in block)
+    peaks = [max(float(pixels.max(initial=0)), -float(pixels.min(initial=0))) for pixels in chosen]
+    return np.spacing(np.array(peaks, np.float32)).astype(np.float64)
+
+
+def mended(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[Repaired, F64]:
+    """`repair`, and what is to be added to its bands (band, 1, 1): float32 must not round the noise of wide numbers."""
+    offset = np.zeros((len(block), 1, 1))
+    if block.dtype.itemsize > 2 and block.dtype != np.float32 and valid.any():
+        offset[:, 0, 0] = [np.round(np.mean(band[valid], dtype=np.float64)) for band in block]
+        block = np.where(valid, block - offset, 0)
+    return repair(block.astype(np.float32, copy=False), valid, sigma), offset
 
 
 def _given(sigma: ArrayLike, bands: int) -> F64:

@@ -42,6 +42,8 @@ SURE = 3.0
 BAND_SURE = 2.0
 # Least variance that a line may give, as a share of its mean.
 LEAST = 0.02
+# The same in units of σ², where a band of plateaus has none.
+LEAST_VARIANCE = 1e-6
 # About so many pixels tell the brightness of the dark and of the light end.
 END_PIXELS = 4096
 CLIP = 6.0
@@ -162,7 +164,7 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
     A bin weighs by the error of its variance, and less where it lies far from the line. Slopes that cannot be
     told, of bands of one brightness, come with an infinite error.
     """
-    least = np.maximum(0.05 * np.median(variance, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    least = np.maximum(0.05 * np.median(variance, axis=1, keepdims=True), LEAST_VARIANCE)
     line = np.maximum(np.median(variance, axis=1, keepdims=True) + 0 * variance, least)
     trust = np.ones_like(variance)
     unit = np.maximum(np.ptp(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
