@@ -137,3 +137,15 @@ def test_blas_keeps_to_one_thread_until_the_last_task_is_out() -> None:
         assert _blas_threads() == {1}
         second.__exit__(None, None, None)
         assert _blas_threads() == {2}
+
+
+def test_blas_keeps_to_one_thread_whichever_thread_is_first_in() -> None:
+    def inside() -> set[int]:
+        with one_blas_thread():
+            return _blas_threads()
+
+    with threadpool_limits(2, user_api="blas"), ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert one.submit(inside).result() == {1}
+        assert other.submit(inside).result() == {1}
+        assert inside() == {1}
+        assert _blas_threads() == {2}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+import threadpoolctl
 from threadpoolctl import threadpool_limits
 
 
@@ -30,6 +31,7 @@ def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread while any task of this process runs: the same bytes on every scheduler."""
     with _limits.lock:
         if _limits.tasks == 0:
+            _take_control()
             _limits.limits = threadpool_limits(limits=1, user_api="blas")
         _limits.tasks += 1
     try:
@@ -38,5 +40,13 @@ def one_blas_thread() -> Iterator[None]:
         with _limits.lock:
             _limits.tasks -= 1
             if _limits.tasks == 0 and _limits.limits is not None:
+                _take_control()
                 _limits.limits.restore_original_limits()
                 _limits.limits = None
+
+
+def _take_control() -> None:
+    """Since 3.8 threadpoolctl heeds one thread alone, as long as it lives; ours take turns, behind the lock."""
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if controller is not None and hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
