@@ -44,6 +44,9 @@ class Denoise(Section):
 
     quality: Literal["none", "fast", "quality"] = "fast"
     sigma: float | Literal["auto"] = Field("auto", description="Noise in data units; found by itself by default")
+    basis: Literal["tile", "scene"] = Field(
+        "tile", description="Where noise and bases are found: on each tile, or on windows of the whole scene, once"
+    )
 
     @model_validator(mode="after")
     def _positive(self) -> Self:

@@ -24,7 +24,7 @@ from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
-from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures
+from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures, settled
 from pipeline.network import Bank
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
@@ -37,6 +37,7 @@ OUTPUTS = (
     "denoised.tif",
     "features.tif",
     "bank.npz",
+    "basis.npz",
     "item.json",
     "report.html",
     "receipt.json",
@@ -138,14 +139,15 @@ def _clear(folder: Path, inputs: list[str]) -> None:
 def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneReceipt) -> tuple[StoreSource, Plan]:
     tile, wanted = workflow.read.tile, workflow.compress
     sigma = None if workflow.denoise.sigma == "auto" else workflow.denoise.sigma
-    denoising = Denoising(workflow.denoise.quality, sigma)
+    denoising = Denoising(workflow.denoise.quality, sigma, workflow.denoise.basis)
+    basis = Path(receipt.folder) / "basis.npz"
     bound = Bound(*wanted.bound)
     plan = scene_plan(Path(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
     crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
     return _stage(
         "denoise + compress",
         plan,
-        lambda store: SceneJob(raw, store, tile, denoising, bound, wanted.effort),
+        lambda store: SceneJob(raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort),
         batch_size(raw.info, tile),
         ("denoised.tif", "item.json", "report.html"),
         crew,

@@ -18,13 +18,14 @@ from pipeline.flow.stages import check_apart, write_scene
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
-@options.together(options.quality, options.sigma, options.tile, options.reading)
+@options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def denoise(
     src: tuple[str, ...],
     dst: Path,
     quality: str,
     sigma: float | None,
+    basis: str,
     tile: int,
     creation_options: dict[str, str],
     overwrite: bool,
@@ -38,7 +39,7 @@ def denoise(
     """Remove the noise of SRC and write DST (.tif: a COG; .zarr: Zarr v3).
 
     SRC is a raster GDAL opens, a folder or list of band files, a STAC item, or a store of ours. Noise level and rank
-    are found on each tile; dtype, CRS, nodata, band names and tags are kept.
+    are found on each tile, or once for the scene (--basis scene); dtype, CRS, nodata, band names and tags are kept.
 
     \b
     Example:
@@ -52,7 +53,7 @@ def denoise(
             source,
             dst,
             tile,
-            Denoising(quality, sigma),
+            Denoising(quality, sigma, basis),
             None,
             team,
             overwrite=overwrite,

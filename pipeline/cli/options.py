@@ -92,6 +92,13 @@ quality = click.option(
     show_default=True,
     help="How much work denoising may be.",
 )
+basis = click.option(
+    "--basis",
+    type=click.Choice(["tile", "scene"]),
+    default="tile",
+    show_default=True,
+    help="Find noise and bases on each tile, or once on windows of the whole scene.",
+)
 sigma = click.option(
     "--sigma",
     default="auto",

@@ -6,6 +6,7 @@ windows; they are to be merged in a fixed order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,17 +122,17 @@ def prepare(block: NDArray[Any], valid: Valid, model: SceneModel, settings: Sett
     return planes
 
 
-def level_moments(block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel) -> Moments | None:
-    """Moments of a window's noisy bands where their noise has been made level."""
+def level(block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel) -> Survey | None:
+    """Noise and noisy bands of a window once its noise has been made level: as `survey`, but in unit noise."""
     if not valid.any():
         return None
-    unit, _ = model.measured(block, valid).unit(np.flatnonzero(model.sigma > 0))
-    return band_moments(unit, valid)
+    unit, sigma = model.measured(block, valid).unit(np.flatnonzero(model.sigma > 0), valid)
+    return Survey(int(np.count_nonzero(valid)), sigma, None, band_moments(unit, valid), model.replicated)
 
 
-def levelled(model: SceneModel, total: Moments) -> SceneModel:
+def levelled(model: SceneModel, levels: list[Survey]) -> SceneModel:
     """The model with the planes of level bands."""
-    return replace(model, whitening=whitening_of(total, np.ones(len(total.mean))))
+    return replace(model, whitening=agree(levels).whitening)
 
 
 def basis_moments(
@@ -202,3 +203,22 @@ def finished(model: SceneModel, totals: list[list[Moments]]) -> SceneModel:
     """The model, whole."""
     learnt = [replace(one, classes=gaussians(total)) for one, total in zip(model.learnt, totals, strict=True)]
     return replace(model, learnt=learnt)
+
+
+def merged(found: Iterable[Any]) -> Any:
+    """The sum, in their order, of what windows gave: `Moments` in lists of lists; None where none gave anything."""
+    total = None
+    for one in found:
+        if total is None:
+            total = one
+        elif one is not None:
+            _add(total, one)
+    return total
+
+
+def _add(total: Any, other: Any) -> None:
+    if isinstance(total, Moments):
+        total.merge(other)
+    else:
+        for mine, its in zip(total, other, strict=True):
+            _add(mine, its)

@@ -2,37 +2,89 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise import Denoised, denoise_block
+from pipeline.denoise import Denoised, denoise_block, model_file
+from pipeline.denoise.model import SceneModel
+from pipeline.errors import BankError, ConfigError, SourceError
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
+from pipeline.network import bank_file
 from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
 
+BASES = ("tile", "scene")
+FILE_KINDS = {"key": "U", **model_file.KINDS}
+"""What the file of a scene's model holds; `key` is the configuration it was fitted under."""
 _WIDE_TILE = 192
+
+
+class ModelFile(NamedTuple):
+    """Where the model of a scene is kept, and the SHA-256 of its bytes."""
+
+    path: str
+    digest: str
+
+    def load(self) -> SceneModel:
+        """The model, read once in a process.
+
+        Raises:
+            SourceError: the file is not there, or is another one by now.
+        """
+        return _load(self)
+
+
+@lru_cache(maxsize=4)
+def _load(file: ModelFile) -> SceneModel:
+    path = Path(file.path)
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != file.digest:
+            raise ValueError("another run has replaced it")
+        return model_file.from_arrays(bank_file.read(path, FILE_KINDS))
+    except (OSError, BankError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{path}: the basis of the scene cannot be read: {reason}; run again") from error
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """`quality` none | fast | quality; `sigma` in data units, None = found by itself on each tile."""
+    """How a scene is denoised."""
 
     quality: str = "fast"
+    """none | fast | quality"""
     sigma: float | None = None
+    """Data units; None = found by itself, on each tile or once for the scene."""
+    basis: str = "tile"
+    """tile | scene: whether each tile finds noise, planes and bases of its own, or all tiles share the scene's."""
+    model: ModelFile | None = None
+    """Of the scene, once it has been fitted; without it tiles use their own."""
+
+    def __post_init__(self) -> None:
+        if self.basis not in BASES:
+            raise ConfigError(f"basis {self.basis!r} is not known to denoise; use {' or '.join(BASES)}")
 
     def halo(self, tile: int) -> int:
-        """Pixels borrowed on each side. Small tiles need more, having fewer patches of their own to learn from."""
+        """Pixels borrowed on each side. Small tiles need more, where they learn from their own patches."""
         if self.quality == "none":
             return 0
-        return 16 if tile >= _WIDE_TILE else 32
+        return 16 if tile >= _WIDE_TILE or self.basis == "scene" else 32
 
     def configuration(self) -> dict[str, Any]:
-        """What decides the bytes, for the configuration hash."""
-        return {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
+        """What decides the bytes, for the configuration hash; bases of the tile are not named, as before."""
+        named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
+        return named if self.quality == "none" or self.basis == "tile" else named | {"basis": self.basis}
+
+    def block(self, block: NDArray[Any], valid: NDArray[np.bool_], origin: tuple[int, int]) -> Denoised:
+        """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene."""
+        model = None if self.model is None else self.model.load()
+        return denoise_block(block, valid, quality=self.quality, sigma=self.sigma, origin=origin, model=model)
 
 
 def denoised_tile(
@@ -43,8 +95,7 @@ def denoised_tile(
     if denoising.quality == "none":
         return block, valid
     place = tile.window.within(outer)
-    origin = (outer.y0, outer.x0)
-    result = denoise_block(block, valid, quality=denoising.quality, sigma=denoising.sigma, origin=origin)
+    result = denoising.block(block, valid, (outer.y0, outer.x0))
     inner, real = block[:, *place], valid[place]
     return settle(result, place, inner, real, source.info.nodata), real
 

@@ -71,5 +71,5 @@ class SceneReceipt:
             for name, number in stored.items()
             if (folder / name).is_dir() and number < len(self.stages)
         }
-        files = ("denoised.tif", "features.tif", "item.json", "report.html", "bank.npz")
+        files = ("denoised.tif", "features.tif", "item.json", "report.html", "bank.npz", "basis.npz")
         return sizes | {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}

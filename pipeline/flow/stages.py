@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
-from pipeline.flow.journal import Plan, alone
-from pipeline.flow.tasks import Job, Receipt, run_map
+from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.scene_basis import with_basis
+from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
 from pipeline.network import Bank
 from pipeline.raster.chunks import publish, remove_tree
@@ -77,6 +78,10 @@ class Crew:
             check=self.check,
         )
 
+    def gather(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
+        """The results of a function, in the order of its arguments."""
+        return gather(function, arguments, self.executor, self.workers, stop=self.stop, check=self.check)
+
 
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:
     """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
@@ -104,13 +109,30 @@ def write_scene(
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
 
-    def make_job(store: str) -> Job:
-        return SceneJob(source, store, tile, denoising, bound, effort)
-
     staging = staging_path(target, overwrite)
     plan = scene_plan(staging, source, tile, denoising, bound, effort)
+    basis = staging.with_name(staging.name + ".basis.npz")
+
+    def make_job(store: str) -> Job:
+        return SceneJob(source, store, tile, settled(denoising, source, plan, basis, crew), bound, effort)
+
     stage = "compress" if denoising.quality == "none" else "denoise"
-    return _whole(plan, make_job, stage, crew, target, creation_options)
+    try:
+        return _whole(plan, make_job, stage, crew, target, creation_options)
+    finally:
+        remove_tree(basis)
+
+
+def settled(denoising: Denoising, source: Source, plan: Plan, path: Path, crew: Crew) -> Denoising:
+    """The denoising, with the basis of the scene where that is asked for; kept at `path`, where workers read it.
+
+    Raises:
+        TileError: a window of the scene cannot be read.
+        OutputError: the file cannot be written.
+    """
+    if denoising.quality != "none" and denoising.basis == "scene":
+        crew.watch.note(f"{source.info.name}: bases of the scene")
+    return with_basis(source, denoising, path, configuration_hash(plan.configuration), crew.gather)
 
 
 def write_features(

@@ -8,16 +8,20 @@ broken executor, ends the map.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 WINDOW = 3
 DRAIN_SECONDS = 60.0
@@ -127,11 +131,42 @@ def run_map(
     return total
 
 
+def gather(
+    function: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    executor: Executor,
+    workers: int,
+    *,
+    stop: Event | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """function(argument) for each of the arguments, in their order, at most 3 x workers of them in flight.
+
+    Raises:
+        Interrupted: `stop` was set.
+    """
+    rest = iter(arguments)
+    pending = deque(executor.submit(function, argument) for argument in islice(rest, WINDOW * workers))
+    try:
+        while pending:
+            done, _ = wait([pending[0]], timeout=0.5)
+            if stop is not None and stop.is_set():
+                raise Interrupted("stopped before the first tile")
+            if not done:
+                check()
+                continue
+            yield pending.popleft().result()
+            pending.extend(executor.submit(function, argument) for argument in islice(rest, 1))
+    except BaseException:
+        _drain(set(pending))
+        raise
+
+
 def _batches(tiles: int, batch: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + batch, tiles)) for first in range(0, tiles, batch))
 
 
-def _drain(pending: set[Future[Receipt]]) -> None:
+def _drain(pending: set[Future[Any]]) -> None:
     """Wait for what is in flight, so that nobody writes after the map has ended; its errors no longer matter.
 
     Not cancelled first: a Dask future reports itself cancelled while its task still runs on a worker. Workers may be
