@@ -32,6 +32,9 @@ CROPS = {
     "S2 13 bands, fields": ("s2_L1C_5scenes_13band/scene2.tif", 0, 0, 101, 100),
     "Indian Pines": ("aviris_indian_pines_200band_20m.tif", 0, 0, 145, 145),
 }
+# Its own noise, of 8 bits, is as large as what is added: once more as the mean of 2 x 2 pixels, which halves it.
+HALVED = "L7 land, 2 x 2"
+CROPS[HALVED] = ("L7_ETMs.tif", 0, 0, 352, 348)
 # The cube's own noise is far above what is added: its truth is what 20 planes show, as in FastHyDe's own tests.
 PLANES = 20
 KINDS = ("iid .02", "iid .05", "by band", "Poisson", "stripes + impulses")
@@ -61,7 +64,10 @@ def scene(name: str) -> F32:
     """Truth (band, y, x) of one of CROPS."""
     path, top, left, height, width = CROPS[name]
     with rasterio.open(DATA / path) as source:
-        truth = scaled(source.read()[:, top : top + height, left : left + width].astype(np.float64))
+        pixels = source.read()[:, top : top + height, left : left + width].astype(np.float64)
+    if name == HALVED:
+        pixels = pixels.reshape(len(pixels), height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    truth = scaled(pixels)
     return projected(truth) if len(truth) > 100 else truth
 
 
