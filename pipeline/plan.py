@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Workflow
-from pipeline.denoise import settings_for
+from pipeline.denoise.settings import MAX_COLUMNS, settings_for
+from pipeline.denoise.whiten import KEEP_ALL
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import feature_tile
 from pipeline.flow.read import open_scene
 from pipeline.flow.report import FEATURE_CELLS
-from pipeline.grid import Grid
+from pipeline.flow.scene_basis import PASSES as BASIS_PASSES
+from pipeline.flow.scene_basis import SCORES, spread_windows
+from pipeline.grid import Grid, Window
 from pipeline.network import Bank, describe
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
@@ -30,7 +33,10 @@ LIBRARIES = 330 << 20
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
 GDAL_CACHE = 64 << 20
-SCENE_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 14, 8, 24 << 20
+DENOISE_MULTIPLE, SCORES_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 10, 1.25, 8, 24 << 20
+"""Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
+BASIS_DRIVER = 3 * 4 * SCORES
+"""Scores and sums that the driver holds while it learns the bases of a scene."""
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
 FIT_COPIES, FIT_PATCHES = 3, 20480
 """Of the patches an empirical bank is fitted on, float64."""
@@ -100,7 +106,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
     pixels = info.height * info.width
     pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
     finish = FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
-    maps = workers * max(stage.task_memory for stage in stages)
+    maps = max(workers * max(stage.task_memory for stage in stages), _basis_memory(info, workflow, workers))
     memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, fitting, finish)
     shape = (len(info.bands), info.height, info.width)
     return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products)
@@ -109,17 +115,20 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
 def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
     tile, bands = workflow.read.tile, len(info.bands)
     grid = Grid(info.height, info.width, tile)
-    quality = workflow.denoise.quality
-    halo = Denoising(quality).halo(tile)
+    denoising = Denoising(workflow.denoise.quality, basis=workflow.denoise.basis)
+    halo = denoising.halo(tile)
     raw = bands * info.height * info.width * np.dtype(info.dtype).itemsize
     borrowed = _halo_share(grid, halo)
     side = tile + 2 * halo
     block = 4 * bands * min(side, info.height) * min(side, info.width)
-    flops = (
-        _denoise_flops(bands, quality) * info.height * info.width * borrowed + 2.0 * bands**2 * info.height * info.width
-    )
-    memory = (SCENE_MULTIPLE if quality != "none" else CODE_MULTIPLE) * block + SCENE_FIXED
+    flops = _denoise_flops(bands, denoising.quality) * info.height * info.width * borrowed
+    flops += 2.0 * bands**2 * info.height * info.width
+    memory = _block_multiple(bands, denoising.quality) * block + SCENE_FIXED
     bytes_in = int(raw * borrowed)
+    for window in _basis_windows(info, workflow):
+        pixels = window.shape[0] * window.shape[1]
+        bytes_in += BASIS_PASSES * bands * pixels * np.dtype(info.dtype).itemsize
+        flops += _denoise_flops(bands, denoising.quality) * pixels
     return StagePlan(
         "denoise + compress",
         len(grid),
@@ -178,12 +187,39 @@ def _halo_share(grid: Grid, halo: int) -> float:
     return rows * columns / (grid.height * grid.width)
 
 
+def _basis_windows(info: SceneInfo, workflow: Workflow) -> list[Window]:
+    """The windows that the bases of a scene are learnt from; none where tiles have their own."""
+    shared = workflow.denoise.basis == "scene" and workflow.denoise.quality != "none"
+    return spread_windows(info.height, info.width) if shared else []
+
+
+def _basis_memory(info: SceneInfo, workflow: Workflow, workers: int) -> int:
+    """Bytes at work while the bases of a scene are learnt."""
+    windows = _basis_windows(info, workflow)
+    if not windows:
+        return 0
+    bands = len(info.bands)
+    pixels = max(window.shape[0] * window.shape[1] for window in windows)
+    task = _block_multiple(bands, workflow.denoise.quality) * 4 * bands * pixels + SCENE_FIXED
+    return int(workers * task + BASIS_DRIVER)
+
+
+def _block_multiple(bands: int, quality: str) -> float:
+    """Memory of a task of the first map over its block with halo in float32."""
+    if quality == "none":
+        return CODE_MULTIPLE
+    settings = settings_for(quality, bands)
+    columns = min(MAX_COLUMNS, settings.patch**2 * bands)
+    return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
+
+
 def _denoise_flops(bands: int, quality: str) -> float:
-    """FLOPs per pixel: a Gram (2d²) per patch learnt from, a projection there and back (4·d·d/4) per patch folded."""
+    """FLOPs per pixel: a Gram (2d²) for each patch learnt from; a projection there and back, and a Gram of the scores,
+    for each patch folded: 4·d·r + 2·r² of r ≈ d/3 directions."""
     if quality == "none":
         return 0.0
     settings = settings_for(quality, bands)
-    columns = settings.patch**2 * min(bands, 16)
-    learnt = 1 / settings.pilot_stride**2 + 1 / settings.learn_stride**2
-    folded = 1 / settings.pilot_stride**2 + 1 / settings.stride**2
-    return 2.0 * columns**2 * learnt + columns**2 * folded
+    columns = settings.patch**2 * min(bands, KEEP_ALL)
+    kept = columns / 3
+    learnt = 2.0 * columns**2 / (settings.learn[0] * settings.learn[1])
+    return learnt + (4.0 * columns * kept + 2.0 * kept**2) / (settings.apply[0] * settings.apply[1])

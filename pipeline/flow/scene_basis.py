@@ -29,6 +29,8 @@ from pipeline.raster.scene import Source
 
 SIDE = 256
 MOST_WINDOWS = 24
+PASSES = 5
+"""Over the windows, at most."""
 BATCH = 2
 """Windows a task answers for: fixed, so that the sums do not depend on the workers."""
 CLASSES = 16
