@@ -72,7 +72,7 @@ def spread_windows(height: int, width: int, side: int = SIDE, most: int = MOST_W
     """At most `most` windows of at most side² pixels: the whole of a small scene, a lattice of a larger one."""
     rows, columns = -(-height // side), -(-width // side)
     if rows * columns > most:
-        columns = max(1, min(columns, int(columns * math.sqrt(most / (rows * columns)))))
+        columns = min(most, max(1, int(columns * math.sqrt(most / (rows * columns)))))
         rows = min(rows, most // columns)
         columns = min(-(-width // side), most // rows)
     ys, xs = _cuts(height, rows, side), _cuts(width, columns, side)
