@@ -82,3 +82,13 @@ def test_the_peak_memory_of_a_run_is_within_the_plan(job: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak = 1024 * int(done.stderr.split()[-1])  # getrusage would count the parent's memory before exec
     assert 0.3 * planned < peak <= planned
+
+
+def test_bases_of_the_scene_are_planned(job: Path) -> None:
+    (job / "shared.yaml").write_text(WORKFLOW + "denoise: {basis: scene}\n")
+    small = [str(job / "scene.tif")]
+    own, shared = (plan_scene("s", small, load_workflow(job / name), 64) for name in ("job.yaml", "shared.yaml"))
+    passes = 5 * 2 * 4 * 150 * 170
+    assert shared.stages[0].halo == 16
+    assert passes < shared.stages[0].bytes_in < passes + own.stages[0].bytes_in
+    assert shared.memory > own.memory  # a window of the first pass is larger than these tiles
