@@ -237,3 +237,22 @@ def _crop(place):
     y, x = place
     with rasterio.open(DATA / "s2_18SVG_west_10band_20m.tif") as file:
         return file.read()[:, y : y + 192, x : x + 192].astype(np.float32)
+
+
+@pytest.mark.parametrize("bands", [3, 8])
+@pytest.mark.parametrize("period", [3, 5, 8])
+def test_rows_of_a_crop_are_not_stripes(bands, period):
+    rows = np.tile((np.arange(200) % period < period // 2) * 0.5, (200, 1)) * np.linspace(0.5, 1, bands)[:, None, None]
+    block = (rows + 0.05 * np.random.default_rng(period).standard_normal(rows.shape)).astype(np.float32)
+    assert repair(block, np.ones((200, 200), bool), np.full(bands, 0.05)).block is block
+
+
+def test_fires_in_one_band_and_lights_in_one_band_alone_stay():
+    block, valid, sigma = fields(bands=8)
+    rng = np.random.default_rng(20)
+    for y, x in rng.integers(5, 115, (40, 2)):
+        block[5, y, x] += rng.uniform(0.5, 6.0)
+    assert repair(block, valid, sigma).block is block
+    night = np.where(rng.random((1, 128, 128)) < 0.02, rng.uniform(0, 9, (1, 128, 128)), 0).astype(np.float32)
+    night += (0.02 * rng.standard_normal(night.shape)).astype(np.float32)
+    assert repair(night, np.ones((128, 128), bool), np.full(1, 0.02)).block is night

@@ -259,3 +259,31 @@ def test_units_do_not_matter(scale):
     plain, scaled = (denoise_block((noisy * s).astype(np.float32), all_valid(noisy)) for s in (1.0, scale))
     np.testing.assert_allclose(scaled.sigma, plain.sigma * scale, rtol=1e-3)
     np.testing.assert_allclose(scaled.block / scale, plain.block, atol=5e-3)
+
+
+def test_the_sample_as_it_is_changes_by_less_than_its_noise():
+    """No band of no tile is flattened, whatever its noise looks like."""
+    with rasterio.open(SAMPLE) as source:
+        pixels = source.read()
+    for y, x in ((0, 256), (256, 256), (128, 0), (232, 232)):
+        block = pixels[:, y : y + 232, x : x + 232]
+        done = denoise_block(block, all_valid(block))
+        change = np.sqrt(np.mean((done.block - block.astype(np.float32)) ** 2, axis=(1, 2)))
+        assert (change <= done.sigma).all()
+
+
+def test_bands_that_are_multiples_of_one_another_can_be_told_apart():
+    rng = np.random.default_rng(18)
+    chess = np.indices((128, 128)).sum(axis=0) % 2 * 0.5
+    noisy = (chess + 0.05 * rng.standard_normal((3, 128, 128))).astype(np.float32)
+    np.testing.assert_allclose(denoise_block(noisy, all_valid(noisy)).sigma, 0.05, rtol=0.1)
+
+
+def test_coarse_integers_and_booleans_pass():
+    rng = np.random.default_rng(19)
+    coarse = np.round(rng.normal(900, 30, (3, 90, 80)) / 100).astype(np.uint16)
+    flags = rng.random((2, 60, 60)) > 0.5
+    for block in (coarse, flags):
+        done = denoise_block(block, all_valid(block))
+        assert np.isfinite(done.block).all()
+        assert done.block.shape == block.shape

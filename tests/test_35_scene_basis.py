@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cluster import open_cluster
-from pipeline.denoise import model_file, pool
+from pipeline.denoise import denoise_block, model_file, pool
 from pipeline.denoise.whiten import fit_whitening, whitening_of
 from pipeline.errors import ConfigError, SourceError, TileError
 from pipeline.flow import scene_basis
-from pipeline.flow.denoise import Denoising, denoised_tile
+from pipeline.flow.denoise import Denoising, denoised_tile, settle
 from pipeline.flow.read import open_scene
 from pipeline.flow.scene_basis import fit_scene, spread_windows, with_basis
 from pipeline.flow.tasks import gather
@@ -284,3 +284,10 @@ def test_threads_and_processes_write_the_same_bytes(tmp_path: Path) -> None:
     with open_cluster("processes", 2) as cluster:
         results = gather(abs, range(-9, 0), cluster.executor, cluster.workers)
         assert list(results) == list(range(9, 0, -1))
+
+
+def test_calm_water_is_written_denoised_though_no_plane_stands_above_its_noise() -> None:
+    water = (1000 + 5 * np.random.default_rng(21).standard_normal((3, 200, 200))).round().astype(np.uint16)
+    valid = np.ones((200, 200), np.bool_)
+    written = settle(denoise_block(water, valid), (slice(None), slice(None)), water, valid, None)
+    assert np.sqrt(np.mean((written.astype(float) - 1000) ** 2)) < 1.0

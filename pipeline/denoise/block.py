@@ -47,7 +47,9 @@ class Denoised:
     sigma: F64
     """(band,) noise found or given, data units."""
     rank: int
-    """Planes above the noise; 0 where nothing was denoised."""
+    """Planes above the noise."""
+    touched: bool = True
+    """False where the block came back as it was."""
 
 
 def denoise_block(
@@ -68,11 +70,12 @@ def denoise_block(
     """
     settings = settings_for(quality, block.shape[0] if block.ndim == 3 else 0)
     _check(block, valid)
+    block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     measured = measure(block, valid, sigma) if model is None else model.measured(block, valid)
     found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
-        return Denoised(result, found, 0)
+        return Denoised(result, found, 0, touched=False)
     unit, level = measured.unit(noisy, valid if model is None else None)
     whitening = fit_whitening(unit, valid, level) if model is None else model.whitening
     planes = whitening.planes(unit, valid)

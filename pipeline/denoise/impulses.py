@@ -36,11 +36,15 @@ MAD = 1.4826  # unit gaussian: σ over the median of |x|
 # Spreads by which a suspect misses what is foretold: that of proof, and that which serves once a band is convicted.
 SURE = 8.0
 LIKELY = 3.0
-# Share of sure ones that convicts a band: scenes (but Indian Pines) reach 6e-5 with 3 bands or more, 4e-4 with 2,
-# 3e-3 with 1.
-RATES = {1: 4e-3, 2: 1e-3}
+# Share of sure ones that convicts a band, scenes (but Indian Pines) reach 6e-5, and their least number. One or two
+# bands have no witnesses: night lights and speckle look like impulses there.
 RATE = 2e-4
-LEAST = 4
+LEAST = 16
+WITNESSES = 3
+# Defects go both ways, or most of them are stuck at one value; what flares up by this and that may be fires.
+BOTH_WAYS = 0.1
+STUCK = 0.5
+NEAR = 0.05
 # More bands than MANY have always some that the others do not foretell: this share of them is convicted, or none.
 MANY = 16
 MANY_SHARE = 1 / 3
@@ -76,7 +80,7 @@ def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulse
     """Impulses, LIKELY and in few bands, at valid pixels of some bands of block (band, y, x), noise σ (band,)."""
     guide = forecast(block, valid, sigma)
     places, score, values, _ = _judged(block, valid, sigma, guide, bands, 1)
-    bad = score > LIKELY
+    bad = np.abs(score) > LIKELY
     crowd = np.zeros(valid.shape, np.intp)
     np.add.at(crowd, (places[bad, 1], places[bad, 2]), 1)
     bad &= crowd[places[:, 1], places[:, 2]] <= max(1.0, FEW_BANDS * len(block))
@@ -85,17 +89,32 @@ def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulse
 
 def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     """Numbers of the bands of block (band, y, x) that have more lone, sure impulses than scenes have; σ (band,)."""
+    if len(block) < WITNESSES:
+        return np.empty(0, np.intp)
     guide = forecast(block, valid, sigma)
     stride = max(1, valid.size // JURY, block.size // JURY_ALL)
     places, score, _, bad = _judged(block, valid, sigma, guide, np.flatnonzero(sigma > 0), stride)
     k, y, x = places.T
     seconded = np.zeros(bad.shape, bool)
-    seconded[tuple(places[score > LIKELY].T)] = True
-    lone = (score > SURE) & ~seconded[guide.helpers[k], y[:, None], x[:, None]].any(axis=1)
+    seconded[tuple(places[np.abs(score) > LIKELY].T)] = True
+    lone = (np.abs(score) > SURE) & ~seconded[guide.helpers[k], y[:, None], x[:, None]].any(axis=1)
     count = np.bincount(k[lone], minlength=len(block))
     looked = np.count_nonzero(valid[::stride])
-    hit = np.flatnonzero(count >= max(LEAST, RATES.get(len(block), RATE) * looked))
+    suspected = np.flatnonzero(count >= max(LEAST / stride, RATE * looked))
+    hit = np.array(
+        [b for b in suspected if _faulty(block[b], valid, places[lone & (k == b)], score[lone & (k == b)])], np.intp
+    )
     return hit if len(block) <= MANY or len(hit) >= MANY_SHARE * len(block) else hit[:0]
+
+
+def _faulty(band: F32, valid: Valid, places: Index, score: F64) -> bool:
+    """Whether the lone ones at places (impulse, 3) of a band (y, x) look like faults of a sensor."""
+    up = float(np.mean(score > 0))
+    if min(up, 1 - up) >= BOTH_WAYS:
+        return True
+    pixels, values = band[valid], band[places[:, 1], places[:, 2]]
+    near = NEAR * float(pixels.max() - pixels.min())
+    return bool(np.mean(np.abs(values - np.median(values)) <= near) >= STUCK)
 
 
 def _judged(
@@ -108,7 +127,7 @@ def _judged(
     places = np.stack(np.unravel_index(np.flatnonzero(bad), bad.shape), axis=1)
     score, values = np.zeros(len(places)), np.zeros(len(places))
     judge(block, valid, bad, guide.helpers, guide.weights, sigma, places, DOUBT, score, values)
-    return places, np.abs(score), values, bad
+    return places, score, values, bad
 
 
 def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:

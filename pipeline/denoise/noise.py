@@ -186,8 +186,9 @@ def _without_factors(x: F32, alone: F64) -> F64:
     takes the most, and what it leaves of few bands holds much noise of the others; so it is only the start.
     """
     limit = (CLIP * alone[:, None]).astype(np.float32)
-    tame = np.clip(x, -limit, limit)
-    covariance = (tame @ tame.T).astype(np.float64) / x.shape[1]
+    # In float64: bands that are nearly multiples of one another leave float32 nothing to invert.
+    tame = np.clip(x, -limit, limit).astype(np.float64)
+    covariance = tame @ tame.T / x.shape[1]
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(x))
     sigma: F64 = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)

@@ -71,7 +71,10 @@ class Stabiliser:
             if a > 0:
                 root = np.multiply(band, a, dtype=np.float64)
                 root += 0.375 * a**2 + c
-                np.sqrt(np.maximum(root, 0.0, out=root), out=root)
+                least = self._least(b)
+                below = np.minimum(root - least, 0.0) / (2 * np.sqrt(least))
+                np.sqrt(np.maximum(root, least, out=root), out=root)
+                root += below
                 np.multiply(root, 2 / a, out=result[b], casting="same_kind")
             else:
                 result[b] = band * self._unit(b)
@@ -81,8 +84,17 @@ class Stabiliser:
         """Block (band, y, x) of unit noise, denoised, to data units: the expectation of each, not its root alone."""
         result = np.empty_like(block)
         for b, (band, a, c) in enumerate(zip(block, self.gain, self.floor, strict=True)):
-            result[b] = a * _unbiased(band) - c / a if a > 0 else band / self._unit(b)
+            if a > 0:
+                root = np.sqrt(self._least(b))
+                below = np.minimum(band.astype(np.float64) - 2 / a * root, 0.0)
+                result[b] = a * _unbiased(np.maximum(band, 2 / a * root)) - c / a + root * below
+            else:
+                result[b] = band / self._unit(b)
         return result
+
+    def _least(self, b: int) -> float:
+        """What stands under the root at the least; below, the transform goes on as a straight line."""
+        return float(0.375 * self.gain[b] ** 2 + LEAST * self.sigma[b] ** 2)
 
     def _unit(self, b: int) -> float:
         return 1.0 / float(self.sigma[b]) if self.sigma[b] > 0 else 1.0
@@ -111,9 +123,12 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Detai
         return None
     mean, variance, count = seen
     gain, floor, error = _lines(mean, variance, count)
-    low, high = _ends(chosen, valid)
-    middle = np.maximum(gain * mean.mean(axis=1) + floor, np.finfo(np.float64).tiny)
-    rise = (gain * high + floor) / np.maximum(gain * low + floor, LEAST * middle)
+    darkest, low, high = _ends(chosen, valid)
+    middle = np.maximum(gain * mean.mean(axis=1) + floor, LEAST_VARIANCE)
+    # A line that leaves the dark end of the scene without noise was not drawn by noise.
+    sane = gain * darkest + floor > LEAST * middle
+    rise = np.where(sane, (gain * high + floor) / np.maximum(gain * low + floor, LEAST * middle), 0.0)
+    gain = np.where(sane, gain, 0.0)
     if np.median(rise) < RISE or np.median(gain / error) < SURE:
         return None
     rising = (gain > BAND_SURE * error) & (rise > 1)
@@ -187,11 +202,11 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
     return gain[:, 0], floor[:, 0], error[:, 0]
 
 
-def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64]:
-    """Brightness (band,) that a twentieth of the valid pixels lies below, and above."""
+def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:
+    """Brightness (band,) that a hundredth and a twentieth of the valid pixels lie below, and a twentieth above."""
     step = max(1, int(np.count_nonzero(valid)) // END_PIXELS)
-    ends = np.array([np.quantile(band[valid][::step], [0.05, 0.95]) for band in block])
-    return ends[:, 0], ends[:, 1]
+    ends = np.array([np.quantile(band[valid][::step], [0.01, 0.05, 0.95]) for band in block])
+    return ends[:, 0], ends[:, 1], ends[:, 2]
 
 
 def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, sigma: F64) -> F64:

@@ -54,6 +54,11 @@ SHRINK = 0.02  # of correlations, with plenty of samples
 MAD = 1.4826  # unit gaussian: σ over the median of |x|
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 QUARTILES = 1.349  # interquartile range of a unit gaussian
+# Fewer bands than these are not looked at: nothing tells a stripe from a furrow. Share of the offsets' energy that one
+# pattern may have in the striped bands.
+WITNESSES = 3
+SHARED = 0.6
+SHARED_BY_TWO = 0.8
 
 
 class Steps(NamedTuple):
@@ -67,7 +72,7 @@ def column_offsets(block: F32, valid: Valid, sigma: F64) -> F64:
     """Offsets (band, x), data units, 0 where no stripe is sure, of block (band, y, x) with noise σ (band,)."""
     offsets = np.zeros((len(block), block.shape[2]))
     live = np.flatnonzero(sigma > 0)
-    if block.shape[1] < MIN_ROWS or block.shape[2] < MIN_SEGMENTS or live.size == 0:
+    if block.shape[1] < MIN_ROWS or block.shape[2] < MIN_SEGMENTS or live.size < WITNESSES:
         return offsets
     chosen = block if live.size == len(block) else block[live]
     columns = segments(chosen, valid)
@@ -76,8 +81,19 @@ def column_offsets(block: F32, valid: Valid, sigma: F64) -> F64:
     if not (np.abs(across.value) > SEED * across.error).any():
         return offsets
     along = medians(np.diff(segments(chosen.swapaxes(1, 2), valid.T), axis=2), np.sqrt(2) * floor)
-    offsets[live] = _solved(columns, across, precision(across, along, np.sqrt(2) * floor), floor)
+    found = _solved(columns, across, precision(across, along, np.sqrt(2) * floor), floor)
+    if not shared(found):
+        offsets[live] = found
     return offsets
+
+
+def shared(offsets: F64) -> bool:
+    """Whether the striped of all bands have the same offsets (band, x), but for size: rows of a crop, a city's grid."""
+    striped = offsets[offsets.any(axis=1)]
+    if len(striped) < 2:
+        return False
+    unit = striped / np.linalg.norm(striped, axis=1, keepdims=True)
+    return bool(np.linalg.eigvalsh(unit @ unit.T)[-1] > (SHARED if len(striped) > 2 else SHARED_BY_TWO) * len(striped))
 
 
 def _solved(columns: F64, across: Steps, Q: F64, floor: F64) -> F64:
@@ -211,8 +227,6 @@ def believable(columns: F64, offsets: F64, floor: F64) -> tuple[Valid, Valid]:
     lines = np.asarray((crowd > max(MOST_BANDS, 2 * float(crowd.mean()))) & (bands > 1))
     few = crowd * bands <= max(1.0, FEW_BANDS * bands)
     found &= (few | dense[:, None]) & ~lines
-    if bands < 3:
-        found &= dense[:, None]
     seeds = found & (score > SEED)
     return np.asarray(found & seeds.any(axis=1)[:, None]), lines
 

@@ -108,6 +108,6 @@ def settle(
     Float32 has fewer digits than int32 and float64: bands without noise must not pass through it.
     """
     block = restore(result.block[:, *place], valid, original, nodata)
-    kept = slice(None) if result.rank == 0 else result.sigma == 0
+    kept = result.sigma == 0 if result.touched else slice(None)
     block[kept] = original[kept]
     return block
