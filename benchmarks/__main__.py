@@ -14,12 +14,13 @@ import sys
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
 
-from benchmarks import codec, denoise_gain, denoise_scenes, memory, reading, scene, svd  # noqa: E402
+from benchmarks import codec, denoise_gain, denoise_scenes, denoise_tiles, memory, reading, scene, svd  # noqa: E402
 
 BENCHMARKS = {
     "svd": svd.main,
     "denoise-gain": denoise_gain.main,
     "denoise-scenes": denoise_scenes.main,
+    "denoise-tiles": denoise_tiles.main,
     "codec": codec.main,
     "scene": scene.main,
     "memory": memory.main,
