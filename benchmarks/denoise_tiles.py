@@ -39,9 +39,7 @@ def main(smoke: bool) -> None:
                     )
                     difference = psnr(truth, tiled) - psnr(truth, whole)
                     rows.append([name, tile, basis, f"{difference:+.3f}", f"{level:.3f}", f"{step:.3f}"])
-    print(
-        "fast, iid .05; in units of the untiled block at the same pixels: error within 2 px of a border over that elsewhere;"
-    )
+    print("fast, iid .05; both over the untiled block's: error within 2 px of a border against elsewhere;")
     print("step of the error across the border\n")
     print_table(["scene", "tile", "basis", "PSNR, dB against untiled", "error at borders", "step at borders"], rows)
 
