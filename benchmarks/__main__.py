@@ -20,6 +20,7 @@ BENCHMARKS = {
     "svd": svd.main,
     "denoise-gain": denoise_gain.main,
     "denoise-scenes": denoise_scenes.main,
+    "denoise-clean": denoise_scenes.clean,
     "denoise-tiles": denoise_tiles.main,
     "codec": codec.main,
     "scene": scene.main,
