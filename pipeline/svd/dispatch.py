@@ -6,7 +6,8 @@ n = columns of the tall orientation. Each path can be called by its name:
 
     n <= 32                          gram_svd         exact Gram, no randomness
     32 < n <= 320, m > 8 n           sampled_svd      row-sampled Rayleigh–Ritz; gram_svd when its check fails
-    otherwise, rank                  randomized_svd   Halko–Martinsson–Tropp
+    otherwise, rank                  krylov_svd       block Krylov; randomized_svd (Halko–Martinsson–Tropp) where
+                                                      rounding would decide
     otherwise, tolerance             rand_qb_ei       Yu–Gu–Li
     all of it, or too fine           LAPACK
 """
