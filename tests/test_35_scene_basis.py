@@ -291,3 +291,16 @@ def test_calm_water_is_written_denoised_though_no_plane_stands_above_its_noise()
     valid = np.ones((200, 200), np.bool_)
     written = settle(denoise_block(water, valid), (slice(None), slice(None)), water, valid, None)
     assert np.sqrt(np.mean((written.astype(float) - 1000) ** 2)) < 1.0
+
+
+def test_wide_numbers_are_mended_about_their_mean_under_the_scenes_model_too() -> None:
+    rng = np.random.default_rng(22)
+    clean = (2**28 + rng.normal(0, 300, (4, 160, 160))).round().astype(np.int32)  # float32 steps by 32 there
+    striped, valid = clean.copy(), np.ones((160, 160), np.bool_)
+    striped[1, :, ::9] += 2000
+    model = pool.agree([pool.survey(clean, valid, (0, 0), sigma=None)])
+    mended = model.measured(striped, valid).block
+    assert np.abs(mended[1, :, ::9] - clean[1, :, ::9]).mean() < 200
+    np.testing.assert_allclose(
+        np.delete(mended[1], np.s_[::9], axis=1), np.delete(clean[1], np.s_[::9], axis=1), atol=1
+    )

@@ -14,7 +14,6 @@ from scipy.stats import chi2
 
 from pipeline.denoise.measure import measure
 from pipeline.denoise.mixture import (
-    Gaussian,
     assign,
     class_count,
     class_moments,
@@ -24,7 +23,7 @@ from pipeline.denoise.mixture import (
     shrinker,
 )
 from pipeline.denoise.model import Learnt, SceneModel
-from pipeline.denoise.patch_svd import PatchBasis, fold, patch_basis, patch_moments, project
+from pipeline.denoise.patch_svd import fold, patch_basis, patch_moments, project
 from pipeline.denoise.patches import fill_holes, patches_over, replication, voters
 from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.whiten import fit_whitening, slabs
@@ -76,20 +75,22 @@ def denoise_block(
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0, touched=False)
-    unit, level = measured.unit(noisy, valid if model is None else None)
-    whitening = fit_whitening(unit, valid, level) if model is None else model.whitening
-    planes = whitening.planes(unit, valid)
+    unit = measured.unit(noisy)
+    if model is None:
+        whitening = fit_whitening(unit, valid, measured.level(unit, noisy, valid))
+        model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
+    planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
-    settings = settings.aligned(replication(unit, valid, origin) if model is None else model.replicated)
+    settings = settings.aligned(model.replicated)
     smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
-        learnt = None if model is None else model.learnt[number]
+        learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt)
-    keep_targets(smooth, planes, whitening.V, measured.clean[noisy])
+    keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
     for rows in slabs(result.shape):
-        bands = measured.back(whitening.bands(smooth, rows), noisy)
+        bands = measured.back(model.whitening.bands(smooth, rows), noisy)
         result[noisy, rows] = np.where(valid[rows], bands, result[noisy, rows])
-    return Denoised(result, found, whitening.rank)
+    return Denoised(result, found, model.whitening.rank)
 
 
 def denoise_planes(
@@ -101,26 +102,20 @@ def denoise_planes(
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
     """
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin)
-    if learnt is None:
-        votes = voters(valid, apply)
-        learning = learn(planes, valid, settings, origin) if votes.any() else None
-        if learning is None:
-            return planes.copy()
-        basis, sorters = learning
-        scores = project(planes, apply, basis)
-        label = assign(scores[:, : sorters[0].size], sorters)
+    votes = voters(valid, apply)
+    learning = learnt or (learn(planes, valid, settings, origin) if votes.any() else None)
+    if learning is None:
+        return planes.copy()
+    basis, sorters, classes = learning.basis, learning.sorters, learning.classes
+    scores = project(planes, apply, basis)
+    label = assign(scores[:, : sorters[0].size], sorters)
+    if not classes:
         classes = gaussians(class_moments(scores, np.where(votes, label, -1), len(sorters)))
-    else:
-        basis, sorters, classes = learnt.basis, learnt.sorters, learnt.classes
-        scores = project(planes, apply, basis)
-        label = assign(scores[:, : sorters[0].size], sorters)
     restore = shrinker(classes, basis)
     return fold(apply, planes.shape, lambda numbers: restore(scores[numbers], label[numbers]))
 
 
-def learn(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
-) -> tuple[PatchBasis, list[Gaussian]] | None:
+def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]) -> Learnt | None:
     """Basis of the patches of planes (plane, y, x), and the classes to sort them by; None where no patch votes."""
     steps = settings.learning(valid.size, len(planes))
     patches = patches_over(valid.shape, settings.patch, steps, origin)
@@ -132,7 +127,7 @@ def learn(
     scores = project(planes, patches, leading)[votes]
     count = class_count(int(np.count_nonzero(valid)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
-    return basis, find_classes(scores, energy, count, settings.rounds)
+    return Learnt(basis, find_classes(scores, energy, count, settings.rounds), [])
 
 
 def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:

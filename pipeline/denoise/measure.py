@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.denoise.defects import Repaired, repair
+from pipeline.denoise.defects import repair
 from pipeline.denoise.noise import estimate_noise, wavelet_details
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
@@ -37,15 +37,17 @@ class Measured:
     clean: NDArray[np.bool_]
     """(band,) where no impulses were found: what stands alone there is real."""
 
-    def unit(self, noisy: Index, valid: Valid | None = None) -> tuple[NDArray[Any], F64]:
-        """The noisy bands with level noise, and how much they have of it (band,); 1 unless valid (y, x) is given."""
-        if self.stabiliser is not None:
-            unit = self.stabiliser.forward(self.block)[noisy]
-            if valid is None:
-                return unit, np.ones(noisy.size)
-            # The line through the variances is a guess for each band; what it left uneven in size can be seen.
-            return unit, np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
-        return (self.block if noisy.size == len(self.block) else self.block[noisy]), self.sigma[noisy]
+    def unit(self, noisy: Index) -> NDArray[Any]:
+        """The noisy bands, of level noise."""
+        chosen = self.block if noisy.size == len(self.block) else self.block[noisy]
+        return chosen if self.stabiliser is None else self.stabiliser.of(noisy).forward(chosen)
+
+    def level(self, unit: NDArray[Any], noisy: Index, valid: Valid) -> F64:
+        """How much noise (band,) those bands `unit` have.
+
+        The line through the variances is a guess for each band; what it left uneven in size can be seen.
+        """
+        return self.sigma[noisy] if self.stabiliser is None else np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
 
     def back(self, bands: F32, noisy: Index) -> F32:
         """Noisy bands as `unit` gives them (band, y, x), in data units."""
@@ -57,17 +59,16 @@ def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measu
     details = wavelet_details(block, valid) if sigma is None else None
     found = estimate_noise(block, valid, details) if sigma is None else _given(sigma, block.shape[0])
     found = np.where(found > rounding(block, valid), found, 0.0)
-    every = np.ones(found.size, np.bool_)
     if not found.any():
-        return Measured(block, found, None, every)
-    repaired, offset = mended(block, valid, found)
-    if repaired.holes is not None or repaired.stripes.any():
-        block = repaired.block + offset if offset.any() else repaired.block
+        return Measured(block, found, None, np.ones(found.size, np.bool_))
+    mended, clean = mend(block, valid, found)
+    if mended is not block:
+        block = mended
         details = wavelet_details(block, valid) if sigma is None else None
         found = estimate_noise(block, valid, details) if sigma is None else found
     stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
-    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, repaired.impulses == 0)
+    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean)
 
 
 def rounding(block: NDArray[Any], valid: Valid) -> F64:
@@ -77,13 +78,21 @@ def rounding(block: NDArray[Any], valid: Valid) -> F64:
     return np.spacing(np.array(peaks, np.float32)).astype(np.float64)
 
 
-def mended(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[Repaired, F64]:
-    """`repair`, and what is to be added to its bands (band, 1, 1): float32 must not round the noise of wide numbers."""
+def mend(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[NDArray[Any], Valid]:
+    """Block (band, y, x) of noise σ (band,) without defects, the very array where it has none; bands without impulses.
+
+    Wide numbers are mended about their mean: float32 would round their noise.
+    """
     offset = np.zeros((len(block), 1, 1))
+    narrow = block
     if block.dtype.itemsize > 2 and block.dtype != np.float32 and valid.any():
         offset[:, 0, 0] = [np.round(np.mean(band[valid], dtype=np.float64)) for band in block]
-        block = np.where(valid, block - offset, 0)
-    return repair(block.astype(np.float32, copy=False), valid, sigma), offset
+        narrow = np.where(valid, block - offset, 0)
+    repaired = repair(narrow.astype(np.float32, copy=False), valid, sigma)
+    clean = np.asarray(repaired.impulses == 0)
+    if repaired.holes is None and not repaired.stripes.any():
+        return block, clean
+    return (repaired.block + offset if offset.any() else repaired.block), clean
 
 
 def _given(sigma: ArrayLike, bands: int) -> F64:

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.moments import Moments
+from pipeline.denoise.moments import PANEL_ROWS, Moments
 from pipeline.denoise.patch_svd import PatchBasis
-from pipeline.svd.gram import eigh_descending
+from pipeline.svd.gram import eigh_descending, panels
 from pipeline.svd.shrinkage import frobenius_gains
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-PANEL_ROWS = 4096
 # Pixels for each direction of the basis that one more class wants.
 CLASS_PIXELS = 25
 # Rows for each column of a class's covariance below which all patches lend it theirs.
@@ -81,19 +80,15 @@ def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
     cube = basis.V[:, :k].reshape(planes, len(basis.V) // planes, k)
     lively = (cube - cube.mean(axis=1, keepdims=True)).reshape(len(basis.V), k) * basis.gains
     gram = lively.T @ lively
-    energy = np.empty(len(scores), np.float32)
-    for start in range(0, len(scores), PANEL_ROWS):
-        panel = scores[start : start + PANEL_ROWS, :k]
-        energy[start : start + PANEL_ROWS] = np.einsum("ij,ij->i", panel @ gram, panel)
-    return energy
+    found = [np.einsum("ij,ij->i", panel @ gram, panel) for panel in panels(scores[:, :k], PANEL_ROWS)]
+    return np.concatenate([np.empty(0, np.float32), *found])
 
 
 def class_moments(scores: F32, label: Index, classes: int) -> list[Moments]:
     """Moments of the rows of scores (row, r) in each class 0 … classes − 1; label −1 belongs to none."""
     found = [Moments.empty(scores.shape[1]) for _ in range(classes)]
-    for start in range(0, len(scores), PANEL_ROWS):
-        panel = scores[start : start + PANEL_ROWS]
-        for c, rows in by_class(label[start : start + PANEL_ROWS], classes):
+    for panel, labels in zip(panels(scores, PANEL_ROWS), panels(label, PANEL_ROWS), strict=True):
+        for c, rows in by_class(labels, classes):
             found[c].add(panel[rows])
     return found
 
@@ -131,19 +126,17 @@ def gaussians(moments: list[Moments]) -> list[Gaussian]:
 
 def assign(scores: F32, classes: list[Gaussian]) -> Index:
     """(row,) the likeliest class of each of scores (row, r)."""
-    label = np.zeros(len(scores), np.intp)
     if len(classes) == 1:
-        return label
+        return np.zeros(len(scores), np.intp)
     r = scores.shape[1]
     whiteners, means, constants = zip(*(one.whitener() for one in classes), strict=True)
     T = np.concatenate(whiteners, axis=1).astype(np.float32)
     mean, constant = np.concatenate(means).astype(np.float32), np.array(constants, np.float32)
-    for start in range(0, len(scores), PANEL_ROWS):
-        whitened = scores[start : start + PANEL_ROWS] @ T
-        whitened -= mean
-        by = whitened.reshape(-1, len(classes), r)
-        label[start : start + PANEL_ROWS] = np.argmin(np.einsum("ncr,ncr->nc", by, by) + constant, axis=1)
-    return label
+    label = [np.empty(0, np.intp)]
+    for panel in panels(scores, PANEL_ROWS):
+        by = (panel @ T - mean).reshape(-1, len(classes), r)
+        label.append(np.argmin(np.einsum("ncr,ncr->nc", by, by) + constant, axis=1))
+    return np.concatenate(label)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.defects import repair
-from pipeline.denoise.measure import Measured
+from pipeline.denoise.measure import Measured, mend
 from pipeline.denoise.mixture import Gaussian
 from pipeline.denoise.patch_svd import PatchBasis
 from pipeline.denoise.stabilise import Stabiliser
@@ -30,7 +29,7 @@ class Learnt:
     sorters: list[Gaussian]
     """Classes over the leading scores, to sort patches by."""
     classes: list[Gaussian]
-    """The same classes over all scores, to shrink patches with."""
+    """The same over all scores, to shrink patches with; empty where they are to be fitted to those very patches."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class SceneModel:
     whitening: Whitening
     """Of the bands whose sigma is not 0."""
     learnt: list[Learnt]
-    """One for each group of planes."""
+    """One for each group of planes; empty where each block is to learn by itself."""
     replicated: bool = False
     """Whether some band was made by doubling pixels on the even grid."""
 
@@ -51,6 +50,5 @@ class SceneModel:
         """Block (band, y, x) mended, with the scene's noise."""
         if not self.sigma.any():
             return Measured(block, self.sigma, None, np.ones(self.sigma.size, np.bool_))
-        mended = repair(block.astype(np.float32, copy=False), valid, self.sigma)
-        touched = mended.holes is not None or bool(mended.stripes.any())
-        return Measured(mended.block if touched else block, self.sigma, self.stabiliser, mended.impulses == 0)
+        mended, clean = mend(block, valid, self.sigma)
+        return Measured(mended, self.sigma, self.stabiliser, clean)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.svd.gram import panels
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
@@ -31,8 +33,7 @@ class Moments:
 
     def add(self, rows: F32) -> None:
         """Add rows (row, d), panel by panel, each about its own mean: products of small numbers lose nothing."""
-        for start in range(0, len(rows), PANEL_ROWS):
-            panel = rows[start : start + PANEL_ROWS]
+        for panel in panels(rows, PANEL_ROWS):
             average = np.full(len(panel), np.float32(1.0 / len(panel)))
             shift = average @ panel
             centred = panel - shift

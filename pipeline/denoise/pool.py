@@ -116,7 +116,7 @@ def prepare(block: NDArray[Any], valid: Valid, model: SceneModel, settings: Sett
     noisy = np.flatnonzero(model.sigma > 0)
     if noisy.size == 0 or not valid.any() or min(valid.shape) < settings.patch:
         return None
-    unit, _ = model.measured(block, valid).unit(noisy)
+    unit = model.measured(block, valid).unit(noisy)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
     return planes
@@ -126,7 +126,10 @@ def level(block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneMode
     """Noise and noisy bands of a window once its noise has been made level: as `survey`, but in unit noise."""
     if not valid.any():
         return None
-    unit, sigma = model.measured(block, valid).unit(np.flatnonzero(model.sigma > 0), valid)
+    noisy = np.flatnonzero(model.sigma > 0)
+    measured = model.measured(block, valid)
+    unit = measured.unit(noisy)
+    sigma = measured.level(unit, noisy, valid)
     return Survey(int(np.count_nonzero(valid)), sigma, None, band_moments(unit, valid), model.replicated)
 
 

@@ -9,7 +9,7 @@ Centre or whiten before a float32 Gram: a large mean is a large s_0.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from pipeline.svd.signs import row_signs
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 PANEL_ROWS = 8192
 ENERGY_ROWS = 512
@@ -37,7 +38,7 @@ ORTHONORMAL = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
 MENDABLE = 0.1
 
 
-def panels(A: Matrix, rows: int = PANEL_ROWS) -> Iterable[Matrix]:
+def panels(A: NDArray[Scalar], rows: int = PANEL_ROWS) -> Iterable[NDArray[Scalar]]:
     """Consecutive slabs of at most `rows` rows of A, as views."""
     return (A[start : start + rows] for start in range(0, A.shape[0], rows))
 
