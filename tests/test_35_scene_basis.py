@@ -301,5 +301,4 @@ def test_wide_numbers_are_mended_about_their_mean_under_the_scenes_model_too() -
     model = pool.agree([pool.survey(clean, valid, (0, 0), sigma=None)])
     mended = model.measured(striped, valid).block
     assert np.abs(mended[1, :, ::9] - clean[1, :, ::9]).mean() < 200
-    others = np.delete(mended[1] - clean[1], np.s_[::9], axis=1)
-    assert np.mean(np.abs(others) <= 1) > 0.95, "to the digit, but for a column or two that chance has set apart"
+    np.testing.assert_array_equal(mended[[0, 2, 3]], clean[[0, 2, 3]])
