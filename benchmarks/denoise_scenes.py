@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from statistics import mean, median
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.denoise_peers import Rival, rivals
-from benchmarks.noises import F32, KINDS, noisy, psnr, scenes
+from benchmarks.noises import F32, F64, KINDS, noisy, psnr, scenes
 from benchmarks.tables import print_table
 from pipeline.denoise import denoise_block, estimate_noise
 
 SEEDS = 5
 # The rivals see the first seed alone: one pass of theirs is a hundred of ours. BM4D sees one kind of noise.
 BM4D_KIND = "iid .05"
-HEAD = ["scene", "noise", "noisy", "fast", "quality", "sigma found / true", "CPU s fast", "quality"]
+HEAD = ["scene", "noise", "noisy", "fast", "quality", "sigma / own + added", "/ added", "CPU s fast", "quality"]
+DEFECTS = "stripes + impulses"
 
 
 def main(smoke: bool) -> None:
@@ -26,7 +28,7 @@ def main(smoke: bool) -> None:
         print(f"Left out, not installed: {name}")
     columns = [word for name in peers for word in (name, "quality less it", "CPU s", "times")]
     print_table([*HEAD, *columns], [])
-    lead: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
+    tally = Tally([], {name: [] for name in peers})
     with threadpool_limits(1):
         for name, truth in scenes(smoke).items():
             own = estimate_noise(truth, np.ones(truth.shape[1:], np.bool_))
@@ -34,13 +36,35 @@ def main(smoke: bool) -> None:
             for quality in ("fast", "quality"):
                 denoise_block(warm, np.ones(warm.shape[1:], np.bool_), quality=quality)
             for kind in KINDS:
-                cells = row(name, kind, truth, own, peers, seeds, lead)
+                cells = row(name, kind, truth, own, peers, seeds, tally)
                 print("| " + " | ".join(cells) + " |", flush=True)
-    for name, pairs in lead.items():
-        if pairs:
-            gains, times = zip(*pairs, strict=True)
-            print(f"\n{name}: quality less it {mean(gains):+.2f} dB (least {min(gains):+.2f}), ", end="")
-            print(f"its CPU over ours: median {median(times):.0f}, least {min(times):.0f}")
+    tally.print()
+
+
+@dataclass
+class Tally:
+    """What the rows add up to."""
+
+    ratios: list[F64]
+    """Sigma found over own and added, (band,) for each scene, noise and seed."""
+    leads: dict[str, list[tuple[str, float, float]]]
+    """Noise, PSNR of `quality` less the rival's, the rival's CPU over ours."""
+
+    def print(self) -> None:
+        """A line on sigma, and for each rival one on noise alone and one on noise with defects."""
+        ratios = np.concatenate(self.ratios)
+        print(f"\nsigma within 10 %: {100 * np.mean(np.abs(ratios - 1) <= 0.1):.1f} % of {ratios.size} bands")
+        for name, rows in self.leads.items():
+            for defects in (False, True):
+                chosen = [(gain, times) for kind, gain, times in rows if (kind == DEFECTS) == defects]
+                if chosen:
+                    gains, times = zip(*chosen, strict=True)
+                    with_defects = f" with {DEFECTS}" if defects else ""
+                    print(
+                        f"{name}{with_defects}, {len(chosen)} cases: quality less it {mean(gains):+.2f} dB "
+                        f"({min(gains):+.2f} to {max(gains):+.2f}), "
+                        f"its CPU over ours {median(times):.0f} ({min(times):.0f} to {max(times):.0f})"
+                    )
 
 
 def clean(smoke: bool) -> None:
@@ -55,10 +79,10 @@ def row(
     own: np.ndarray,
     peers: dict[str, Rival],
     seeds: int,
-    lead: dict[str, list[tuple[float, float]]],
+    tally: Tally,
 ) -> list[str]:
-    """One row; what the rivals lose goes to `lead`."""
-    before, after, ratios, seconds = [], [], [], []
+    """One row; what it adds up to goes to `tally`."""
+    before, after, ratios, added, seconds = [], [], [], [], []
     valid = np.ones(truth.shape[1:], np.bool_)
     for seed in range(seeds):
         scene = noisy(truth, kind, seed)
@@ -66,10 +90,12 @@ def row(
         before.append(psnr(truth, scene.block))
         after.append([psnr(truth, result.block) for result in results])
         ratios.append(results[0].sigma / np.hypot(scene.sigma, own))
+        added.append(results[0].sigma / scene.sigma)
         seconds.append(spent)
     fast, quality = np.mean(after, axis=0)
     cells = [name, kind, f"{mean(before):.2f}", f"{fast:.2f}", f"{quality:.2f}"]
-    cells.append("{:.2f} {:.2f} {:.2f}".format(*np.quantile(ratios, [0, 0.5, 1])))
+    cells += ["{:.2f} {:.2f} {:.2f}".format(*np.quantile(part, [0, 0.5, 1])) for part in (ratios, added)]
+    tally.ratios += ratios
     spent = np.median(seconds, axis=0)
     cells += [f"{spent[0]:.2f}", f"{spent[1]:.2f}"]
     for rival, denoise in peers.items():
@@ -80,7 +106,7 @@ def row(
         start = time.process_time()
         theirs = psnr(truth, denoise(scene, kind == "Poisson"))
         times = (time.process_time() - start) / spent[1]
-        lead[rival].append((after[0][1] - theirs, times))
+        tally.leads[rival].append((kind, after[0][1] - theirs, times))
         cells += [f"{theirs:.2f}", f"{after[0][1] - theirs:+.2f}", f"{times * spent[1]:.1f}", f"{times:.0f}"]
     return cells
 

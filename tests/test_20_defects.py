@@ -256,3 +256,11 @@ def test_fires_in_one_band_and_lights_in_one_band_alone_stay():
     night = np.where(rng.random((1, 128, 128)) < 0.02, rng.uniform(0, 9, (1, 128, 128)), 0).astype(np.float32)
     night += (0.02 * rng.standard_normal(night.shape)).astype(np.float32)
     assert repair(night, np.ones((128, 128), bool), np.full(1, 0.02)).block is night
+
+
+def test_a_few_stuck_pixels_in_every_band_of_a_small_dark_tile_are_replaced():
+    block, valid, sigma = fields(bands=6, height=64, width=64)
+    where = np.random.default_rng(23).random(block.shape) < 0.0025
+    bad = np.where(where, np.float32(block.max()), block)
+    found = repair(bad, valid, sigma)
+    assert np.sqrt(np.mean((found.block - block) ** 2)) < 0.3 * np.sqrt(np.mean((bad - block) ** 2))

@@ -39,10 +39,12 @@ LIKELY = 3.0
 # Share of sure ones that convicts a band, scenes (but Indian Pines) reach 6e-5, and their least number. One or two
 # bands have no witnesses: night lights and speckle look like impulses there.
 RATE = 2e-4
-LEAST = 16
+LEAST = 4
 WITNESSES = 3
-# Defects go both ways, or most of them are stuck at one value; what flares up by this and that may be fires.
+# Defects go both ways, or most of a band's, and so many in all bands, are stuck at one value; what flares up by this
+# and that, or in a few places, may be fires.
 BOTH_WAYS = 0.1
+LEAST_STUCK = 16
 STUCK = 0.5
 NEAR = 0.05
 # More bands than MANY have always some that the others do not foretell: this share of them is convicted, or none.
@@ -101,17 +103,19 @@ def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     count = np.bincount(k[lone], minlength=len(block))
     looked = np.count_nonzero(valid[::stride])
     suspected = np.flatnonzero(count >= max(LEAST / stride, RATE * looked))
-    hit = np.array(
-        [b for b in suspected if _faulty(block[b], valid, places[lone & (k == b)], score[lone & (k == b)])], np.intp
-    )
+    many = bool(np.count_nonzero(lone) * stride >= LEAST_STUCK)
+    own = {b: lone & (k == b) for b in suspected}
+    hit = np.array([b for b in suspected if _faulty(block[b], valid, places[own[b]], score[own[b]], many)], np.intp)
     return hit if len(block) <= MANY or len(hit) >= MANY_SHARE * len(block) else hit[:0]
 
 
-def _faulty(band: F32, valid: Valid, places: Index, score: F64) -> bool:
-    """Whether the lone ones at places (impulse, 3) of a band (y, x) look like faults of a sensor."""
+def _faulty(band: F32, valid: Valid, places: Index, score: F64, many: bool) -> bool:
+    """Whether the lone ones at places (impulse, 3) of a band (y, x) look like faults of a sensor that has many."""
     up = float(np.mean(score > 0))
     if min(up, 1 - up) >= BOTH_WAYS:
         return True
+    if not many:
+        return False
     pixels, values = band[valid], band[places[:, 1], places[:, 2]]
     near = NEAR * float(pixels.max() - pixels.min())
     return bool(np.mean(np.abs(values - np.median(values)) <= near) >= STUCK)
