@@ -241,6 +241,8 @@ def test_doubled_pixels_are_noticed_on_the_even_grid_alone(origin):
     block = np.concatenate([plain, doubled]) + noise
     assert replication(block, valid, origin)
     assert not replication(plain + noise, valid, origin)
+    coast = plain + noise + np.where(np.arange(plain.shape[2]) < 60 - origin[1] % 2, 0, 500)
+    assert not replication(coast, valid, origin)
     valid[:, ::2] = False
     assert not replication(block, valid, origin)
 
