@@ -1,0 +1,184 @@
+"""What a magnitude is expected to be, from those already known: the context that integers are coded under.
+
+Sources: a weighted sum of known magnitudes around a coefficient, in its parent and in other components as context:
+Wu (1997), Penna, Tillo, Magli, Olmo (2007); here with weights by least squares for each kind of subband. All of it
+is integers, the same on every CPU. docs/format.md, "Integers under contexts", has every constant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec.wavelet import subbands
+from pipeline.jit import jit
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+# The terms of the sum, in the order of their weights: the magnitudes to the left, above, at the two upper corners,
+# two to the left and two above; the parent and its four neighbours; the plane before and its four neighbours; the
+# plane before that; the first subband of this level (and its four neighbours) and the second, where they are known;
+# the mean magnitude of this subband.
+(
+    LEFT,
+    ABOVE,
+    CORNERS,
+    SECOND,
+    PARENT,
+    ABOUT_PARENT,
+    BEFORE,
+    ABOUT_BEFORE,
+    TWO_BEFORE,
+    FIRST,
+    ABOUT_FIRST,
+    OTHER,
+    MEAN,
+) = range(13)
+TERMS = 13
+# Weights are 256ths, and less than 2; sums 1024ths.
+UNIT = 1024
+MOST_WEIGHT = 511
+WEIGHT_BITS = 9
+# A magnitude counts as this much at the most, a weight times a ratio of means as 8.
+MOST = 4095
+MOST_PRODUCT = 8 * UNIT - 1
+# Kinds of subband with weights of their own: the low corner, three orientations on four scales, the finest last.
+KINDS = 13
+BUCKETS = 64
+# Means are written as quarters of their log2, from 2⁻¹⁵·⁷⁵; 0 says that there is nothing but zeros.
+MEAN_ONE = 64
+MOST_MEAN = 255
+# Subbands of a larger mean than 2⁸ have their low bits written as they are.
+PLAIN = 8
+QUARTERS = np.array([1024, 1218, 1448, 1722], np.int64)
+
+
+def boxes_of(height: int, width: int, levels: int) -> I64:
+    """(subband, 9): y0, y1, x0, x1; the numbers of parent, first and second subband of this level, or −1; orientation;
+    kind. In the order of `wavelet.subbands`, which is the order of the file."""
+    rows = []
+    for number, (y, x) in enumerate(subbands(height, width, levels)):
+        i, orientation = (number - 1) // 3, (number - 1) % 3 + 1 if number else 0
+        parent = number - 3 if i > 0 else -1
+        first = number - orientation + 1 if orientation > 1 else -1
+        second = number - 1 if orientation == 3 else -1
+        scale = min(levels - i - 1, 3)
+        kind = 1 + 3 * scale + orientation - 1 if number else 0
+        rows.append((y.start, y.stop, x.start, x.stop, parent, first, second, orientation, kind))
+    return np.array(rows, np.int64)
+
+
+@jit
+def shift_of(code: int) -> int:
+    """How many low bits are written plainly in a subband whose mean has this code."""
+    return max(0, (code - MEAN_ONE) // 4 - PLAIN)
+
+
+@jit
+def ratio(code: int, other: int) -> int:
+    """Mean over another mean, in 1024ths, from their codes; 0 where the other is all zeros."""
+    if other == 0:
+        return 0
+    quarters = (code - 4 * shift_of(code)) - (other - 4 * shift_of(other))
+    octaves = quarters >> 2
+    value = QUARTERS[quarters & 3]
+    return min(value << octaves, 1 << 24) if octaves >= 0 else value >> min(-octaves, 40)
+
+
+@jit
+def products(means: I64, boxes: I64, c: int, k: int, weights: I64, out: I64) -> None:
+    """Weights (TERMS,) of subband k of plane c, in 1024ths: those of its kind times ratios of means (plane, subband)."""
+    code = means[c, k]
+    out[:] = weights[boxes[k, 8]] * 4
+    from_parent = ratio(code, means[c, boxes[k, 4]]) if boxes[k, 4] >= 0 else 0
+    from_before = ratio(code, means[c - 1, k]) if c > 0 else 0
+    from_two = ratio(code, means[c - 2, k]) if c > 1 else 0
+    from_first = ratio(code, means[c, boxes[k, 5]]) if boxes[k, 5] >= 0 else 0
+    from_other = ratio(code, means[c, boxes[k, 6]]) if boxes[k, 6] >= 0 else 0
+    out[PARENT] = (out[PARENT] * from_parent) >> 10
+    out[ABOUT_PARENT] = (out[ABOUT_PARENT] * from_parent) >> 10
+    out[BEFORE] = (out[BEFORE] * from_before) >> 10
+    out[ABOUT_BEFORE] = (out[ABOUT_BEFORE] * from_before) >> 10
+    out[TWO_BEFORE] = (out[TWO_BEFORE] * from_two) >> 10
+    out[FIRST] = (out[FIRST] * from_first) >> 10
+    out[ABOUT_FIRST] = (out[ABOUT_FIRST] * from_first) >> 10
+    out[OTHER] = (out[OTHER] * from_other) >> 10
+    mean = ratio(code, MEAN_ONE)
+    out[MEAN] = min((out[MEAN] * mean) >> 10, 1 << 22)
+    for i in range(TERMS - 1):
+        out[i] = min(out[i], MOST_PRODUCT)
+
+
+@jit
+def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, base: I32, half: I32) -> None:
+    """base[x] = the sum for row y of subband k of plane c, without what stands to the left in the row itself.
+
+    A (plane, y, x): magnitudes. w (TERMS,): `products`. half: scratch as long as the parent's row and more.
+    """
+    y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
+    n = x1 - x0
+    base[:n] = w[MEAN]
+    if y > y0:
+        row = A[c, y - 1, x0:x1]
+        _add(base[:n], w[ABOVE], row)
+        _add(base[1:n], w[CORNERS], row[: n - 1])
+        _add(base[: n - 1], w[CORNERS], row[1:])
+    if y > y0 + 1:
+        _add(base[:n], w[SECOND], A[c, y - 2, x0:x1])
+    if w[BEFORE] or w[ABOUT_BEFORE]:
+        _add(base[:n], w[BEFORE], A[c - 1, y, x0:x1])
+        _add_about(base[:n], w[ABOUT_BEFORE], A[c - 1], y, y0, y1, x0, x1)
+    if w[TWO_BEFORE]:
+        _add(base[:n], w[TWO_BEFORE], A[c - 2, y, x0:x1])
+    first, other, parent = boxes[k, 5], boxes[k, 6], boxes[k, 4]
+    if w[FIRST] or w[ABOUT_FIRST]:
+        _add_box(base, w[FIRST], w[ABOUT_FIRST], A[c], boxes, first, y - y0, n)
+    if w[OTHER]:
+        _add_box(base, w[OTHER], 0, A[c], boxes, other, y - y0, n)
+    if w[PARENT] or w[ABOUT_PARENT]:
+        m = (n + 1) // 2
+        half[:m] = 0
+        _add_box(half, w[PARENT], w[ABOUT_PARENT], A[c], boxes, parent, (y - y0) // 2, m)
+        for i in range(n // 2):
+            base[2 * i] += half[i]
+            base[2 * i + 1] += half[i]
+        if n % 2:
+            base[n - 1] += half[m - 1]
+
+
+@jit
+def bucket(total: int) -> int:
+    """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
+    bits = np.float32(total + 64).view(np.int32)
+    return min((bits >> 21) - 532, BUCKETS - 1)
+
+
+@jit
+def _add_box(base: I32, weight: int, about: int, plane: I32, boxes: I64, number: int, dy: int, n: int) -> None:
+    """Add row dy of another subband, of which the last row and the last column may be missing."""
+    y0, y1, x0, x1 = boxes[number, 0], boxes[number, 1], boxes[number, 2], boxes[number, 3]
+    y, n = y0 + dy, min(n, x1 - x0)
+    if y < y1 and n > 0:
+        _add(base[:n], weight, plane[y, x0 : x0 + n])
+        if about:
+            _add_about(base[:n], about, plane, y, y0, y1, x0, x1)
+
+
+@jit
+def _add_about(base: I32, weight: int, plane: I32, y: int, y0: int, y1: int, x0: int, x1: int) -> None:
+    """Add the four neighbours, within [y0, y1) x [x0, x1), of the first pixels of row y."""
+    n = base.shape[0]
+    if y > y0:
+        _add(base, weight, plane[y - 1, x0 : x0 + n])
+    if y + 1 < y1:
+        _add(base, weight, plane[y + 1, x0 : x0 + n])
+    _add(base[1:], weight, plane[y, x0 : x0 + n - 1])
+    m = min(n, x1 - x0 - 1)
+    _add(base[:m], weight, plane[y, x0 + 1 : x0 + 1 + m])
+
+
+@jit
+def _add(base: I32, weight: int, row: I32) -> None:
+    for i in range(base.shape[0]):
+        base[i] += np.int32(weight) * row[i]

@@ -1,0 +1,99 @@
+"""The weights of a context: by least squares on the magnitudes themselves, where there are enough; else the usual ones.
+
+Floats choose the weights; what is written, and all that decodes, are integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec.context import (
+    KINDS,
+    LEFT,
+    MEAN,
+    MOST_WEIGHT,
+    SECOND,
+    TERMS,
+    UNIT,
+    expect_row,
+    products,
+)
+from pipeline.jit import jit
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+# In 256ths, for each kind of subband: the mean of what least squares found on scenes of all sorts.
+DEFAULT = np.array(
+    [
+        [21, 21, 1, 0, 31, 33, 0, 0, 32, 0, 0, 0, 148],
+    ]
+    * KINDS,
+    np.int64,
+)
+# Magnitudes of a kind from which its own weights are worth their bytes.
+ENOUGH = 4096
+# Rows that are read: about so many magnitudes in all.
+READ = 1 << 18
+
+
+def fit_weights(A: I32, boxes: I64, means: I64) -> I64:
+    """Weights (KINDS, TERMS), 256ths, under which the terms foretell magnitudes A (plane, y, x) best."""
+    every = max(1, A.size // READ)
+    M, v, counts = np.zeros((KINDS, TERMS, TERMS)), np.zeros((KINDS, TERMS)), np.zeros(KINDS, np.int64)
+    _moments(A, boxes, means, every, M, v, counts)
+    weights = DEFAULT.copy()
+    for kind in np.flatnonzero(counts * every >= ENOUGH):
+        weights[kind] = np.clip(np.rint(256 * _solve(M[kind], v[kind], DEFAULT[kind] / 256)), 0, MOST_WEIGHT)
+    return weights
+
+
+def _solve(M: F64, v: F64, usual: F64) -> F64:
+    """Weights >= 0 that minimise the weighted squares, drawn a little to the usual ones."""
+    M = M + np.tril(M, -1).T
+    R = np.diag(0.002 * np.diag(M) + 1e-6 * np.trace(M) + 20.0)
+    left, right = M + R, v + R @ usual
+    used, w = np.arange(TERMS), np.zeros(TERMS)
+    for _ in range(TERMS):
+        w[:] = 0
+        w[used] = np.linalg.solve(left[np.ix_(used, used)], right[used])
+        if (w >= 0).all():
+            break
+        used = np.flatnonzero(w > 0)
+    return np.maximum(w, 0)
+
+
+@jit
+def _moments(A: I32, boxes: I64, means: I64, every: int, M: F64, v: F64, counts: I64) -> None:
+    """Sums of weighted products of the terms, and of the terms with the magnitude they foretell, on every n-th row."""
+    ones, w = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64)
+    single = np.zeros(TERMS, np.int64)
+    n = A.shape[2]
+    rows = np.empty((TERMS, n), np.int32)
+    half = np.empty(n, np.int32)
+    f = np.empty(TERMS)
+    for c in range(A.shape[0]):
+        for k in range(boxes.shape[0]):
+            if means[c, k] == 0:
+                continue
+            y0, x0, x1, kind = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 8]
+            products(means, boxes, c, k, ones, w)
+            mean = w[MEAN] / UNIT
+            for y in range(y0 + (c % every), boxes[k, 1], every):
+                for i in range(TERMS):
+                    single[:] = 0
+                    single[i] = w[i]
+                    expect_row(A, boxes, c, k, y, single, rows[i], half)
+                for x in range(x0 + 2, x1):
+                    for i in range(TERMS):
+                        f[i] = rows[i, x - x0] / UNIT
+                    f[LEFT], f[SECOND] = A[c, y, x - 1], f[SECOND] + A[c, y, x - 2]
+                    size = f[0] + f[1] + f[2] + f[3]
+                    weight = 1.0 / (0.15 * size + 0.3 * mean + 0.03) ** 2
+                    for i in range(TERMS):
+                        v[kind, i] += weight * f[i] * A[c, y, x]
+                        for j in range(i + 1):
+                            M[kind, i, j] += weight * f[i] * f[j]
+                counts[kind] += max(x1 - x0 - 2, 0)
