@@ -2,9 +2,14 @@
 
 Each magnitude is a first bit (is there any), a run of ones in units of 2^k, k from the context, and k low bits; each
 bit has a model of its own in each context. Signs go by those to the left and above. docs/format.md has the bytes.
+
+Coefficients may be quantised dependently (Fischer, Wang 1992; Schwarz et al. 2021): of two quantisers, the steps of
+one between those of the other, a state says which is next, and the parity of what was coded moves the state.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +36,11 @@ from pipeline.jit import jit
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
+# Writes plane c of `values` and of the magnitudes, given what codes them: (c, boxes, means, weights, magnitudes, models).
+Chooser = Callable[[int, I64, I64, I64, I32, I32], None]
 
 CONTEXTS = 2  # the coder of this module, in the section table
+DEPENDENT = 3  # the same, for what is quantised dependently
 # Ones in a row before a number goes on by Elias's gamma; models of one context: any, the run, two low bits.
 RUN = 16
 FIRST_LOW = RUN + 1
@@ -43,10 +51,21 @@ SIGNS = 4 * 9
 SEEN = 4
 # No value takes more bytes than this.
 MOST_BYTES = 48
+# The state after an even and after an odd value; odd states use the quantiser between the steps. One state: no such.
+PLAIN = np.zeros((1, 2), np.int64)
+STATES = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], np.int64)
 
 
 def encode_integers(values: I32, levels: int) -> bytes:
     """Payload of values (plane, y, x) int32 in the subbands of so many `levels`; planes lean on the two before."""
+    return encode_chosen(values, levels, PLAIN, None)
+
+
+def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None) -> bytes:
+    """As `encode_integers`, under a table of states; `choose` may change a plane before it is coded.
+
+    It then sees the models as the planes before have left them. Subbands that were all zeros must stay so.
+    """
     planes, height, width = values.shape
     boxes = boxes_of(height, width, levels)
     means = mean_codes(values, boxes)
@@ -54,18 +73,21 @@ def encode_integers(values: I32, levels: int) -> bytes:
     weights = fit_weights(magnitudes, boxes, means)
     room = MOST_BYTES * height * width
     out = np.empty(room + side_bytes(planes, len(boxes)), np.uint8)
-    models, signs = fresh()
+    models, signs = fresh(len(states))
     state = put_side((0, rc.TOP - 1, 0), out, means, weights)
     for c in range(planes):
+        if choose is not None:
+            choose(c, boxes, means, weights, magnitudes, models)
         if len(out) < state[2] + room:
             out = np.concatenate([out[: state[2]], np.empty(room + state[2], np.uint8)])
-        state = _encode_plane(state, out, values, magnitudes, boxes, means, weights, models, signs, c)
+        state = _encode_plane(state, out, values, magnitudes, boxes, means, weights, models, signs, states, c)
     return out[: rc.flush(state[0], state[2], out)].tobytes()
 
 
-def decode_integers(payload: Buffer, values: I32, levels: int) -> None:
+def decode_integers(payload: Buffer, values: I32, levels: int, states: I64 = PLAIN) -> None:
     """Undo `encode_integers` into values (plane, y, x), all of which are written. Allocates 8 bytes an element.
 
+    Under STATES the values are those that the quantisers stand for: ± (2 m − 1 where the state is odd).
     Raises FormatError for a payload that is longer or shorter than these values.
     """
     planes, height, width = values.shape
@@ -75,17 +97,17 @@ def decode_integers(payload: Buffer, values: I32, levels: int) -> None:
     weights = DEFAULT.copy()
     state = get_side(rc.start(data), data, means, weights)
     magnitudes = np.zeros(values.shape, np.int32)
-    models, signs = fresh()
+    models, signs = fresh(len(states))
     for c in range(planes):
-        state = _decode_plane(state, data, values, magnitudes, boxes, means, weights, models, signs, c)
-        if state[2] > len(data) + rc.TAIL:
+        state = _decode_plane(state, data, values, magnitudes, boxes, means, weights, models, signs, states, c)
+        if state[2] > len(data):
             break
     if state[2] != len(data):
         raise FormatError(f"integer section of {len(data)} bytes does not end with its values; it is damaged")
 
 
-def fresh() -> tuple[I32, I32]:
-    """Models (bucket, MODELS) as they start, and those of the signs.
+def fresh(states: int) -> tuple[I32, I32]:
+    """Models (quantiser, bucket, MODELS) as they start, and those of the signs.
 
     In a bucket of mean magnitude e there is something with probability e / (1 + e), and the run goes on with the
     same; where k > 0, with a half.
@@ -98,7 +120,7 @@ def fresh() -> tuple[I32, I32]:
         models[b, 0] = some
         if low_bits(b) == 0:
             models[b, 1:FIRST_LOW] = some
-    return models + SEEN, np.full(SIGNS, rc.HALF, np.int32)
+    return np.stack([models + SEEN] * min(states, 2)), np.full(SIGNS, rc.HALF, np.int32)
 
 
 def shifted(values: I32, boxes: I64, means: I64) -> I32:
@@ -148,6 +170,7 @@ def _encode_plane(
     weights: I64,
     models: I32,
     signs: I32,
+    states: I64,
     c: int,
 ) -> rc.State:
     low, width, at = state
@@ -157,7 +180,7 @@ def _encode_plane(
         if means[c, k] == 0:
             continue
         y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-        shift = shift_of(means[c, k])
+        shift, now = shift_of(means[c, k]), 0
         products(means, boxes, c, k, weights, w)
         for y in range(y0, boxes[k, 1]):
             expect_row(A, boxes, c, k, y, w, base, half)
@@ -168,32 +191,33 @@ def _encode_plane(
                 m = abs(value)
                 high = m >> shift
                 bit = 1 if high else 0
-                low, width, at = rc.put(low, width, at, out, models[b, 0], bit)
-                models[b, 0] = rc.learnt(models[b, 0], bit)
+                row = models[now & 1, b]
+                low, width, at = rc.put(low, width, at, out, row[0], bit)
+                row[0] = rc.learnt(row[0], bit)
                 if high:
-                    low, width, at = _put_magnitude(low, width, at, out, models, b, high - 1)
+                    low, width, at = _put_magnitude(low, width, at, out, row, low_bits(b), high - 1)
                 if shift:
                     low, width, at = rc.put_raw(low, width, at, out, m, shift)
                 if m:
                     s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
                     low, width, at = rc.put(low, width, at, out, signs[s], bit)
                     signs[s] = rc.learnt(signs[s], bit)
+                now = states[now, m & 1]
                 second = left
                 left = np.int64(A[c, y, x])
     return low, width, at
 
 
 @jit
-def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, b: int, more: int) -> rc.State:
-    """Encode a magnitude less one, in bucket b."""
-    k = low_bits(b)
+def _put_magnitude(low: int, width: int, at: int, out: U8, row: I32, k: int, more: int) -> rc.State:
+    """Encode a magnitude less one under the models of its bucket, in units of 2^k."""
     run = more >> k
     for i in range(min(run, RUN)):
-        low, width, at = rc.put(low, width, at, out, models[b, 1 + i], 1)
-        models[b, 1 + i] = rc.learnt(models[b, 1 + i], 1)
+        low, width, at = rc.put(low, width, at, out, row[1 + i], 1)
+        row[1 + i] = rc.learnt(row[1 + i], 1)
     if run < RUN:
-        low, width, at = rc.put(low, width, at, out, models[b, 1 + run], 0)
-        models[b, 1 + run] = rc.learnt(models[b, 1 + run], 0)
+        low, width, at = rc.put(low, width, at, out, row[1 + run], 0)
+        row[1 + run] = rc.learnt(row[1 + run], 0)
     else:
         rest, length = run - RUN + 1, 0
         while rest >> (length + 1):
@@ -202,8 +226,8 @@ def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, b: int, 
         low, width, at = rc.put_raw(low, width, at, out, rest, length)
     for i in range(min(k, 2)):
         bit = (more >> (k - 1 - i)) & 1
-        low, width, at = rc.put(low, width, at, out, models[b, FIRST_LOW + i], bit)
-        models[b, FIRST_LOW + i] = rc.learnt(models[b, FIRST_LOW + i], bit)
+        low, width, at = rc.put(low, width, at, out, row[FIRST_LOW + i], bit)
+        row[FIRST_LOW + i] = rc.learnt(row[FIRST_LOW + i], bit)
     if k > 2:
         low, width, at = rc.put_raw(low, width, at, out, more, k - 2)
     return low, width, at
@@ -220,30 +244,33 @@ def _decode_plane(
     weights: I64,
     models: I32,
     signs: I32,
+    states: I64,
     c: int,
 ) -> rc.State:
     code, width, at = state
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
+    steps = min(len(states), 2)  # of the step of one quantiser, in those of both together
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1, orientation = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3], boxes[k, 7]
         if means[c, k] == 0:
             values[c, y0:y1, x0:x1] = 0
             continue
-        shift = shift_of(means[c, k])
+        shift, now = shift_of(means[c, k]), 0
         products(means, boxes, c, k, weights, w)
         for y in range(y0, y1):
-            if at > data.shape[0] + rc.TAIL:
+            if at > data.shape[0]:
                 return code, width, at
             expect_row(A, boxes, c, k, y, w, base, half)
             left, second = 0, 0
             for x in range(x0, x1):
                 b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-                second, left, low, negative = left, 0, 0, 0
-                code, width, at, m = rc.get(code, width, at, data, models[b, 0])
-                models[b, 0] = rc.learnt(models[b, 0], m)
+                row = models[now & 1, b]
+                second, negative = left, 0
+                code, width, at, m = rc.get(code, width, at, data, row[0])
+                row[0] = rc.learnt(row[0], m)
                 if m:
-                    code, width, at, m = _get_magnitude(code, width, at, data, models, b)
+                    code, width, at, m = _get_magnitude(code, width, at, data, row, low_bits(b))
                     m += 1
                 left = min(m, MOST)
                 if shift:
@@ -254,17 +281,19 @@ def _decode_plane(
                     code, width, at, negative = rc.get(code, width, at, data, signs[s])
                     signs[s] = rc.learnt(signs[s], negative)
                 A[c, y, x] = left
-                values[c, y, x] = -m if negative else m
+                value = steps * m - (now & 1 if m else 0)
+                values[c, y, x] = -value if negative else value
+                now = states[now, m & 1]
     return code, width, at
 
 
 @jit
-def _get_magnitude(code: int, width: int, at: int, data: U8, models: I32, b: int) -> tuple[int, int, int, int]:
+def _get_magnitude(code: int, width: int, at: int, data: U8, row: I32, k: int) -> tuple[int, int, int, int]:
     """Undo `_put_magnitude`."""
-    k, run, bit = low_bits(b), 0, 1
+    run, bit = 0, 1
     while bit and run < RUN:
-        code, width, at, bit = rc.get(code, width, at, data, models[b, 1 + run])
-        models[b, 1 + run] = rc.learnt(models[b, 1 + run], bit)
+        code, width, at, bit = rc.get(code, width, at, data, row[1 + run])
+        row[1 + run] = rc.learnt(row[1 + run], bit)
         run += bit
     if bit:
         length = 0
@@ -275,8 +304,8 @@ def _get_magnitude(code: int, width: int, at: int, data: U8, models: I32, b: int
         run = RUN - 1 + ((1 << length) | rest)
     more = run
     for i in range(min(k, 2)):
-        code, width, at, bit = rc.get(code, width, at, data, models[b, FIRST_LOW + i])
-        models[b, FIRST_LOW + i] = rc.learnt(models[b, FIRST_LOW + i], bit)
+        code, width, at, bit = rc.get(code, width, at, data, row[FIRST_LOW + i])
+        row[FIRST_LOW + i] = rc.learnt(row[FIRST_LOW + i], bit)
         more = (more << 1) | bit
     if k > 2:
         code, width, at, rest = rc.get_raw(code, width, at, data, k - 2)
