@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import container, kernels, lossless, low_rank, mask, rate
+from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, rate
 from pipeline.codec.bound import Bound
 from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.low_rank import Layer
@@ -88,8 +88,11 @@ def _reconstruct(header: Header, sections: dict[Kind, Section]) -> Block:
     """Every element, holes included, as the sections have it; none of them nodata."""
     if Kind.DIRECT in sections:
         return lossless.decode_direct(header, sections[Kind.DIRECT])
-    layer = low_rank.read_layer(header, sections)
+    layer = layer_sections.read_layer(header, sections)
     block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
+    listed = sections.get(Kind.OUTLIERS)
+    if listed is not None:
+        outliers.add_outliers(block, header, listed)
     return mask.off_nodata(block, header.nodata)
 
 
@@ -151,8 +154,11 @@ def _averaged(block: Block, real: Bool, header: Header, power: float, effort: st
     found = rate.fit_layer(block, real, mse, header.nodata, effort)
     if found is None:
         return None
-    layer, error = found
-    return Stored(_describe(header, layer), low_rank.sections(layer, block.dtype), error)
+    header, sections = _describe(header, found.layer), layer_sections.sections(found.layer, block.dtype)
+    if found.outliers is not None:
+        header = replace(header, residual_step=found.outliers.step)
+        sections[Kind.OUTLIERS] = Section(outliers.LISTED, outliers.pack_outliers(found.outliers))
+    return Stored(header, sections, found.error)
 
 
 def _bounded(block: Block, real: Bool, header: Header, max_error: float) -> Stored | None:

@@ -60,6 +60,8 @@ class Kind(IntEnum):
     SCORES = 4
     RESIDUAL = 5
     DIRECT = 6
+    ROTATIONS = 7
+    OUTLIERS = 8
     FIGURES = 0x8001
 
 

@@ -88,7 +88,7 @@ def ratio(code: int, other: int) -> int:
 
 @jit
 def products(means: I64, boxes: I64, c: int, k: int, weights: I64, out: I64) -> None:
-    """Weights (TERMS,) of subband k of plane c, in 1024ths: those of its kind times ratios of means (plane, subband)."""
+    """out (TERMS,) = weights of subband k of plane c, in 1024ths: its kind's times ratios of means (plane, subband)."""
     code = means[c, k]
     out[:] = weights[boxes[k, 8]] * 4
     from_parent = ratio(code, means[c, boxes[k, 4]]) if boxes[k, 4] >= 0 else 0

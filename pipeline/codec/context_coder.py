@@ -36,7 +36,7 @@ from pipeline.jit import jit
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
-# Writes plane c of `values` and of the magnitudes, given what codes them: (c, boxes, means, weights, magnitudes, models).
+# Writes plane c of the values and of their magnitudes: (c, boxes, means, weights, magnitudes, models).
 Chooser = Callable[[int, I64, I64, I64, I32, I32], None]
 
 CONTEXTS = 2  # the coder of this module, in the section table

@@ -112,6 +112,21 @@ def quantisation_moments(sample: F32, norms: F32, inverse_step: np.float32, thre
 
 
 @jit
+def centroids(Z: F32, scores: I32) -> tuple[float, float]:
+    """Mean of |Z| − |score| where |score| = 1, and where it is more; flat arrays."""
+    one, more, ones, mores = 0.0, 0.0, 0, 0
+    for i in range(Z.shape[0]):
+        a = abs(scores[i])
+        if a == 1:
+            one += np.abs(Z[i]) - np.float32(1.0)
+            ones += 1
+        elif a:
+            more += np.abs(Z[i]) - np.float32(a)
+            mores += 1
+    return min(max(one / max(ones, 1), -0.5), 0.75), min(max(more / max(mores, 1), -0.5), 0.75)
+
+
+@jit
 def residual(x: Matrix, y: Matrix, step: float, out: I32) -> float:
     """out = round((x − y) / step), flat arrays; returns the largest |x − y|, above 2³¹ steps of which `out` is void.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, low_rank
+from pipeline.codec import kernels, layer_sections, low_rank
 from pipeline.codec.container import Header, Kind, Section
 from pipeline.codec.entropy import BIT_PLANES, decode_integers, encode_integers
 from pipeline.codec.low_rank import Block, Layer
@@ -54,7 +54,7 @@ def encode_residual(block: Block, step: float, share: float) -> tuple[Layer, Sec
     largest = kernels.residual(block.reshape(-1), predicted.reshape(-1), step, steps.reshape(-1))
     if not largest / step < 2**31 - 1:
         return None
-    sections = low_rank.sections(layer, block.dtype)
+    sections = layer_sections.sections(layer, block.dtype)
     if steps.any():
         payload = encode_integers(steps, _whole(block.shape))
         sections[Kind.RESIDUAL] = Section(BIT_PLANES, payload)

@@ -5,16 +5,16 @@ Sources: KLT + 9/7 wavelet, Penna, Tillo, Magli, Olmo (2007); rank by reverse wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, wavelet
-from pipeline.codec.container import Header, Kind, Section
-from pipeline.codec.entropy import BIT_PLANES, decode_integers, encode_integers
-from pipeline.errors import FormatError
+from pipeline.codec import kernels, trellis, wavelet
+from pipeline.codec.basis import columns_of, dual_of, quantise_columns
+from pipeline.codec.context import boxes_of
+from pipeline.codec.rotation import Rotation, fit_rotations, rotate
 from pipeline.svd.gram import eigh_descending, gram
 
 Block = NDArray[Any]
@@ -23,10 +23,6 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-MEAN_F32, MEAN_F64 = 1, 2
-POWER_OF_TWO_STEPS = 1  # the coder of the basis
-FINEST, COARSEST = -22, 0  # exponents of the steps of a basis column
-BASIS_SHARE = 0.05  # of the distortion, at most, is spent on rounding the basis
 THRESHOLD = np.float32(0.36)  # below ½: small coefficients round to zero, which costs less than it hurts
 PEAK = 2.0**30  # no larger |q| is written
 FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
@@ -50,12 +46,15 @@ class Layer:
     step: float
     """of the scores, data units"""
     centroids: tuple[float, float] = (0.0, 0.0)
+    rotations: list[Rotation] = field(default_factory=list)
+    """of subbands"""
+    dependent: bytes | None = None
+    """the scores, coded, where they were quantised dependently"""
 
     @property
     def weights(self) -> F32:
         """The basis, (band, rank) float32."""
-        columns = np.ldexp(self.entries.astype(np.float32), self.exponents[:, None].astype(np.int32))
-        return np.ascontiguousarray(columns.T)
+        return columns_of(self.exponents, self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +76,16 @@ class Analysis:
     """what the square of each sampled error counts for"""
 
 
-def analyse(block: Block, mse: float) -> Analysis | None:
+def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
     """Mean, basis for a mean squared error of `mse` (data units squared) and wavelet coefficients of `block`.
 
-    block: (band, y, x), all of it finite. None where its spread leaves the range of float64.
+    block: (band, y, x), all of it finite. rotated: look for rotations of subbands. None where the spread of the block
+    leaves the range of float64.
     """
     bands, height, width = block.shape
     x = block.reshape(bands, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = x.mean(axis=1, dtype=np.float64).astype(_mean_dtype(block.dtype)).astype(np.float64)
+        mean = x.mean(axis=1, dtype=np.float64).astype(mean_dtype(block.dtype)).astype(np.float64)
         spread = max(np.abs(x.max(axis=1) - mean).max(), np.abs(x.min(axis=1) - mean).max())
     if not (spread == 0 or SPREAD[0] < spread < SPREAD[1]):
         return None
@@ -97,15 +97,17 @@ def analyse(block: Block, mse: float) -> Analysis | None:
     distortion = max(mse / unit**2, 1e-30)
     level = water_level(variances, bands * distortion)
     rank = int(np.count_nonzero(variances > level / 2))
-    exponents, entries = _quantise_basis(V[:, :rank], variances[:rank], distortion, x.shape[1])
+    exponents, entries = quantise_columns(V[:, :rank], variances[:rank], distortion, x.shape[1])
     levels = wavelet.levels_for(height, width)
     layer = Layer(mean, exponents, entries, np.empty((rank, height, width), np.int32), levels, 0.0)
-    weights = layer.weights.astype(np.float64)
-    dual = np.linalg.solve(weights.T @ weights, weights.T).astype(np.float32)
     scores = np.empty((rank, x.shape[1]), np.float32)
-    kernels.combine(dual, centred, scores)
+    kernels.combine(dual_of(layer.weights), centred, scores)
     coefficients = scores.reshape(rank, height, width)
     wavelet.forward(coefficients, levels)
+    if rotated:
+        boxes = boxes_of(height, width, levels)
+        layer = replace(layer, rotations=fit_rotations(coefficients, boxes, level))
+        rotate(coefficients, boxes, layer.rotations, back=False)
     step = float(np.sqrt(12 * level)) if rank else 1.0
     lost = float(variances[rank:].sum()) / bands
     return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels))
@@ -124,12 +126,32 @@ def quantise(analysis: Analysis, step: float) -> Layer | None:
     return replace(analysis.layer, scores=scores, step=step * analysis.unit, centroids=centroids)
 
 
+def quantise_dependently(analysis: Analysis, step: float) -> Layer | None:
+    """As `quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes with them."""
+    coefficients = analysis.coefficients
+    peak = float(np.abs(coefficients).max(initial=0.0))
+    if step < FINEST_STEP or peak >= PEAK * step:
+        return None
+    scaled = coefficients * np.float32(1.0 / step)
+    scores, payload = trellis.quantise(scaled, analysis.layer.levels)
+    centroids = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
+    return replace(
+        analysis.layer,
+        scores=scores,
+        step=step * analysis.unit,
+        centroids=(float(np.float32(centroids[0])), float(np.float32(centroids[1]))),
+        dependent=payload,
+    )
+
+
 def predict(layer: Layer, dtype: np.dtype[Any]) -> Block:
     """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU."""
     rank, height, width = layer.scores.shape
     planes = np.empty(layer.scores.shape, np.float32)
     first, second = (np.float32(offset) for offset in layer.centroids)
     kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
+    if layer.rotations:
+        rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
     wavelet.inverse(planes, layer.levels)
     out = np.empty((len(layer.mean), height * width), dtype)
     whole = dtype.kind != "f"
@@ -169,68 +191,9 @@ def estimate(analysis: Analysis, step: float) -> float:
     return _sampled_error(analysis, step)[0] + analysis.lost
 
 
-def sections(layer: Layer, dtype: np.dtype[Any]) -> dict[Kind, Section]:
-    """The layer's sections."""
-    exact = _mean_dtype(dtype)
-    parts = {Kind.MEAN: Section(MEAN_F32 if exact == "<f4" else MEAN_F64, layer.mean.astype(exact).tobytes())}
-    if len(layer.exponents):
-        entries = encode_integers(layer.entries[:, None], _whole(1, layer.entries.shape[1]))
-        parts[Kind.BASIS] = Section(POWER_OF_TWO_STEPS, layer.exponents.tobytes() + entries)
-        parts[Kind.SCORES] = Section(BIT_PLANES, encode_integers(layer.scores, _boxes(layer)))
-    return parts
-
-
-def read_layer(header: Header, parts: dict[Kind, Section]) -> Layer:
-    """Undo `sections`; FormatError where they do not fit the header."""
-    bands, height, width = header.shape
-    mean = parts.get(Kind.MEAN)
-    if mean is None or mean.coder not in (MEAN_F32, MEAN_F64):
-        raise FormatError("chunk holds no mean that this reader knows; it is damaged or newer")
-    exact = np.dtype("<f4" if mean.coder == MEAN_F32 else "<f8")
-    if len(mean.payload) != bands * exact.itemsize:
-        raise FormatError(f"chunk holds a mean of {len(mean.payload)} bytes for {bands} bands; it is damaged")
-    basis, scores, rank = parts.get(Kind.BASIS), parts.get(Kind.SCORES), header.rank
-    if (basis is None or scores is None) if rank else (basis or scores):
-        raise FormatError(f"chunk of rank {rank} does not hold the basis and scores to match; it is damaged")
-    layer = Layer(
-        mean=np.frombuffer(mean.payload, exact).astype(np.float64),
-        exponents=np.zeros(rank, np.int8),
-        entries=np.empty((rank, bands), np.int32),
-        scores=np.empty((rank, height, width), np.int32),
-        levels=header.levels,
-        step=header.step,
-        centroids=header.centroids,
-    )
-    if basis is None or scores is None:
-        return layer
-    if basis.coder != POWER_OF_TWO_STEPS or scores.coder != BIT_PLANES or len(basis.payload) < rank:
-        raise FormatError(
-            f"chunk holds a basis of coder {basis.coder}, scores of coder {scores.coder}; damaged or newer"
-        )
-    layer.exponents[:] = np.frombuffer(basis.payload, np.int8, rank)
-    if (layer.exponents < FINEST).any() or (layer.exponents > COARSEST).any():
-        raise FormatError("chunk holds a basis with steps out of range; it is damaged")
-    decode_integers(basis.payload[rank:], layer.entries[:, None], _whole(1, bands))
-    decode_integers(scores.payload, layer.scores, _boxes(layer))
-    return layer
-
-
-def _mean_dtype(dtype: np.dtype[Any]) -> str:
+def mean_dtype(dtype: np.dtype[Any]) -> str:
     """Float32 holds any mean of a dtype it holds exactly."""
     return "<f4" if dtype.itemsize <= 2 or dtype == np.float32 else "<f8"
-
-
-def _quantise_basis(V: F64, variances: F64, distortion: float, pixels: int) -> tuple[NDArray[np.int8], I32]:
-    """Columns of V (band, rank) in power-of-two steps √(12·share·D / (rank·λ)): each adds the same distortion.
-
-    The share that costs the fewest bytes is basis entries per significant coefficient, of which about one in five is.
-    """
-    bands, rank = V.shape
-    share = min(BASIS_SHARE, 5 * bands / pixels)
-    fair = np.sqrt(12 * share * distortion / max(rank, 1) / variances)
-    steps = np.minimum(fair, 0.25 / np.sqrt(bands))
-    exponents = np.clip(np.floor(np.log2(steps)), FINEST, COARSEST).astype(np.int8)
-    return exponents, np.rint(np.ldexp(V.T, -exponents[:, None].astype(np.int32))).astype(np.int32)
 
 
 def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float, float]]:
@@ -259,13 +222,3 @@ def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
         norms.append(np.full(parts[-1].size, norm * (y.stop - y.start) / max(len(rows), 1), np.float32))
     spare = np.zeros(-sum(part.size for part in parts) % kernels.LANES, np.float32)
     return np.concatenate([*parts, spare]), np.concatenate([*norms, spare])
-
-
-def _boxes(layer: Layer) -> NDArray[np.int64]:
-    _, height, width = layer.scores.shape
-    bands = wavelet.subbands(height, width, layer.levels)
-    return np.array([(y.start, y.stop, x.start, x.stop) for y, x in bands], np.int64)
-
-
-def _whole(height: int, width: int) -> NDArray[np.int64]:
-    return np.array([[0, height, 0, width]], np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, bucket, expect_row, products, shift_of
-from pipeline.codec.context_coder import FIRST_LOW, RUN, STATES, low_bits
+from pipeline.codec.context_coder import RUN, STATES, encode_chosen, low_bits
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -33,6 +33,17 @@ WAYS = np.array([[(s, p) for s in range(COUNT) for p in (0, 1) if STATES[s, p] =
 ROUND = 0.4
 
 
+def quantise(Z: F32, levels: int) -> tuple[I32, bytes]:
+    """Scores (plane, y, x) that coefficients Z, in steps, are quantised to, and their payload."""
+    values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
+    rough(Z, values)
+
+    def choose(c: int, boxes: I64, means: I64, weights: I64, A: I32, models: I32) -> None:
+        choose_plane(Z, values, scores, A, boxes, means, weights, models, c)
+
+    return scores, encode_chosen(values, levels, STATES, choose)
+
+
 @jit
 def rough(Z: F32, values: I32) -> None:
     """values (plane, y, x) = what Z, in steps, is about in steps of one quantiser; |values| < 2³⁰."""
@@ -44,10 +55,10 @@ def rough(Z: F32, values: I32) -> None:
 
 @jit
 def choose_plane(
-    Z: F32, values: I32, levels: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int
+    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int
 ) -> None:
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
-    `levels`; A comes with those of `rough`. In subbands without a mean all is zero."""
+    `scores`; A comes with those of `rough`. In subbands without a mean all is zero."""
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(Z.shape[2], np.int32), np.empty(Z.shape[2], np.int32)
     bits = bits_of(models)
@@ -55,7 +66,7 @@ def choose_plane(
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if means[c, k] == 0:
-            levels[c, y0:y1, x0:x1] = 0
+            scores[c, y0:y1, x0:x1] = 0
             continue
         shift = shift_of(means[c, k])
         products(means, boxes, c, k, weights, w)
@@ -66,7 +77,7 @@ def choose_plane(
             _expect_left(base, A[c, y, x0:x1], w)
             at = (y - y0) * (x1 - x0)
             _step_row(Z[c, y, x0:x1], base, bits, shift, cost, path[at : at + x1 - x0])
-        _trace(Z, values, levels, A, boxes, k, c, shift, path, int(np.argmin(cost)))
+        _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
 
 
 @jit
@@ -105,51 +116,62 @@ def _expect_left(base: I32, row: I32, w: I64) -> None:
 
 
 @jit
-def _bits(row: F32, m: int) -> np.float32:
-    if m < LISTED:
-        return row[m]
-    return row[LISTED - 1] + np.float32(m - LISTED + 1) * row[LISTED]
+def _step_row(row: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None:
+    """Viterbi along a row. path: for each state which of its two ways in was the cheaper (bits 0 to 7), for each
+    quantiser whether its even value is 0 rather than 2 (bits 8, 9).
+
+    STATES, spelled out so that the costs stay in registers; the ways in are in the order of WAYS.
+    """
+    c0, c1, c2, c3, c4, c5, c6, c7 = cost[0], cost[1], cost[2], cost[3], cost[4], cost[5], cost[6], cost[7]
+    for x in range(row.shape[0]):
+        z, b = np.abs(row[x]), bucket(base[x])
+        even, odd, zero = _price(z, 0, bits[0, b], shift)
+        even2, odd2, zero2 = _price(z, 1, bits[1, b], shift)
+        a0, b0 = c0 + even, c4 + odd
+        a1, b1 = c2 + even, c6 + odd
+        a2, b2 = c0 + odd, c4 + even
+        a3, b3 = c2 + odd, c6 + even
+        a4, b4 = c3 + odd2, c5 + even2
+        a5, b5 = c1 + even2, c7 + odd2
+        a6, b6 = c3 + even2, c5 + odd2
+        a7, b7 = c1 + odd2, c7 + even2
+        word = np.int64(b0 < a0) | np.int64(b1 < a1) << 1 | np.int64(b2 < a2) << 2 | np.int64(b3 < a3) << 3
+        word |= np.int64(b4 < a4) << 4 | np.int64(b5 < a5) << 5 | np.int64(b6 < a6) << 6 | np.int64(b7 < a7) << 7
+        path[x] = word | zero << 8 | zero2 << 9
+        c0, c1, c2, c3 = min(a0, b0), min(a1, b1), min(a2, b2), min(a3, b3)
+        c4, c5, c6, c7 = min(a4, b4), min(a5, b5), min(a6, b6), min(a7, b7)
+    least = min(c0, c1, c2, c3, c4, c5, c6, c7)
+    cost[0], cost[1], cost[2], cost[3] = c0 - least, c1 - least, c2 - least, c3 - least
+    cost[4], cost[5], cost[6], cost[7] = c4 - least, c5 - least, c6 - least, c7 - least
 
 
 @jit
-def _step_row(row: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None:
-    """Viterbi along a row. path: for each state which way led there (bits 0–7), for each quantiser whether its even
-    value is 0 rather than 2 (bits 8, 9)."""
-    price = np.empty((2, 2), np.float32)
-    fresh = np.empty(COUNT, np.float32)
-    for x in range(row.shape[0]):
-        z = np.abs(row[x])
-        b, word = bucket(base[x]), 0
-        for q in range(2):
-            table = bits[q, b]
-            floor = int(np.float32(0.5) * (z + np.float32(q)))
-            odd = floor & 1
-            for m in range(floor, floor + 2):
-                d = z - np.float32(2 * m - (q if m else 0))
-                price[q, odd ^ (m - floor)] = d * d + _bits(table, m >> shift)
-            if floor + odd == 2:
-                nothing = z * z + table[0]
-                if nothing < price[q, 0]:
-                    price[q, 0] = nothing
-                    word |= 256 << q
-        least = NEVER
-        for t in range(COUNT):
-            s0, p0, s1, p1 = WAYS[t, 0, 0], WAYS[t, 0, 1], WAYS[t, 1, 0], WAYS[t, 1, 1]
-            first = cost[s0] + price[s0 & 1, p0]
-            second = cost[s1] + price[s1 & 1, p1]
-            if second < first:
-                word |= 1 << t
-                first = second
-            fresh[t] = first
-            least = min(least, first)
-        for t in range(COUNT):
-            cost[t] = fresh[t] - least
-        path[x] = word
+def _price(z: np.float32, q: int, table: F32, shift: int) -> tuple[np.float32, np.float32, int]:
+    """What the nearest even and odd values of quantiser q cost, and whether the even one is 0 rather than 2.
+
+    No branches: no guess at the outcome would be better than chance.
+    """
+    floor = np.int64(np.float32(0.5) * (z + np.float32(q)))
+    odd = floor & 1
+    low = z - np.float32(2 * floor - (q if floor else 0))
+    high = z - np.float32(2 * floor + 2 - q)
+    below = low * low + _bits(table, floor >> shift)
+    above = high * high + _bits(table, (floor + 1) >> shift)
+    nothing = z * z + table[0]
+    even = above if odd else below
+    zero = np.int64(floor + odd == 2) & np.int64(nothing < even)
+    return (nothing if zero else even), (below if odd else above), zero
+
+
+@jit
+def _bits(table: F32, m: int) -> np.float32:
+    listed = min(m, LISTED - 1)
+    return table[listed] + np.float32(m - listed) * table[LISTED]
 
 
 @jit
 def _trace(
-    Z: F32, values: I32, levels: I32, A: I32, boxes: I64, k: int, c: int, shift: int, path: U16, last: int
+    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, k: int, c: int, shift: int, path: U16, last: int
 ) -> None:
     """Walk back from the last state and write what was chosen."""
     state = last
@@ -167,5 +189,5 @@ def _trace(
             level = 2 * m - (q if m else 0)
             negative = Z[c, y, x] < 0
             values[c, y, x] = -m if negative else m
-            levels[c, y, x] = -level if negative else level
+            scores[c, y, x] = -level if negative else level
             A[c, y, x] = min(m >> shift, MOST)

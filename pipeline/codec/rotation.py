@@ -1,0 +1,133 @@
+"""A rotation of the planes for each subband, where it pays: what is uncorrelated over a scene is not so in its detail.
+
+Source: the KLT of subbands, docs/algorithms.md, "Compress". Columns are rounded in steps as those of the basis are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec.basis import check_exponents, columns_of, dual_of, quantise_columns
+from pipeline.codec.container import Buffer
+from pipeline.codec.context_coder import decode_integers, encode_integers
+from pipeline.errors import FormatError
+from pipeline.jit import jit
+from pipeline.svd.gram import eigh_descending
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+CODER = 1  # of this section
+# Leading planes that are tried, besides all of them; no more take part, whatever a chunk says.
+TRIED = (4, 8, 16, 32, 64)
+MOST = 256
+# Bits that a rotation must win for each that it costs.
+WORTH = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The rotation of one subband."""
+
+    box: int
+    """Number of the subband."""
+    exponents: NDArray[np.int8]
+    """(m,) power of two of the step of each column; m planes take part, the first ones."""
+    entries: I32
+    """(m, m) columns, as rows, in these steps"""
+
+    @property
+    def weights(self) -> F32:
+        """(m, m) float32: coefficients of the planes from the rotated ones."""
+        return columns_of(self.exponents, self.entries)
+
+
+def fit_rotations(coefficients: F32, boxes: I64, level: float) -> list[Rotation]:
+    """The rotations of coefficients (plane, y, x) that pay where an error of variance `level` is left in each."""
+    found = []
+    for number, (y0, y1, x0, x1) in enumerate(boxes[:, :4]):
+        X = coefficients[:, y0:y1, x0:x1].reshape(len(coefficients), -1)
+        if X.shape[1] < 2 or len(X) < 2:
+            continue
+        best, most = None, 0.0
+        covariance = (X @ X.T).astype(np.float64) / X.shape[1]
+        for m in sorted({min(m, len(X)) for m in (*TRIED, MOST)}):
+            rotation, won = _rotation(number, covariance[:m, :m], X.shape[1], level)
+            if won > most:
+                best, most = rotation, won
+        if best is not None:
+            found.append(best)
+    return found
+
+
+def _rotation(number: int, covariance: F64, count: int, level: float) -> tuple[Rotation, float]:
+    """The rotation of planes of this covariance, and the bits that it wins for `count` coefficients of each."""
+    m = len(covariance)
+    w, U = eigh_descending(covariance)
+    w = np.maximum(w, 1e-6 * level)
+    exponents, entries = quantise_columns(U, w, level, count)
+    spread = np.abs(entries).mean(axis=1)
+    cost = m * float(np.log2(2 * np.e * np.maximum(spread, 0.2)).sum()) + 16 * m
+    won = 0.5 * count * float(np.log2(1 + np.diag(covariance) / level).sum() - np.log2(1 + w / level).sum())
+    return Rotation(number, exponents, entries), won - WORTH * cost
+
+
+def rotate(planes: F32, boxes: I64, rotations: list[Rotation], *, back: bool) -> None:
+    """Turn the subbands of planes (plane, y, x) in place; `back` as the decoder does, with the same bits everywhere."""
+    for one in rotations:
+        matrix = one.weights if back else dual_of(one.weights)
+        _turn(planes, boxes[one.box], np.ascontiguousarray(matrix))
+
+
+def pack_rotations(rotations: list[Rotation], count: int) -> bytes:
+    """uint16 planes that take part for each of `count` subbands; exponents; entries under contexts."""
+    sizes = np.zeros(count, "<u2")
+    for one in rotations:
+        sizes[one.box] = len(one.exponents)
+    exponents = b"".join(one.exponents.tobytes() for one in rotations)
+    return sizes.tobytes() + exponents + encode_integers(_stacked(rotations, int(sizes.max())), 0)
+
+
+def unpack_rotations(payload: Buffer, count: int, rank: int) -> list[Rotation]:
+    """Undo `pack_rotations` for planes of this rank; FormatError where that cannot be."""
+    sizes = np.frombuffer(payload[: 2 * count], "<u2").astype(np.intp)
+    total = int(sizes.sum())
+    if len(sizes) != count or sizes.max(initial=0) > min(rank, MOST) or not total or len(payload) < 2 * count + total:
+        raise FormatError(f"chunk holds rotations of {len(payload)} bytes for rank {rank}; it is damaged")
+    exponents = np.frombuffer(payload[2 * count : 2 * count + total], np.int8)
+    check_exponents(exponents)
+    entries = np.zeros((total, 1, int(sizes.max())), np.int32)
+    decode_integers(payload[2 * count + total :], entries, 0)
+    ends = np.cumsum(sizes)
+    return [
+        Rotation(int(box), exponents[end - m : end], np.ascontiguousarray(entries[end - m : end, 0, :m]))
+        for box, (m, end) in enumerate(zip(sizes, ends, strict=True))
+        if m
+    ]
+
+
+def _stacked(rotations: list[Rotation], width: int) -> I32:
+    """(column, 1, width) the entries of all, zeros behind the shorter ones."""
+    rows = [np.pad(one.entries, ((0, 0), (0, width - one.entries.shape[1]))) for one in rotations]
+    return np.ascontiguousarray(np.concatenate(rows)[:, None], np.int32)
+
+
+@jit
+def _turn(planes: F32, box: I64, weights: F32) -> None:
+    """planes[:m] = weights @ planes[:m] within a box, in float32 in the order of the planes."""
+    m, x0, x1 = weights.shape[0], box[2], box[3]
+    row = np.empty((m, x1 - x0), np.float32)
+    for y in range(box[0], box[1]):
+        for i in range(m):
+            row[i, :] = np.float32(0.0)
+            for j in range(m):
+                factor, source = weights[i, j], planes[j, y, x0:x1]
+                for x in range(x1 - x0):
+                    row[i, x] += factor * source[x]
+        for i in range(m):
+            planes[i, y, x0:x1] = row[i]
