@@ -25,7 +25,7 @@ I32 = NDArray[np.int32]
 LISTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<I")
 # Errors above this many root mean square errors are mended.
-LIMIT = 7.0
+LIMIT = 7.9
 
 
 class Outliers(NamedTuple):
