@@ -82,7 +82,7 @@ def ratio(code: int, other: int) -> int:
         return 0
     quarters = (code - 4 * shift_of(code)) - (other - 4 * shift_of(other))
     octaves = quarters >> 2
-    value = QUARTERS[quarters & 3]
+    value = int(QUARTERS[quarters & 3])
     return min(value << octaves, 1 << 24) if octaves >= 0 else value >> min(-octaves, 40)
 
 
@@ -150,8 +150,8 @@ def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, base: I32, ha
 @jit
 def bucket(total: int) -> int:
     """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
-    bits = np.float32(total + 64).view(np.int32)
-    return min((bits >> 21) - 532, BUCKETS - 1)
+    bits = np.int64(np.float32(total + 64).view(np.int32))
+    return min(int(bits >> 21) - 532, BUCKETS - 1)
 
 
 @jit

@@ -156,7 +156,7 @@ def _shift(values: I32, boxes: I64, means: I64, magnitudes: I32) -> None:
             shift = shift_of(means[c, k])
             for y in range(boxes[k, 0], boxes[k, 1]):
                 for x in range(boxes[k, 2], boxes[k, 3]):
-                    magnitudes[c, y, x] = min(abs(np.int64(values[c, y, x])) >> shift, MOST)
+                    magnitudes[c, y, x] = min(int(abs(np.int64(values[c, y, x]))) >> shift, MOST)
 
 
 @jit
@@ -187,7 +187,7 @@ def _encode_plane(
             left, second = 0, 0
             for x in range(x0, x1):
                 b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-                value = np.int64(values[c, y, x])
+                value = int(np.int64(values[c, y, x]))
                 m = abs(value)
                 high = m >> shift
                 bit = 1 if high else 0
@@ -204,7 +204,7 @@ def _encode_plane(
                     signs[s] = rc.learnt(signs[s], bit)
                 now = states[now, m & 1]
                 second = left
-                left = np.int64(A[c, y, x])
+                left = int(np.int64(A[c, y, x]))
     return low, width, at
 
 

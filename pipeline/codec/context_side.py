@@ -90,8 +90,8 @@ def get_side(state: rc.State, data: U8, means: I64, weights: I64) -> rc.State:
 def _guess(means: I64, c: int, k: int) -> int:
     """What a mean code is expected to be: that of the plane before, else of the subband before."""
     if c > 0:
-        return means[c - 1, k]
-    return means[c, k - 1] if k > 0 else MEAN_ONE
+        return int(means[c - 1, k])
+    return int(means[c, k - 1]) if k > 0 else MEAN_ONE
 
 
 @jit

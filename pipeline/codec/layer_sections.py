@@ -102,7 +102,8 @@ def _read_scores(layer: Layer, scores: Section) -> None:
 
 def _boxes(layer: Layer) -> NDArray[np.int64]:
     """(subband, 4): y0, y1, x0, x1."""
-    return boxes_of(*layer.scores.shape[1:], layer.levels)[:, :4].copy()
+    _, height, width = layer.scores.shape
+    return boxes_of(height, width, layer.levels)[:, :4].copy()
 
 
 def _whole(height: int, width: int) -> NDArray[np.int64]:

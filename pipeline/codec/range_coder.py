@@ -43,7 +43,7 @@ def learnt(word: int, bit: int) -> int:
     """The model once it has seen `bit`."""
     p, n = word >> 10, word & COUNT
     target = (ONE - 1) * bit
-    p += ((target - p) * LEARNING[n]) >> 16
+    p += int((target - p) * LEARNING[n]) >> 16
     return (p << 10) | (n + (1 if n < LIMIT else 0))
 
 

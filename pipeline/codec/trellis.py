@@ -151,7 +151,7 @@ def _price(z: np.float32, q: int, table: F32, shift: int) -> tuple[np.float32, n
 
     No branches: no guess at the outcome would be better than chance.
     """
-    floor = np.int64(np.float32(0.5) * (z + np.float32(q)))
+    floor = int(np.int64(np.float32(0.5) * (z + np.float32(q))))
     odd = floor & 1
     low = z - np.float32(2 * floor - (q if floor else 0))
     high = z - np.float32(2 * floor + 2 - q)
@@ -159,14 +159,14 @@ def _price(z: np.float32, q: int, table: F32, shift: int) -> tuple[np.float32, n
     above = high * high + _bits(table, (floor + 1) >> shift)
     nothing = z * z + table[0]
     even = above if odd else below
-    zero = np.int64(floor + odd == 2) & np.int64(nothing < even)
+    zero = int(np.int64(floor + odd == 2) & np.int64(nothing < even))
     return (nothing if zero else even), (below if odd else above), zero
 
 
 @jit
 def _bits(table: F32, m: int) -> np.float32:
     listed = min(m, LISTED - 1)
-    return table[listed] + np.float32(m - listed) * table[LISTED]
+    return np.float32(table[listed] + np.float32(m - listed) * table[LISTED])
 
 
 @jit
