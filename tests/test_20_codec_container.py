@@ -169,7 +169,7 @@ def test_a_container_without_figures_has_none() -> None:
     assert read_figures(read_header(data), data) is None
 
 
-def test_best_effort_spends_what_the_bound_allows() -> None:
+def test_best_effort_is_smaller_and_leaves_no_more_than_a_hundredth_of_the_bound() -> None:
     rng = np.random.default_rng(8)
     block = (rng.normal(0, 30, (4, 90, 80)).cumsum(axis=1).cumsum(axis=2) + 9000).astype(np.int32)
     shares, sizes = [], []
@@ -178,6 +178,5 @@ def test_best_effort_spends_what_the_bound_allows() -> None:
         error = decode(data)[0] - block
         shares.append(np.sqrt((error.astype(float) ** 2).mean()) / 12)
         sizes.append(len(data))
-    assert 0.999 <= shares[1] <= 1
-    assert shares[0] <= 1
-    assert sizes[1] <= sizes[0]
+    assert all(0.99 <= share <= 1 for share in shares)
+    assert sizes[1] <= 0.85 * sizes[0]

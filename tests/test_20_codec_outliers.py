@@ -1,0 +1,75 @@
+"""Isolated targets survive bounds on the mean; the list comes back as it was written, and damage is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.codec import Bound, container, decode, encode
+from pipeline.codec.outliers import Outliers, mend, pack_outliers, unpack_outliers
+from pipeline.errors import FormatError
+
+
+def sea(dtype: str) -> np.ndarray:
+    """A quiet sea in six bands with a ship of two pixels in one of them, and a flare."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:96, :80]
+    base = 400 + 30 * np.sin(y / 17) + 20 * np.cos(x / 23)
+    block = base + rng.normal(0, 3, (6, 96, 80))
+    block[2, 40:42, 31] += 2500
+    block[4, 70, 70] = 9000
+    return block.astype(dtype)
+
+
+@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "int32"])
+@pytest.mark.parametrize("bound", [Bound("rmse", 12.0), Bound("snr", 28.0)], ids=str)
+def test_no_target_is_off_by_more_than_eight_times_the_error(effort: str, dtype: str, bound: Bound) -> None:
+    block = sea(dtype)
+    data = encode(block, None, bound, effort=effort)
+    assert container.Kind.OUTLIERS in container.unpack(data)[1]
+    error = np.abs(decode(data)[0].astype(np.float64) - block)
+    allowed = 12.0 if bound.mode == "rmse" else float(np.sqrt(np.mean(block.astype(np.float64) ** 2) / 10**2.8))
+    assert np.sqrt(np.mean(error**2)) <= allowed
+    assert error.max() <= 8 * allowed
+
+
+def test_what_is_not_valid_is_no_target() -> None:
+    block = sea("uint16")
+    valid = np.ones((96, 80), bool)
+    valid[40:42, 31] = valid[70, 70] = False
+    assert container.Kind.OUTLIERS not in container.unpack(encode(block, valid, Bound("rmse", 12.0)))[1]
+
+
+@settings(max_examples=40)
+@given(st.sets(st.integers(0, 9999), min_size=1, max_size=60), st.integers(0, 99))
+def test_lists_survive(places: set[int], seed: int) -> None:
+    indices = np.array(sorted(places), np.int64)
+    steps = np.random.default_rng(seed).integers(-(2**31) + 1, 2**31, len(indices)).astype(np.int32)
+    back = unpack_outliers(pack_outliers(Outliers(indices, steps, 3.0)), 10000, 3.0)
+    np.testing.assert_array_equal(back.indices, indices)
+    np.testing.assert_array_equal(back.steps, steps)
+
+
+def test_mending_stays_within_the_dtype() -> None:
+    block = np.full((1, 2, 2), 250, np.uint8)
+    mend(block, Outliers(np.array([1, 3]), np.array([9, -200], np.int32), 5.0))
+    assert block.ravel().tolist() == [250, 255, 250, 0]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\0\0\0\0",
+        b"\xff\xff\xff\xff" + bytes(40),
+        pack_outliers(Outliers(np.array([3, 500]), np.array([1, 1], np.int32), 1.0)),
+        pack_outliers(Outliers(np.array([3, 9]), np.array([1, 1], np.int32), 1.0))[:-3],
+    ],
+    ids=["empty", "none", "many", "outside", "short"],
+)
+def test_damage_is_named(payload: bytes) -> None:
+    with pytest.raises(FormatError, match=r"damaged"):
+        unpack_outliers(payload, 100, 1.0)

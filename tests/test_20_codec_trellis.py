@@ -1,0 +1,132 @@
+"""The trellis against every path there is; the bytes it makes; less error for the same bytes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.codec import trellis
+from pipeline.codec.context import BUCKETS, LEFT, SECOND, TERMS, boxes_of, bucket, expect_row, products
+from pipeline.codec.context_coder import (
+    STATES,
+    decode_integers,
+    encode_chosen,
+    encode_integers,
+    fresh,
+    shifted,
+)
+from pipeline.codec.context_side import mean_codes
+from pipeline.codec.context_weights import DEFAULT
+
+F32 = NDArray[np.float32]
+
+
+def value_of(state: int, index: int) -> int:
+    """What an index stands for, in steps: docs/format.md, dependent quantisation."""
+    return 2 * index - (state & 1 if index else 0)
+
+
+def price(z: F32, indices: tuple[int, ...], bits: F32, buckets: list[int]) -> float:
+    """Error and λ·bits of one path, from the definition."""
+    state, total = 0, 0.0
+    for x, (index, b) in enumerate(zip(indices, buckets, strict=True)):
+        total += (abs(float(z[x])) - value_of(state, index)) ** 2 + float(bits[state & 1, b, index])
+        state = int(STATES[state, index & 1])
+    return total
+
+
+def contexts(Z: F32) -> tuple[list[int], NDArray[np.int32]]:
+    """The bucket of every element of one row of one plane, from the rough magnitudes."""
+    rough = np.empty(Z.shape, np.int32)
+    trellis.rough(Z, rough)
+    boxes = boxes_of(*Z.shape[1:], 0)
+    means = mean_codes(rough, boxes)
+    A = shifted(rough, boxes, means)
+    w, base = np.empty(TERMS, np.int64), np.empty(Z.shape[2], np.int32)
+    products(means, boxes, 0, 0, DEFAULT, w)
+    expect_row(A, boxes, 0, 0, 0, w, base, np.empty(Z.shape[2], np.int32))
+    row = [0, 0, *A[0, 0].tolist()]
+    return [
+        bucket(int(base[x]) + int(w[LEFT]) * row[x + 1] + int(w[SECOND]) * row[x]) for x in range(Z.shape[2])
+    ], means
+
+
+@settings(max_examples=25)
+@given(st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=5), st.integers(0, 99))
+def test_no_path_is_cheaper(row: list[float], seed: int) -> None:
+    Z = np.array(row, np.float32).reshape(1, 1, -1)
+    buckets, means = contexts(Z)
+    if not means.any():
+        return
+    models = fresh(8)[0] + (np.random.default_rng(seed).integers(-200, 200, (2, BUCKETS, 19)) << 10).astype(np.int32)
+    bits = trellis.bits_of(np.clip(models, 1 << 20, (1 << 31) - (1 << 20)).astype(np.int32))
+    paths = product(range(4), repeat=Z.shape[2])
+    best = min(price(Z[0, 0], path, bits, buckets) for path in paths)
+    values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
+    trellis.rough(Z, values)
+    boxes = boxes_of(*Z.shape[1:], 0)
+    A = shifted(values, boxes, means)
+    clipped = np.clip(models, 1 << 20, (1 << 31) - (1 << 20)).astype(np.int32)
+    trellis.choose_plane(Z, values, scores, A, boxes, means, DEFAULT, clipped, 0)
+    chosen = tuple(np.abs(values[0, 0]).tolist())
+    assert price(Z[0, 0], chosen, bits, buckets) == pytest.approx(best, rel=1e-5, abs=1e-5)
+    assert ((values < 0) <= (Z < 0)).all()
+
+
+def test_every_state_is_entered_from_two_by_paths_of_their_own() -> None:
+    assert sorted(STATES.ravel().tolist()) == sorted([*range(8)] * 2)
+    for t, ways in enumerate(trellis.WAYS.tolist()):
+        assert [int(STATES[s, p]) for s, p in ways] == [t, t]
+    assert (STATES[:, 0] != STATES[:, 1]).all()
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    st.floats(0.1, 300),
+    st.integers(0, 99),
+)
+def test_scores_survive(planes: int, height: int, width: int, levels: int, spread: float, seed: int) -> None:
+    Z = np.random.default_rng(seed).laplace(0, spread, (planes, height, width)).astype(np.float32)
+    scores, payload = trellis.quantise(Z, levels)
+    back = np.full_like(scores, 77)
+    decode_integers(payload, back, levels, STATES)
+    np.testing.assert_array_equal(back, scores)
+    assert np.abs(Z - scores).max() < max(2.5, 1.3 * np.abs(Z[np.abs(Z) < 4]).max(initial=0))
+
+
+def test_values_are_those_of_the_page() -> None:
+    """What is coded and what it stands for, step by step from the table."""
+    Z = np.random.default_rng(3).laplace(0, 3, (1, 6, 7)).astype(np.float32)
+    values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
+    trellis.rough(Z, values)
+
+    def choose(c, boxes, means, weights, A, models):  # type: ignore[no-untyped-def]
+        trellis.choose_plane(Z, values, scores, A, boxes, means, weights, models, c)
+
+    encode_chosen(values, 0, STATES, choose)
+    state = 0
+    for index, score in zip(values.ravel().tolist(), scores.ravel().tolist(), strict=True):
+        assert abs(score) == value_of(state, abs(index))
+        assert score * index >= 0
+        state = int(STATES[state, index & 1])
+
+
+def test_it_leaves_less_error_for_the_same_bytes() -> None:
+    Z = np.random.default_rng(1).laplace(0, 2.0, (2, 128, 128)).astype(np.float32)
+    scores, payload = trellis.quantise(Z / np.float32(0.64), 0)
+    dependent = float(np.mean((Z - 0.64 * scores) ** 2))
+    step, ordinary, size = 1.0, np.inf, 0
+    while ordinary > dependent:
+        step *= 0.99
+        q = (np.sign(Z) * np.floor(np.abs(Z) / step + 0.4)).astype(np.int32)
+        ordinary, size = float(np.mean((Z - step * q) ** 2)), len(encode_integers(q, 0))
+    assert len(payload) < 0.96 * size
