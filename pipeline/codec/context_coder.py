@@ -49,8 +49,9 @@ MODELS = RUN + 3
 SIGNS = 4 * 9
 # How many bits a fresh model counts as seen.
 SEEN = 4
-# No value takes more bytes than this.
+# No value takes more bytes than this; so many values are encoded at a time.
 MOST_BYTES = 48
+STRIP = 1 << 14
 # The state after an even and after an odd value; odd states use the quantiser between the steps. One state: no such.
 PLAIN = np.zeros((1, 2), np.int64)
 STATES = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], np.int64)
@@ -71,16 +72,23 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None)
     means = mean_codes(values, boxes)
     magnitudes = shifted(values, boxes, means)
     weights = fit_weights(magnitudes, boxes, means)
-    room = MOST_BYTES * height * width
+    rows = max(1, STRIP // max(width, 1))
+    room = MOST_BYTES * rows * width + rc.TAIL
     out = np.empty(room + side_bytes(planes, len(boxes)), np.uint8)
     models, signs = fresh(len(states))
     state = put_side((0, rc.TOP - 1, 0), out, means, weights)
     for c in range(planes):
         if choose is not None:
             choose(c, boxes, means, weights, magnitudes, models)
-        if len(out) < state[2] + room:
-            out = np.concatenate([out[: state[2]], np.empty(room + state[2], np.uint8)])
-        state = _encode_plane(state, out, values, magnitudes, boxes, means, weights, models, signs, states, c)
+        for k in np.flatnonzero(means[c]):
+            now = 0
+            for y in range(boxes[k, 0], boxes[k, 1], rows):
+                if len(out) < state[2] + room:
+                    out = np.concatenate([out[: state[2]], np.empty(room + state[2], np.uint8)])
+                lines = np.array([c, k, y, min(y + rows, boxes[k, 1])])
+                state, now = _encode_rows(
+                    state, now, out, values, magnitudes, boxes, means, weights, models, signs, states, lines
+                )
     return out[: rc.flush(state[0], state[2], out)].tobytes()
 
 
@@ -160,8 +168,9 @@ def _shift(values: I32, boxes: I64, means: I64, magnitudes: I32) -> None:
 
 
 @jit
-def _encode_plane(
+def _encode_rows(
     state: rc.State,
+    now: int,
     out: U8,
     values: I32,
     A: I32,
@@ -171,41 +180,40 @@ def _encode_plane(
     models: I32,
     signs: I32,
     states: I64,
-    c: int,
-) -> rc.State:
+    lines: I64,
+) -> tuple[rc.State, int]:
+    """Encode rows lines[2] to lines[3] of subband lines[1] of plane lines[0], and the state `now` after them."""
     low, width, at = state
+    c, k = lines[0], lines[1]
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
-    for k in range(boxes.shape[0]):
-        if means[c, k] == 0:
-            continue
-        y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-        shift, now = shift_of(means[c, k]), 0
-        products(means, boxes, c, k, weights, w)
-        for y in range(y0, boxes[k, 1]):
-            expect_row(A, boxes, c, k, y, w, base, half)
-            left, second = 0, 0
-            for x in range(x0, x1):
-                b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-                value = int(np.int64(values[c, y, x]))
-                m = abs(value)
-                high = m >> shift
-                bit = 1 if high else 0
-                row = models[now & 1, b]
-                low, width, at = rc.put(low, width, at, out, row[0], bit)
-                row[0] = rc.learnt(row[0], bit)
-                if high:
-                    low, width, at = _put_magnitude(low, width, at, out, row, low_bits(b), high - 1)
-                if shift:
-                    low, width, at = rc.put_raw(low, width, at, out, m, shift)
-                if m:
-                    s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
-                    low, width, at = rc.put(low, width, at, out, signs[s], bit)
-                    signs[s] = rc.learnt(signs[s], bit)
-                now = states[now, m & 1]
-                second = left
-                left = int(np.int64(A[c, y, x]))
-    return low, width, at
+    y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
+    shift = shift_of(means[c, k])
+    products(means, boxes, c, k, weights, w)
+    for y in range(lines[2], lines[3]):
+        expect_row(A, boxes, c, k, y, w, base, half)
+        left, second = 0, 0
+        for x in range(x0, x1):
+            b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
+            value = int(np.int64(values[c, y, x]))
+            m = abs(value)
+            high = m >> shift
+            bit = 1 if high else 0
+            row = models[now & 1, b]
+            low, width, at = rc.put(low, width, at, out, row[0], bit)
+            row[0] = rc.learnt(row[0], bit)
+            if high:
+                low, width, at = _put_magnitude(low, width, at, out, row, low_bits(b), high - 1)
+            if shift:
+                low, width, at = rc.put_raw(low, width, at, out, m, shift)
+            if m:
+                s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
+                low, width, at = rc.put(low, width, at, out, signs[s], bit)
+                signs[s] = rc.learnt(signs[s], bit)
+            now = states[now, m & 1]
+            second = left
+            left = int(np.int64(A[c, y, x]))
+    return (low, width, at), now
 
 
 @jit
