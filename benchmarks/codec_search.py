@@ -82,7 +82,7 @@ def coarsest(
     """The fewest bytes found whose mean squared error is at most `allowed`; None if every attempt missed it.
 
     attempt: of log2 of a step; the error goes about as the step squared. A step of slope one first, then secants,
-    then false position between the nearest on either side, halfway from the sixth guess on: rivals' errors move by leaps.
+    then false position between the nearest on either side, halfway from the sixth guess on: rivals' errors leap.
     It ends within `close` octaves of the bound.
     """
     best: Coded | None = None
