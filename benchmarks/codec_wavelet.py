@@ -18,7 +18,6 @@ from pipeline.codec import Bound
 
 # Planes are rounded to integers this much finer than the error allowed: 0.01 % of it, and finer saves nothing.
 FINER = 32.0
-BITS = 24
 
 
 class Basis(NamedTuple):
@@ -41,10 +40,11 @@ def basis_of(block: Block) -> Basis:
     return Basis(mean, np.maximum(variance[::-1], 0.0), V[:, ::-1].astype(np.float32).astype(np.float64))
 
 
-def encode_components(ic: Any, planes: Block, *, reversible: bool, level: float = 0.0) -> bytes:
+def encode_components(
+    ic: Any, planes: Block, *, reversible: bool, level: float = 0.0, bits: int | None = None
+) -> bytes:
     """One codestream of planes (component, y, x); level: its PSNR in dB against 2^bits - 1, 0 for all there is."""
     last = np.ascontiguousarray(planes.transpose(1, 2, 0))
-    bits = BITS if planes.dtype == np.int32 else None
     return ic.jpeg2k_encode(
         last[..., 0] if len(planes) == 1 else last,
         level=level,
@@ -127,17 +127,20 @@ def _coded(
 
     found = prepare()
     planes = planes_of(found)
+    # With a sign; bits that no plane has would be charged in every packet. imagecodecs loses 32-bit integers said to
+    # have 16 or fewer.
+    bits = max(int(np.abs(planes).max()).bit_length() + 1, 17)
 
     def attempt(step: float) -> Coded:
-        level = 20 * math.log10((2**BITS - 1) / (2.0**step * scale))
-        data = encode_components(ic, planes, reversible=False, level=level)
+        level = 20 * math.log10((2**bits - 1) / (2.0**step * scale))
+        data = encode_components(ic, planes, reversible=False, level=level, bits=bits)
 
         def decode() -> Block:
             back = ic.jpeg2k_decode(data, numthreads=1).reshape(-1, k).T.astype(np.float64)
             return rounded(found.V[:, :k] @ (back / scale) + found.mean[:, None], block).reshape(shape)
 
         def encode() -> bytes:
-            return encode_components(ic, planes_of(prepare()), reversible=False, level=level)
+            return encode_components(ic, planes_of(prepare()), reversible=False, level=level, bits=bits)
 
         return Coded(len(data) + side, decode(), f"9/7, {k} planes", encode, decode, step)
 
