@@ -154,7 +154,7 @@ def speed(scene: Scene, bound: Bound, name: str, made: list[Coded]) -> list[obje
     there = seconds(lambda: [one.encode() for one in made])
     back = seconds(lambda: [one.decode() for one in made])
     label = name if name.startswith("ours") else f"{name}, {chosen(made)}"
-    return [scene.name, str(bound), label, *(f"{scene.nbytes / 1e6 / took:.2g}" for took in (there, back))]
+    return [scene.name, str(bound), label, *(f"{scene.nbytes / 1e6 / took:.3g}" for took in (there, back))]
 
 
 def seconds(work: Callable[[], object]) -> float:
