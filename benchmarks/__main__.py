@@ -14,7 +14,7 @@ import sys
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
 
-from benchmarks import codec, denoise_gain, denoise_scenes, denoise_tiles, memory, reading, scene, svd  # noqa: E402
+from benchmarks import codec, codec_peers, denoise_gain, denoise_scenes, denoise_tiles, memory, reading, scene, svd  # noqa: E402
 
 BENCHMARKS = {
     "svd": svd.main,
@@ -23,6 +23,7 @@ BENCHMARKS = {
     "denoise-clean": denoise_scenes.clean,
     "denoise-tiles": denoise_tiles.main,
     "codec": codec.main,
+    "codec-peers": codec_peers.main,
     "scene": scene.main,
     "memory": memory.main,
     "reading": reading.main,
