@@ -10,6 +10,7 @@ one between those of the other, a state says which is next, and the parity of wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +60,18 @@ STATES = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5
 
 def encode_integers(values: I32, levels: int) -> bytes:
     """Payload of values (plane, y, x) int32 in the subbands of so many `levels`; planes lean on the two before."""
-    return encode_chosen(values, levels, PLAIN, None)
+    return encode_chosen(values, levels, PLAIN, None).payload
 
 
-def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None) -> bytes:
+class Coded(NamedTuple):
+    """What came of a coding."""
+
+    payload: bytes
+    weights: I64
+    """of the contexts; they may serve a coding of nearly the same"""
+
+
+def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None, weights: I64 | None = None) -> Coded:
     """As `encode_integers`, under a table of states; `choose` may change a plane before it is coded.
 
     It then sees the models as the planes before have left them. Subbands that were all zeros must stay so.
@@ -71,7 +80,7 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None)
     boxes = boxes_of(height, width, levels)
     means = mean_codes(values, boxes)
     magnitudes = shifted(values, boxes, means)
-    weights = fit_weights(magnitudes, boxes, means)
+    weights = fit_weights(magnitudes, boxes, means) if weights is None else weights
     rows = max(1, STRIP // max(width, 1))
     room = MOST_BYTES * rows * width + rc.TAIL
     out = np.empty(room + side_bytes(planes, len(boxes)), np.uint8)
@@ -89,7 +98,7 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None)
                 state, now = _encode_rows(
                     state, now, out, values, magnitudes, boxes, means, weights, models, signs, states, lines
                 )
-    return out[: rc.flush(state[0], state[2], out)].tobytes()
+    return Coded(out[: rc.flush(state[0], state[2], out)].tobytes(), weights)
 
 
 def decode_integers(payload: Buffer, values: I32, levels: int, states: I64 = PLAIN) -> None:

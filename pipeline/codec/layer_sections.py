@@ -36,7 +36,7 @@ def sections(layer: Layer, dtype: np.dtype[Any]) -> dict[Kind, Section]:
         parts[Kind.SCORES] = Section(entropy.BIT_PLANES, scores)
         return parts
     parts[Kind.BASIS] = Section(BASIS_CONTEXTS, steps + context_coder.encode_integers(entries, 0))
-    parts[Kind.SCORES] = Section(context_coder.DEPENDENT, layer.dependent)
+    parts[Kind.SCORES] = Section(context_coder.DEPENDENT, layer.dependent.payload)
     if layer.rotations:
         parts[Kind.ROTATIONS] = Section(ROTATIONS, pack_rotations(layer.rotations, 3 * layer.levels + 1))
     return parts

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.codec import kernels, trellis, wavelet
 from pipeline.codec.basis import columns_of, dual_of, quantise_columns
 from pipeline.codec.context import boxes_of
+from pipeline.codec.context_coder import Coded
 from pipeline.codec.rotation import Rotation, fit_rotations, rotate
 from pipeline.svd.gram import eigh_descending, gram
 
@@ -48,7 +49,7 @@ class Layer:
     centroids: tuple[float, float] = (0.0, 0.0)
     rotations: list[Rotation] = field(default_factory=list)
     """of subbands"""
-    dependent: bytes | None = None
+    dependent: Coded | None = None
     """the scores, coded, where they were quantised dependently"""
 
     @property
@@ -126,21 +127,25 @@ def quantise(analysis: Analysis, step: float) -> Layer | None:
     return replace(analysis.layer, scores=scores, step=step * analysis.unit, centroids=centroids)
 
 
-def quantise_dependently(analysis: Analysis, step: float) -> Layer | None:
-    """As `quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes with them."""
+def quantise_dependently(analysis: Analysis, step: float, last: Layer | None) -> Layer | None:
+    """As `quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes with them.
+
+    last: the layer at a step not far off, if there is one.
+    """
     coefficients = analysis.coefficients
     peak = float(np.abs(coefficients).max(initial=0.0))
     if step < FINEST_STEP or peak >= PEAK * step:
         return None
     scaled = coefficients * np.float32(1.0 / step)
-    scores, payload = trellis.quantise(scaled, analysis.layer.levels)
+    weights = None if last is None or last.dependent is None else last.dependent.weights
+    scores, coded = trellis.quantise(scaled, analysis.layer.levels, weights)
     centroids = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
     return replace(
         analysis.layer,
         scores=scores,
         step=step * analysis.unit,
         centroids=(float(np.float32(centroids[0])), float(np.float32(centroids[1]))),
-        dependent=payload,
+        dependent=coded,
     )
 
 

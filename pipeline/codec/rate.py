@@ -53,14 +53,14 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     analysis = analyse(block, mse, rotated=effort == "best")
     if analysis is None:
         return None
-    quantised, finer = (quantise_dependently, DEPENDENT) if effort == "best" else (quantise, 1.0)
     count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
     rounding = 1 / 12 if block.dtype.kind != "f" else 0.0
     target = max(mse - rounding, mse / 8) / analysis.unit**2
     step = solve_step(analysis, analysis.step, AIM[effort] * target)
-    below, above, best = 0.0, np.inf, None
+    below, above, best, layer = 0.0, np.inf, None, None
     for _ in range(ROUNDS):
-        layer = quantised(analysis, finer * step)
+        dependent = effort == "best"
+        layer = quantise_dependently(analysis, DEPENDENT * step, layer) if dependent else quantise(analysis, step)
         if layer is None:
             break
         found = _mended(block, real, layer, mse, nodata)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, bucket, expect_row, products, shift_of
-from pipeline.codec.context_coder import RUN, STATES, encode_chosen, low_bits
+from pipeline.codec.context_coder import RUN, STATES, Coded, encode_chosen, low_bits
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -33,15 +33,18 @@ WAYS = np.array([[(s, p) for s in range(COUNT) for p in (0, 1) if STATES[s, p] =
 ROUND = 0.4
 
 
-def quantise(Z: F32, levels: int) -> tuple[I32, bytes]:
-    """Scores (plane, y, x) that coefficients Z, in steps, are quantised to, and their payload."""
+def quantise(Z: F32, levels: int, weights: I64 | None = None) -> tuple[I32, Coded]:
+    """Scores (plane, y, x) that coefficients Z, in steps, are quantised to, and their payload.
+
+    weights: those of the contexts, where they are known from nearly the same.
+    """
     values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
     rough(Z, values)
 
-    def choose(c: int, boxes: I64, means: I64, weights: I64, A: I32, models: I32) -> None:
-        choose_plane(Z, values, scores, A, boxes, means, weights, models, c)
+    def choose(c: int, boxes: I64, means: I64, used: I64, A: I32, models: I32) -> None:
+        choose_plane(Z, values, scores, A, boxes, means, used, models, c)
 
-    return scores, encode_chosen(values, levels, STATES, choose)
+    return scores, encode_chosen(values, levels, STATES, choose, weights)
 
 
 @jit
