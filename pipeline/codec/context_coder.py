@@ -96,7 +96,7 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None,
                     out = np.concatenate([out[: state[2]], np.empty(room + state[2], np.uint8)])
                 lines = np.array([c, k, y, min(y + rows, boxes[k, 1])])
                 state, now = _encode_rows(
-                    state, now, out, values, magnitudes, boxes, means, weights, models, signs, states, lines
+                    state, now, out, values, magnitudes, boxes, means, weights, models.reshape(-1), signs, states, lines
                 )
     return Coded(out[: rc.flush(state[0], state[2], out)].tobytes(), weights)
 
@@ -116,7 +116,7 @@ def decode_integers(payload: Buffer, values: I32, levels: int, states: I64 = PLA
     magnitudes = np.zeros(values.shape, np.int32)
     models, signs = fresh(len(states))
     for c in range(planes):
-        state = _decode_plane(state, data, values, magnitudes, boxes, means, weights, models, signs, states, c)
+        state = _decode_plane(state, data, values, magnitudes, boxes, means, weights, models.reshape(-1), signs, states, c)
         if state[2] > len(data):
             break
     if state[2] != len(data):
@@ -208,11 +208,11 @@ def _encode_rows(
             m = abs(value)
             high = m >> shift
             bit = 1 if high else 0
-            row = models[now & 1, b]
-            low, width, at = rc.put(low, width, at, out, row[0], bit)
-            row[0] = rc.learnt(row[0], bit)
+            o = MODELS * (BUCKETS * (now & 1) + b)
+            low, width, at = rc.put(low, width, at, out, models[o], bit)
+            models[o] = rc.learnt(models[o], bit)
             if high:
-                low, width, at = _put_magnitude(low, width, at, out, row, low_bits(b), high - 1)
+                low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
             if shift:
                 low, width, at = rc.put_raw(low, width, at, out, m, shift)
             if m:
@@ -226,15 +226,15 @@ def _encode_rows(
 
 
 @jit
-def _put_magnitude(low: int, width: int, at: int, out: U8, row: I32, k: int, more: int) -> rc.State:
+def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int) -> rc.State:
     """Encode a magnitude less one under the models of its bucket, in units of 2^k."""
     run = more >> k
     for i in range(min(run, RUN)):
-        low, width, at = rc.put(low, width, at, out, row[1 + i], 1)
-        row[1 + i] = rc.learnt(row[1 + i], 1)
+        low, width, at = rc.put(low, width, at, out, models[o + 1 + i], 1)
+        models[o + 1 + i] = rc.learnt(models[o + 1 + i], 1)
     if run < RUN:
-        low, width, at = rc.put(low, width, at, out, row[1 + run], 0)
-        row[1 + run] = rc.learnt(row[1 + run], 0)
+        low, width, at = rc.put(low, width, at, out, models[o + 1 + run], 0)
+        models[o + 1 + run] = rc.learnt(models[o + 1 + run], 0)
     else:
         rest, length = run - RUN + 1, 0
         while rest >> (length + 1):
@@ -243,8 +243,8 @@ def _put_magnitude(low: int, width: int, at: int, out: U8, row: I32, k: int, mor
         low, width, at = rc.put_raw(low, width, at, out, rest, length)
     for i in range(min(k, 2)):
         bit = (more >> (k - 1 - i)) & 1
-        low, width, at = rc.put(low, width, at, out, row[FIRST_LOW + i], bit)
-        row[FIRST_LOW + i] = rc.learnt(row[FIRST_LOW + i], bit)
+        low, width, at = rc.put(low, width, at, out, models[o + FIRST_LOW + i], bit)
+        models[o + FIRST_LOW + i] = rc.learnt(models[o + FIRST_LOW + i], bit)
     if k > 2:
         low, width, at = rc.put_raw(low, width, at, out, more, k - 2)
     return low, width, at
@@ -282,12 +282,12 @@ def _decode_plane(
             left, second = 0, 0
             for x in range(x0, x1):
                 b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-                row = models[now & 1, b]
+                o = MODELS * (BUCKETS * (now & 1) + b)
                 second, negative = left, 0
-                code, width, at, m = rc.get(code, width, at, data, row[0])
-                row[0] = rc.learnt(row[0], m)
+                code, width, at, m = rc.get(code, width, at, data, models[o])
+                models[o] = rc.learnt(models[o], m)
                 if m:
-                    code, width, at, m = _get_magnitude(code, width, at, data, row, low_bits(b))
+                    code, width, at, m = _get_magnitude(code, width, at, data, models, o, low_bits(b))
                     m += 1
                 left = min(m, MOST)
                 if shift:
@@ -305,12 +305,12 @@ def _decode_plane(
 
 
 @jit
-def _get_magnitude(code: int, width: int, at: int, data: U8, row: I32, k: int) -> tuple[int, int, int, int]:
+def _get_magnitude(code: int, width: int, at: int, data: U8, models: I32, o: int, k: int) -> tuple[int, int, int, int]:
     """Undo `_put_magnitude`."""
     run, bit = 0, 1
     while bit and run < RUN:
-        code, width, at, bit = rc.get(code, width, at, data, row[1 + run])
-        row[1 + run] = rc.learnt(row[1 + run], bit)
+        code, width, at, bit = rc.get(code, width, at, data, models[o + 1 + run])
+        models[o + 1 + run] = rc.learnt(models[o + 1 + run], bit)
         run += bit
     if bit:
         length = 0
@@ -321,8 +321,8 @@ def _get_magnitude(code: int, width: int, at: int, data: U8, row: I32, k: int) -
         run = RUN - 1 + ((1 << length) | rest)
     more = run
     for i in range(min(k, 2)):
-        code, width, at, bit = rc.get(code, width, at, data, row[FIRST_LOW + i])
-        row[FIRST_LOW + i] = rc.learnt(row[FIRST_LOW + i], bit)
+        code, width, at, bit = rc.get(code, width, at, data, models[o + FIRST_LOW + i])
+        models[o + FIRST_LOW + i] = rc.learnt(models[o + FIRST_LOW + i], bit)
         more = (more << 1) | bit
     if k > 2:
         code, width, at, rest = rc.get_raw(code, width, at, data, k - 2)

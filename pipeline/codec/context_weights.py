@@ -47,7 +47,7 @@ DEFAULT = np.array(
 # Magnitudes of a kind from which its own weights are worth their bytes.
 ENOUGH = 4096
 # Rows that are read: about so many magnitudes in all.
-READ = 1 << 19
+READ = 1 << 18
 
 
 def fit_weights(A: I32, boxes: I64, means: I64) -> I64:

@@ -64,7 +64,7 @@ def choose_plane(
     `scores`; A comes with those of `rough`. In subbands without a mean all is zero."""
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(Z.shape[2], np.int32), np.empty(Z.shape[2], np.int32)
-    bits = bits_of(models)
+    bits = bits_of(models).reshape(-1)
     path = np.empty(Z.shape[1] * Z.shape[2], np.uint16)
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
@@ -128,8 +128,8 @@ def _step_row(row: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) 
     c0, c1, c2, c3, c4, c5, c6, c7 = cost[0], cost[1], cost[2], cost[3], cost[4], cost[5], cost[6], cost[7]
     for x in range(row.shape[0]):
         z, b = np.abs(row[x]), bucket(base[x])
-        even, odd, zero = _price(z, 0, bits[0, b], shift)
-        even2, odd2, zero2 = _price(z, 1, bits[1, b], shift)
+        even, odd, zero = _price(z, 0, bits, (LISTED + 1) * b, shift)
+        even2, odd2, zero2 = _price(z, 1, bits, (LISTED + 1) * (BUCKETS + b), shift)
         a0, b0 = c0 + even, c4 + odd
         a1, b1 = c2 + even, c6 + odd
         a2, b2 = c0 + odd, c4 + even
@@ -149,7 +149,7 @@ def _step_row(row: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) 
 
 
 @jit
-def _price(z: np.float32, q: int, table: F32, shift: int) -> tuple[np.float32, np.float32, int]:
+def _price(z: np.float32, q: int, bits: F32, o: int, shift: int) -> tuple[np.float32, np.float32, int]:
     """What the nearest even and odd values of quantiser q cost, and whether the even one is 0 rather than 2.
 
     No branches: no guess at the outcome would be better than chance.
@@ -158,18 +158,18 @@ def _price(z: np.float32, q: int, table: F32, shift: int) -> tuple[np.float32, n
     odd = floor & 1
     low = z - np.float32(2 * floor - (q if floor else 0))
     high = z - np.float32(2 * floor + 2 - q)
-    below = low * low + _bits(table, floor >> shift)
-    above = high * high + _bits(table, (floor + 1) >> shift)
-    nothing = z * z + table[0]
+    below = low * low + _bits(bits, o, floor >> shift)
+    above = high * high + _bits(bits, o, (floor + 1) >> shift)
+    nothing = z * z + bits[o]
     even = above if odd else below
     zero = int(np.int64(floor + odd == 2) & np.int64(nothing < even))
     return (nothing if zero else even), (below if odd else above), zero
 
 
 @jit
-def _bits(table: F32, m: int) -> np.float32:
+def _bits(bits: F32, o: int, m: int) -> np.float32:
     listed = min(m, LISTED - 1)
-    return np.float32(table[listed] + np.float32(m - listed) * table[LISTED])
+    return np.float32(bits[o + listed] + np.float32(m - listed) * bits[o + LISTED])
 
 
 @jit
