@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.codec import trellis
 from pipeline.codec.context import BUCKETS, LEFT, SECOND, TERMS, boxes_of, bucket, expect_row, products
-from pipeline.codec.context_coder import (
-    STATES,
-    decode_integers,
-    encode_chosen,
-    encode_integers,
-    fresh,
-    shifted,
-)
+from pipeline.codec.context_coder import encode_chosen, encode_integers, shifted
+from pipeline.codec.context_decoder import decode_integers
+from pipeline.codec.context_models import STATES, fresh
 from pipeline.codec.context_side import mean_codes
 from pipeline.codec.context_weights import DEFAULT
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import context_coder, entropy
+from pipeline.codec import context_coder, context_decoder, entropy
 from pipeline.codec.basis import check_exponents
 from pipeline.codec.container import Header, Kind, Section
 from pipeline.codec.context import boxes_of
+from pipeline.codec.context_models import DEPENDENT, STATES
 from pipeline.codec.low_rank import Layer, mean_dtype
 from pipeline.codec.rotation import CODER as ROTATIONS
 from pipeline.codec.rotation import pack_rotations, unpack_rotations
@@ -36,7 +37,7 @@ def sections(layer: Layer, dtype: np.dtype[Any]) -> dict[Kind, Section]:
         parts[Kind.SCORES] = Section(entropy.BIT_PLANES, scores)
         return parts
     parts[Kind.BASIS] = Section(BASIS_CONTEXTS, steps + context_coder.encode_integers(entries, 0))
-    parts[Kind.SCORES] = Section(context_coder.DEPENDENT, layer.dependent.payload)
+    parts[Kind.SCORES] = Section(DEPENDENT, layer.dependent.payload)
     if layer.rotations:
         parts[Kind.ROTATIONS] = Section(ROTATIONS, pack_rotations(layer.rotations, 3 * layer.levels + 1))
     return parts
@@ -88,14 +89,14 @@ def _read_basis(layer: Layer, basis: Section) -> None:
     if basis.coder == BASIS_PLANES:
         entropy.decode_integers(basis.payload[rank:], entries, _whole(1, entries.shape[2]))
     else:
-        context_coder.decode_integers(basis.payload[rank:], entries, 0)
+        context_decoder.decode_integers(basis.payload[rank:], entries, 0)
 
 
 def _read_scores(layer: Layer, scores: Section) -> None:
     if scores.coder == entropy.BIT_PLANES:
         entropy.decode_integers(scores.payload, layer.scores, _boxes(layer))
-    elif scores.coder == context_coder.DEPENDENT:
-        context_coder.decode_integers(scores.payload, layer.scores, layer.levels, context_coder.STATES)
+    elif scores.coder == DEPENDENT:
+        context_decoder.decode_integers(scores.payload, layer.scores, layer.levels, STATES)
     else:
         raise FormatError(f"chunk holds scores of coder {scores.coder}; it is damaged or newer")
 

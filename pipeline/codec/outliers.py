@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec.container import Buffer, Header, Section
-from pipeline.codec.context_coder import decode_integers, encode_integers
+from pipeline.codec.context_coder import encode_integers
+from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.low_rank import limits_of
 from pipeline.errors import FormatError
 from pipeline.jit import jit

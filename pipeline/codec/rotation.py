@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.codec.basis import check_exponents, columns_of, dual_of, quantise_columns
 from pipeline.codec.container import Buffer
-from pipeline.codec.context_coder import decode_integers, encode_integers
+from pipeline.codec.context_coder import encode_integers
+from pipeline.codec.context_decoder import decode_integers
 from pipeline.errors import FormatError
 from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, bucket, expect_row, products, shift_of
-from pipeline.codec.context_coder import RUN, STATES, Coded, encode_chosen, low_bits
+from pipeline.codec.context_coder import Coded, encode_chosen
+from pipeline.codec.context_models import RUN, STATES, low_bits
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
