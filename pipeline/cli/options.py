@@ -116,7 +116,13 @@ snr = click.option(
 rmse = click.option("--rmse", type=float, metavar="X", help="Allow this root mean square error, data units.")
 max_error = click.option("--max-error", type=float, metavar="X", help="Allow no pixel a larger error, data units.")
 lossless = click.option("--lossless", is_flag=True, help="Every value comes back exactly.")
-effort = click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True)
+effort = click.option(
+    "--effort",
+    type=click.Choice(["fast", "best"]),
+    default="fast",
+    show_default=True,
+    help="best: fewer bytes, slower to write.",
+)
 count = click.option("--count", type=click.IntRange(1, 4096), metavar="K", help="Number of filters.")
 size = click.option("--size", type=click.IntRange(1, 31), metavar="S", help="Side of the filters in pixels.")
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the filters.")
