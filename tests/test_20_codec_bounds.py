@@ -67,23 +67,24 @@ def keeps(bound: Bound, x: NDArray[Any], y: NDArray[Any]) -> bool:
     return bool(mse * 10 ** (value / 10) <= power * slack) or not e.any()
 
 
-@settings(max_examples=250)
+@settings(max_examples=300)
 @given(
     dtype=st.sampled_from(DTYPES).map(np.dtype),
     shape=SHAPES,
     kind=st.sampled_from(["smooth", "smooth", "mixed", "extreme", "constant"]),
     bound=BOUNDS,
     holes=st.sampled_from(["none", "pixels", "elements", "nodata"]),
+    effort=st.sampled_from(["fast", "best"]),
     seed=st.integers(0, 2**32),
 )
 def test_bounds_hold(
-    dtype: np.dtype[Any], shape: tuple[int, int, int], kind: str, bound: Bound, holes: str, seed: int
+    dtype: np.dtype[Any], shape: tuple[int, int, int], kind: str, bound: Bound, holes: str, effort: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     block = content(kind, dtype, shape, rng)
     nodata = block.flat[0].item() if holes == "nodata" and math.isfinite(block.flat[0]) else None
     valid = {"pixels": rng.random(shape[1:]) < 0.5, "elements": rng.random(shape) < 0.7}.get(holes)
-    data = encode(block, valid, bound, nodata=nodata)
+    data = encode(block, valid, bound, nodata=nodata, effort=effort)
     decoded, real = decode(data)
     expected = np.broadcast_to(True if valid is None else valid, shape)
     if nodata is not None:
@@ -98,17 +99,20 @@ def test_bounds_hold(
 
 @pytest.mark.parametrize("bound", [Bound("snr", 40.0), Bound("rmse", 9.0), Bound("snr", 30.0)])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_real_scene_comes_within_one_percent_of_what_was_asked(sample_scene: Any, bound: Bound, masked: bool) -> None:
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_a_real_scene_comes_within_one_percent_of_what_was_asked(
+    sample_scene: Any, bound: Bound, masked: bool, effort: str
+) -> None:
     with rasterio.open(sample_scene) as source:
         block = source.read(window=((0, 256), (100, 356)))
     valid = np.hypot(*(np.mgrid[:256, :256] - 128)) < (100 if masked else 999)
-    data = encode(block, valid, bound)
+    data = encode(block, valid, bound, effort=effort)
     decoded, _ = decode(data)
     x, e = block[:, valid].astype(float), (block.astype(float) - decoded)[:, valid]
     asked = bound.value if bound.mode == "rmse" else math.sqrt(np.square(x).mean() / 10 ** (bound.value / 10))
     assert 0.985 * asked <= math.sqrt(np.square(e).mean()) <= asked
     assert len(data) < block.nbytes / 4
-    assert data == encode(block, valid, bound)
+    assert data == encode(block, valid, bound, effort=effort)
 
 
 def test_lossless_is_smaller_than_half_on_hyperspectral_like_bands() -> None:

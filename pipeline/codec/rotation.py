@@ -50,10 +50,12 @@ class Rotation:
 
 def fit_rotations(coefficients: F32, boxes: I64, level: float) -> list[Rotation]:
     """The rotations of coefficients (plane, y, x) that pay where an error of variance `level` is left in each."""
-    found = []
+    found: list[Rotation] = []
+    if len(coefficients) < 2:
+        return found
     for number, (y0, y1, x0, x1) in enumerate(boxes[:, :4]):
         X = coefficients[:, y0:y1, x0:x1].reshape(len(coefficients), -1)
-        if X.shape[1] < 2 or len(X) < 2:
+        if X.shape[1] < 2:
             continue
         best, most = None, 0.0
         covariance = (X @ X.T).astype(np.float64) / X.shape[1]
