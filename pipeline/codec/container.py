@@ -60,6 +60,7 @@ class Kind(IntEnum):
     SCORES = 4
     RESIDUAL = 5
     DIRECT = 6
+    PREDICTED = 9
     FIGURES = 0x8001
 
 

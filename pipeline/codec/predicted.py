@@ -1,0 +1,164 @@
+"""A block of integers as what a predictor leaves of it: without loss, or every element within a bound.
+
+The section holds the predictor (its shape, offsets, coefficients, classes) and the residual in steps of 2m + 1, all of
+them integers under contexts. docs/format.md has the bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import predictor
+from pipeline.codec.container import Buffer, Header, Section
+from pipeline.codec.context_coder import decode_integers, encode_integers
+from pipeline.codec.predictor import BLOCK, SHIFTS, Model, Shape
+from pipeline.codec.predictor_fit import Plan, fit
+from pipeline.errors import FormatError
+
+Block = NDArray[Any]
+Bool = NDArray[np.bool_]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+CODER = 2  # integers under contexts, in the section table
+# Own samples, bands before, near ones, neighbours; then three lengths.
+PREFIX = struct.Struct("<BBBBBxxxIII")
+MOST_CLASSES = 16
+MOST_COEFFICIENTS = 1 << 16  # or one for each element
+# No sample is further from its band's offset.
+REACH = (1 << 30) - 1
+# In holes the residual is 0 while the prediction stays within so many mean residuals of the filling.
+SLACK = 8
+
+PLANS = {
+    "fast": Plan(Shape(own=6, before=8, near=2, around=8), classes=1, samples=8192, rounds=0),
+    "best": Plan(Shape(own=10, before=9, near=9, around=8), classes=3, samples=32768, rounds=3),
+}
+
+
+def serves(dtype: np.dtype[Any]) -> bool:
+    """Whether samples of this dtype can be foretold."""
+    return dtype.kind != "f" and dtype.itemsize <= 4
+
+
+def encode_predicted(block: Block, real: Bool, step: int, plan: Plan) -> Section | None:
+    """Section of block (band, y, x), integers without holes, real (1 or band, y, x) bool; None where it spreads too far.
+
+    Where `real`, what decodes is at most (step − 1) / 2 off; elsewhere anything near the filling.
+    """
+    bands, height, width = block.shape
+    offsets = np.rint(block.mean(axis=(1, 2), dtype=np.float64)).astype(np.int64)
+    low, high = block.min(axis=(1, 2)).astype(np.int64), block.max(axis=(1, 2)).astype(np.int64)
+    if (high - offsets > REACH).any() or (offsets - low > REACH).any():
+        return None
+    reference = predictor.padded(bands, height, width)
+    for band in range(bands):
+        predictor.inside(reference)[band] = block[band].astype(np.int64) - offsets[band]
+    predictor.close(reference)
+    model, spread = fit(reference, real, offsets, plan, step)
+    steps = np.empty(block.shape, np.int32)
+    slack = np.minimum(np.ceil(SLACK * spread), REACH).astype(np.int64)
+    target = predictor.inside(reference)
+    planes = predictor.padded(bands, height, width)
+    for band in range(bands):
+        known = real[band % len(real)]
+        _run(planes, band, model, block.dtype, step, steps[band], target[band], known, int(slack[band]))
+    return Section(CODER, _pack(model, steps))
+
+
+def decode_predicted(header: Header, section: Section) -> Block:
+    """Undo `encode_predicted`; FormatError where the section does not fit the header."""
+    step = header.residual_step
+    if section.coder != CODER or not serves(header.dtype) or not (step % 2 == 1 and step < 2**31):
+        raise FormatError(f"chunk holds predicted {header.dtype} of coder {section.coder} in steps of {step!r}; damaged")
+    model, payload = _unpack(section.payload, header)
+    steps = np.empty(header.shape, np.int32)
+    decode_integers(payload, steps, 0)
+    planes = predictor.padded(*header.shape)
+    out = np.empty(header.shape, header.dtype)
+    none, known = np.empty((0, 0), np.int32), np.empty((0, 0), bool)
+    for band in range(header.shape[0]):
+        _run(planes, band, model, header.dtype, int(step), steps[band], none, known, 0)
+        out[band] = predictor.inside(planes)[band] + model.offsets[band]
+    return out
+
+
+def _run(
+    planes: I32,
+    band: int,
+    model: Model,
+    dtype: np.dtype[Any],
+    step: int,
+    steps: I32,
+    target: I32,
+    real: Bool,
+    slack: int,
+) -> None:
+    """`predictor.predict_band` of a model."""
+    taps = predictor.offsets_of(predictor.positions(model.shape, band), planes)
+    info = np.iinfo(dtype)
+    offset = int(model.offsets[band])
+    limits = np.array([max(info.min - offset, -REACH), min(info.max - offset, REACH)], np.int64)
+    predictor.predict_band(
+        planes,
+        band,
+        taps,
+        min(model.shape.own, predictor.ROW),
+        model.coefficients[band],
+        int(model.shifts[band]),
+        model.classes[band],
+        limits,
+        step,
+        steps,
+        target,
+        real,
+        slack,
+    )
+
+
+def _pack(model: Model, steps: I32) -> bytes:
+    frame = np.empty((1, len(model.offsets), 2), np.int32)
+    frame[0, :, 0] = np.diff(model.offsets, prepend=0).astype(np.int32)  # modulo 2³²
+    frame[0, :, 1] = model.shifts
+    classes = model.coefficients.shape[1]
+    parts = [encode_integers(frame, 0), encode_integers(model.coefficients, 0)]
+    parts.append(encode_integers(model.classes.astype(np.int32), 0) if classes > 1 else b"")
+    prefix = PREFIX.pack(*model.shape, classes, *(len(part) for part in parts))
+    return b"".join([prefix, *parts, encode_integers(steps, 0)])
+
+
+def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
+    """The model, and the residual's own payload."""
+    if len(payload) < PREFIX.size:
+        raise FormatError(f"predicted section of {len(payload)} bytes is cut short")
+    own, before, near, around, classes, *lengths = PREFIX.unpack(payload[: PREFIX.size])
+    shape = Shape(own, before, near, around)
+    bands, height, width = header.shape
+    count = bands * classes * (shape.taps + 1)
+    if not (shape.valid and 1 <= classes <= MOST_CLASSES and count <= max(MOST_COEFFICIENTS, bands * height * width)):
+        raise FormatError(f"predicted section declares {shape} in {classes} classes; it is damaged")
+    ends = np.cumsum([PREFIX.size, *lengths]).tolist()
+    if ends[-1] > len(payload):
+        raise FormatError(f"predicted section of {len(payload)} bytes is cut short")
+    frame = np.empty((1, bands, 2), np.int32)
+    decode_integers(payload[ends[0] : ends[1]], frame, 0)
+    coefficients = np.empty((bands, classes, shape.taps + 1), np.int32)
+    decode_integers(payload[ends[1] : ends[2]], coefficients, 0)
+    numbers = np.zeros((bands, -(-height // BLOCK), -(-width // BLOCK)), np.int32)
+    if classes > 1:
+        decode_integers(payload[ends[2] : ends[3]], numbers, 0)
+    elif lengths[2]:
+        raise FormatError("predicted section of one class holds a map of classes; it is damaged")
+    wrapped = np.int32 if header.dtype.kind == "i" else np.uint32
+    offsets = np.cumsum(frame[0, :, 0], dtype=np.int64).astype(wrapped).astype(np.int64)
+    shifts = frame[0, :, 1].astype(np.int64)
+    info = np.iinfo(header.dtype)
+    if offsets.min() < info.min or offsets.max() > info.max or shifts.min() < SHIFTS[0] or shifts.max() > SHIFTS[1]:
+        raise FormatError("predicted section holds offsets or shifts out of range; it is damaged")
+    if numbers.min() < 0 or numbers.max() >= classes:
+        raise FormatError("predicted section holds a class that is not there; it is damaged")
+    return Model(shape, offsets, shifts, coefficients, numbers.astype(np.uint8)), payload[ends[3] :]

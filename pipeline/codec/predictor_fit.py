@@ -1,0 +1,154 @@
+"""The coefficients of a predictor: least squares, weighted by how quiet a place is, for each class of blocks.
+
+Floats choose them; what is written, and all that decodes, are integers. Weights of 1 / spread² make least squares the
+likeliest under residuals whose spread differs from place to place, which is what costs bits. Classes as in k-means: a
+block goes to the coefficients that cost it the fewest bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec.predictor import (
+    BLOCK,
+    BOTTOM,
+    CONSTANT_BITS,
+    SHIFTS,
+    SIDE,
+    TOP,
+    Model,
+    Shape,
+    positions,
+)
+
+Bool = NDArray[np.bool_]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+# A class needs this many samples for each coefficient.
+ENOUGH = 8
+# Rounding the coefficients may add so much of the mean squared residual.
+ROUNDING = 1e-3
+LARGEST = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much work goes into a predictor."""
+
+    shape: Shape
+    classes: int
+    samples: int
+    """of a band, about, that are looked at"""
+    rounds: int
+    """of choosing classes"""
+
+
+def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> tuple[Model, F64]:
+    """The predictor of planes (`predictor.padded`, filled, edges repeated) at this residual step, and its rmse by band.
+
+    real: (1 or band, y, x) bool, what counts.
+    """
+    bands, height, width = reference.shape[0], reference.shape[1] - TOP - BOTTOM, reference.shape[2] - 2 * SIDE
+    rows = _rows(height, width, plan.samples)
+    blocks = (-(-height // BLOCK), -(-width // BLOCK))
+    number = (rows // BLOCK * blocks[1])[:, None] + np.arange(width) // BLOCK
+    coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
+    classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
+    rmse = np.zeros(bands)
+    for band in range(bands):
+        taps = positions(plan.shape, band)
+        A = np.empty((len(taps) + 1, number.size))
+        for i, (back, dy, dx) in enumerate(taps):
+            A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + width].reshape(-1)
+        A[-1] = 1.0
+        t = reference[band, rows + TOP, SIDE : SIDE + width].reshape(-1).astype(np.float64)
+        count = real[band % len(real)][rows].reshape(-1)
+        C, chosen, error = _fit_band(A, t, count, number, blocks[0] * blocks[1], width, plan, step)
+        shifts[band], rounded = _round(C, A, error)
+        coefficients[band][:, : len(taps)] = rounded[:, :-1]
+        coefficients[band][:, -1] = rounded[:, -1]
+        classes[band], rmse[band] = chosen.reshape(blocks), np.sqrt(error)
+    return Model(plan.shape, offsets, shifts, coefficients, classes), rmse
+
+
+def _rows(height: int, width: int, samples: int) -> I64:
+    """Every n-th row, so that about so many samples are read."""
+    every = max(1, min(height * width // samples, BLOCK // 2))
+    return np.arange(every // 2, height, every)
+
+
+def _fit_band(
+    A: F64, t: F64, count: Bool, number: I64, blocks: int, width: int, plan: Plan, step: int
+) -> tuple[F64, NDArray[np.uint8], float]:
+    """Coefficients (class, tap + 1) of terms A (tap + 1, sample), class of each block, mean squared residual."""
+    chosen = np.zeros(blocks, np.uint8)
+    C = np.zeros((plan.classes, len(A)))
+    if not count.any():
+        return C, chosen, 1.0
+    if not count.all():
+        A, t = A[:, count], t[count]
+    place = number.reshape(-1)[count]
+    C[:] = _solve(A, t, np.ones(len(t)), step)
+    e = t - C[0] @ A
+    spread = _spread(np.abs(e), width)
+    weight = 1 / (spread + 0.3 * spread.mean() + 0.1) ** 2
+    C[:] = _solve(A, t, weight, step)
+    errors = np.empty((plan.classes, len(t)))
+    errors[:] = t - C[0] @ A
+    if plan.classes > 1:
+        chosen = _first_classes(errors[0], place, blocks, plan.classes)
+        for _ in range(plan.rounds):
+            for k in range(plan.classes):
+                own = chosen[place] == k
+                if np.count_nonzero(own) >= ENOUGH * len(A):
+                    C[k] = _solve(np.ascontiguousarray(A[:, own]), t[own], weight[own], step)
+                    errors[k] = t - C[k] @ A
+            costs = np.stack([np.bincount(place, np.log2(np.abs(e) + 0.3), blocks) for e in errors])
+            chosen = costs.argmin(axis=0).astype(np.uint8)
+        order = np.argsort(-np.bincount(chosen, minlength=plan.classes), kind="stable")
+        C, chosen = C[order], np.argsort(order).astype(np.uint8)[chosen]
+    return C, chosen, float(np.square(errors.min(axis=0)).mean())
+
+
+def _first_classes(e: F64, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
+    """Blocks by how large their residuals are, in equal parts."""
+    size = np.bincount(place, np.log2(np.abs(e) + 1), blocks) / np.maximum(np.bincount(place, minlength=blocks), 1)
+    rank = np.argsort(np.argsort(size, kind="stable"), kind="stable")
+    return (rank * classes // blocks).astype(np.uint8)
+
+
+def _solve(A: F64, t: F64, weight: F64, step: int) -> F64:
+    """Weighted least squares, as if each sample had the noise of its quantisation besides."""
+    root = np.sqrt(weight)
+    B, u = A * root, t * root
+    M = B @ B.T
+    total = weight.sum()
+    ridge = np.full(len(A), total * ((step * step - 1) / 12 + 1e-3))
+    ridge[-1] = total * 1e-9
+    solution: F64 = np.linalg.solve(M + np.diag(ridge), B @ u)
+    return solution
+
+
+def _spread(size: F64, width: int) -> F64:
+    """Mean of |residual| over nine samples in a row."""
+    sums = np.concatenate([[0.0], np.cumsum(size)])
+    i = np.arange(len(size))
+    low, high = np.maximum(i - 4, 0), np.minimum(i + 5, len(size))
+    spread: F64 = (sums[high] - sums[low]) / (high - low)
+    return spread
+
+
+def _round(C: F64, A: F64, error: float) -> tuple[int, I64]:
+    """Shift, and coefficients in units of 2^−shift, so fine that rounding adds little to a mean squared error."""
+    variances = A[:-1].var(axis=1).sum()
+    added = variances / 12
+    shift = 0.5 * np.log2(max(added / max(ROUNDING * error, 1e-6), 1.0))
+    shift = int(np.clip(np.ceil(shift), *SHIFTS))
+    out = np.clip(np.rint(C * 2.0**shift), -LARGEST, LARGEST).astype(np.int64)
+    out[:, -1] = np.clip(np.rint(C[:, -1] * 2**CONSTANT_BITS), -(2**30), 2**30)
+    return shift, out
