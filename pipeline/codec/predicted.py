@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import predictor
+from pipeline.codec import entropy, predictor
 from pipeline.codec.container import Buffer, Header, Section
-from pipeline.codec.context_coder import decode_integers, encode_integers
+from pipeline.codec.context_coder import CONTEXTS, decode_integers, encode_integers
+from pipeline.codec.entropy import BIT_PLANES
 from pipeline.codec.predictor import BLOCK, SHIFTS, Model, Shape
 from pipeline.codec.predictor_fit import Plan, fit
 from pipeline.errors import FormatError
@@ -24,8 +25,9 @@ Bool = NDArray[np.bool_]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 
-CODER = 2  # integers under contexts, in the section table
-# Own samples, bands before, near ones, neighbours; then three lengths.
+# How the residual is coded, in the section table: as bit planes, or under contexts. The predictor is under contexts.
+CODERS = (BIT_PLANES, CONTEXTS)
+# Own samples, bands before, near ones, neighbours, classes; then three lengths.
 PREFIX = struct.Struct("<BBBBBxxxIII")
 MOST_CLASSES = 16
 MOST_COEFFICIENTS = 1 << 16  # or one for each element
@@ -34,10 +36,27 @@ REACH = (1 << 30) - 1
 # In holes the residual is 0 while the prediction stays within so many mean residuals of the filling.
 SLACK = 8
 
+# For each effort, from so many pixels on: more coefficients and classes must earn their bytes.
 PLANS = {
-    "fast": Plan(Shape(own=6, before=8, near=2, around=8), classes=1, samples=8192, rounds=0),
-    "best": Plan(Shape(own=10, before=9, near=9, around=8), classes=3, samples=32768, rounds=3),
+    "fast": (
+        (1 << 15, Plan(Shape(own=6, before=8, near=2, around=8), classes=1, samples=8192, rounds=0)),
+        (1 << 12, Plan(Shape(own=6, before=8, near=2, around=8), classes=1, samples=4096, rounds=0)),
+        (1 << 9, Plan(Shape(own=4, before=4, near=1, around=4), classes=1, samples=4096, rounds=0)),
+        (0, Plan(Shape(own=3, before=1, near=0, around=0), classes=1, samples=512, rounds=0)),
+    ),
+    "best": (
+        (1 << 17, Plan(Shape(own=10, before=9, near=9, around=8), classes=3, samples=24576, rounds=2)),
+        (1 << 15, Plan(Shape(own=10, before=9, near=9, around=8), classes=1, samples=16384, rounds=0)),
+        (1 << 12, Plan(Shape(own=6, before=16, near=4, around=4), classes=1, samples=8192, rounds=0)),
+        (1 << 9, Plan(Shape(own=4, before=4, near=1, around=4), classes=1, samples=4096, rounds=0)),
+        (0, Plan(Shape(own=3, before=1, near=0, around=0), classes=1, samples=512, rounds=0)),
+    ),
 }
+
+
+def plan_for(pixels: int, effort: str) -> Plan:
+    """The predictor to look for in a block of so many pixels."""
+    return next(plan for least, plan in PLANS[effort] if pixels >= least)
 
 
 def serves(dtype: np.dtype[Any]) -> bool:
@@ -45,12 +64,13 @@ def serves(dtype: np.dtype[Any]) -> bool:
     return dtype.kind != "f" and dtype.itemsize <= 4
 
 
-def encode_predicted(block: Block, real: Bool, step: int, plan: Plan) -> Section | None:
-    """Section of block (band, y, x), integers without holes, real (1 or band, y, x) bool; None where it spreads too far.
+def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[Section, Block] | None:
+    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far.
 
-    Where `real`, what decodes is at most (step − 1) / 2 off; elsewhere anything near the filling.
+    real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is near the filling.
     """
     bands, height, width = block.shape
+    plan = plan_for(height * width, effort)
     offsets = np.rint(block.mean(axis=(1, 2), dtype=np.float64)).astype(np.int64)
     low, high = block.min(axis=(1, 2)).astype(np.int64), block.max(axis=(1, 2)).astype(np.int64)
     if (high - offsets > REACH).any() or (offsets - low > REACH).any():
@@ -67,24 +87,40 @@ def encode_predicted(block: Block, real: Bool, step: int, plan: Plan) -> Section
     for band in range(bands):
         known = real[band % len(real)]
         _run(planes, band, model, block.dtype, step, steps[band], target[band], known, int(slack[band]))
-    return Section(CODER, _pack(model, steps))
+    coder = CONTEXTS if effort == "best" else BIT_PLANES
+    return Section(coder, _pack(model, steps, coder)), _shifted(planes, model, block.dtype)
 
 
 def decode_predicted(header: Header, section: Section) -> Block:
     """Undo `encode_predicted`; FormatError where the section does not fit the header."""
     step = header.residual_step
-    if section.coder != CODER or not serves(header.dtype) or not (step % 2 == 1 and step < 2**31):
-        raise FormatError(f"chunk holds predicted {header.dtype} of coder {section.coder} in steps of {step!r}; damaged")
+    if section.coder not in CODERS or not serves(header.dtype) or not (step % 2 == 1 and step < 2**31):
+        raise FormatError(
+            f"chunk holds predicted {header.dtype} of coder {section.coder} in steps of {step!r}; damaged"
+        )
     model, payload = _unpack(section.payload, header)
     steps = np.empty(header.shape, np.int32)
-    decode_integers(payload, steps, 0)
+    if section.coder == CONTEXTS:
+        decode_integers(payload, steps, 0)
+    else:
+        entropy.decode_integers(payload, steps, _whole(header.shape))
     planes = predictor.padded(*header.shape)
-    out = np.empty(header.shape, header.dtype)
     none, known = np.empty((0, 0), np.int32), np.empty((0, 0), bool)
     for band in range(header.shape[0]):
         _run(planes, band, model, header.dtype, int(step), steps[band], none, known, 0)
-        out[band] = predictor.inside(planes)[band] + model.offsets[band]
+    return _shifted(planes, model, header.dtype)
+
+
+def _shifted(planes: I32, model: Model, dtype: np.dtype[Any]) -> Block:
+    """The block that planes are, in its own dtype."""
+    out = np.empty(predictor.inside(planes).shape, dtype)
+    for band, plane in enumerate(predictor.inside(planes)):
+        out[band] = plane + model.offsets[band]
     return out
+
+
+def _whole(shape: tuple[int, ...]) -> I64:
+    return np.array([[0, shape[1], 0, shape[2]]], np.int64)
 
 
 def _run(
@@ -120,7 +156,7 @@ def _run(
     )
 
 
-def _pack(model: Model, steps: I32) -> bytes:
+def _pack(model: Model, steps: I32, coder: int) -> bytes:
     frame = np.empty((1, len(model.offsets), 2), np.int32)
     frame[0, :, 0] = np.diff(model.offsets, prepend=0).astype(np.int32)  # modulo 2³²
     frame[0, :, 1] = model.shifts
@@ -128,7 +164,9 @@ def _pack(model: Model, steps: I32) -> bytes:
     parts = [encode_integers(frame, 0), encode_integers(model.coefficients, 0)]
     parts.append(encode_integers(model.classes.astype(np.int32), 0) if classes > 1 else b"")
     prefix = PREFIX.pack(*model.shape, classes, *(len(part) for part in parts))
-    return b"".join([prefix, *parts, encode_integers(steps, 0)])
+    under_contexts = coder == CONTEXTS
+    residual = encode_integers(steps, 0) if under_contexts else entropy.encode_integers(steps, _whole(steps.shape))
+    return b"".join([prefix, *parts, residual])
 
 
 def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:

@@ -49,9 +49,7 @@ class Shape(NamedTuple):
 
     @property
     def valid(self) -> bool:
-        return (
-            self.own <= len(OWN) and self.near <= self.before <= MOST_BEFORE and self.around <= len(AROUND)
-        )
+        return self.own <= len(OWN) and self.near <= self.before <= MOST_BEFORE and self.around <= len(AROUND)
 
 
 class Model(NamedTuple):

@@ -56,24 +56,32 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> tupl
     bands, height, width = reference.shape[0], reference.shape[1] - TOP - BOTTOM, reference.shape[2] - 2 * SIDE
     rows = _rows(height, width, plan.samples)
     blocks = (-(-height // BLOCK), -(-width // BLOCK))
-    number = (rows // BLOCK * blocks[1])[:, None] + np.arange(width) // BLOCK
+    number = ((rows // BLOCK * blocks[1])[:, None] + np.arange(width) // BLOCK).reshape(-1)
     coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
     classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
     rmse = np.zeros(bands)
+    spread = None
     for band in range(bands):
-        taps = positions(plan.shape, band)
-        A = np.empty((len(taps) + 1, number.size))
-        for i, (back, dy, dx) in enumerate(taps):
-            A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + width].reshape(-1)
-        A[-1] = 1.0
-        t = reference[band, rows + TOP, SIDE : SIDE + width].reshape(-1).astype(np.float64)
+        A, t = _terms(reference, band, plan.shape, rows)
         count = real[band % len(real)][rows].reshape(-1)
-        C, chosen, error = _fit_band(A, t, count, number, blocks[0] * blocks[1], width, plan, step)
+        C, chosen, error, spread = _fit_band(A, t, count, number, blocks[0] * blocks[1], plan, step, spread)
         shifts[band], rounded = _round(C, A, error)
-        coefficients[band][:, : len(taps)] = rounded[:, :-1]
+        coefficients[band][:, : len(A) - 1] = rounded[:, :-1]
         coefficients[band][:, -1] = rounded[:, -1]
         classes[band], rmse[band] = chosen.reshape(blocks), np.sqrt(error)
     return Model(plan.shape, offsets, shifts, coefficients, classes), rmse
+
+
+def _terms(reference: I32, band: int, shape: Shape, rows: I64) -> tuple[F64, F64]:
+    """The terms of some rows of a band, (tap + 1, sample), the last 1; and the samples."""
+    width = reference.shape[2] - 2 * SIDE
+    taps = positions(shape, band)
+    A = np.empty((len(taps) + 1, len(rows), width))
+    for i, (back, dy, dx) in enumerate(taps):
+        A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + width]
+    A[-1] = 1.0
+    t = reference[band, rows + TOP, SIDE : SIDE + width].reshape(-1).astype(np.float64)
+    return A.reshape(len(A), -1), t
 
 
 def _rows(height: int, width: int, samples: int) -> I64:
@@ -83,41 +91,43 @@ def _rows(height: int, width: int, samples: int) -> I64:
 
 
 def _fit_band(
-    A: F64, t: F64, count: Bool, number: I64, blocks: int, width: int, plan: Plan, step: int
-) -> tuple[F64, NDArray[np.uint8], float]:
-    """Coefficients (class, tap + 1) of terms A (tap + 1, sample), class of each block, mean squared residual."""
-    chosen = np.zeros(blocks, np.uint8)
+    A: F64, t: F64, count: Bool, place: I64, blocks: int, plan: Plan, step: int, spread: F64 | None
+) -> tuple[F64, NDArray[np.uint8], float, F64]:
+    """Coefficients (class, tap + 1) of terms A (tap + 1, sample), class of each block, mean squared residual, spread.
+
+    spread: of the band before, which is quiet and restless in the same places.
+    """
+    chosen, errors = np.zeros(blocks, np.uint8), np.empty((plan.classes, len(t)))
+    known = count.astype(np.float64)
     C = np.zeros((plan.classes, len(A)))
     if not count.any():
-        return C, chosen, 1.0
-    if not count.all():
-        A, t = A[:, count], t[count]
-    place = number.reshape(-1)[count]
-    C[:] = _solve(A, t, np.ones(len(t)), step)
-    e = t - C[0] @ A
-    spread = _spread(np.abs(e), width)
-    weight = 1 / (spread + 0.3 * spread.mean() + 0.1) ** 2
+        return C, chosen, 1.0, np.ones(len(t))
+    if spread is None:
+        spread = _spread(np.abs(t - _solve(A, t, known, step) @ A))
+    weight = known / (spread + 0.3 * spread.mean() + 0.1) ** 2
     C[:] = _solve(A, t, weight, step)
-    errors = np.empty((plan.classes, len(t)))
     errors[:] = t - C[0] @ A
+    spread = _spread(np.abs(errors[0]))
     if plan.classes > 1:
-        chosen = _first_classes(errors[0], place, blocks, plan.classes)
+        chosen = _first_classes(errors[0], known, place, blocks, plan.classes)
         for _ in range(plan.rounds):
             for k in range(plan.classes):
-                own = chosen[place] == k
+                own = (chosen[place] == k) & count
                 if np.count_nonzero(own) >= ENOUGH * len(A):
-                    C[k] = _solve(np.ascontiguousarray(A[:, own]), t[own], weight[own], step)
+                    C[k] = _solve(A[:, own], t[own], weight[own], step)
                     errors[k] = t - C[k] @ A
-            costs = np.stack([np.bincount(place, np.log2(np.abs(e) + 0.3), blocks) for e in errors])
-            chosen = costs.argmin(axis=0).astype(np.uint8)
+            costs = [np.bincount(place, known * np.log2(np.abs(e) + 0.3), blocks) for e in errors]
+            chosen = np.argmin(costs, axis=0).astype(np.uint8)
         order = np.argsort(-np.bincount(chosen, minlength=plan.classes), kind="stable")
-        C, chosen = C[order], np.argsort(order).astype(np.uint8)[chosen]
-    return C, chosen, float(np.square(errors.min(axis=0)).mean())
+        C, errors, chosen = C[order], errors[order], np.argsort(order).astype(np.uint8)[chosen]
+    e = np.take_along_axis(errors, chosen[place][None], axis=0)[0][count]
+    return C, chosen, float(np.square(e).mean()), spread
 
 
-def _first_classes(e: F64, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
+def _first_classes(e: F64, known: F64, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
     """Blocks by how large their residuals are, in equal parts."""
-    size = np.bincount(place, np.log2(np.abs(e) + 1), blocks) / np.maximum(np.bincount(place, minlength=blocks), 1)
+    size = np.bincount(place, known * np.log2(np.abs(e) + 1), blocks)
+    size /= np.maximum(np.bincount(place, known, blocks), 1)
     rank = np.argsort(np.argsort(size, kind="stable"), kind="stable")
     return (rank * classes // blocks).astype(np.uint8)
 
@@ -134,7 +144,7 @@ def _solve(A: F64, t: F64, weight: F64, step: int) -> F64:
     return solution
 
 
-def _spread(size: F64, width: int) -> F64:
+def _spread(size: F64) -> F64:
     """Mean of |residual| over nine samples in a row."""
     sums = np.concatenate([[0.0], np.cumsum(size)])
     i = np.arange(len(size))
@@ -145,7 +155,7 @@ def _spread(size: F64, width: int) -> F64:
 
 def _round(C: F64, A: F64, error: float) -> tuple[int, I64]:
     """Shift, and coefficients in units of 2^−shift, so fine that rounding adds little to a mean squared error."""
-    variances = A[:-1].var(axis=1).sum()
+    variances = A[:-1, ::8].var(axis=1).sum()
     added = variances / 12
     shift = 0.5 * np.log2(max(added / max(ROUNDING * error, 1e-6), 1.0))
     shift = int(np.clip(np.ceil(shift), *SHIFTS))
