@@ -126,8 +126,8 @@ def _fit_band(
 
 def _first_classes(e: F64, known: F64, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
     """Blocks by how large their residuals are, in equal parts."""
-    size = np.bincount(place, known * np.log2(np.abs(e) + 1), blocks)
-    size /= np.maximum(np.bincount(place, known, blocks), 1)
+    total = np.bincount(place, known * np.log2(np.abs(e) + 1), blocks)
+    size = total / np.maximum(np.bincount(place, known, blocks), 1)
     rank = np.argsort(np.argsort(size, kind="stable"), kind="stable")
     return (rank * classes // blocks).astype(np.uint8)
 
@@ -137,9 +137,9 @@ def _solve(A: F64, t: F64, weight: F64, step: int) -> F64:
     root = np.sqrt(weight)
     B, u = A * root, t * root
     M = B @ B.T
-    total = weight.sum()
-    ridge = np.full(len(A), total * ((step * step - 1) / 12 + 1e-3))
-    ridge[-1] = total * 1e-9
+    # A little of their own variance besides, or samples that others repeat would leave nothing to solve.
+    ridge: F64 = 1e-10 * np.diag(M) + weight.sum() * ((step * step - 1) / 12 + 1e-3)
+    ridge[-1] = weight.sum() * 1e-9
     solution: F64 = np.linalg.solve(M + np.diag(ridge), B @ u)
     return solution
 
