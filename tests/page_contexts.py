@@ -207,7 +207,12 @@ def magnitude(bits: Bits, models: list[list[int]], k: int) -> int:
 
 
 def predicted(
-    payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], step: int, residual_of: Callable[[bytes], Any]
+    payload: bytes,
+    valid: NDArray[np.bool_],
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    step: int,
+    residual_of: Callable[[bytes], Any],
 ) -> NDArray[Any]:
     n, h, w = shape
     own, before, near, around, classes, *lengths = struct.unpack("<5B3x3I", payload[:20])
@@ -238,6 +243,8 @@ def predicted(
                 p += sum(int(k) * sample(z, b, y, x, *place) for k, place in zip(c, places, strict=False))
                 p = min(max(p >> S, low), high)
                 z[b, y, x] = min(max(p + int(residual[b, y, x]) * step, low), high)
+                if not np.broadcast_to(valid, shape)[b, y, x]:
+                    z[b, y, x] = (sample(z, b, y, x, 0, 0, -1) + sample(z, b, y, x, 0, -1, 0)) >> 1
                 out[b, y, x] = z[b, y, x] + offset
     return out
 

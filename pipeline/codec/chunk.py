@@ -78,18 +78,18 @@ def decode(data: Buffer) -> tuple[Block, Bool]:
     real = mask.mask_of(header.mask, None if packed is None else packed.payload, header.shape)
     if header.mask is MaskKind.EMPTY:
         return np.full(header.shape, header.fill), real
-    block = _reconstruct(header, sections)
+    block = _reconstruct(header, sections, real.reshape(-1, *header.shape[1:]))
     if header.mask is not MaskKind.NONE:
         block[~np.broadcast_to(real, block.shape)] = header.fill
     return block, real
 
 
-def _reconstruct(header: Header, sections: dict[Kind, Section]) -> Block:
+def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> Block:
     """Every element, holes included, as the sections have it; none of them nodata."""
     if Kind.DIRECT in sections:
         return lossless.decode_direct(header, sections[Kind.DIRECT])
     if Kind.PREDICTED in sections:
-        return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED]), header.nodata)
+        return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED], real), header.nodata)
     layer = low_rank.read_layer(header, sections)
     block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
     return mask.off_nodata(block, header.nodata)
@@ -171,7 +171,7 @@ def _bounded(block: Block, real: Bool, header: Header, max_error: float, effort:
             return kept
         layered = [_with_residual(block, header, step, share) for share in lossless.BOUNDED_SHARES]
         for stored in sorted((one for one in layered if found is None and one is not None), key=_nbytes):
-            kept = _kept(stored, _reconstruct(stored.header, stored.sections), block, real, max_error)
+            kept = _kept(stored, _reconstruct(stored.header, stored.sections, real), block, real, max_error)
             if kept is not None:
                 return kept
     return None

@@ -33,8 +33,6 @@ MOST_CLASSES = 16
 MOST_COEFFICIENTS = 1 << 16  # or one for each element
 # No sample is further from its band's offset.
 REACH = (1 << 30) - 1
-# In holes the residual is 0 while the prediction stays within so many mean residuals of the filling.
-SLACK = 8
 
 # For each effort, from so many pixels on: more coefficients and classes must earn their bytes.
 PLANS = {
@@ -67,7 +65,7 @@ def serves(dtype: np.dtype[Any]) -> bool:
 def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[Section, Block] | None:
     """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far.
 
-    real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is near the filling.
+    real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is anything.
     """
     bands, height, width = block.shape
     plan = plan_for(height * width, effort)
@@ -79,20 +77,19 @@ def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[
     for band in range(bands):
         predictor.inside(reference)[band] = block[band].astype(np.int64) - offsets[band]
     predictor.close(reference)
-    model, spread = fit(reference, real, offsets, plan, step)
+    model = fit(reference, real, offsets, plan, step)
     steps = np.empty(block.shape, np.int32)
-    slack = np.minimum(np.ceil(SLACK * spread), REACH).astype(np.int64)
     target = predictor.inside(reference)
     planes = predictor.padded(bands, height, width)
     for band in range(bands):
         known = real[band % len(real)]
-        _run(planes, band, model, block.dtype, step, steps[band], target[band], known, int(slack[band]))
+        _run(planes, band, model, block.dtype, step, steps[band], target[band], known)
     coder = CONTEXTS if effort == "best" else BIT_PLANES
     return Section(coder, _pack(model, steps, coder)), _shifted(planes, model, block.dtype)
 
 
-def decode_predicted(header: Header, section: Section) -> Block:
-    """Undo `encode_predicted`; FormatError where the section does not fit the header."""
+def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
+    """Undo `encode_predicted`, for the same `real`; FormatError where the section does not fit the header."""
     step = header.residual_step
     if section.coder not in CODERS or not serves(header.dtype) or not (step % 2 == 1 and step < 2**31):
         raise FormatError(
@@ -105,9 +102,9 @@ def decode_predicted(header: Header, section: Section) -> Block:
     else:
         entropy.decode_integers(payload, steps, _whole(header.shape))
     planes = predictor.padded(*header.shape)
-    none, known = np.empty((0, 0), np.int32), np.empty((0, 0), bool)
+    none = np.empty((0, 0), np.int32)
     for band in range(header.shape[0]):
-        _run(planes, band, model, header.dtype, int(step), steps[band], none, known, 0)
+        _run(planes, band, model, header.dtype, int(step), steps[band], none, real[band % len(real)])
     return _shifted(planes, model, header.dtype)
 
 
@@ -132,7 +129,6 @@ def _run(
     steps: I32,
     target: I32,
     real: Bool,
-    slack: int,
 ) -> None:
     """`predictor.predict_band` of a model."""
     taps = predictor.offsets_of(predictor.positions(model.shape, band), planes)
@@ -152,7 +148,6 @@ def _run(
         steps,
         target,
         real,
-        slack,
     )
 
 

@@ -114,13 +114,13 @@ def predict_band(
     steps: I32,
     target: I32,
     real: Bool,
-    slack: int,
 ) -> None:
     """Foretell and restore one band of planes (`padded`), the bands before being there.
 
     taps: `offsets_of`, of which the first `row_taps` stand in the row itself; coefficients (class, tap + 1);
     limits: of the samples; step: of the residual. Without a target (0, 0) it decodes steps (y, x); else it writes
-    them: at most half a step off where `real` (y, x), and off by `slack` at most, or half a step, where not.
+    them, so that what decodes is at most half a step off. Where not `real` (y, x) neither target nor step counts:
+    there the left and the upper sample go on.
     """
     _, rows, stride = planes.shape
     height, width = rows - TOP - BOTTOM, stride - 2 * SIDE
@@ -144,10 +144,14 @@ def predict_band(
             for i in range(x, end):
                 p = (total[i] + first * left + second * left2 + half) >> shift
                 p = min(max(p, limits[0]), limits[1])
-                if encode:
-                    steps[y, i] = _nearest(np.int64(target[y, i]) - p, step, slack if not real[y, i] else 0)
                 left2 = left
-                left = min(max(p + np.int64(steps[y, i]) * step, limits[0]), limits[1])
+                if not real[y, i]:
+                    left = (left + np.int64(flat[start + i - stride])) >> 1
+                    steps[y, i] = 0
+                else:
+                    if encode:
+                        steps[y, i] = _nearest(np.int64(target[y, i]) - p, step)
+                    left = min(max(p + np.int64(steps[y, i]) * step, limits[0]), limits[1])
                 flat[start + i] = np.int32(left)
             x = end
         flat[start - 2] = flat[start - 1] = flat[start]
@@ -181,13 +185,9 @@ def _add_taps(flat: I32, at: int, taps: I64, first: int, coefficients: I32, shif
 
 
 @jit
-def _nearest(e: int, step: int, slack: int) -> int:
-    """e in steps, rounded; 0 where that is within the slack."""
-    if abs(e) <= slack:
-        return 0
-    if step == 1:
-        return e
-    return (e + step // 2) // step
+def _nearest(e: int, step: int) -> int:
+    """e in steps, rounded."""
+    return e if step == 1 else (e + step // 2) // step
 
 
 @jit

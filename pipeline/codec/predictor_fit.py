@@ -48,8 +48,8 @@ class Plan:
     """of choosing classes"""
 
 
-def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> tuple[Model, F64]:
-    """The predictor of planes (`predictor.padded`, filled, edges repeated) at this residual step, and its rmse by band.
+def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Model:
+    """The predictor of planes (`predictor.padded`, filled, edges repeated) at this residual step.
 
     real: (1 or band, y, x) bool, what counts.
     """
@@ -59,7 +59,6 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> tupl
     number = ((rows // BLOCK * blocks[1])[:, None] + np.arange(width) // BLOCK).reshape(-1)
     coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
     classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
-    rmse = np.zeros(bands)
     spread = None
     for band in range(bands):
         A, t = _terms(reference, band, plan.shape, rows)
@@ -68,8 +67,8 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> tupl
         shifts[band], rounded = _round(C, A, error)
         coefficients[band][:, : len(A) - 1] = rounded[:, :-1]
         coefficients[band][:, -1] = rounded[:, -1]
-        classes[band], rmse[band] = chosen.reshape(blocks), np.sqrt(error)
-    return Model(plan.shape, offsets, shifts, coefficients, classes), rmse
+        classes[band] = chosen.reshape(blocks)
+    return Model(plan.shape, offsets, shifts, coefficients, classes)
 
 
 def _terms(reference: I32, band: int, shape: Shape, rows: I64) -> tuple[F64, F64]:
@@ -86,7 +85,7 @@ def _terms(reference: I32, band: int, shape: Shape, rows: I64) -> tuple[F64, F64
 
 def _rows(height: int, width: int, samples: int) -> I64:
     """Every n-th row, so that about so many samples are read."""
-    every = max(1, min(height * width // samples, BLOCK // 2))
+    every = max(1, min(height * width // samples, BLOCK // 2, height))
     return np.arange(every // 2, height, every)
 
 
