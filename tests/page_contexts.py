@@ -1,4 +1,4 @@
-"""Decoders of integers under contexts and of predicted blocks, written from docs/format.md alone: no kernel, no speed."""
+"""Decoders of integers under contexts and of predicted blocks, from docs/format.md alone: no kernel, no speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 Box = tuple[int, int, int, int]
 USUAL = [21, 21, 1, 0, 31, 33, 0, 0, 32, 0, 0, 0, 148]
 OWN = [(0, -1), (0, -2), (-1, 0), (-1, -1), (-1, 1), (-2, 0), (-2, 1), (-1, 2), (-1, -2), (-2, -1)]
-AROUND = [(0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+AROUND = [(0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (0, 2), (-2, 0), (2, 0)]
+AROUND += [(-1, -2), (-1, 2), (1, -2), (1, 2), (-2, -1), (-2, 1), (2, -1), (2, 1), (-2, -2), (-2, 2), (2, -2), (2, 2)]
 CROSS = AROUND[:4]
 
 

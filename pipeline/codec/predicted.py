@@ -43,8 +43,8 @@ PLANS = {
         (0, Plan(Shape(own=3, before=1, near=0, around=0), classes=1, samples=512, rounds=0)),
     ),
     "best": (
-        (1 << 17, Plan(Shape(own=10, before=9, near=9, around=8), classes=3, samples=24576, rounds=2)),
-        (1 << 15, Plan(Shape(own=10, before=9, near=9, around=8), classes=1, samples=16384, rounds=0)),
+        (1 << 17, Plan(Shape(own=10, before=9, near=6, around=12), classes=3, samples=24576, rounds=2)),
+        (1 << 15, Plan(Shape(own=10, before=9, near=6, around=12), classes=1, samples=16384, rounds=0)),
         (1 << 12, Plan(Shape(own=6, before=16, near=4, around=4), classes=1, samples=8192, rounds=0)),
         (1 << 9, Plan(Shape(own=4, before=4, near=1, around=4), classes=1, samples=4096, rounds=0)),
         (0, Plan(Shape(own=3, before=1, near=0, around=0), classes=1, samples=512, rounds=0)),

@@ -2,7 +2,7 @@
 
 Sources: linear prediction from bands before and neighbours, Mielikainen, Toivanen (2003), with coefficients for each
 class of blocks, Aiazzi, Alparone, Baronti (2002); quantised in the loop, so that errors do not add up. The bands before
-are whole when a band is decoded: all eight neighbours of theirs are known.
+are whole when a band is decoded: all neighbours of theirs are known.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ Bool = NDArray[np.bool_]
 
 # (dy, dx) of the samples of a band itself, and of the neighbours in a band before.
 OWN = ((0, -1), (0, -2), (-1, 0), (-1, -1), (-1, 1), (-2, 0), (-2, 1), (-1, 2), (-1, -2), (-2, -1))
-AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+AROUND = (
+    *((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)),
+    *((0, -2), (0, 2), (-2, 0), (2, 0), (-1, -2), (-1, 2), (1, -2), (1, 2)),
+    *((-2, -1), (-2, 1), (2, -1), (2, 1), (-2, -2), (-2, 2), (2, -2), (2, 2)),
+)
 # Of these the first are known only one after the other.
 ROW = 2
-TOP, BOTTOM, SIDE = 2, 1, 2  # rows and columns that a plane is padded by
+TOP, BOTTOM, SIDE = 2, 2, 2  # rows and columns that a plane is padded by
 MOST_BEFORE = 64
 BLOCK = 16  # side of the blocks that have a class, pixels
 CONSTANT_BITS = 4  # constants are 16ths
@@ -195,4 +199,5 @@ def _close_rows(plane: I32, height: int) -> None:
     """Repeat the first and the last row beyond the edge, for the bands that come after."""
     for y in range(TOP):
         plane[y] = plane[TOP]
-    plane[TOP + height] = plane[TOP + height - 1]
+    for y in range(BOTTOM):
+        plane[TOP + height + y] = plane[TOP + height - 1]

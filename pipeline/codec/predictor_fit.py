@@ -8,6 +8,7 @@ block goes to the coefficients that cost it the fewest bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from pipeline.codec.predictor import (
 
 Bool = NDArray[np.bool_]
 F64 = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 
@@ -34,6 +36,8 @@ ENOUGH = 8
 # Rounding the coefficients may add so much of the mean squared residual.
 ROUNDING = 1e-3
 LARGEST = 1 << 22
+# Below this float32 tells all samples apart.
+NARROW = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +58,16 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Mode
     real: (1 or band, y, x) bool, what counts.
     """
     bands, height, width = reference.shape[0], reference.shape[1] - TOP - BOTTOM, reference.shape[2] - 2 * SIDE
-    rows = _rows(height, width, plan.samples)
+    rows, columns = _places(height, width, plan)
     blocks = (-(-height // BLOCK), -(-width // BLOCK))
-    number = ((rows // BLOCK * blocks[1])[:, None] + np.arange(width) // BLOCK).reshape(-1)
+    number = ((rows // BLOCK * blocks[1])[:, None] + columns // BLOCK).reshape(-1)
     coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
     classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
     spread = None
+    precision = np.float32 if max(int(reference.max()), -int(reference.min())) < NARROW else np.float64
     for band in range(bands):
-        A, t = _terms(reference, band, plan.shape, rows)
-        count = real[band % len(real)][rows].reshape(-1)
+        A, t = _terms(reference, band, plan.shape, rows, columns, precision)
+        count = real[band % len(real)][np.ix_(rows, columns)].reshape(-1)
         C, chosen, error, spread = _fit_band(A, t, count, number, blocks[0] * blocks[1], plan, step, spread)
         shifts[band], rounded = _round(C, A, error)
         coefficients[band][:, : len(A) - 1] = rounded[:, :-1]
@@ -71,41 +76,61 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Mode
     return Model(plan.shape, offsets, shifts, coefficients, classes)
 
 
-def _terms(reference: I32, band: int, shape: Shape, rows: I64) -> tuple[F64, F64]:
-    """The terms of some rows of a band, (tap + 1, sample), the last 1; and the samples."""
-    width = reference.shape[2] - 2 * SIDE
+def _terms(reference: I32, band: int, shape: Shape, rows: I64, columns: I64, precision: Any) -> tuple[Floats, Floats]:
+    """The terms of some samples of a band, (tap + 1, sample), the last 1; and the samples."""
     taps = positions(shape, band)
-    A = np.empty((len(taps) + 1, len(rows), width))
+    A = np.empty((len(taps) + 1, len(rows), len(columns)), precision)
+    every = columns[1] - columns[0] if len(columns) > 1 else 1
+    stop = columns[-1] + 1
     for i, (back, dy, dx) in enumerate(taps):
-        A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + width]
+        A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + stop : every]
     A[-1] = 1.0
-    t = reference[band, rows + TOP, SIDE : SIDE + width].reshape(-1).astype(np.float64)
+    t = reference[band, rows + TOP, SIDE : SIDE + stop : every].reshape(-1).astype(precision)
     return A.reshape(len(A), -1), t
 
 
-def _rows(height: int, width: int, samples: int) -> I64:
-    """Every n-th row, so that about so many samples are read."""
-    every = max(1, min(height * width // samples, BLOCK // 2, height))
-    return np.arange(every // 2, height, every)
+def _references(shape: Shape, count: int) -> I64:
+    """For each tap the one that is taken off it before it is squared, itself for none: float32 can then tell them."""
+    of = np.arange(count)
+    of[: shape.own] = 0
+    at = shape.own
+    for back in range(1, shape.before + 1):
+        n = 1 + (shape.around if back <= shape.near else 0)
+        of[at : at + n] = at
+        at += n
+    return of[:count]
+
+
+def _places(height: int, width: int, plan: Plan) -> tuple[I64, I64]:
+    """Every n-th row, and of large blocks every n-th column, so that about plan.samples are read.
+
+    Where there are classes, some of each block of pixels.
+    """
+    most = BLOCK // 2 if plan.classes > 1 else height
+    every = max(1, min(height * width // plan.samples, most, height))
+    rows = np.arange(every // 2, height, every)
+    across = max(1, min(len(rows) * width // (2 * plan.samples), BLOCK // 2))
+    return rows, np.arange(0, width, across)
 
 
 def _fit_band(
-    A: F64, t: F64, count: Bool, place: I64, blocks: int, plan: Plan, step: int, spread: F64 | None
-) -> tuple[F64, NDArray[np.uint8], float, F64]:
+    A: Floats, t: Floats, count: Bool, place: I64, blocks: int, plan: Plan, step: int, spread: Floats | None
+) -> tuple[F64, NDArray[np.uint8], float, Floats]:
     """Coefficients (class, tap + 1) of terms A (tap + 1, sample), class of each block, mean squared residual, spread.
 
     spread: of the band before, which is quiet and restless in the same places.
     """
-    chosen, errors = np.zeros(blocks, np.uint8), np.empty((plan.classes, len(t)))
-    known = count.astype(np.float64)
+    taken = _references(plan.shape, len(A) - 1)
+    chosen, errors = np.zeros(blocks, np.uint8), np.empty((plan.classes, len(t)), A.dtype)
+    known = count.astype(A.dtype)
     C = np.zeros((plan.classes, len(A)))
     if not count.any():
-        return C, chosen, 1.0, np.ones(len(t))
+        return C, chosen, 1.0, np.ones(len(t), A.dtype)
     if spread is None:
-        spread = _spread(np.abs(t - _solve(A, t, known, step) @ A))
-    weight = known / (spread + 0.3 * spread.mean() + 0.1) ** 2
-    C[:] = _solve(A, t, weight, step)
-    errors[:] = t - C[0] @ A
+        spread = _spread(np.abs(t - _solve(A, t, known, step, taken).astype(A.dtype) @ A))
+    weight = known / np.square(spread + float(0.3 * spread.mean() + 0.1))
+    C[:] = _solve(A, t, weight, step, taken)
+    errors[:] = t - C[0].astype(A.dtype) @ A
     spread = _spread(np.abs(errors[0]))
     if plan.classes > 1:
         chosen = _first_classes(errors[0], known, place, blocks, plan.classes)
@@ -113,8 +138,8 @@ def _fit_band(
             for k in range(plan.classes):
                 own = (chosen[place] == k) & count
                 if np.count_nonzero(own) >= ENOUGH * len(A):
-                    C[k] = _solve(A[:, own], t[own], weight[own], step)
-                    errors[k] = t - C[k] @ A
+                    C[k] = _solve(A[:, own], t[own], weight[own], step, taken)
+                    errors[k] = t - C[k].astype(A.dtype) @ A
             costs = [np.bincount(place, known * np.log2(np.abs(e) + 0.3), blocks) for e in errors]
             chosen = np.argmin(costs, axis=0).astype(np.uint8)
         order = np.argsort(-np.bincount(chosen, minlength=plan.classes), kind="stable")
@@ -123,7 +148,7 @@ def _fit_band(
     return C, chosen, float(np.square(e).mean()), spread
 
 
-def _first_classes(e: F64, known: F64, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
+def _first_classes(e: Floats, known: Floats, place: I64, blocks: int, classes: int) -> NDArray[np.uint8]:
     """Blocks by how large their residuals are, in equal parts."""
     total = np.bincount(place, known * np.log2(np.abs(e) + 1), blocks)
     size = total / np.maximum(np.bincount(place, known, blocks), 1)
@@ -131,30 +156,37 @@ def _first_classes(e: F64, known: F64, place: I64, blocks: int, classes: int) ->
     return (rank * classes // blocks).astype(np.uint8)
 
 
-def _solve(A: F64, t: F64, weight: F64, step: int) -> F64:
-    """Weighted least squares, as if each sample had the noise of its quantisation besides."""
-    root = np.sqrt(weight)
-    B, u = A * root, t * root
-    M = B @ B.T
-    # A little of their own variance besides, or samples that others repeat would leave nothing to solve.
-    ridge: F64 = 1e-10 * np.diag(M) + weight.sum() * ((step * step - 1) / 12 + 1e-3)
-    ridge[-1] = weight.sum() * 1e-9
-    solution: F64 = np.linalg.solve(M + np.diag(ridge), B @ u)
+def _solve(A: Floats, t: Floats, weight: Floats, step: int, taken: I64) -> F64:
+    """Weighted least squares, as if each sample had the noise of its quantisation besides.
+
+    taken: `_references`. Float32 will do for differences: neighbours are alike.
+    """
+    root = np.sqrt(weight / weight.max())
+    B = A * root
+    other = taken != np.arange(len(taken))
+    B[: len(taken)][other] -= B[taken[other]]
+    M = (B @ B.T).astype(np.float64)
+    # Their own variance besides, or samples that others repeat would leave nothing to solve.
+    total = float(np.square(root, dtype=np.float64).sum())
+    ridge: F64 = float(np.finfo(A.dtype).eps) * np.diag(M) + total * ((step * step - 1) / 12 + 1e-3)
+    ridge[-1] = total * 1e-6
+    solution: F64 = np.linalg.solve(M + np.diag(ridge), (B @ (t * root)).astype(np.float64))
+    np.subtract.at(solution, taken[other], solution[: len(taken)][other])
     return solution
 
 
-def _spread(size: F64) -> F64:
+def _spread(size: Floats) -> Floats:
     """Mean of |residual| over nine samples in a row."""
-    sums = np.concatenate([[0.0], np.cumsum(size)])
+    sums = np.concatenate([[0.0], np.cumsum(size, dtype=np.float64)])
     i = np.arange(len(size))
     low, high = np.maximum(i - 4, 0), np.minimum(i + 5, len(size))
-    spread: F64 = (sums[high] - sums[low]) / (high - low)
+    spread: Floats = ((sums[high] - sums[low]) / (high - low)).astype(size.dtype)
     return spread
 
 
-def _round(C: F64, A: F64, error: float) -> tuple[int, I64]:
+def _round(C: F64, A: Floats, error: float) -> tuple[int, I64]:
     """Shift, and coefficients in units of 2^−shift, so fine that rounding adds little to a mean squared error."""
-    variances = A[:-1, ::8].var(axis=1).sum()
+    variances = A[:-1, ::8].var(axis=1, dtype=np.float64).sum()
     added = variances / 12
     shift = 0.5 * np.log2(max(added / max(ROUNDING * error, 1e-6), 1.0))
     shift = int(np.clip(np.ceil(shift), *SHIFTS))

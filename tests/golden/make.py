@@ -68,7 +68,7 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
 def predictors() -> dict[str, tuple[str, Plan]]:
     """Effort and plan of the files whose samples are foretold in another way than their size suggests."""
     return {
-        "v1_lossless_int16_classes": ("best", Plan(Shape(own=10, before=3, near=2, around=8), 3, 4096, 2)),
+        "v1_lossless_int16_classes": ("best", Plan(Shape(own=10, before=3, near=2, around=24), 3, 4096, 2)),
         "v1_max_error_uint8_contexts": ("best", Plan(Shape(own=7, before=2, near=2, around=5), 2, 4096, 2)),
         "v1_max_error_uint16_predicted": ("fast", Plan(Shape(own=6, before=8, near=2, around=8), 1, 4096, 0)),
         "v1_lossless_uint32_row": ("best", Plan(Shape(own=2, before=1, near=1, around=2), 1, 4096, 0)),
