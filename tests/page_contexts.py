@@ -213,7 +213,7 @@ def predicted(
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
     step: int,
-    residual_of: Callable[[bytes], Any],
+    residual_of: Callable[[bytes, tuple[int, ...]], Any],
 ) -> NDArray[Any]:
     n, h, w = shape
     own, before, near, around, classes, *lengths = struct.unpack("<5B3x3I", payload[:20])
@@ -221,11 +221,18 @@ def predicted(
     for length in [*lengths, len(payload)]:
         parts.append(payload[at : at + length])
         at += length
-    frame = contexts(parts[0], (1, n, 2))[0]
+    frame = contexts(parts[0], (1, n, 5))[0]
     taps = own + before + near * around
     a = contexts(parts[1], (n, classes, taps + 1))
     kind = contexts(parts[2], (n, -(-h // 16), -(-w // 16))) if classes > 1 else np.zeros((n, h, w), int)
-    residual = residual_of(parts[3])
+    residual, rest = {}, parts[3]
+    for side in sorted({int(q) for q in frame[:, 2]}):
+        bands = [b for b in range(n) if frame[b, 2] == side]
+        size = (len(bands), (h + side - 2) // side + 1, (w + side - 2) // side + 1)
+        length = int.from_bytes(rest[:4], "little")
+        residual.update(zip(bands, residual_of(rest[4 : 4 + length], size), strict=True))
+        rest = rest[4 + length :]
+    assert not rest
     info, z, offset = np.iinfo(dtype), np.zeros(shape, object), 0
     out = np.zeros(shape, dtype)
     for b in range(n):
@@ -243,9 +250,13 @@ def predicted(
                 p = int(c[-1]) * 2 ** (S - 4) + 2 ** (S - 1)
                 p += sum(int(k) * sample(z, b, y, x, *place) for k, place in zip(c, places, strict=False))
                 p = min(max(p >> S, low), high)
-                z[b, y, x] = min(max(p + int(residual[b, y, x]) * step, low), high)
+                side, *cuts = (int(value) for value in frame[b, 2:])
+                row, column = (y + cuts[0]) // side, (x + cuts[1]) // side
+                z[b, y, x] = min(max(p + int(residual[b][row, column]) * step, low), high)
                 if not np.broadcast_to(valid, shape)[b, y, x]:
                     z[b, y, x] = (sample(z, b, y, x, 0, 0, -1) + sample(z, b, y, x, 0, -1, 0)) >> 1
+                corner = max(row * side - cuts[0], 0), max(column * side - cuts[1], 0)
+                z[b, y, x] = z[b, *corner]
                 out[b, y, x] = z[b, y, x] + offset
     return out
 

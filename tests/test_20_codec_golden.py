@@ -88,7 +88,7 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         block = direct(parts[6], (n, h, w), dtype)
     elif 9 in parts:
         read = contexts if coders[9] == 2 else integers
-        block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), lambda payload: read(payload, (n, h, w)))
+        block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), read)
     else:
         block = layer(parts, (n, h, w), dtype, (k, levels, step, c1, c2))
         if 5 in parts:

@@ -18,7 +18,7 @@ from pipeline.codec import Bound, decode, encode, predicted, read_header
 from pipeline.codec.container import Header, Section, unpack
 from pipeline.codec.entropy import BIT_PLANES
 from pipeline.codec.predictor import Shape
-from pipeline.codec.predictor_fit import Plan
+from pipeline.codec.predictor_fit import Plan, find_repeats
 from pipeline.errors import FormatError
 from tests.page_contexts import contexts
 from tests.page_contexts import predicted as slow_predicted
@@ -78,9 +78,7 @@ def test_what_is_foretold_comes_back(
     error = np.abs(fast.astype(np.int64) - block)
     assert error[np.broadcast_to(real, shape)].max(initial=0) <= (step - 1) // 2
     if section.coder != BIT_PLANES:
-        slow = slow_predicted(
-            bytes(section.payload), real, shape, dtype, step, lambda payload: contexts(payload, shape)
-        )
+        slow = slow_predicted(bytes(section.payload), real, shape, dtype, step, contexts)
         np.testing.assert_array_equal(slow, fast)
 
 
@@ -160,6 +158,53 @@ def test_classes_pay_where_a_scene_has_two_kinds_of_ground() -> None:
 
 
 ALL = np.ones((1, 17, 18), bool)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(2, 9),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.sampled_from([1, 5]),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_pixels_that_repeat_are_written_once(
+    side: int, cut_y: int, cut_x: int, step: int, holes: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    v, u = cut_y % side, cut_x % side
+    fine = rng.integers(0, 60000, (2, 31, 37), np.uint16)
+    coarse = fine[:1, : -(-(31 + v) // side), : -(-(37 + u) // side)].repeat(side, 1).repeat(side, 2)
+    block = np.concatenate([fine, coarse[:, v : v + 31, u : u + 37]])
+    real = np.ones((3, 31, 37), bool)
+    if holes:
+        real[2, :, 20:] = False
+        block[2, :, 20:] = 9
+    found = predicted.encode_predicted(block, real, step, "best")
+    alone = predicted.encode_predicted(fine, real[:2], step, "best")
+    assert found is not None
+    assert alone is not None
+    np.testing.assert_array_equal(found[1], predicted.decode_predicted(header_of(block, step), found[0], real))
+    error = np.abs(found[1].astype(np.int64) - block)
+    assert error[real].max() <= step // 2
+    squares = (-(-31 // side) + 1) * (-(-37 // side) + 1)
+    assert len(found[0].payload) - len(alone[0].payload) < 2.3 * squares + 120
+
+
+def test_squares_are_those_there_are() -> None:
+    plane = np.arange(12 * 15, dtype=np.int32).reshape(12, 15)
+    planes = np.stack([plane, *(plane.repeat(n, 0).repeat(n, 1)[n // 2 :, 1:][:12, :15] for n in (2, 3, 6))])
+    everything = np.ones((1, 12, 15), bool)
+    np.testing.assert_array_equal(find_repeats(planes, everything), [[1, 0, 0], [2, 1, 1], [3, 1, 1], [6, 3, 1]])
+    planes[1, 5, 5] += 1
+    assert find_repeats(planes, everything)[1, 0] == 1
+    hole = everything.copy()
+    hole[0, 5, 5] = False
+    assert find_repeats(planes, hole)[1, 0] == (2 if (5 + 1) % 2 else 1)
+    planes[1, 5, 5] -= 1
+    assert find_repeats(planes, hole)[1, 0] == 1
+    assert find_repeats(plane[None, :1], everything[:, :1])[0, 0] == 1
 
 
 def a_section(step: int = 1) -> tuple[Header, Section]:

@@ -16,7 +16,7 @@ from pipeline.codec import entropy, predictor
 from pipeline.codec.container import Buffer, Header, Section
 from pipeline.codec.context_coder import CONTEXTS, decode_integers, encode_integers
 from pipeline.codec.entropy import BIT_PLANES
-from pipeline.codec.predictor import BLOCK, SHIFTS, Model, Shape
+from pipeline.codec.predictor import BLOCK, MOST_REPEATED, SHIFTS, Model, Shape
 from pipeline.codec.predictor_fit import Plan, fit
 from pipeline.errors import FormatError
 
@@ -29,6 +29,7 @@ I32 = NDArray[np.int32]
 CODERS = (BIT_PLANES, CONTEXTS)
 # Own samples, bands before, near ones, neighbours, classes; then three lengths.
 PREFIX = struct.Struct("<BBBBBxxxIII")
+LENGTH = struct.Struct("<I")
 MOST_CLASSES = 16
 MOST_COEFFICIENTS = 1 << 16  # or one for each element
 # No sample is further from its band's offset.
@@ -78,14 +79,15 @@ def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[
         predictor.inside(reference)[band] = block[band].astype(np.int64) - offsets[band]
     predictor.close(reference)
     model = fit(reference, real, offsets, plan, step)
-    steps = np.empty(block.shape, np.int32)
+    steps = _planes_by_side(model.repeats, block.shape)
+    residual = _by_band(steps, model.repeats)
     target = predictor.inside(reference)
     planes = predictor.padded(bands, height, width)
     for band in range(bands):
         known = real[band % len(real)]
-        _run(planes, band, model, block.dtype, step, steps[band], target[band], known)
+        _run(planes, band, model, block.dtype, step, residual[band], target[band], known)
     coder = CONTEXTS if effort == "best" else BIT_PLANES
-    return Section(coder, _pack(model, steps, coder)), _shifted(planes, model, block.dtype)
+    return Section(coder, _pack(model) + _write_steps(steps, coder)), _shifted(planes, model, block.dtype)
 
 
 def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
@@ -96,15 +98,13 @@ def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
             f"chunk holds predicted {header.dtype} of coder {section.coder} in steps of {step!r}; damaged"
         )
     model, payload = _unpack(section.payload, header)
-    steps = np.empty(header.shape, np.int32)
-    if section.coder == CONTEXTS:
-        decode_integers(payload, steps, 0)
-    else:
-        entropy.decode_integers(payload, steps, _whole(header.shape))
+    steps = _planes_by_side(model.repeats, header.shape)
+    _read_steps(payload, section.coder, steps)
+    residual = _by_band(steps, model.repeats)
     planes = predictor.padded(*header.shape)
     none = np.empty((0, 0), np.int32)
     for band in range(header.shape[0]):
-        _run(planes, band, model, header.dtype, int(step), steps[band], none, real[band % len(real)])
+        _run(planes, band, model, header.dtype, int(step), residual[band], none, real[band % len(real)])
     return _shifted(planes, model, header.dtype)
 
 
@@ -114,6 +114,49 @@ def _shifted(planes: I32, model: Model, dtype: np.dtype[Any]) -> Block:
     for band, plane in enumerate(predictor.inside(planes)):
         out[band] = plane + model.offsets[band]
     return out
+
+
+def _planes_by_side(repeats: I64, shape: tuple[int, ...]) -> dict[int, I32]:
+    """Zeros for each side of squares, the smallest first: a plane for each band of such squares."""
+    sides, counts = np.unique(repeats[:, 0], return_counts=True)
+    return {
+        int(side): np.zeros((count, *(int(n + side - 2) // int(side) + 1 for n in shape[1:])), np.int32)
+        for side, count in zip(sides, counts, strict=True)
+    }
+
+
+def _by_band(steps: dict[int, I32], repeats: I64) -> list[I32]:
+    """The plane of each band, a view."""
+    planes = {side: iter(values) for side, values in steps.items()}
+    return [next(planes[int(side)]) for side in repeats[:, 0]]
+
+
+def _write_steps(steps: dict[int, I32], coder: int) -> bytes:
+    """Each side's planes after their length."""
+    parts = []
+    for values in steps.values():
+        under_contexts = coder == CONTEXTS
+        part = encode_integers(values, 0) if under_contexts else entropy.encode_integers(values, _whole(values.shape))
+        parts += [LENGTH.pack(len(part)), part]
+    return b"".join(parts)
+
+
+def _read_steps(payload: Buffer, coder: int, steps: dict[int, I32]) -> None:
+    """Undo `_write_steps` into `steps`."""
+    at = 0
+    for values in steps.values():
+        length = LENGTH.unpack(payload[at : at + LENGTH.size])[0] if len(payload) >= at + LENGTH.size else -1
+        at += LENGTH.size
+        if not 0 <= length <= len(payload) - at:
+            raise FormatError(f"predicted section is cut short in its residual of {len(payload)} bytes")
+        part = payload[at : at + length]
+        if coder == CONTEXTS:
+            decode_integers(part, values, 0)
+        else:
+            entropy.decode_integers(part, values, _whole(values.shape))
+        at += length
+    if at != len(payload):
+        raise FormatError(f"predicted section has {len(payload) - at} bytes left over; it is damaged")
 
 
 def _whole(shape: tuple[int, ...]) -> I64:
@@ -148,20 +191,19 @@ def _run(
         steps,
         target,
         real,
+        model.repeats[band],
     )
 
 
-def _pack(model: Model, steps: I32, coder: int) -> bytes:
-    frame = np.empty((1, len(model.offsets), 2), np.int32)
+def _pack(model: Model) -> bytes:
+    frame = np.empty((1, len(model.offsets), 5), np.int32)
     frame[0, :, 0] = np.diff(model.offsets, prepend=0).astype(np.int32)  # modulo 2³²
     frame[0, :, 1] = model.shifts
+    frame[0, :, 2:] = model.repeats
     classes = model.coefficients.shape[1]
     parts = [encode_integers(frame, 0), encode_integers(model.coefficients, 0)]
     parts.append(encode_integers(model.classes.astype(np.int32), 0) if classes > 1 else b"")
-    prefix = PREFIX.pack(*model.shape, classes, *(len(part) for part in parts))
-    under_contexts = coder == CONTEXTS
-    residual = encode_integers(steps, 0) if under_contexts else entropy.encode_integers(steps, _whole(steps.shape))
-    return b"".join([prefix, *parts, residual])
+    return b"".join([PREFIX.pack(*model.shape, classes, *(len(part) for part in parts)), *parts])
 
 
 def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
@@ -177,7 +219,7 @@ def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
     ends = np.cumsum([PREFIX.size, *lengths]).tolist()
     if ends[-1] > len(payload):
         raise FormatError(f"predicted section of {len(payload)} bytes is cut short")
-    frame = np.empty((1, bands, 2), np.int32)
+    frame = np.empty((1, bands, 5), np.int32)
     decode_integers(payload[ends[0] : ends[1]], frame, 0)
     coefficients = np.empty((bands, classes, shape.taps + 1), np.int32)
     decode_integers(payload[ends[1] : ends[2]], coefficients, 0)
@@ -192,6 +234,10 @@ def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
     info = np.iinfo(header.dtype)
     if offsets.min() < info.min or offsets.max() > info.max or shifts.min() < SHIFTS[0] or shifts.max() > SHIFTS[1]:
         raise FormatError("predicted section holds offsets or shifts out of range; it is damaged")
+    repeats = frame[0, :, 2:].astype(np.int64)
+    sides, cuts = repeats[:, :1], repeats[:, 1:]
+    if sides.min() < 1 or sides.max() > MOST_REPEATED or cuts.min() < 0 or (cuts >= sides).any():
+        raise FormatError("predicted section holds squares of pixels that cannot be; it is damaged")
     if numbers.min() < 0 or numbers.max() >= classes:
         raise FormatError("predicted section holds a class that is not there; it is damaged")
-    return Model(shape, offsets, shifts, coefficients, numbers.astype(np.uint8)), payload[ends[3] :]
+    return Model(shape, offsets, shifts, coefficients, numbers.astype(np.uint8), repeats), payload[ends[3] :]

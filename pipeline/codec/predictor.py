@@ -32,6 +32,7 @@ TOP, BOTTOM, SIDE = 2, 2, 2  # rows and columns that a plane is padded by
 MOST_BEFORE = 64
 BLOCK = 16  # side of the blocks that have a class, pixels
 CONSTANT_BITS = 4  # constants are 16ths
+MOST_REPEATED = 16
 SHIFTS = (4, 20)
 
 
@@ -68,6 +69,8 @@ class Model(NamedTuple):
     """(band, class, tap + 1), the last a constant in 16ths"""
     classes: U8
     """(band, block row, block column)"""
+    repeats: I64
+    """(band, 3): side of the squares of pixels that hold one sample, 1 for most; how far the first ones are cut off"""
 
 
 def positions(shape: Shape, band: int) -> list[tuple[int, int, int]]:
@@ -118,22 +121,28 @@ def predict_band(
     steps: I32,
     target: I32,
     real: Bool,
+    repeat: I64,
 ) -> None:
     """Foretell and restore one band of planes (`padded`), the bands before being there.
 
     taps: `offsets_of`, of which the first `row_taps` stand in the row itself; coefficients (class, tap + 1);
     limits: of the samples; step: of the residual. Without a target (0, 0) it decodes steps (y, x); else it writes
     them, so that what decodes is at most half a step off. Where not `real` (y, x) neither target nor step counts:
-    there the left and the upper sample go on.
+    there the left and the upper sample go on. repeat: of the model; steps have a place for each square.
     """
     _, rows, stride = planes.shape
     height, width = rows - TOP - BOTTOM, stride - 2 * SIDE
     flat = planes.reshape(-1)
     total = np.empty(width, np.int64)
     encode = target.shape[0] > 0
+    side, cut_y, cut_x = repeat[0], repeat[1], repeat[2]
     half = np.int64(1) << (shift - 1)
     for y in range(height):
         start = ((band * rows) + TOP + y) * stride + SIDE
+        row = (y + cut_y) // side
+        if y and (y + cut_y) % side:
+            flat[start - 2 : start + width + 2] = flat[start - stride - 2 : start - stride + width + 2]
+            continue
         if y:
             flat[start - 2] = flat[start - 1] = flat[start - stride]
         x = 0
@@ -149,13 +158,15 @@ def predict_band(
                 p = (total[i] + first * left + second * left2 + half) >> shift
                 p = min(max(p, limits[0]), limits[1])
                 left2 = left
-                if not real[y, i]:
+                if side > 1 and i and (i + cut_x) % side:
+                    pass
+                elif not real[y, i]:
                     left = (left + np.int64(flat[start + i - stride])) >> 1
-                    steps[y, i] = 0
                 else:
+                    column = (i + cut_x) // side
                     if encode:
-                        steps[y, i] = _nearest(np.int64(target[y, i]) - p, step)
-                    left = min(max(p + np.int64(steps[y, i]) * step, limits[0]), limits[1])
+                        steps[row, column] = _nearest(np.int64(target[y, i]) - p, step)
+                    left = min(max(p + np.int64(steps[row, column]) * step, limits[0]), limits[1])
                 flat[start + i] = np.int32(left)
             x = end
         flat[start - 2] = flat[start - 1] = flat[start]

@@ -17,11 +17,13 @@ from pipeline.codec.predictor import (
     BLOCK,
     BOTTOM,
     CONSTANT_BITS,
+    MOST_REPEATED,
     SHIFTS,
     SIDE,
     TOP,
     Model,
     Shape,
+    inside,
     positions,
 )
 
@@ -58,34 +60,38 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Mode
     real: (1 or band, y, x) bool, what counts.
     """
     bands, height, width = reference.shape[0], reference.shape[1] - TOP - BOTTOM, reference.shape[2] - 2 * SIDE
-    rows, columns = _places(height, width, plan)
     blocks = (-(-height // BLOCK), -(-width // BLOCK))
-    number = ((rows // BLOCK * blocks[1])[:, None] + columns // BLOCK).reshape(-1)
+    repeats = find_repeats(inside(reference), real)
     coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
     classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
     spread = None
     precision = np.float32 if max(int(reference.max()), -int(reference.min())) < NARROW else np.float64
     for band in range(bands):
+        rows, columns = _places(height, width, plan, repeats[band])
+        number = ((rows // BLOCK * blocks[1])[:, None] + columns // BLOCK).reshape(-1)
         A, t = _terms(reference, band, plan.shape, rows, columns, precision)
         count = real[band % len(real)][np.ix_(rows, columns)].reshape(-1)
+        if spread is not None and len(spread) != len(t):
+            spread = None
         C, chosen, error, spread = _fit_band(A, t, count, number, blocks[0] * blocks[1], plan, step, spread)
         shifts[band], rounded = _round(C, A, error)
         coefficients[band][:, : len(A) - 1] = rounded[:, :-1]
         coefficients[band][:, -1] = rounded[:, -1]
         classes[band] = chosen.reshape(blocks)
-    return Model(plan.shape, offsets, shifts, coefficients, classes)
+    return Model(plan.shape, offsets, shifts, coefficients, classes, repeats)
 
 
 def _terms(reference: I32, band: int, shape: Shape, rows: I64, columns: I64, precision: Any) -> tuple[Floats, Floats]:
     """The terms of some samples of a band, (tap + 1, sample), the last 1; and the samples."""
     taps = positions(shape, band)
     A = np.empty((len(taps) + 1, len(rows), len(columns)), precision)
-    every = columns[1] - columns[0] if len(columns) > 1 else 1
-    stop = columns[-1] + 1
-    for i, (back, dy, dx) in enumerate(taps):
-        A[i] = reference[band - back, rows + TOP + dy, SIDE + dx : SIDE + dx + stop : every]
+    even = len(columns) == 1 or bool((np.diff(columns) == columns[1] - columns[0]).all())
+    across: Any = slice(columns[0], columns[-1] + 1, columns[1] - columns[0] if len(columns) > 1 else 1)
+    for i, (back, dy, dx) in enumerate([*taps, (0, 0, 0)]):
+        plane = reference[band - back, :, SIDE + dx :]
+        A[i] = plane[rows + TOP + dy, across] if even else plane[np.ix_(rows + TOP + dy, columns)]
+    t = A[-1].reshape(-1).copy()
     A[-1] = 1.0
-    t = reference[band, rows + TOP, SIDE : SIDE + stop : every].reshape(-1).astype(precision)
     return A.reshape(len(A), -1), t
 
 
@@ -101,16 +107,51 @@ def _references(shape: Shape, count: int) -> I64:
     return of[:count]
 
 
-def _places(height: int, width: int, plan: Plan) -> tuple[I64, I64]:
-    """Every n-th row, and of large blocks every n-th column, so that about plan.samples are read.
+def _places(height: int, width: int, plan: Plan, repeat: I64) -> tuple[I64, I64]:
+    """Every n-th row, and of large blocks every n-th column, so that about plan.samples are read, one of each square.
 
     Where there are classes, some of each block of pixels.
     """
-    most = BLOCK // 2 if plan.classes > 1 else height
-    every = max(1, min(height * width // plan.samples, most, height))
-    rows = np.arange(every // 2, height, every)
-    across = max(1, min(len(rows) * width // (2 * plan.samples), BLOCK // 2))
-    return rows, np.arange(0, width, across)
+    side, *cuts = repeat.tolist()
+    rows, columns = (
+        np.flatnonzero((np.arange(n) + cut) % side * np.arange(n) == 0)
+        for n, cut in zip((height, width), cuts, strict=True)
+    )
+    most = max(BLOCK // 2 // side, 1) if plan.classes > 1 else len(rows)
+    every = max(1, min(len(rows) * len(columns) // plan.samples, most, len(rows)))
+    rows = rows[every // 2 :: every]
+    across = max(1, min(len(rows) * len(columns) // (2 * plan.samples), BLOCK // 2))
+    return rows, columns[::across]
+
+
+def find_repeats(planes: I32, real: Bool) -> I64:
+    """(band, 3): side of the largest squares of equal samples, where real, in planes (band, y, x), and their cuts."""
+    out = np.zeros((len(planes), 3), np.int64)
+    out[:, 0] = 1
+    for band, plane in enumerate(planes):
+        known = real[band % len(real)]
+        x = _repeating(plane[:2], known[:2]) if plane.shape[1] > 1 else None
+        if x is None or np.count_nonzero(x) * 3 >= len(x):
+            x = _repeating(plane, known)
+            y = _repeating(plane.T, known.T)
+            for side in range(min(MOST_REPEATED, *plane.shape), 1, -1):
+                cuts = [_cut(fresh, side) for fresh in (y, x)]
+                if min(cuts) >= 0:
+                    out[band] = side, *cuts
+                    break
+    return out
+
+
+def _repeating(plane: I32, known: Bool) -> Bool:
+    """Whether each column but the first of a plane (y, x) is that to its left, where it is real."""
+    same: Bool = (~known[:, 1:] | (known[:, :-1] & (plane[:, 1:] == plane[:, :-1]))).all(axis=0)
+    return same
+
+
+def _cut(same: Bool, side: int) -> int:
+    """How far the first square is cut off, if all columns that do not begin one are `same` as the one before; or −1."""
+    i = np.arange(1, len(same) + 1)
+    return next((cut for cut in range(side) if same[(i + cut) % side != 0].all()), -1)
 
 
 def _fit_band(

@@ -42,6 +42,9 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
     signed = (scene(2, 21, 1, 4) * 60000 - 30000).astype(np.int16)
     mixed = numbers.astype(np.int16)
     mixed[:, :16] += np.random.default_rng(5).normal(0, 60, (4, 16, 41)).astype(np.int16)
+    squares = numbers.copy()
+    squares[1] = numbers[1].repeat(2, 0).repeat(2, 1)[1:38, :41]
+    squares[3] = numbers[3].repeat(6, 0).repeat(6, 1)[4:41, 2:43]
     row = (scene(3, 1, 300, 6) * 9000).astype(np.uint32) + (1 << 31)
     exact = floats.copy()
     exact[0, 0, :3] = -0.0, np.inf, 1e-42
@@ -61,6 +64,7 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
         "v1_max_error_uint8_contexts": (wide[:5], None, Bound("max_error", 1.0), 0),
         "v1_max_error_uint16_predicted": (holes, None, Bound("max_error", 2.0), 0),
         "v1_lossless_uint32_row": (row, None, Bound("lossless"), None),
+        "v1_lossless_uint16_squares": (squares, None, Bound("lossless"), None),
         "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
     }
 
@@ -71,6 +75,7 @@ def predictors() -> dict[str, tuple[str, Plan]]:
         "v1_lossless_int16_classes": ("best", Plan(Shape(own=10, before=3, near=2, around=24), 3, 4096, 2)),
         "v1_max_error_uint8_contexts": ("best", Plan(Shape(own=7, before=2, near=2, around=5), 2, 4096, 2)),
         "v1_max_error_uint16_predicted": ("fast", Plan(Shape(own=6, before=8, near=2, around=8), 1, 4096, 0)),
+        "v1_lossless_uint16_squares": ("best", Plan(Shape(own=6, before=3, near=2, around=8), 1, 4096, 0)),
         "v1_lossless_uint32_row": ("best", Plan(Shape(own=2, before=1, near=1, around=2), 1, 4096, 0)),
     }
 
