@@ -244,6 +244,28 @@ def test_numbers_out_of_range_are_refused_or_harmless(place: int, value: int) ->
         predicted.decode_predicted(header, Section(2, bytes(payload)), ALL)
 
 
+@pytest.mark.parametrize(
+    ("field", "index", "value"),
+    [
+        ("offsets", 1, 40000),
+        ("shifts", 0, 3),
+        ("shifts", 2, 21),
+        ("repeats", (0, 0), 0),
+        ("repeats", (1, 0), 17),
+        ("repeats", (2, 1), 1),
+        ("repeats", (2, 2), -1),
+        ("classes", (0, 0, 0), 2),
+    ],
+)
+def test_models_out_of_range_are_refused(field: str, index: Any, value: int) -> None:
+    header, section = a_section()
+    model, rest = predicted._unpack(section.payload, header)
+    predicted.decode_predicted(header, Section(2, predicted._pack(model) + rest), ALL)
+    getattr(model, field)[index] = value
+    with pytest.raises(FormatError):
+        predicted.decode_predicted(header, Section(2, predicted._pack(model) + rest), ALL)
+
+
 @pytest.mark.parametrize("step", [0.0, 2.0, 1.5, 2.0**31 + 1])
 def test_steps_that_are_not_odd_are_refused(step: float) -> None:
     header, section = a_section()
