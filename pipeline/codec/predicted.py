@@ -102,7 +102,7 @@ def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
     _read_steps(payload, section.coder, steps)
     residual = _by_band(steps, model.repeats)
     planes = predictor.padded(*header.shape)
-    none = np.empty((0, 0), np.int32)
+    none = np.empty((0, 1), np.int32)
     for band in range(header.shape[0]):
         _run(planes, band, model, header.dtype, int(step), residual[band], none, real[band % len(real)])
     return _shifted(planes, model, header.dtype)

@@ -126,7 +126,7 @@ def predict_band(
     """Foretell and restore one band of planes (`padded`), the bands before being there.
 
     taps: `offsets_of`, of which the first `row_taps` stand in the row itself; coefficients (class, tap + 1);
-    limits: of the samples; step: of the residual. Without a target (0, 0) it decodes steps (y, x); else it writes
+    limits: of the samples; step: of the residual. Without a target (0, 1) it decodes steps (y, x); else it writes
     them, so that what decodes is at most half a step off. Where not `real` (y, x) neither target nor step counts:
     there the left and the upper sample go on. repeat: of the model; steps have a place for each square.
     """
@@ -134,44 +134,68 @@ def predict_band(
     height, width = rows - TOP - BOTTOM, stride - 2 * SIDE
     flat = planes.reshape(-1)
     total = np.empty(width, np.int64)
-    encode = target.shape[0] > 0
-    side, cut_y, cut_x = repeat[0], repeat[1], repeat[2]
-    half = np.int64(1) << (shift - 1)
     for y in range(height):
         start = ((band * rows) + TOP + y) * stride + SIDE
-        row = (y + cut_y) // side
-        if y and (y + cut_y) % side:
+        row = (y + repeat[1]) // repeat[0]
+        if y and (y + repeat[1]) % repeat[0]:
             flat[start - 2 : start + width + 2] = flat[start - stride - 2 : start - stride + width + 2]
             continue
         if y:
             flat[start - 2] = flat[start - 1] = flat[start - stride]
+        goal = target[y] if target.shape[0] else target[:, 0]
         x = 0
         while x < width:
             c, end = classes[y // BLOCK, x // BLOCK], x
             while end < width and classes[y // BLOCK, end // BLOCK] == c:
                 end = min((end // BLOCK + 1) * BLOCK, width)
             _add_taps(flat, start + x, taps, row_taps, coefficients[c], shift, total[x:end])
-            first = np.int64(coefficients[c, 0]) if row_taps > 0 else 0
-            second = np.int64(coefficients[c, 1]) if row_taps > 1 else 0
-            left, left2 = np.int64(flat[start + x - 1]), np.int64(flat[start + x - 2])
-            for i in range(x, end):
-                p = (total[i] + first * left + second * left2 + half) >> shift
-                p = min(max(p, limits[0]), limits[1])
-                left2 = left
-                if side > 1 and i and (i + cut_x) % side:
-                    pass
-                elif not real[y, i]:
-                    left = (left + np.int64(flat[start + i - stride])) >> 1
-                else:
-                    column = (i + cut_x) // side
-                    if encode:
-                        steps[row, column] = _nearest(np.int64(target[y, i]) - p, step)
-                    left = min(max(p + np.int64(steps[row, column]) * step, limits[0]), limits[1])
-                flat[start + i] = np.int32(left)
+            _restore(
+                flat, start, stride, x, end, total, coefficients[c], row_taps, shift, limits, step, steps[row], goal,
+                real[y], repeat,
+            )  # fmt: skip
             x = end
         flat[start - 2] = flat[start - 1] = flat[start]
         flat[start + width] = flat[start + width + 1] = flat[start + width - 1]
     _close_rows(planes[band], height)
+
+
+@jit
+def _restore(
+    flat: I32,
+    start: int,
+    stride: int,
+    x: int,
+    end: int,
+    total: I64,
+    coefficients: I32,
+    row_taps: int,
+    shift: int,
+    limits: I64,
+    step: int,
+    steps: I32,
+    target: I32,
+    real: Bool,
+    repeat: I64,
+) -> None:
+    """Samples x to end of one row of `predict_band`, from the `total` of all taps but those in the row itself."""
+    first = np.int64(coefficients[0]) if row_taps > 0 else 0
+    second = np.int64(coefficients[1]) if row_taps > 1 else 0
+    half = np.int64(1) << (shift - 1)
+    side, cut = repeat[0], repeat[2]
+    left, left2 = np.int64(flat[start + x - 1]), np.int64(flat[start + x - 2])
+    for i in range(x, end):
+        p = (total[i] + first * left + second * left2 + half) >> shift
+        p = min(max(p, limits[0]), limits[1])
+        left2 = left
+        if side == 1 or i == 0 or (i + cut) % side == 0:
+            if real[i]:
+                column = (i + cut) // side if side > 1 else i
+                if target.shape[0]:
+                    steps[column] = _nearest(np.int64(target[i]) - p, step)
+                left = min(max(p + np.int64(steps[column]) * step, limits[0]), limits[1])
+            else:
+                left = (left + np.int64(flat[start + i - stride])) >> 1
+        flat[start + i] = np.int32(left)
 
 
 @jit
