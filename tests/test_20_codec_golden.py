@@ -13,6 +13,7 @@ from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, decode, encode
+from tests.page_contexts import contexts, predicted
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tslr"))
 DTYPES = ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
@@ -71,8 +72,9 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     _, _, flags, code, _, mask, levels, n, h, w, k, _, step, residual, sentinel, c1, c2, count, _ = fields
     dtype = np.dtype(DTYPES[code])
     fill = np.frombuffer(sentinel, dtype, 1)[0] if flags & 1 else dtype.type(np.nan if code > 7 else 0)
-    offset, parts = 72 + 8 * count, {}
-    for kind, _, length in struct.iter_unpack("<HHI", data[72:offset]):
+    offset, parts, coders = 72 + 8 * count, {}, {}
+    for kind, coder, length in struct.iter_unpack("<HHI", data[72:offset]):
+        coders[kind] = coder
         parts[kind] = data[offset : offset + length]
         offset += length
     valid = np.full((h, w), mask == 0)
@@ -84,6 +86,9 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return np.full((n, h, w), fill), valid
     if 6 in parts:
         block = direct(parts[6], (n, h, w), dtype)
+    elif 9 in parts:
+        read = contexts if coders[9] == 2 else integers
+        block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), read)
     else:
         block = layer(parts, (n, h, w), dtype, (k, levels, step, c1, c2))
         if 5 in parts:
@@ -161,22 +166,26 @@ def test_golden(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bound"),
+    ("dtype", "bound", "effort"),
     [
-        ("i1", Bound("rmse", 0.7)),
-        ("u2", Bound("snr", 25.0)),
-        ("i4", Bound("max_error", 2.0)),
-        ("u4", Bound("lossless")),
-        ("u8", Bound("lossless")),
-        ("f4", Bound("snr", 60.0)),
-        ("f8", Bound("max_error", 1e-3)),
+        ("i1", Bound("rmse", 0.7), "fast"),
+        ("u2", Bound("snr", 25.0), "fast"),
+        ("i4", Bound("max_error", 2.0), "fast"),
+        ("u4", Bound("lossless"), "fast"),
+        ("u8", Bound("lossless"), "fast"),
+        ("f4", Bound("snr", 60.0), "fast"),
+        ("f8", Bound("max_error", 1e-3), "fast"),
+        ("i1", Bound("lossless"), "best"),
+        ("u2", Bound("max_error", 1.0), "best"),
+        ("u4", Bound("lossless"), "best"),
+        ("i4", Bound("max_error", 3.0), "best"),
     ],
 )
-def test_the_page_is_enough_to_decode_what_is_written_now(dtype: str, bound: Bound) -> None:
+def test_the_page_is_enough_to_decode_what_is_written_now(dtype: str, bound: Bound, effort: str) -> None:
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:19, :35]
     smooth = np.stack([np.sin(x / 5), np.cos(y / 4), np.sin((x + y) / 6)]) * 40 + rng.normal(0, 1, (3, 19, 35)) + 60
     block, nodata = smooth.astype(dtype), 61
-    data = encode(block, rng.random((19, 35)) < 0.9, bound, nodata=nodata)
+    data = encode(block, rng.random((19, 35)) < 0.9, bound, nodata=nodata, effort=effort)
     for fast, slow in zip(decode(data), slow_decode(data), strict=True):
         np.testing.assert_array_equal(fast, slow)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, rate
+from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, predicted, rate
 from pipeline.codec.bound import Bound
 from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.low_rank import Layer
@@ -78,16 +78,18 @@ def decode(data: Buffer) -> tuple[Block, Bool]:
     real = mask.mask_of(header.mask, None if packed is None else packed.payload, header.shape)
     if header.mask is MaskKind.EMPTY:
         return np.full(header.shape, header.fill), real
-    block = _reconstruct(header, sections)
+    block = _reconstruct(header, sections, real.reshape(-1, *header.shape[1:]))
     if header.mask is not MaskKind.NONE:
         block[~np.broadcast_to(real, block.shape)] = header.fill
     return block, real
 
 
-def _reconstruct(header: Header, sections: dict[Kind, Section]) -> Block:
+def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> Block:
     """Every element, holes included, as the sections have it; none of them nodata."""
     if Kind.DIRECT in sections:
         return lossless.decode_direct(header, sections[Kind.DIRECT])
+    if Kind.PREDICTED in sections:
+        return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED], real), header.nodata)
     layer = layer_sections.read_layer(header, sections)
     block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
     listed = sections.get(Kind.OUTLIERS)
@@ -132,12 +134,12 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
     finite = block.dtype.kind != "f" or bool(np.isfinite(block).all())
     stored = None
     if finite and bound.mode == "max_error" and bound.value:
-        stored = _bounded(block, real, header, bound.value)
+        stored = _bounded(block, real, header, bound.value, effort)
     elif finite and bound.value is not None and bound.mode != "max_error":
         stored = _averaged(block, real, header, power, effort)
-    if stored is not None and _nbytes(stored) <= DEAR * block.nbytes:
+    if stored is not None and (_nbytes(stored) <= DEAR * block.nbytes or Kind.PREDICTED in stored.sections):
         return stored
-    exact = _exact(block, header)
+    exact = _exact(block, real, header, effort)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
 
 
@@ -161,33 +163,43 @@ def _averaged(block: Block, real: Bool, header: Header, power: float, effort: st
     return Stored(header, sections, found.error)
 
 
-def _bounded(block: Block, real: Bool, header: Header, max_error: float) -> Stored | None:
-    """Layer and residual, for a bound on every element; the smallest of a few layers."""
-    if block.dtype.kind != "f" and max_error < 1:
-        return None
-    step = lossless.residual_step(block.dtype, max_error)
-    tried = [_with_residual(block, header, step, share) for share in lossless.BOUNDED_SHARES]
-    for stored in sorted((one for one in tried if one is not None), key=_nbytes):
-        kept = _kept(stored, block, real, max_error)
+def _bounded(block: Block, real: Bool, header: Header, max_error: float, effort: str) -> Stored | None:
+    """For a bound on every element: what a predictor leaves of integers, else a layer and its residual."""
+    whole = block.dtype.kind != "f"
+    # A valid element whose reconstruction was nodata moved on by one: leave room for that.
+    for bound in (max_error, max_error - 1 if whole else max_error * (1 - 1e-3)):
+        if whole and bound < 1:
+            return None
+        step = lossless.residual_step(block.dtype, bound)
+        found = _predicted(block, real, header, step, effort)
+        kept = None if found is None else _kept(*found, block, real, max_error)
         if kept is not None:
             return kept
-    # A valid element whose reconstruction was nodata moved on by one: leave room for that.
-    room = max_error - 1 if block.dtype.kind != "f" else max_error * (1 - 1e-3)
-    if room < 1 and block.dtype.kind != "f":
-        return None
-    narrow = _with_residual(block, header, lossless.residual_step(block.dtype, room), 1.0)
-    return None if narrow is None else _kept(narrow, block, real, max_error)
+        layered = [_with_residual(block, header, step, share) for share in lossless.BOUNDED_SHARES]
+        for stored in sorted((one for one in layered if found is None and one is not None), key=_nbytes):
+            kept = _kept(stored, _reconstruct(stored.header, stored.sections, real), block, real, max_error)
+            if kept is not None:
+                return kept
+    return None
 
 
-def _exact(block: Block, header: Header) -> Stored:
-    """Without loss: residual on a layer for integers up to 32 bits, or the samples, whichever is smaller."""
-    layered = None
-    if block.dtype.kind != "f" and block.dtype.itemsize <= 4:
-        layered = _with_residual(block, header, 1.0, lossless.LOSSLESS_SHARE)
-    if layered is not None and _nbytes(layered) <= lossless.direct_cost(block):
-        return layered
+def _exact(block: Block, real: Bool, header: Header, effort: str) -> Stored:
+    """Without loss: integers up to 32 bits foretold, or the samples, whichever is smaller."""
+    found = _predicted(block, real, header, 1.0, effort)
+    foretold = None if found is None else found[0]
+    if foretold is not None and _nbytes(foretold) <= lossless.direct_cost(block):
+        return foretold
     direct = Stored(header, lossless.encode_direct(block))
-    return direct if layered is None or _nbytes(direct) < _nbytes(layered) else layered
+    return direct if foretold is None or _nbytes(direct) < _nbytes(foretold) else foretold
+
+
+def _predicted(block: Block, real: Bool, header: Header, step: float, effort: str) -> tuple[Stored, Block] | None:
+    """What a predictor leaves, and the block it decodes to; None for a dtype or values that it does not serve."""
+    found = predicted.encode_predicted(block, real, int(step), effort) if predicted.serves(block.dtype) else None
+    if found is None:
+        return None
+    stored = Stored(replace(header, residual_step=step), {Kind.PREDICTED: found[0]})
+    return stored, mask.off_nodata(found[1], header.nodata)
 
 
 def _with_residual(block: Block, header: Header, step: float, share: float) -> Stored | None:
@@ -200,9 +212,8 @@ def _describe(header: Header, layer: Layer) -> Header:
     return replace(header, rank=len(layer.exponents), levels=layer.levels, step=layer.step, centroids=layer.centroids)
 
 
-def _kept(stored: Stored, block: Block, real: Bool, max_error: float) -> Stored | None:
-    """`stored` with its error, if no valid element is off by more than `max_error`; None if one is."""
-    decoded = _reconstruct(stored.header, stored.sections)
+def _kept(stored: Stored, decoded: Block, block: Block, real: Bool, max_error: float) -> Stored | None:
+    """`stored` with its error, if no valid element is off by more than `max_error` as decoded; None if one is."""
     pixels = block.shape[1] * block.shape[2]
     if kernels.largest_error(*(a.reshape(-1, pixels) for a in (block, decoded, real))) > max_error:
         return None

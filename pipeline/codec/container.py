@@ -62,6 +62,7 @@ class Kind(IntEnum):
     DIRECT = 6
     ROTATIONS = 7
     OUTLIERS = 8
+    PREDICTED = 9
     FIGURES = 0x8001
 
 

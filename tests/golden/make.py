@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import Bound, decode, encode
+from pipeline.codec import Bound, decode, encode, predicted
+from pipeline.codec.predictor import Shape
+from pipeline.codec.predictor_fit import Plan
 
 HERE = Path(__file__).parent
 
@@ -37,6 +40,12 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
     floats[:, 10:14, 3:9] = np.nan
     wide = (scene(30, 16, 17, 3) * 250).astype(np.uint8)
     signed = (scene(2, 21, 1, 4) * 60000 - 30000).astype(np.int16)
+    mixed = numbers.astype(np.int16)
+    mixed[:, :16] += np.random.default_rng(5).normal(0, 60, (4, 16, 41)).astype(np.int16)
+    squares = numbers.copy()
+    squares[1] = numbers[1].repeat(2, 0).repeat(2, 1)[1:38, :41]
+    squares[3] = numbers[3].repeat(6, 0).repeat(6, 1)[4:41, 2:43]
+    row = (scene(3, 1, 300, 6) * 9000).astype(np.uint32) + (1 << 31)
     exact = floats.copy()
     exact[0, 0, :3] = -0.0, np.inf, 1e-42
     return {
@@ -51,7 +60,23 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
         "v1_lossless_float32": (exact, None, Bound("lossless"), None),
         "v1_lossless_int64": (numbers[:2, :9, :9].astype(np.int64) << 40, None, Bound("lossless"), None),
         "v1_constant_float64": (np.full((2, 50, 40), 0.1), None, Bound("rmse", 1e-9), None),
+        "v1_lossless_int16_classes": (mixed, None, Bound("lossless"), None),
+        "v1_max_error_uint8_contexts": (wide[:5], None, Bound("max_error", 1.0), 0),
+        "v1_max_error_uint16_predicted": (holes, None, Bound("max_error", 2.0), 0),
+        "v1_lossless_uint32_row": (row, None, Bound("lossless"), None),
+        "v1_lossless_uint16_squares": (squares, None, Bound("lossless"), None),
         "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
+    }
+
+
+def predictors() -> dict[str, tuple[str, Plan]]:
+    """Effort and plan of the files whose samples are foretold in another way than their size suggests."""
+    return {
+        "v1_lossless_int16_classes": ("best", Plan(Shape(own=10, before=3, near=2, around=24), 3, 4096, 2)),
+        "v1_max_error_uint8_contexts": ("best", Plan(Shape(own=7, before=2, near=2, around=5), 2, 4096, 2)),
+        "v1_max_error_uint16_predicted": ("fast", Plan(Shape(own=6, before=8, near=2, around=8), 1, 4096, 0)),
+        "v1_lossless_uint16_squares": ("best", Plan(Shape(own=6, before=3, near=2, around=8), 1, 4096, 0)),
+        "v1_lossless_uint32_row": ("best", Plan(Shape(own=2, before=1, near=1, around=2), 1, 4096, 0)),
     }
 
 
@@ -61,7 +86,10 @@ def main() -> None:
         target = HERE / f"{name}.tslr"
         if target.exists():
             continue
-        data = encode(block, valid, bound, nodata=nodata)
+        effort, plan = predictors().get(name, ("fast", None))
+        plans = predicted.PLANS if plan is None else {effort: ((0, plan),)}
+        with mock.patch.object(predicted, "PLANS", plans):
+            data = encode(block, valid, bound, nodata=nodata, effort=effort)
         decoded, real = decode(data)
         target.write_bytes(data)
         np.savez_compressed(HERE / f"{name}.npz", block=decoded, valid=real)

@@ -1,0 +1,139 @@
+"""Integers under contexts: they come back, a slow decoder agrees, damaged bytes do no harm."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.codec.context import boxes_of
+from pipeline.codec.context_coder import encode_integers
+from pipeline.codec.context_decoder import decode_integers
+from pipeline.codec.wavelet import subbands
+from pipeline.errors import FormatError
+from tests.page_contexts import contexts, subband_boxes
+
+I32 = NDArray[np.int32]
+SHAPES = st.sampled_from(
+    [(1, 1, 1), (1, 1, 37), (1, 37, 1), (3, 1, 2), (2, 13, 17), (4, 16, 16), (1, 40, 33), (9, 5, 3)]
+)
+KINDS = ["zeros", "small", "laplace", "huge", "extreme", "rare", "mixed"]
+
+
+def integers(kind: str, shape: tuple[int, int, int], seed: int) -> I32:
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(np.int32)
+    if kind == "zeros":
+        return np.zeros(shape, np.int32)
+    if kind == "small":
+        return rng.integers(-1, 2, shape, np.int32)
+    if kind == "laplace":
+        return np.rint(rng.laplace(0, 10 ** rng.uniform(-1, 4), shape)).astype(np.int32)
+    if kind == "huge":
+        return rng.integers(info.min, info.max, shape, np.int32, endpoint=True)
+    if kind == "extreme":
+        return rng.choice(np.array([info.min, info.max, info.min + 1, 0], np.int32), shape)
+    values = np.zeros(shape, np.int32)
+    if kind == "rare":
+        values[rng.random(shape) < 0.02] = info.min
+        return values
+    for plane in values:
+        plane[:] = np.rint(rng.standard_cauchy(plane.shape) * 10 ** rng.uniform(-1, 7)).clip(info.min, info.max)
+    return values
+
+
+def decoded(payload: bytes, shape: tuple[int, int, int], levels: int) -> I32:
+    values = np.full(shape, -77, np.int32)
+    decode_integers(payload, values, levels)
+    return values
+
+
+@settings(max_examples=120)
+@given(SHAPES, st.sampled_from(KINDS), st.integers(0, 5), st.integers(0, 2**32))
+def test_integers_come_back(shape: tuple[int, int, int], kind: str, levels: int, seed: int) -> None:
+    values = integers(kind, shape, seed)
+    payload = encode_integers(values, levels)
+    np.testing.assert_array_equal(decoded(payload, shape, levels), values)
+    assert payload == encode_integers(values.copy(), levels)
+
+
+@settings(max_examples=40)
+@given(SHAPES, st.sampled_from(KINDS), st.integers(0, 5), st.integers(0, 2**32))
+def test_the_page_is_enough_to_decode_them(shape: tuple[int, int, int], kind: str, levels: int, seed: int) -> None:
+    values = integers(kind, shape, seed)
+    np.testing.assert_array_equal(contexts(encode_integers(values, levels), shape, levels), values)
+
+
+def test_the_page_is_enough_where_weights_are_written_too() -> None:
+    rng = np.random.default_rng(3)
+    size = np.exp(np.add.outer(np.sin(np.arange(96) / 9), np.cos(np.arange(130) / 7)))
+    values = np.rint(rng.laplace(0, 1, (3, 96, 130)) * size * [[[40.0]], [[3000.0]], [[0.4]]]).astype(np.int32)
+    for levels in (0, 2):
+        np.testing.assert_array_equal(contexts(encode_integers(values, levels), values.shape, levels), values)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (33, 40), (31, 64)])
+def test_boxes_are_the_subbands(size: tuple[int, int]) -> None:
+    for levels in range(6):
+        boxes = boxes_of(*size, levels)[:, :4]
+        expected = [(y.start, y.stop, x.start, x.stop) for y, x in subbands(*size, levels)]
+        np.testing.assert_array_equal(boxes, expected)
+        np.testing.assert_array_equal(boxes, subband_boxes(*size, levels))
+
+
+def test_they_take_about_their_entropy() -> None:
+    rng = np.random.default_rng(1)
+    for scale in (0.1, 1.0, 30.0, 3000.0):
+        values = np.rint(rng.laplace(0, scale, (4, 128, 128))).astype(np.int32)
+        _, counts = np.unique(values, return_counts=True)
+        entropy = -(counts / values.size * np.log2(counts / values.size)).sum()
+        assert 8 * len(encode_integers(values, 0)) / values.size < 1.03 * entropy + 0.03
+    assert len(encode_integers(np.zeros((200, 256, 256), np.int32), 0)) < 60
+
+
+@settings(max_examples=150)
+@given(SHAPES, st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 2**32), st.data())
+def test_damage_gives_an_error_or_other_values(
+    shape: tuple[int, int, int], kind: str, levels: int, seed: int, data: st.DataObject
+) -> None:
+    payload = bytearray(encode_integers(integers(kind, shape, seed), levels))
+    match data.draw(st.sampled_from(["flip", "cut", "more", "noise"])):
+        case "flip":
+            payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
+        case "cut":
+            del payload[data.draw(st.integers(0, len(payload) - 1)) :]
+        case "more":
+            payload += data.draw(st.binary(min_size=1, max_size=9))
+        case _:
+            payload = bytearray(data.draw(st.binary(max_size=200)))
+    try:
+        values = decoded(bytes(payload), shape, levels)
+    except FormatError:
+        return
+    assert values.shape == shape
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0", b"\0\0\0", b"\xff" * 7])
+def test_too_few_bytes_for_many_values_are_refused_in_bounded_memory(payload: bytes) -> None:
+    shape = (2, 1024, 1024)
+    decode_integers(encode_integers(np.ones((1, 1, 1), np.int32), 0), np.empty((1, 1, 1), np.int32), 0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError):
+            decoded(payload, shape, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * np.prod(shape)
+
+
+def test_one_byte_less_or_more_is_told() -> None:
+    values = integers("laplace", (4, 16, 16), 5)
+    payload = encode_integers(values, 1)
+    for wrong in (payload[:-1], payload + b"\0"):
+        with pytest.raises(FormatError):
+            decoded(wrong, (4, 16, 16), 1)
