@@ -47,6 +47,57 @@ def test_forward_is_the_lifting_of_the_paper_and_inverse_undoes_it(h: int, w: in
     np.testing.assert_allclose(coefficients, planes, rtol=0, atol=2e-3)
 
 
+def lift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One level down the first axis, in float32, one step for all before the next."""
+    if len(x) == 1:
+        return x
+    s, d = x[::2].copy(), x[1::2].copy()
+    for high, factor in ((True, wavelet.ALPHA), (False, wavelet.BETA), (True, wavelet.GAMMA), (False, wavelet.DELTA)):
+        if high:
+            d = d + factor * (s[: len(d)] + np.concatenate([s[1:], s[-1:]])[: len(d)])
+        else:
+            s = s + factor * (np.concatenate([d[:1], d])[: len(s)] + np.concatenate([d, d[-1:]])[: len(s)])
+    return np.concatenate([wavelet.LOW * s, wavelet.HIGH * d])
+
+
+def unlift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Undo `lift`, in float32."""
+    if len(x) == 1:
+        return x
+    half, out = (len(x) + 1) // 2, np.empty_like(x)
+    s, d = wavelet.UNLOW * x[:half], wavelet.UNHIGH * x[half:]
+    for high, factor in ((False, wavelet.DELTA), (True, wavelet.GAMMA), (False, wavelet.BETA), (True, wavelet.ALPHA)):
+        if high:
+            d = d + -factor * (s[: len(d)] + np.concatenate([s[1:], s[-1:]])[: len(d)])
+        else:
+            s = s + -factor * (np.concatenate([d[:1], d])[: len(s)] + np.concatenate([d, d[-1:]])[: len(s)])
+    out[::2], out[1::2] = s, d
+    return out
+
+
+ODD = [(1, 1), (1, 9), (9, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 2), (17, 31), (33, 145), (64, 128), (145, 37)]
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_kernels_have_the_bits_of_plain_float32_lifting(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    for levels in range(6):
+        planes = rng.normal(0, 100, (2, *shape)).astype(np.float32)
+        expected, back, sizes = planes.copy(), planes.copy(), [shape]
+        for _ in range(levels):
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        for one, other in zip(expected, back, strict=True):
+            for h, w in sizes[:levels]:
+                one[:h, :w] = lift(lift(one[:h, :w].T.copy()).T.copy())
+            for h, w in reversed(sizes[:levels]):
+                other[:h, :w] = unlift(unlift(other[:h, :w].copy()).T.copy()).T
+        ours, undone = planes.copy(), planes.copy()
+        wavelet.forward(ours, levels)
+        wavelet.inverse(undone, levels)
+        np.testing.assert_array_equal(ours.view(np.int32), expected.view(np.int32))
+        np.testing.assert_array_equal(undone.view(np.int32), back.view(np.int32))
+
+
 @given(SIZES, SIZES, st.integers(0, 5))
 def test_subbands_tile_the_plane(h: int, w: int, levels: int) -> None:
     seen = np.zeros((h, w), int)

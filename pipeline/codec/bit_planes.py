@@ -47,7 +47,7 @@ def _tabulate(packed: U8, spread: U8) -> None:
 
 
 @jit
-def union(flat: Integers) -> int:
+def union(flat: Integers) -> np.int64:
     """All |v| or'ed together, as int64."""
     total = np.int64(0)
     for i in range(flat.shape[0]):
