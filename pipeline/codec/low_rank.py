@@ -212,13 +212,14 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
 
 
 def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, flat, and what the square of each counts for: norm times share; zeros fill up."""
+    """Every n-th row of each subband, eight at least, flat, and what the square of each counts for: norm times share."""
     _, height, width = coefficients.shape
-    every = max(1, min(height // 16, coefficients.size // SAMPLE))
+    most = max(1, min(height // 16, coefficients.size // SAMPLE))
     parts, norms = [], []
     for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
-        rows = range(*y.indices(height))[every // 2 :: every] if y.stop - y.start > 8 * every else range(height)[y]
-        parts.append(coefficients[:, rows.start : rows.stop : rows.step, x].ravel())
-        norms.append(np.full(parts[-1].size, norm * (y.stop - y.start) / max(len(rows), 1), np.float32))
-    spare = np.zeros(-sum(part.size for part in parts) % kernels.LANES, np.float32)
-    return np.concatenate([*parts, spare]), np.concatenate([*norms, spare])
+        rows = y.stop - y.start
+        every = max(1, min(most, rows // 8))
+        parts.append(coefficients[:, y.start + every // 2 : y.stop : every, x].ravel())
+        taken = len(range(every // 2, rows, every))
+        norms.append(np.full(parts[-1].size, norm * rows / max(taken, 1), np.float32))
+    return np.concatenate(parts), np.concatenate(norms)

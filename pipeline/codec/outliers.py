@@ -26,6 +26,7 @@ LISTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<I")
 # Errors above this many root mean square errors are mended.
 LIMIT = 7.9
+SCANNED = 512  # elements at once
 
 
 class Outliers(NamedTuple):
@@ -97,12 +98,17 @@ def _far(x: Block, y: Block, real: Bool, limit: float, step: float, indices: I64
     """How many valid elements of (band, pixel) arrays differ by more than `limit`; their places, if there is room."""
     n = 0
     for b in range(x.shape[0]):
-        valid = real[b % real.shape[0]]
-        for i in range(x.shape[1]):
-            e = np.float64(x[b, i]) - np.float64(y[b, i])
-            if np.abs(e) > limit and valid[i]:
-                if n < indices.shape[0]:
-                    indices[n] = b * x.shape[1] + i
-                    steps[n] = np.int32(min(max(np.rint(e / step), -2147483647.0), 2147483647.0))
-                n += 1
+        for start in range(0, x.shape[1], SCANNED):
+            one, other = x[b, start : start + SCANNED], y[b, start : start + SCANNED]
+            valid = real[b % real.shape[0], start : start + SCANNED]
+            far = 0
+            for i in range(one.shape[0]):  # they are few: look for them in a loop that vectorises
+                far += (np.abs(np.float64(one[i]) - np.float64(other[i])) > limit) & valid[i]
+            for i in range(one.shape[0] if far else 0):
+                e = np.float64(one[i]) - np.float64(other[i])
+                if np.abs(e) > limit and valid[i]:
+                    if n < indices.shape[0]:
+                        indices[n] = b * x.shape[1] + start + i
+                        steps[n] = np.int32(min(max(np.rint(e / step), -2147483647.0), 2147483647.0))
+                    n += 1
     return n
