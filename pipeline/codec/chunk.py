@@ -89,7 +89,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section]) -> Block:
     if Kind.DIRECT in sections:
         return lossless.decode_direct(header, sections[Kind.DIRECT])
     layer = layer_sections.read_layer(header, sections)
-    block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
+    predicted = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
+    block = lossless.add_residual(predicted, header, sections.get(Kind.RESIDUAL))
     listed = sections.get(Kind.OUTLIERS)
     if listed is not None:
         outliers.add_outliers(block, header, listed)

@@ -73,6 +73,18 @@ def reconstruct(weights: F32, planes: F32, mean: F64, step: float, limits: F64, 
 
 
 @jit
+def peak_of(x: F32) -> float:
+    """Largest |x| of a flat array, 0 where there is none; in lanes, as below."""
+    lanes = np.zeros(LANES, np.float32)
+    for start in range(0, x.shape[0], LANES):
+        part = x[start : start + LANES]
+        for i in range(part.shape[0]):
+            a = np.abs(part[i])
+            lanes[i] = a if a > lanes[i] else lanes[i]
+    return float(lanes.max())
+
+
+@jit
 def quantise(coefficients: F32, inverse_step: np.float32, threshold: np.float32, out: I32) -> None:
     """out = sign(c)·⌊|c|·inverse_step + threshold⌋, flat arrays; a threshold below ½ widens the zero bin."""
     for i in range(coefficients.shape[0]):
@@ -83,11 +95,21 @@ def quantise(coefficients: F32, inverse_step: np.float32, threshold: np.float32,
 
 @jit
 def dequantise(q: I32, first: np.float32, second: np.float32, out: F32) -> None:
-    """out = sign(q)·(|q| + offset), in steps; the offset is `first` for |q| = 1 and `second` above, 0 for q = 0."""
-    for i in range(q.shape[0]):
-        a = np.float32(abs(q[i]))
-        a += first if a == np.float32(1.0) else second
-        out[i] = np.float32(0.0) if q[i] == 0 else (-a if q[i] < 0 else a)
+    """out = sign(q)·(|q| + offset), in steps; the offset is `first` for |q| = 1 and `second` above, 0 for q = 0.
+
+    `out` may be the memory of q: so each strip is copied out of it first.
+    """
+    strip = np.empty(STRIP, np.float32)
+    for start in range(0, q.shape[0], STRIP):
+        source, target = q[start : start + STRIP], out[start : start + STRIP]
+        n = target.shape[0]
+        for i in range(n):
+            strip[i] = np.float32(source[i])
+        for i in range(n):
+            a = np.abs(strip[i])
+            a += first if a == np.float32(1.0) else second
+            a = a if strip[i] > np.float32(0.0) else -a
+            target[i] = a if strip[i] != np.float32(0.0) else np.float32(0.0)
 
 
 @jit
@@ -156,6 +178,20 @@ def add_residual(y: Matrix, steps: I32, step: float, limits: F64, out: Matrix) -
         value = np.float64(y[i]) + step * np.float64(steps[i])
         value = value if value >= limits[0] else limits[0]
         out[i] = value if value <= limits[1] else limits[1]
+
+
+@jit
+def means(x: Matrix) -> F64:
+    """Mean of each row of (band, pixel). Sums of integers are exact up to 2⁵³. In lanes, as above."""
+    out = np.empty(x.shape[0])
+    for b in range(x.shape[0]):
+        lanes = np.zeros(LANES)
+        for start in range(0, x.shape[1], LANES):
+            row = x[b, start : start + LANES]
+            for i in range(row.shape[0]):
+                lanes[i] += np.float64(row[i])
+        out[b] = lanes.sum() / x.shape[1]
+    return out
 
 
 @jit

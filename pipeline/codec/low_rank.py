@@ -74,6 +74,8 @@ class Analysis:
     """a flat sample of the coefficients, on which errors are foretold"""
     norms: F32
     """what the square of each sampled error counts for"""
+    room: F32
+    """as many elements as the coefficients, in memory that is there already, for `predict`"""
 
 
 def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
@@ -85,7 +87,7 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     bands, height, width = block.shape
     x = block.reshape(bands, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = x.mean(axis=1, dtype=np.float64).astype(mean_dtype(block.dtype)).astype(np.float64)
+        mean = kernels.means(x).astype(mean_dtype(block.dtype)).astype(np.float64)
         spread = max(np.abs(x.max(axis=1) - mean).max(), np.abs(x.min(axis=1) - mean).max())
     if not (spread == 0 or SPREAD[0] < spread < SPREAD[1]):
         return None
@@ -110,13 +112,14 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
         rotate(coefficients, boxes, layer.rotations, back=False)
     step = float(np.sqrt(12 * level)) if rank else 1.0
     lost = float(variances[rank:].sum()) / bands
-    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels))
+    room = centred.reshape(-1)[: coefficients.size].reshape(coefficients.shape)
+    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels), room)
 
 
 def quantise(analysis: Analysis, step: float) -> Layer | None:
     """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
     coefficients = analysis.coefficients.reshape(-1)
-    peak = max(-coefficients.min(), coefficients.max()) if coefficients.size else 0.0
+    peak = kernels.peak_of(coefficients)
     if step < FINEST_STEP or peak >= PEAK * step:
         return None
     inverse = np.float32(1.0 / step)
@@ -144,15 +147,21 @@ def quantise_dependently(analysis: Analysis, step: float) -> Layer | None:
     )
 
 
-def predict(layer: Layer, dtype: np.dtype[Any]) -> Block:
-    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU."""
+def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:
+    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU.
+
+    room: (rank, y, x) float32 to work in, instead of memory fresh from the system, which costs as much as the work. It
+    may be that of the scores, which are then gone.
+    """
     rank, height, width = layer.scores.shape
-    planes = np.empty(layer.scores.shape, np.float32)
+    planes = np.empty(layer.scores.shape, np.float32) if room is None else room
     first, second = (np.float32(offset) for offset in layer.centroids)
-    kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
     if layer.rotations:
+        kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
         rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
-    wavelet.inverse(planes, layer.levels)
+        wavelet.inverse(planes, layer.levels)
+    else:
+        wavelet.inverse_of(layer.scores, first, second, layer.levels, planes)
     out = np.empty((len(layer.mean), height * width), dtype)
     whole = dtype.kind != "f"
     flat = planes.reshape(rank, height * width)
@@ -212,7 +221,7 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
 
 
 def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, eight at least, flat, and what the square of each counts for: norm times share."""
+    """Every n-th row of each subband, eight at least, flat, and what the square of each counts for."""
     _, height, width = coefficients.shape
     most = max(1, min(height // 16, coefficients.size // SAMPLE))
     parts, norms = [], []

@@ -27,6 +27,7 @@ COUNT = struct.Struct("<I")
 # Errors above this many root mean square errors are mended.
 LIMIT = 7.9
 SCANNED = 512  # elements at once
+ROOM = 4096  # outliers that one scan lists
 
 
 class Outliers(NamedTuple):
@@ -49,12 +50,15 @@ def find_outliers(block: Block, decoded: Block, real: Bool, mse: float) -> Outli
     limit, step = LIMIT * float(np.sqrt(mse)), step_for(block.dtype, mse)
     pixels = block.shape[1] * block.shape[2]
     x, y, wide = (a.reshape(-1, pixels) for a in (block, decoded, real))
-    count = _far(x, y, wide, limit, step, np.empty(0, np.int64), np.empty(0, np.int32))
-    if not count:
-        return None
-    indices, steps = np.empty(count, np.int64), np.empty(count, np.int32)
-    _far(x, y, wide, limit, step, indices, steps)
-    return Outliers(indices, steps, step)
+    room = ROOM
+    while True:
+        indices, steps = np.empty(room, np.int64), np.empty(room, np.int32)
+        count = _far(x, y, wide, limit, step, indices, steps)
+        if not count:
+            return None
+        if count <= room:
+            return Outliers(indices[:count].copy(), steps[:count].copy(), step)
+        room = count
 
 
 def mend(block: Block, outliers: Outliers) -> None:

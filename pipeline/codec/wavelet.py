@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codec.kernels import dequantise
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
 
 MAX_LEVELS = 5
 
@@ -75,14 +77,30 @@ def forward(planes: F32, levels: int) -> None:
 @jit
 def inverse(planes: F32, levels: int) -> None:
     """Undo `forward` in place."""
-    _, height, width = planes.shape
-    scratch = np.empty((height, width), np.float32)
+    scratch = np.empty(planes.shape[1:], np.float32)
     for plane in range(planes.shape[0]):
-        for level in range(levels - 1, -1, -1):
-            h, w = height, width
-            for _ in range(level):
-                h, w = (h + 1) // 2, (w + 1) // 2
-            _synthesise(planes[plane], scratch, h, w)
+        _invert(planes[plane], scratch, levels)
+
+
+@jit
+def inverse_of(scores: I32, first: np.float32, second: np.float32, levels: int, planes: F32) -> None:
+    """planes = what `dequantise` makes of the scores, inverted: plane by plane, so each stays in the cache.
+
+    scores, planes: (plane, y, x), which may share their memory.
+    """
+    scratch = np.empty(planes.shape[1:], np.float32)
+    for plane in range(planes.shape[0]):
+        dequantise(scores[plane].reshape(-1), first, second, planes[plane].reshape(-1))
+        _invert(planes[plane], scratch, levels)
+
+
+@jit
+def _invert(plane: F32, scratch: F32, levels: int) -> None:
+    for level in range(levels - 1, -1, -1):
+        h, w = plane.shape
+        for _ in range(level):
+            h, w = (h + 1) // 2, (w + 1) // 2
+        _synthesise(plane, scratch, h, w)
 
 
 @jit
@@ -154,25 +172,7 @@ def _scale(source: F32, y: int, factor: np.float32, target: F32, to: int, n: int
         b[i] = factor * a[i]
 
 
-@jit
-def _lift_odd(low: F32, high: F32, factor: np.float32) -> None:
-    """Each high value takes from the low ones before and behind it."""
-    m = min(high.shape[0], low.shape[0] - 1)
-    for i in range(m):
-        high[i] += factor * (low[i] + low[i + 1])
-    if m < high.shape[0]:
-        high[m] += factor * (low[m] + low[m])
-
-
-@jit
-def _lift_even(low: F32, high: F32, factor: np.float32) -> None:
-    """Each low value takes from the high ones before and behind it."""
-    n = high.shape[0]
-    low[0] += factor * (high[0] + high[0])
-    for i in range(n - 1):
-        low[i + 1] += factor * (high[i] + high[i + 1])
-    if n < low.shape[0]:
-        low[n] += factor * (high[n - 1] + high[n - 1])
+# Its loops stand in line for the same reason; de-interleaving and scaling are done in passing.
 
 
 @jit
@@ -183,39 +183,59 @@ def _split_row(source: F32, y: int, rows: F32, to: int, n: int) -> None:
     if n == 1:
         low[0] = row[0]
         return
-    for i in range(high.shape[0]):
+    h, m = n - half, min(n - half, half - 1)
+    for i in range(m):
         low[i] = row[2 * i]
-        high[i] = row[2 * i + 1]
-    if n % 2:
-        low[half - 1] = row[n - 1]
-    _lift_odd(low, high, ALPHA)
-    _lift_even(low, high, BETA)
-    _lift_odd(low, high, GAMMA)
-    _lift_even(low, high, DELTA)
-    for i in range(low.shape[0]):
-        low[i] *= LOW
-    for i in range(high.shape[0]):
+        high[i] = row[2 * i + 1] + ALPHA * (row[2 * i] + row[2 * i + 2])
+    low[half - 1] = row[2 * half - 2]
+    if m < h:
+        high[m] = row[2 * m + 1] + ALPHA * (row[2 * m] + row[2 * m])
+    low[0] += BETA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] += BETA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] += BETA * (high[h - 1] + high[h - 1])
+    for i in range(m):
+        high[i] += GAMMA * (low[i] + low[i + 1])
+    if m < h:
+        high[m] += GAMMA * (low[m] + low[m])
+    low[0] = LOW * (low[0] + DELTA * (high[0] + high[0]))
+    for i in range(h - 1):
+        low[i + 1] = LOW * (low[i + 1] + DELTA * (high[i] + high[i + 1]))
+    if h < half:
+        low[h] = LOW * (low[h] + DELTA * (high[h - 1] + high[h - 1]))
+    for i in range(h):
         high[i] *= HIGH
 
 
 @jit
 def _join_row(rows: F32, y: int, target: F32, to: int, n: int) -> None:
-    """Undo `_split_row`."""
+    """Undo `_split_row`; leaves the row of `rows` half undone."""
     row, half = target[to], (n + 1) // 2
     low, high = rows[y, :half], rows[y, half:n]
     if n == 1:
         row[0] = low[0]
         return
-    for i in range(low.shape[0]):
-        low[i] *= UNLOW
-    for i in range(high.shape[0]):
+    h, m = n - half, min(n - half, half - 1)
+    for i in range(h):
         high[i] *= UNHIGH
-    _lift_even(low, high, -DELTA)
-    _lift_odd(low, high, -GAMMA)
-    _lift_even(low, high, -BETA)
-    _lift_odd(low, high, -ALPHA)
-    for i in range(high.shape[0]):
+    low[0] = UNLOW * low[0] + -DELTA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] = UNLOW * low[i + 1] + -DELTA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] = UNLOW * low[h] + -DELTA * (high[h - 1] + high[h - 1])
+    for i in range(m):
+        high[i] += -GAMMA * (low[i] + low[i + 1])
+    if m < h:
+        high[m] += -GAMMA * (low[m] + low[m])
+    low[0] += -BETA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] += -BETA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] += -BETA * (high[h - 1] + high[h - 1])
+    for i in range(m):
         row[2 * i] = low[i]
-        row[2 * i + 1] = high[i]
-    if n % 2:
-        row[n - 1] = low[half - 1]
+        row[2 * i + 1] = high[i] + -ALPHA * (low[i] + low[i + 1])
+    row[2 * half - 2] = low[half - 1]
+    if m < h:
+        row[2 * m + 1] = high[m] + -ALPHA * (low[m] + low[m])
