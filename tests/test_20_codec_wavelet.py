@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, wavelet
+from pipeline.codec import kernels, low_rank, wavelet
 
 SIZES = st.integers(1, 40)
 
@@ -122,7 +122,7 @@ def test_levels_suit_the_size() -> None:
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 5), st.integers(0, 4), st.integers(1, 1100), st.integers(0, 2**32))
+@given(st.integers(1, 11), st.integers(0, 9), st.integers(1, 1100), st.integers(0, 2**32))
 def test_reconstruction_has_the_bits_of_plain_float32_arithmetic(bands: int, rank: int, pixels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 1, (bands, rank)).astype(np.float32)
@@ -164,3 +164,45 @@ def test_moments_give_the_error_of_quantising_and_back(groups: int, step: float,
     error = moments[0] - 0.1 * (2 * moments[2] - 0.1 * moments[1]) + 0.2 * (2 * moments[4] + 0.2 * moments[3])
     scaled = (c * inverse).astype(np.float64)
     assert np.square(scaled - back).sum() == pytest.approx(error, rel=1e-4, abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 3), st.integers(1, 1100), st.sampled_from(["u2", "i4", "f4"]), st.integers(0, 2**32))
+def test_sums_are_those_of_numpy(bands: int, pixels: int, dtype: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, 60000, (bands, pixels)).astype(dtype) for _ in range(2))
+    wide, off = x.astype(np.float64), x.astype(np.float64) - y
+    for valid in (rng.random((1, pixels)) < 0.7, rng.random((bands, pixels)) < 0.7):
+        assert kernels.squared_sum(x, valid) == np.square(wide * valid).sum()
+        assert kernels.squared_error(x, y, valid) == np.square(off * valid).sum()
+    np.testing.assert_array_equal(kernels.means(x), wide.sum(axis=1) / pixels)
+    assert kernels.peak_of(off.astype(np.float32).reshape(-1)) == np.abs(off).max()
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_scores_may_be_inverted_in_their_own_memory(shape: tuple[int, int]) -> None:
+    q = np.rint(np.random.default_rng(shape).laplace(0, 1, (3, *shape))).astype(np.int32)
+    size = np.abs(q).astype(np.float32)
+    offsets = np.where(size == 1, np.float32(0.03), np.float32(-0.02))
+    expected = np.where(q == 0, np.float32(0), np.sign(q).astype(np.float32) * (size + offsets))
+    plain = np.empty_like(expected)
+    kernels.dequantise(q.reshape(-1), np.float32(0.03), np.float32(-0.02), plain.reshape(-1))
+    np.testing.assert_array_equal(plain.view(np.int32), expected.view(np.int32))
+    wavelet.inverse(expected, 2)
+    wavelet.inverse_of(q, np.float32(0.03), np.float32(-0.02), 2, q.view(np.float32))
+    np.testing.assert_array_equal(q, expected.view(np.int32))
+
+
+def test_the_sample_foretells_the_error_of_all_coefficients() -> None:
+    rng = np.random.default_rng(3)
+    scale = np.geomspace(90, 1, 200)[:, None] * np.geomspace(40, 1, 300)
+    coefficients = rng.laplace(0, 1, (9, 200, 300)).astype(np.float32) * scale.astype(np.float32)
+    sample, norms = low_rank._sample(coefficients, 4)
+    assert sample.size < coefficients.size / 3
+    assert norms.sum(dtype=np.float64) == pytest.approx(coefficients.size, rel=0.1)
+    moments = np.empty(5)
+    kernels.quantisation_moments(sample, norms, np.float32(0.1), np.float32(0.36), moments)
+    q = np.empty(coefficients.size, np.int32)
+    kernels.quantise(coefficients.reshape(-1), np.float32(0.1), np.float32(0.36), q)
+    error = np.square(np.abs(coefficients.reshape(-1)) / 10 - np.abs(q), dtype=np.float64).sum()
+    assert moments[0] == pytest.approx(error, rel=0.1)

@@ -221,13 +221,13 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
 
 
 def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, eight at least, flat, and what the square of each counts for."""
+    """Every n-th row of each subband, 16 at least, flat, and what the square of each counts for."""
     _, height, width = coefficients.shape
     most = max(1, min(height // 16, coefficients.size // SAMPLE))
     parts, norms = [], []
     for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
         rows = y.stop - y.start
-        every = max(1, min(most, rows // 8))
+        every = max(1, min(most, rows // 16))
         parts.append(coefficients[:, y.start + every // 2 : y.stop : every, x].ravel())
         taken = len(range(every // 2, rows, every))
         norms.append(np.full(parts[-1].size, norm * rows / max(taken, 1), np.float32))
