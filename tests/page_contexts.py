@@ -10,7 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
-USUAL = [21, 21, 1, 0, 31, 33, 0, 0, 32, 0, 0, 0, 148]
+USUAL = [
+    [21, 22, 1, 0, 0, 0, 33, 0, 33, 0, 0, 0, 148],
+    [35, 28, 16, 13, 19, 7, 27, 6, 7, 0, 0, 0, 35],
+    [26, 30, 14, 11, 16, 5, 23, 6, 4, 9, 8, 0, 28],
+    [29, 29, 16, 10, 11, 5, 24, 4, 21, 8, 7, 8, 19],
+    [29, 27, 14, 9, 32, 11, 31, 4, 28, 0, 0, 0, 21],
+    [25, 25, 11, 7, 26, 8, 27, 3, 24, 12, 9, 0, 12],
+    [20, 17, 12, 7, 16, 7, 28, 2, 17, 21, 12, 24, 5],
+    [22, 20, 9, 7, 38, 10, 36, 4, 27, 0, 0, 0, 38],
+    [18, 16, 10, 7, 24, 6, 40, 2, 31, 15, 9, 0, 24],
+    [19, 17, 12, 7, 16, 4, 27, 1, 22, 22, 13, 26, 13],
+    [20, 18, 10, 7, 23, 0, 38, 4, 37, 0, 0, 0, 92],
+    [18, 18, 9, 5, 7, 0, 37, 2, 32, 17, 11, 0, 63],
+    [9, 7, 5, 1, 8, 0, 35, 3, 23, 31, 13, 34, 50],
+]
+NEXT = [(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)]
 OWN = [(0, -1), (0, -2), (-1, 0), (-1, -1), (-1, 1), (-2, 0), (-2, 1), (-1, 2), (-1, -2), (-2, -1)]
 AROUND = [(0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1), (0, -2), (0, 2), (-2, 0), (2, 0)]
 AROUND += [(-1, -2), (-1, 2), (1, -2), (1, 2), (-2, -1), (-2, 1), (2, -1), (2, 1), (-2, -2), (-2, 2), (2, -2), (2, 2)]
@@ -111,12 +126,12 @@ def factors(weights: list[int], codes: list[list[int]], c: int, k: int) -> list[
     return [min(w, 8191) for w in W[:12]] + [min(W[12], 2**22)]
 
 
-def contexts(payload: bytes, shape: tuple[int, ...], levels: int = 0) -> NDArray[np.int64]:
-    """Integers under contexts; the payload must end with them."""
+def contexts(payload: bytes, shape: tuple[int, ...], levels: int = 0, dependent: bool = False) -> NDArray[np.int64]:
+    """Integers under contexts; the payload must end with them. Dependent: what they stand for, in steps."""
     bits, boxes = Bits(payload), subband_boxes(shape[1], shape[2], levels)
     codes = read_means(bits, shape[0], len(boxes))
-    weights = [[bits.plain(9) for _ in USUAL] if bits.plain() else USUAL for _ in range(13)]
-    models = [fresh(b) for b in range(64)]
+    weights = [[bits.plain(9) for _ in usual] if bits.plain() else usual for usual in USUAL]
+    models = [[fresh(b) for b in range(64)] for _ in range(2)]
     signs = [[2**20, 0] for _ in range(36)]
     values, seen = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for c in range(shape[0]):
@@ -126,18 +141,22 @@ def contexts(payload: bytes, shape: tuple[int, ...], levels: int = 0) -> NDArray
             o = relatives(k)[0]
             kind = 3 * min(levels - (k - 1) // 3 - 1, 3) + o if k else 0
             W, shift = factors(weights[kind], codes, c, k), shift_of(codes[c][k])
-            at = looker(values[c], box)
+            at, state = looker(values[c], box), 0
             expected = sum_of(W, seen, boxes, c, k)
             for y in range(box[1] - box[0]):
                 for x in range(box[3] - box[2]):
                     S = np.float32(expected(y, x) + 64)
                     bucket = min((int(S.view(np.int32)) >> 21) - 532, 63)
-                    high = magnitude(bits, models[bucket], max(0, (bucket - 18) >> 2))
+                    high = magnitude(bits, models[state % 2][bucket], max(0, (bucket - 18) >> 2))
                     size = high * 2**shift + bits.plain(shift)
                     if size:
                         trits = [(0, 1, 2)[int(np.sign(v))] for v in (at(y, x - 1), at(y - 1, x))]
-                        size *= -1 if bits.bit(signs[9 * o + 3 * trits[0] + trits[1]]) else 1
-                    values[c, box[0] + y, box[2] + x] = size
+                        sign = -1 if bits.bit(signs[9 * o + 3 * trits[0] + trits[1]]) else 1
+                    else:
+                        sign = 1
+                    stands = sign * (2 * size - (state % 2 if size else 0))
+                    values[c, box[0] + y, box[2] + x] = stands if dependent else sign * size
+                    state = NEXT[state][size % 2] if dependent else 0
                     seen[c, box[0] + y, box[2] + x] = min(high, 4095)
     assert bits.at == len(payload)
     return values

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from numcodecs.zstd import compress, decompress
 from numpy.typing import NDArray
 
-from pipeline.codec import mask
+from pipeline.codec import mask, wavelet
+from pipeline.codec.context import boxes_of
 from pipeline.codec.entropy import decode_integers, encode_integers, unzip
 from pipeline.errors import FormatError
 
@@ -51,6 +52,43 @@ def test_planes_are_those_of_packbits(values: NDArray[Any]) -> None:
     stored = decompress(payload[5 : 5 + length]) if planes else b""
     assert stored == b"".join(plane.tobytes() for plane in expected)
     assert payload[5 + length :] == np.packbits(flat[flat != 0] < 0, bitorder="little").tobytes()
+
+
+def plain(values: NDArray[Any], boxes: NDArray[np.int64]) -> bytes:
+    """The payload, value by value: what the kernels must write, bit by bit."""
+    order = [
+        int(values[plane, y, x])
+        for plane in range(len(values))
+        for y0, y1, x0, x1 in boxes.tolist()
+        for top in range(y0, y1, 4)
+        for x in range(x0, x1)
+        for y in range(top, min(top + 4, y1))
+    ]
+    planes, size = max(abs(v) for v in order).bit_length(), -(-len(order) // 8)
+    rows = [sum((abs(v) >> b & 1) << i for i, v in enumerate(order)) for b in reversed(range(planes))]
+    signs = [v < 0 for v in order if v]
+    frame = bytes(compress(b"".join(row.to_bytes(size, "little") for row in rows), 1)) if planes else b""
+    packed = sum(bit << i for i, bit in enumerate(signs)).to_bytes(-(-len(signs) // 8), "little")
+    return struct.pack("<BI", planes, len(frame)) + frame + packed
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1), (2, 1, 9), (3, 9, 1), (1, 2, 3), (5, 17, 31), (2, 73, 145), (9, 37, 37), (2, 64, 128), (3, 33, 8)],
+)
+def test_payloads_are_those_written_value_by_value(shape: tuple[int, int, int], dtype: Any) -> None:
+    rng = np.random.default_rng(shape)
+    levels = wavelet.levels_for(*shape[1:])
+    boxes = boxes_of(*shape[1:], levels)[:, :4].copy()
+    values = np.rint(rng.laplace(0, 1, shape) ** 3).astype(dtype)
+    values[:, : shape[1] // 2] //= 3
+    values[rng.random(shape) < 0.002] = np.iinfo(dtype).min
+    for case in (values, values * (np.abs(values) < 200), np.zeros_like(values)):
+        payload, back = encode_integers(case, boxes), np.full_like(case, 7)
+        assert payload == plain(case, boxes)
+        decode_integers(payload, back, boxes)
+        np.testing.assert_array_equal(back, case)
 
 
 def test_boxes_are_read_one_after_the_other() -> None:

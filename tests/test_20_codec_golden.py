@@ -12,8 +12,9 @@ import pytest
 from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
-from pipeline.codec import Bound, check, decode, encode
-from tests.page_contexts import contexts, predicted
+from pipeline.codec import Bound, check, decode, encode, read_header
+from pipeline.codec.container import Kind
+from tests.page_contexts import contexts, predicted, subband_boxes
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tslr"))
 DTYPES = ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8"]
@@ -90,10 +91,15 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         read = contexts if coders[9] == 2 else integers
         block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), read)
     else:
-        block = layer(parts, (n, h, w), dtype, (k, levels, step, c1, c2))
+        block = layer(parts, coders, (n, h, w), dtype, (k, levels, step, c1, c2))
         if 5 in parts:
             sum_ = block.astype(np.float64) + residual * integers(parts[5], (n, h, w))
             block = to_dtype(sum_, dtype)
+        if 8 in parts:
+            count = struct.unpack("<I", parts[8][:4])[0]
+            gaps, steps = contexts(parts[8][4:], (2, 1, count))[:, 0]
+            flat, places = block.reshape(-1), np.cumsum(gaps) - 1
+            flat[places] = to_dtype(flat[places].astype(np.float64) + residual * steps, dtype)
     if flags & 1 and fill == fill:
         top = np.finfo(dtype).max if code > 7 else np.iinfo(dtype).max
         if code > 7:
@@ -117,31 +123,54 @@ def direct(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
     return u.astype(dtype)
 
 
-def layer(parts: dict[int, bytes], shape: Any, dtype: np.dtype[Any], numbers: Any) -> NDArray[Any]:
+def layer(
+    parts: dict[int, bytes], coders: dict[int, int], shape: Any, dtype: np.dtype[Any], numbers: Any
+) -> NDArray[Any]:
     n, h, w = shape
     k, levels, step, c1, c2 = numbers
     mean = np.frombuffer(parts[2], "<f4" if len(parts[2]) == 4 * n else "<f8").astype(np.float64)
     total = np.zeros(shape, F32)
     if k:
         exponents = np.frombuffer(parts[3][:k], np.int8)
-        V = integers(parts[3][k:], (k, 1, n))[:, 0].astype(F32) * F32(2.0) ** exponents[:, None].astype(F32)
+        entries = (contexts if coders[3] == 2 else integers)(parts[3][k:], (k, 1, n))[:, 0]
+        V = entries.astype(F32) * F32(2.0) ** exponents[:, None].astype(F32)
         hs, ws = [h], [w]
         for _ in range(levels):
             hs, ws = [*hs, -(-hs[-1] // 2)], [*ws, -(-ws[-1] // 2)]
-        boxes = [(0, hs[levels], 0, ws[levels])]
-        for a in range(levels, 0, -1):
-            boxes += [(0, hs[a], ws[a], ws[a - 1]), (hs[a], hs[a - 1], 0, ws[a]), (hs[a], hs[a - 1], ws[a], ws[a - 1])]
-        q = integers(parts[4], (k, h, w), boxes)
+        boxes = subband_boxes(h, w, levels)
+        dependent = coders[4] == 3
+        q = contexts(parts[4], (k, h, w), levels, True) if dependent else integers(parts[4], (k, h, w), boxes)
         size = np.abs(q).astype(F32)
         z = np.sign(q).astype(F32) * np.where(size == 1, size + F32(c1), np.where(size > 1, size + F32(c2), 0)).astype(
             F32
         )
+        if 7 in parts:
+            turn(z, parts[7], boxes)
         for a in range(levels, 0, -1):
             for plane in z:
                 plane[: hs[a - 1], : ws[a - 1]] = unlift(unlift(plane[: hs[a - 1], : ws[a - 1]]).T).T
         for j in range(k):
             total += V[j][:, None, None] * z[j]
     return to_dtype(mean[:, None, None] + step * total.astype(np.float64), dtype)
+
+
+def turn(z: NDArray[np.float32], payload: bytes, boxes: list[tuple[int, int, int, int]]) -> None:
+    """Undo the rotations of subbands of z (plane, y, x), in place."""
+    sizes = np.frombuffer(payload[: 2 * len(boxes)], "<u2").astype(int)
+    payload = payload[2 * len(boxes) :]
+    exponents = np.frombuffer(payload[: sizes.sum()], np.int8)
+    entries = contexts(payload[sizes.sum() :], (int(sizes.sum()), 1, int(sizes.max())))[:, 0]
+    first = 0
+    for m, (y0, y1, x0, x1) in zip(sizes.tolist(), boxes, strict=True):
+        steps = F32(2.0) ** exponents[first : first + m, None].astype(F32)
+        columns = entries[first : first + m, :m].astype(F32) * steps
+        r = z[:m, y0:y1, x0:x1].copy()
+        for i in range(m):
+            c = np.zeros(r.shape[1:], F32)
+            for j in range(m):
+                c += columns[j, i] * r[j]
+            z[i, y0:y1, x0:x1] = c
+        first += m
 
 
 def to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -152,6 +181,11 @@ def to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def test_there_is_a_golden_file_of_every_mode() -> None:
     assert {path.stem.split("_")[1] for path in GOLDEN} >= {"snr", "rmse", "max", "lossless", "constant", "empty"}
+
+
+def test_golden_files_hold_every_kind_of_section() -> None:
+    kinds = {kind for path in GOLDEN for kind, _, _ in read_header(path.read_bytes()).sections}
+    assert kinds == set(Kind)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -175,6 +209,8 @@ def test_golden(path: Path) -> None:
         ("u8", Bound("lossless"), "fast"),
         ("f4", Bound("snr", 60.0), "fast"),
         ("f8", Bound("max_error", 1e-3), "fast"),
+        ("i2", Bound("rmse", 0.6), "best"),
+        ("f4", Bound("snr", 50.0), "best"),
         ("i1", Bound("lossless"), "best"),
         ("u2", Bound("max_error", 1.0), "best"),
         ("u4", Bound("lossless"), "best"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.codec import Bound, container, decode, encode
-from pipeline.codec.outliers import Outliers, mend, pack_outliers, unpack_outliers
+from pipeline.codec.outliers import ROOM, Outliers, find_outliers, mend, pack_outliers, unpack_outliers
 from pipeline.errors import FormatError
 
 
@@ -73,3 +73,20 @@ def test_mending_stays_within_the_dtype() -> None:
 def test_damage_is_named(payload: bytes) -> None:
     with pytest.raises(FormatError, match=r"damaged"):
         unpack_outliers(payload, 100, 1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.9])
+def test_outliers_are_those_that_numpy_finds_however_many(share: float) -> None:
+    rng = np.random.default_rng(11)
+    block = rng.integers(0, 60000, (3, 37, 61)).astype(np.uint16)
+    decoded, real = block + rng.integers(-30, 31, block.shape), rng.random((1, 37, 61)) < 0.8
+    decoded[rng.random(block.shape) < share] += 5000
+    found = find_outliers(block, decoded, real, 25.0)
+    error = block.astype(np.float64) - decoded
+    expected = np.flatnonzero((np.abs(error) > 7.9 * 5) & real)
+    assert (expected.size > ROOM) is (share > 0.5)
+    if found is None:
+        assert not expected.size
+        return
+    np.testing.assert_array_equal(found.indices, expected)
+    np.testing.assert_array_equal(found.steps, np.rint(error.flat[expected] / 11))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, wavelet
+from pipeline.codec import kernels, low_rank, wavelet
 
 SIZES = st.integers(1, 40)
 
@@ -47,6 +47,57 @@ def test_forward_is_the_lifting_of_the_paper_and_inverse_undoes_it(h: int, w: in
     np.testing.assert_allclose(coefficients, planes, rtol=0, atol=2e-3)
 
 
+def lift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One level down the first axis, in float32, one step for all before the next."""
+    if len(x) == 1:
+        return x
+    s, d = x[::2].copy(), x[1::2].copy()
+    for high, factor in ((True, wavelet.ALPHA), (False, wavelet.BETA), (True, wavelet.GAMMA), (False, wavelet.DELTA)):
+        if high:
+            d = d + factor * (s[: len(d)] + np.concatenate([s[1:], s[-1:]])[: len(d)])
+        else:
+            s = s + factor * (np.concatenate([d[:1], d])[: len(s)] + np.concatenate([d, d[-1:]])[: len(s)])
+    return np.concatenate([wavelet.LOW * s, wavelet.HIGH * d])
+
+
+def unlift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Undo `lift`, in float32."""
+    if len(x) == 1:
+        return x
+    half, out = (len(x) + 1) // 2, np.empty_like(x)
+    s, d = wavelet.UNLOW * x[:half], wavelet.UNHIGH * x[half:]
+    for high, factor in ((False, wavelet.DELTA), (True, wavelet.GAMMA), (False, wavelet.BETA), (True, wavelet.ALPHA)):
+        if high:
+            d = d + -factor * (s[: len(d)] + np.concatenate([s[1:], s[-1:]])[: len(d)])
+        else:
+            s = s + -factor * (np.concatenate([d[:1], d])[: len(s)] + np.concatenate([d, d[-1:]])[: len(s)])
+    out[::2], out[1::2] = s, d
+    return out
+
+
+ODD = [(1, 1), (1, 9), (9, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 2), (17, 31), (33, 145), (64, 128), (145, 37)]
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_kernels_have_the_bits_of_plain_float32_lifting(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    for levels in range(6):
+        planes = rng.normal(0, 100, (2, *shape)).astype(np.float32)
+        expected, back, sizes = planes.copy(), planes.copy(), [shape]
+        for _ in range(levels):
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        for one, other in zip(expected, back, strict=True):
+            for h, w in sizes[:levels]:
+                one[:h, :w] = lift(lift(one[:h, :w].T.copy()).T.copy())
+            for h, w in reversed(sizes[:levels]):
+                other[:h, :w] = unlift(unlift(other[:h, :w].copy()).T.copy()).T
+        ours, undone = planes.copy(), planes.copy()
+        wavelet.forward(ours, levels)
+        wavelet.inverse(undone, levels)
+        np.testing.assert_array_equal(ours.view(np.int32), expected.view(np.int32))
+        np.testing.assert_array_equal(undone.view(np.int32), back.view(np.int32))
+
+
 @given(SIZES, SIZES, st.integers(0, 5))
 def test_subbands_tile_the_plane(h: int, w: int, levels: int) -> None:
     seen = np.zeros((h, w), int)
@@ -71,7 +122,7 @@ def test_levels_suit_the_size() -> None:
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 5), st.integers(0, 4), st.integers(1, 1100), st.integers(0, 2**32))
+@given(st.integers(1, 11), st.integers(0, 9), st.integers(1, 1100), st.integers(0, 2**32))
 def test_reconstruction_has_the_bits_of_plain_float32_arithmetic(bands: int, rank: int, pixels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 1, (bands, rank)).astype(np.float32)
@@ -113,3 +164,45 @@ def test_moments_give_the_error_of_quantising_and_back(groups: int, step: float,
     error = moments[0] - 0.1 * (2 * moments[2] - 0.1 * moments[1]) + 0.2 * (2 * moments[4] + 0.2 * moments[3])
     scaled = (c * inverse).astype(np.float64)
     assert np.square(scaled - back).sum() == pytest.approx(error, rel=1e-4, abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 3), st.integers(1, 1100), st.sampled_from(["u2", "i4", "f4"]), st.integers(0, 2**32))
+def test_sums_are_those_of_numpy(bands: int, pixels: int, dtype: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, 60000, (bands, pixels)).astype(dtype) for _ in range(2))
+    wide, off = x.astype(np.float64), x.astype(np.float64) - y
+    for valid in (rng.random((1, pixels)) < 0.7, rng.random((bands, pixels)) < 0.7):
+        assert kernels.squared_sum(x, valid) == np.square(wide * valid).sum()
+        assert kernels.squared_error(x, y, valid) == np.square(off * valid).sum()
+    np.testing.assert_array_equal(kernels.means(x), wide.sum(axis=1) / pixels)
+    assert kernels.peak_of(off.astype(np.float32).reshape(-1)) == np.abs(off).max()
+
+
+@pytest.mark.parametrize("shape", ODD)
+def test_scores_may_be_inverted_in_their_own_memory(shape: tuple[int, int]) -> None:
+    q = np.rint(np.random.default_rng(shape).laplace(0, 1, (3, *shape))).astype(np.int32)
+    size = np.abs(q).astype(np.float32)
+    offsets = np.where(size == 1, np.float32(0.03), np.float32(-0.02))
+    expected = np.where(q == 0, np.float32(0), np.sign(q).astype(np.float32) * (size + offsets))
+    plain = np.empty_like(expected)
+    kernels.dequantise(q.reshape(-1), np.float32(0.03), np.float32(-0.02), plain.reshape(-1))
+    np.testing.assert_array_equal(plain.view(np.int32), expected.view(np.int32))
+    wavelet.inverse(expected, 2)
+    wavelet.inverse_of(q, np.float32(0.03), np.float32(-0.02), 2, q.view(np.float32))
+    np.testing.assert_array_equal(q, expected.view(np.int32))
+
+
+def test_the_sample_foretells_the_error_of_all_coefficients() -> None:
+    rng = np.random.default_rng(3)
+    scale = np.geomspace(90, 1, 200)[:, None] * np.geomspace(40, 1, 300)
+    coefficients = rng.laplace(0, 1, (9, 200, 300)).astype(np.float32) * scale.astype(np.float32)
+    sample, norms = low_rank._sample(coefficients, 4)
+    assert sample.size < coefficients.size / 3
+    assert norms.sum(dtype=np.float64) == pytest.approx(coefficients.size, rel=0.1)
+    moments = np.empty(5)
+    kernels.quantisation_moments(sample, norms, np.float32(0.1), np.float32(0.36), moments)
+    q = np.empty(coefficients.size, np.int32)
+    kernels.quantise(coefficients.reshape(-1), np.float32(0.1), np.float32(0.36), q)
+    error = np.square(np.abs(coefficients.reshape(-1)) / 10 - np.abs(q), dtype=np.float64).sum()
+    assert moments[0] == pytest.approx(error, rel=0.1)

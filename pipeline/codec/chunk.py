@@ -91,7 +91,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     if Kind.PREDICTED in sections:
         return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED], real), header.nodata)
     layer = layer_sections.read_layer(header, sections)
-    block = lossless.add_residual(low_rank.predict(layer, header.dtype), header, sections.get(Kind.RESIDUAL))
+    layered = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
+    block = lossless.add_residual(layered, header, sections.get(Kind.RESIDUAL))
     listed = sections.get(Kind.OUTLIERS)
     if listed is not None:
         outliers.add_outliers(block, header, listed)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codec.sums import STRIP, TOGETHER, pack_strip, sum_strip
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -19,8 +20,7 @@ I32 = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 Matrix = NDArray[Any]
 
-STRIP = 512
-LANES = 16
+LANES = 256  # partial sums, side by side
 
 
 @jit
@@ -34,16 +34,16 @@ def centre(x: Matrix, mean: F64, scale: float, out: F32) -> None:
 @jit
 def combine(weights: F32, planes: F32, out: F32) -> None:
     """out = weights @ planes in float32, summed in the order of `planes`: (r, k), (k, pixel) -> (r, pixel)."""
-    pixels = planes.shape[1]
+    k, pixels = planes.shape
+    flat, packed, totals = weights.ravel(), np.empty(k * STRIP, np.float32), np.empty(TOGETHER * STRIP, np.float32)
     for start in range(0, pixels, STRIP):
-        stop = min(start + STRIP, pixels)
-        for b in range(out.shape[0]):
-            total = out[b, start:stop]
-            total[:] = np.float32(0.0)
-            for j in range(planes.shape[0]):
-                weight, plane = weights[b, j], planes[j, start:stop]
-                for i in range(stop - start):
-                    total[i] += weight * plane[i]
+        n = min(STRIP, pixels - start)
+        pack_strip(planes, start, n, packed)
+        for first in range(0, out.shape[0], TOGETHER):
+            count = min(TOGETHER, out.shape[0] - first)
+            sum_strip(flat, first, count, k, packed, n, totals)
+            for i in range(count):
+                out[first + i, start : start + n] = totals[i * STRIP : i * STRIP + n]
 
 
 @jit
@@ -52,23 +52,36 @@ def reconstruct(weights: F32, planes: F32, mean: F64, step: float, limits: F64, 
 
     limits: lowest and highest value. `whole` rounds, half to even. NaN, which only damaged bytes make, becomes lowest.
     """
-    pixels = planes.shape[1]
-    total = np.empty(STRIP, np.float32)
+    k, pixels = planes.shape
+    flat, packed, totals = weights.ravel(), np.empty(k * STRIP, np.float32), np.empty(TOGETHER * STRIP, np.float32)
+    low, high = limits[0], limits[1]
     for start in range(0, pixels, STRIP):
         n = min(STRIP, pixels - start)
-        for b in range(out.shape[0]):
-            total[:] = np.float32(0.0)
-            for j in range(planes.shape[0]):
-                weight, plane = weights[b, j], planes[j, start : start + n]
+        pack_strip(planes, start, n, packed)
+        for first in range(0, out.shape[0], TOGETHER):
+            count = min(TOGETHER, out.shape[0] - first)
+            sum_strip(flat, first, count, k, packed, n, totals)
+            for b in range(first, first + count):
+                total = totals[(b - first) * STRIP : (b - first) * STRIP + n]
+                row, middle = out[b, start : start + n], mean[b]
                 for i in range(n):
-                    total[i] += weight * plane[i]
-            row = out[b, start : start + n]
-            for i in range(n):
-                value = mean[b] + step * np.float64(total[i])
-                if whole:
-                    value = np.rint(value)
-                value = value if value >= limits[0] else limits[0]
-                row[i] = value if value <= limits[1] else limits[1]
+                    value = middle + step * np.float64(total[i])
+                    if whole:
+                        value = np.rint(value)
+                    value = value if value >= low else low
+                    row[i] = value if value <= high else high
+
+
+@jit
+def peak_of(x: F32) -> float:
+    """Largest |x| of a flat array, 0 where there is none; in lanes, as below."""
+    lanes = np.zeros(LANES, np.float32)
+    for start in range(0, x.shape[0], LANES):
+        part = x[start : start + LANES]
+        for i in range(part.shape[0]):
+            a = np.abs(part[i])
+            lanes[i] = a if a > lanes[i] else lanes[i]
+    return float(lanes.max())
 
 
 @jit
@@ -82,32 +95,50 @@ def quantise(coefficients: F32, inverse_step: np.float32, threshold: np.float32,
 
 @jit
 def dequantise(q: I32, first: np.float32, second: np.float32, out: F32) -> None:
-    """out = sign(q)·(|q| + offset), in steps; the offset is `first` for |q| = 1 and `second` above, 0 for q = 0."""
-    for i in range(q.shape[0]):
-        a = np.float32(abs(q[i]))
-        a += first if a == np.float32(1.0) else second
-        out[i] = np.float32(0.0) if q[i] == 0 else (-a if q[i] < 0 else a)
+    """out = sign(q)·(|q| + offset), in steps; the offset is `first` for |q| = 1 and `second` above, 0 for q = 0.
+
+    `out` may be the memory of q: so each strip is copied out of it first.
+    """
+    strip = np.empty(STRIP, np.float32)
+    for start in range(0, q.shape[0], STRIP):
+        source, target = q[start : start + STRIP], out[start : start + STRIP]
+        n = target.shape[0]
+        for i in range(n):
+            strip[i] = np.float32(source[i])
+        for i in range(n):
+            a = np.abs(strip[i])
+            a += first if a == np.float32(1.0) else second
+            a = a if strip[i] > np.float32(0.0) else -a
+            target[i] = a if strip[i] != np.float32(0.0) else np.float32(0.0)
 
 
 @jit
 def quantisation_moments(sample: F32, norms: F32, inverse_step: np.float32, threshold: np.float32, out: F64) -> None:
-    """Weighted moments of r = |c|/step − |q| for a flat sample of coefficients, a multiple of LANES long.
+    """Weighted moments of r = |c|/step − |q| for a flat sample of coefficients.
 
     out = [Σr²; Σ1, Σr where |q| = 1; Σ1, Σr where |q| > 1]. Summed in lanes, so that it vectorises in a fixed order.
     """
     lanes = np.zeros((5, LANES))
+    squares, one, ones, more, mores = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    q, r, w = np.empty(LANES, np.float32), np.empty(LANES), np.empty(LANES)
     for start in range(0, sample.shape[0], LANES):
-        for j in range(LANES):
-            c = np.abs(sample[start + j] * inverse_step)
-            q = np.floor(c + threshold)
-            r, weight = np.float64(c - q), np.float64(norms[start + j])
-            one = weight if q == np.float32(1.0) else 0.0
-            more = weight if q > np.float32(1.0) else 0.0
-            lanes[0, j] += weight * r * r
-            lanes[1, j] += one
-            lanes[2, j] += one * r
-            lanes[3, j] += more
-            lanes[4, j] += more * r
+        part, weights = sample[start : start + LANES], norms[start : start + LANES]
+        n = part.shape[0]
+        for i in range(n):
+            c = np.abs(part[i] * inverse_step)
+            q[i] = np.float32(np.int32(c + threshold))
+            r[i] = np.float64(c - q[i])
+        for i in range(n):
+            w[i] = np.float64(weights[i])
+            squares[i] += w[i] * r[i] * r[i]
+        for i in range(n):
+            weight = w[i] if q[i] == np.float32(1.0) else 0.0
+            one[i] += weight
+            ones[i] += weight * r[i]
+        for i in range(n):
+            weight = w[i] if q[i] > np.float32(1.0) else 0.0
+            more[i] += weight
+            mores[i] += weight * r[i]
     out[:] = lanes.sum(axis=1)
 
 
@@ -150,30 +181,47 @@ def add_residual(y: Matrix, steps: I32, step: float, limits: F64, out: Matrix) -
 
 
 @jit
+def means(x: Matrix) -> F64:
+    """Mean of each row of (band, pixel). Sums of integers are exact up to 2⁵³. In lanes, as above."""
+    out = np.empty(x.shape[0])
+    for b in range(x.shape[0]):
+        lanes = np.zeros(LANES)
+        for start in range(0, x.shape[1], LANES):
+            row = x[b, start : start + LANES]
+            for i in range(row.shape[0]):
+                lanes[i] += np.float64(row[i])
+        out[b] = lanes.sum() / x.shape[1]
+    return out
+
+
+@jit
 def squared_sum(x: Matrix, valid: Bool) -> float:
-    """Σ x² over the valid elements of a (band, pixel) array; valid: (1 or band, pixel)."""
+    """Σ x² over the valid elements of a (band, pixel) array; valid: (1 or band, pixel). In lanes, as above."""
     total = 0.0
     for b in range(x.shape[0]):
-        real = valid[b % valid.shape[0]]
-        part = 0.0
-        for i in range(x.shape[1]):
-            value = np.float64(x[b, i])
-            part += value * value if real[i] else 0.0
-        total += part
+        lanes = np.zeros(LANES)
+        for start in range(0, x.shape[1], LANES):
+            row, real = x[b, start : start + LANES], valid[b % valid.shape[0], start : start + LANES]
+            for i in range(row.shape[0]):
+                value = np.float64(row[i])
+                lanes[i] += value * value if real[i] else 0.0
+        total += lanes.sum()
     return total
 
 
 @jit
 def squared_error(x: Matrix, y: Matrix, valid: Bool) -> float:
-    """Σ (x − y)² over the valid elements of (band, pixel) arrays; valid: (1 or band, pixel)."""
+    """Σ (x − y)² over the valid elements of (band, pixel) arrays; valid: (1 or band, pixel). In lanes, as above."""
     total = 0.0
     for b in range(x.shape[0]):
-        real = valid[b % valid.shape[0]]
-        part = 0.0
-        for i in range(x.shape[1]):
-            e = np.float64(x[b, i]) - np.float64(y[b, i])
-            part += e * e if real[i] else 0.0
-        total += part
+        lanes = np.zeros(LANES)
+        for start in range(0, x.shape[1], LANES):
+            one, other = x[b, start : start + LANES], y[b, start : start + LANES]
+            real = valid[b % valid.shape[0], start : start + LANES]
+            for i in range(one.shape[0]):
+                e = np.float64(one[i]) - np.float64(other[i])
+                lanes[i] += e * e if real[i] else 0.0
+        total += lanes.sum()
     return total
 
 

@@ -75,6 +75,8 @@ class Analysis:
     """a flat sample of the coefficients, on which errors are foretold"""
     norms: F32
     """what the square of each sampled error counts for"""
+    room: F32
+    """as many elements as the coefficients, in memory that is there already, for `predict`"""
 
 
 def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
@@ -86,7 +88,7 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     bands, height, width = block.shape
     x = block.reshape(bands, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = x.mean(axis=1, dtype=np.float64).astype(mean_dtype(block.dtype)).astype(np.float64)
+        mean = kernels.means(x).astype(mean_dtype(block.dtype)).astype(np.float64)
         spread = max(np.abs(x.max(axis=1) - mean).max(), np.abs(x.min(axis=1) - mean).max())
     if not (spread == 0 or SPREAD[0] < spread < SPREAD[1]):
         return None
@@ -111,13 +113,14 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
         rotate(coefficients, boxes, layer.rotations, back=False)
     step = float(np.sqrt(12 * level)) if rank else 1.0
     lost = float(variances[rank:].sum()) / bands
-    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels))
+    room = centred.reshape(-1)[: coefficients.size].reshape(coefficients.shape)
+    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels), room)
 
 
 def quantise(analysis: Analysis, step: float) -> Layer | None:
     """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
     coefficients = analysis.coefficients.reshape(-1)
-    peak = max(-coefficients.min(), coefficients.max()) if coefficients.size else 0.0
+    peak = kernels.peak_of(coefficients)
     if step < FINEST_STEP or peak >= PEAK * step:
         return None
     inverse = np.float32(1.0 / step)
@@ -149,15 +152,21 @@ def quantise_dependently(analysis: Analysis, step: float, last: Layer | None) ->
     )
 
 
-def predict(layer: Layer, dtype: np.dtype[Any]) -> Block:
-    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU."""
+def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:
+    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU.
+
+    room: (rank, y, x) float32 to work in, instead of memory fresh from the system, which costs as much as the work. It
+    may be that of the scores, which are then gone.
+    """
     rank, height, width = layer.scores.shape
-    planes = np.empty(layer.scores.shape, np.float32)
+    planes = np.empty(layer.scores.shape, np.float32) if room is None else room
     first, second = (np.float32(offset) for offset in layer.centroids)
-    kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
     if layer.rotations:
+        kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
         rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
-    wavelet.inverse(planes, layer.levels)
+        wavelet.inverse(planes, layer.levels)
+    else:
+        wavelet.inverse_of(layer.scores, first, second, layer.levels, planes)
     out = np.empty((len(layer.mean), height * width), dtype)
     whole = dtype.kind != "f"
     flat = planes.reshape(rank, height * width)
@@ -217,13 +226,14 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
 
 
 def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, flat, and what the square of each counts for: norm times share; zeros fill up."""
+    """Every n-th row of each subband, 16 at least, flat, and what the square of each counts for."""
     _, height, width = coefficients.shape
-    every = max(1, min(height // 16, coefficients.size // SAMPLE))
+    most = max(1, min(height // 16, coefficients.size // SAMPLE))
     parts, norms = [], []
     for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
-        rows = range(*y.indices(height))[every // 2 :: every] if y.stop - y.start > 8 * every else range(height)[y]
-        parts.append(coefficients[:, rows.start : rows.stop : rows.step, x].ravel())
-        norms.append(np.full(parts[-1].size, norm * (y.stop - y.start) / max(len(rows), 1), np.float32))
-    spare = np.zeros(-sum(part.size for part in parts) % kernels.LANES, np.float32)
-    return np.concatenate([*parts, spare]), np.concatenate([*norms, spare])
+        rows = y.stop - y.start
+        every = max(1, min(most, rows // 16))
+        parts.append(coefficients[:, y.start + every // 2 : y.stop : every, x].ravel())
+        taken = len(range(every // 2, rows, every))
+        norms.append(np.full(parts[-1].size, norm * rows / max(taken, 1), np.float32))
+    return np.concatenate(parts), np.concatenate(norms)

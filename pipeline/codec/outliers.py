@@ -27,6 +27,8 @@ LISTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<I")
 # Errors above this many root mean square errors are mended.
 LIMIT = 7.9
+SCANNED = 512  # elements at once
+ROOM = 4096  # outliers that one scan lists
 
 
 class Outliers(NamedTuple):
@@ -49,12 +51,15 @@ def find_outliers(block: Block, decoded: Block, real: Bool, mse: float) -> Outli
     limit, step = LIMIT * float(np.sqrt(mse)), step_for(block.dtype, mse)
     pixels = block.shape[1] * block.shape[2]
     x, y, wide = (a.reshape(-1, pixels) for a in (block, decoded, real))
-    count = _far(x, y, wide, limit, step, np.empty(0, np.int64), np.empty(0, np.int32))
-    if not count:
-        return None
-    indices, steps = np.empty(count, np.int64), np.empty(count, np.int32)
-    _far(x, y, wide, limit, step, indices, steps)
-    return Outliers(indices, steps, step)
+    room = ROOM
+    while True:
+        indices, steps = np.empty(room, np.int64), np.empty(room, np.int32)
+        count = _far(x, y, wide, limit, step, indices, steps)
+        if not count:
+            return None
+        if count <= room:
+            return Outliers(indices[:count].copy(), steps[:count].copy(), step)
+        room = count
 
 
 def mend(block: Block, outliers: Outliers) -> None:
@@ -98,12 +103,17 @@ def _far(x: Block, y: Block, real: Bool, limit: float, step: float, indices: I64
     """How many valid elements of (band, pixel) arrays differ by more than `limit`; their places, if there is room."""
     n = 0
     for b in range(x.shape[0]):
-        valid = real[b % real.shape[0]]
-        for i in range(x.shape[1]):
-            e = np.float64(x[b, i]) - np.float64(y[b, i])
-            if np.abs(e) > limit and valid[i]:
-                if n < indices.shape[0]:
-                    indices[n] = b * x.shape[1] + i
-                    steps[n] = np.int32(min(max(np.rint(e / step), -2147483647.0), 2147483647.0))
-                n += 1
+        for start in range(0, x.shape[1], SCANNED):
+            one, other = x[b, start : start + SCANNED], y[b, start : start + SCANNED]
+            valid = real[b % real.shape[0], start : start + SCANNED]
+            far = 0
+            for i in range(one.shape[0]):  # they are few: look for them in a loop that vectorises
+                far += (np.abs(np.float64(one[i]) - np.float64(other[i])) > limit) & valid[i]
+            for i in range(one.shape[0] if far else 0):
+                e = np.float64(one[i]) - np.float64(other[i])
+                if np.abs(e) > limit and valid[i]:
+                    if n < indices.shape[0]:
+                        indices[n] = b * x.shape[1] + start + i
+                        steps[n] = np.int32(min(max(np.rint(e / step), -2147483647.0), 2147483647.0))
+                    n += 1
     return n

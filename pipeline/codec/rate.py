@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.codec import kernels
 from pipeline.codec.low_rank import (
+    F32,
     Analysis,
     Block,
     Bool,
@@ -63,7 +64,7 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
         layer = quantise_dependently(analysis, DEPENDENT * step, layer) if dependent else quantise(analysis, step)
         if layer is None:
             break
-        found = _mended(block, real, layer, mse, nodata)
+        found = _mended(block, real, layer, mse, nodata, analysis.room)
         error = found.error / count
         if error <= mse:
             below, best = step, found
@@ -77,9 +78,9 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     return best
 
 
-def _mended(block: Block, real: Bool, layer: Layer, mse: float, nodata: float | int | None) -> Fit:
+def _mended(block: Block, real: Bool, layer: Layer, mse: float, nodata: float | int | None, room: F32) -> Fit:
     """The layer with what is to be mended of it, and the error that is left."""
-    decoded = predict(layer, block.dtype)
+    decoded = predict(layer, block.dtype, room)
     outliers = find_outliers(block, decoded, real, mse)
     if outliers is not None:
         mend(decoded, outliers)

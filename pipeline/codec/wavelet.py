@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codec.kernels import dequantise
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
 
 MAX_LEVELS = 5
 
@@ -75,125 +77,165 @@ def forward(planes: F32, levels: int) -> None:
 @jit
 def inverse(planes: F32, levels: int) -> None:
     """Undo `forward` in place."""
-    _, height, width = planes.shape
-    scratch = np.empty((height, width), np.float32)
+    scratch = np.empty(planes.shape[1:], np.float32)
     for plane in range(planes.shape[0]):
-        for level in range(levels - 1, -1, -1):
-            h, w = height, width
-            for _ in range(level):
-                h, w = (h + 1) // 2, (w + 1) // 2
-            _synthesise(planes[plane], scratch, h, w)
+        _invert(planes[plane], scratch, levels)
 
 
 @jit
-def _add(target: F32, factor: np.float32, left: F32, right: F32) -> None:
-    for i in range(target.shape[0]):
-        target[i] += factor * (left[i] + right[i])
+def inverse_of(scores: I32, first: np.float32, second: np.float32, levels: int, planes: F32) -> None:
+    """planes = what `dequantise` makes of the scores, inverted: plane by plane, so each stays in the cache.
+
+    scores, planes: (plane, y, x), which may share their memory.
+    """
+    scratch = np.empty(planes.shape[1:], np.float32)
+    for plane in range(planes.shape[0]):
+        dequantise(scores[plane].reshape(-1), first, second, planes[plane].reshape(-1))
+        _invert(planes[plane], scratch, levels)
 
 
 @jit
-def _scale(target: F32, factor: np.float32, source: F32) -> None:
-    for i in range(target.shape[0]):
-        target[i] = factor * source[i]
-
-
-@jit
-def _lift_odd(low: F32, high: F32, factor: np.float32) -> None:
-    n = high.shape[0]
-    m = min(n, low.shape[0] - 1)
-    for i in range(m):
-        high[i] += factor * (low[i] + low[i + 1])
-    if m < n:
-        high[m] += factor * (low[m] + low[m])
-
-
-@jit
-def _lift_even(low: F32, high: F32, factor: np.float32) -> None:
-    n = high.shape[0]
-    low[0] += factor * (high[0] + high[0])
-    for i in range(1, n):
-        low[i] += factor * (high[i - 1] + high[i])
-    if n < low.shape[0]:
-        low[n] += factor * (high[n - 1] + high[n - 1])
+def _invert(plane: F32, scratch: F32, levels: int) -> None:
+    for level in range(levels - 1, -1, -1):
+        h, w = plane.shape
+        for _ in range(level):
+            h, w = (h + 1) // 2, (w + 1) // 2
+        _synthesise(plane, scratch, h, w)
 
 
 @jit
 def _analyse(plane: F32, scratch: F32, height: int, width: int) -> None:
     """One level on plane[:height, :width]: rows, then columns; rows land de-interleaved in `scratch`."""
     lows, highs = (height + 1) // 2, height // 2
-    half = (width + 1) // 2
-    for y in range(height):
-        row = scratch[lows + y // 2 if y % 2 else y // 2]
-        if width == 1:
-            row[0] = plane[y, 0]
-            continue
-        low, high = row[:half], row[half:width]
-        for i in range(half):
-            low[i] = plane[y, 2 * i]
-        for i in range(width - half):
-            high[i] = plane[y, 2 * i + 1]
-        _lift_odd(low, high, ALPHA)
-        _lift_even(low, high, BETA)
-        _lift_odd(low, high, GAMMA)
-        _lift_even(low, high, DELTA)
-        _scale(low, LOW, low)
-        _scale(high, HIGH, high)
     if height == 1:
-        _scale(plane[0, :width], np.float32(1.0), scratch[0, :width])
+        _split_row(plane, 0, scratch, 0, width)
+        plane[0, :width] = scratch[0, :width]
         return
-    low, high = scratch[:lows, :width], scratch[lows:height, :width]
+    _split_row(plane, 0, scratch, 0, width)
     for i in range(lows + 1):  # four steps chase each other down the rows, so a row is lifted while it is in L1
         if i < highs:
-            _add(high[i], ALPHA, low[i], low[min(i + 1, lows - 1)])
+            _split_row(plane, 2 * i + 1, scratch, lows + i, width)
+            if 2 * i + 2 < height:
+                _split_row(plane, 2 * i + 2, scratch, i + 1, width)
+            _add(scratch, lows + i, ALPHA, i, min(i + 1, lows - 1), width)
         if i < lows:
-            _add(low[i], BETA, high[max(i - 1, 0)], high[min(i, highs - 1)])
+            _add(scratch, i, BETA, lows + max(i - 1, 0), lows + min(i, highs - 1), width)
         if 0 < i <= highs:
-            _add(high[i - 1], GAMMA, low[i - 1], low[min(i, lows - 1)])
+            _add(scratch, lows + i - 1, GAMMA, i - 1, min(i, lows - 1), width)
         if i > 0:
-            _add(low[i - 1], DELTA, high[max(i - 2, 0)], high[min(i - 1, highs - 1)])
-    for i in range(lows):
-        _scale(plane[i, :width], LOW, low[i])
-    for i in range(highs):
-        _scale(plane[lows + i, :width], HIGH, high[i])
+            _add(scratch, i - 1, DELTA, lows + max(i - 2, 0), lows + min(i - 1, highs - 1), width)
+    for y in range(height):
+        _scale(scratch, y, LOW if y < lows else HIGH, plane, y, width)
 
 
 @jit
 def _synthesise(plane: F32, scratch: F32, height: int, width: int) -> None:
     """Undo one `_analyse`: columns, then rows."""
     lows, highs = (height + 1) // 2, height // 2
-    half = (width + 1) // 2
     if height == 1:
-        _scale(scratch[0, :width], np.float32(1.0), plane[0, :width])
+        scratch[0, :width] = plane[0, :width]
     else:
-        low, high = scratch[:lows, :width], scratch[lows:height, :width]
-        for i in range(lows):
-            _scale(low[i], UNLOW, plane[i, :width])
-        for i in range(highs):
-            _scale(high[i], UNHIGH, plane[lows + i, :width])
         for i in range(lows + 1):
             if i < lows:
-                _add(low[i], -DELTA, high[max(i - 1, 0)], high[min(i, highs - 1)])
+                _scale(plane, i, UNLOW, scratch, i, width)
+            if i < highs:
+                _scale(plane, lows + i, UNHIGH, scratch, lows + i, width)
+            if i < lows:
+                _add(scratch, i, -DELTA, lows + max(i - 1, 0), lows + min(i, highs - 1), width)
             if 0 < i <= highs:
-                _add(high[i - 1], -GAMMA, low[i - 1], low[min(i, lows - 1)])
+                _add(scratch, lows + i - 1, -GAMMA, i - 1, min(i, lows - 1), width)
             if i > 0:
-                _add(low[i - 1], -BETA, high[max(i - 2, 0)], high[min(i - 1, highs - 1)])
+                _add(scratch, i - 1, -BETA, lows + max(i - 2, 0), lows + min(i - 1, highs - 1), width)
             if 1 < i <= highs + 1:
-                _add(high[i - 2], -ALPHA, low[i - 2], low[min(i - 1, lows - 1)])
+                _add(scratch, lows + i - 2, -ALPHA, i - 2, min(i - 1, lows - 1), width)
         if highs == lows:
-            _add(high[highs - 1], -ALPHA, low[lows - 1], low[lows - 1])
+            _add(scratch, lows + highs - 1, -ALPHA, lows - 1, lows - 1, width)
     for y in range(height):
-        row = scratch[lows + y // 2 if y % 2 else y // 2]
-        if width == 1:
-            plane[y, 0] = row[0]
-            continue
-        low, high = row[:half], row[half:width]
-        _scale(low, UNLOW, low)
-        _scale(high, UNHIGH, high)
-        _lift_even(low, high, -DELTA)
-        _lift_odd(low, high, -GAMMA)
-        _lift_even(low, high, -BETA)
-        _lift_odd(low, high, -ALPHA)
-        for i in range(half):
-            plane[y, 2 * i] = low[i]
-        for i in range(width - half):
-            plane[y, 2 * i + 1] = high[i]
+        _join_row(scratch, lows + y // 2 if y % 2 else y // 2, plane, y, width)
+
+
+# Rows are passed as an array and a number: slices of them would cost as much as what is done to them.
+
+
+@jit
+def _add(rows: F32, target: int, factor: np.float32, left: int, right: int, n: int) -> None:
+    """rows[target] += factor·(rows[left] + rows[right])."""
+    a, b, c = rows[target], rows[left], rows[right]
+    for i in range(n):
+        a[i] += factor * (b[i] + c[i])
+
+
+@jit
+def _scale(source: F32, y: int, factor: np.float32, target: F32, to: int, n: int) -> None:
+    a, b = source[y], target[to]
+    for i in range(n):
+        b[i] = factor * a[i]
+
+
+# Its loops stand in line for the same reason; de-interleaving and scaling are done in passing.
+
+
+@jit
+def _split_row(source: F32, y: int, rows: F32, to: int, n: int) -> None:
+    """One row, de-interleaved and lifted."""
+    row, half = source[y], (n + 1) // 2
+    low, high = rows[to, :half], rows[to, half:n]
+    if n == 1:
+        low[0] = row[0]
+        return
+    h, m = n - half, min(n - half, half - 1)
+    for i in range(m):
+        low[i] = row[2 * i]
+        high[i] = row[2 * i + 1] + ALPHA * (row[2 * i] + row[2 * i + 2])
+    low[half - 1] = row[2 * half - 2]
+    if m < h:
+        high[m] = row[2 * m + 1] + ALPHA * (row[2 * m] + row[2 * m])
+    low[0] += BETA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] += BETA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] += BETA * (high[h - 1] + high[h - 1])
+    for i in range(m):
+        high[i] += GAMMA * (low[i] + low[i + 1])
+    if m < h:
+        high[m] += GAMMA * (low[m] + low[m])
+    low[0] = LOW * (low[0] + DELTA * (high[0] + high[0]))
+    for i in range(h - 1):
+        low[i + 1] = LOW * (low[i + 1] + DELTA * (high[i] + high[i + 1]))
+    if h < half:
+        low[h] = LOW * (low[h] + DELTA * (high[h - 1] + high[h - 1]))
+    for i in range(h):
+        high[i] *= HIGH
+
+
+@jit
+def _join_row(rows: F32, y: int, target: F32, to: int, n: int) -> None:
+    """Undo `_split_row`; leaves the row of `rows` half undone."""
+    row, half = target[to], (n + 1) // 2
+    low, high = rows[y, :half], rows[y, half:n]
+    if n == 1:
+        row[0] = low[0]
+        return
+    h, m = n - half, min(n - half, half - 1)
+    for i in range(h):
+        high[i] *= UNHIGH
+    low[0] = UNLOW * low[0] + -DELTA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] = UNLOW * low[i + 1] + -DELTA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] = UNLOW * low[h] + -DELTA * (high[h - 1] + high[h - 1])
+    for i in range(m):
+        high[i] += -GAMMA * (low[i] + low[i + 1])
+    if m < h:
+        high[m] += -GAMMA * (low[m] + low[m])
+    low[0] += -BETA * (high[0] + high[0])
+    for i in range(h - 1):
+        low[i + 1] += -BETA * (high[i] + high[i + 1])
+    if h < half:
+        low[h] += -BETA * (high[h - 1] + high[h - 1])
+    for i in range(m):
+        row[2 * i] = low[i]
+        row[2 * i + 1] = high[i] + -ALPHA * (low[i] + low[i + 1])
+    row[2 * half - 2] = low[half - 1]
+    if m < h:
+        row[2 * m + 1] = high[m] + -ALPHA * (low[m] + low[m])

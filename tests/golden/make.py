@@ -46,6 +46,9 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
     squares[1] = numbers[1].repeat(2, 0).repeat(2, 1)[1:38, :41]
     squares[3] = numbers[3].repeat(6, 0).repeat(6, 1)[4:41, 2:43]
     row = (scene(3, 1, 300, 6) * 9000).astype(np.uint32) + (1 << 31)
+    fine = np.random.default_rng(8).normal(0, 60, (70, 66)) * np.array([1, 0.9, 0.8, 0.7, 0.9])[:, None, None]
+    ships = (scene(5, 70, 66, 9) * 3000 + 500 + fine).astype(np.uint16)
+    ships[2, 40, 31] += 700
     exact = floats.copy()
     exact[0, 0, :3] = -0.0, np.inf, 1e-42
     return {
@@ -65,6 +68,9 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
         "v1_max_error_uint16_predicted": (holes, None, Bound("max_error", 2.0), 0),
         "v1_lossless_uint32_row": (row, None, Bound("lossless"), None),
         "v1_lossless_uint16_squares": (squares, None, Bound("lossless"), None),
+        "v1_rmse_uint16_best": (ships, None, Bound("rmse", 30.0), 0),
+        "v1_snr_float32_best": (floats, None, Bound("snr", 45.0), None),
+        "v1_snr_uint8_30band_best": (wide, None, Bound("snr", 30.0), None),
         "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
     }
 
@@ -86,7 +92,7 @@ def main() -> None:
         target = HERE / f"{name}.tslr"
         if target.exists():
             continue
-        effort, plan = predictors().get(name, ("fast", None))
+        effort, plan = predictors().get(name, ("best" if name.endswith("_best") else "fast", None))
         plans = predicted.PLANS if plan is None else {effort: ((0, plan),)}
         with mock.patch.object(predicted, "PLANS", plans):
             data = encode(block, valid, bound, nodata=nodata, effort=effort)
