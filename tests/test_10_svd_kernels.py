@@ -164,7 +164,7 @@ def test_rows_that_stand_alone_are_found():
 
 def test_krylov_says_when_rounding_would_decide():
     A = matrix(400, 300, np.r_[1.0, np.full(299, 1e-5)], np.float32)
-    assert krylov_svd(A, 5, np.random.default_rng(0), float(np.vdot(A, A))) is None
+    assert krylov_svd(A, 5, np.random.default_rng(0)) is None
     assert error(A, svd(A, 5)) <= 1.02 * best_error(A, 5)
 
 

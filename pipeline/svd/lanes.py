@@ -175,31 +175,52 @@ def _square_run(typing: Any, A: Any, start: Any, count: Any, energies: Any) -> A
 
 
 @jit
-def _narrow_product(A: Matrix, W: Matrix, Y: Matrix, energies: F64) -> None:
+def product_rows(A: Matrix, W: Matrix, Y: Matrix, first: int, stop: int) -> None:
+    """Y[first:stop] = A[first:stop] W; the rows before are made and may be made again, those after come later."""
     m, n = A.shape
     k = Y.shape[1]
     vectors, depth, lanes = W.shape
-    safe = max(0, (m - max(lanes // k, BLOCK)) // ROWS)
-    for begin in range(0, safe, GROUPS):
-        groups = min(GROUPS, safe - begin)
+    # A sweep reads whole blocks of columns and stores whole vectors: the last rows could leave their arrays.
+    safe = min(stop, m - max((depth - 1) // n, (vectors * lanes - 1) // k))
+    whole = first
+    if safe >= max(ROWS, first):
+        groups = (safe - first) // ROWS
+        whole = safe
         for v in range(0, vectors - 1, 2):
-            _row_run(A, begin * ROWS, groups, depth, W, v, 2, Y)
+            _row_run(A, first, groups, depth, W, v, 2, Y)
         if vectors % 2:
-            _row_run(A, begin * ROWS, groups, depth, W, vectors - 1, 1, Y)
-        if energies.size:
-            start, count = begin * ROWS * n, groups * ROWS * n
-            _square_run(A, start, count, energies)
-            for at in range(start + count // (4 * lanes) * 4 * lanes, start + count):
-                energies[0] += np.float64(A[at // n, at % n]) ** 2
-    for row in range(safe * ROWS, m):
+            _row_run(A, first, groups, depth, W, vectors - 1, 1, Y)
+        if first + groups * ROWS < safe:
+            for v in range(0, vectors - 1, 2):
+                _row_run(A, safe - ROWS, 1, depth, W, v, 2, Y)
+            if vectors % 2:
+                _row_run(A, safe - ROWS, 1, depth, W, vectors - 1, 1, Y)
+    for row in range(whole, stop):
         for j in range(k):
             total = A[row, 0] * W[j // lanes, 0, j % lanes]
             for i in range(1, n):
                 total += A[row, i] * W[j // lanes, i, j % lanes]
             Y[row, j] = total
+
+
+@jit
+def add_squares(A: Matrix, first: int, stop: int, energies: F64) -> None:
+    """energies[:], one vector, += the squares of A[first:stop], spread over its lanes."""
+    n, step = A.shape[1], 4 * len(energies)
+    start, count = first * n, (stop - first) * n
+    _square_run(A, start, count, energies)
+    for at in range(start + count // step * step, start + count):
+        energies[0] += np.float64(A[at // n, at % n]) ** 2
+
+
+@jit
+def _narrow_product(A: Matrix, W: Matrix, Y: Matrix, energies: F64) -> None:
+    m = A.shape[0]
+    for first in range(0, m, GROUPS * ROWS):
+        stop = min(first + GROUPS * ROWS, m)
+        product_rows(A, W, Y, first, stop)
         if energies.size:
-            for i in range(n):
-                energies[0] += np.float64(A[row, i]) ** 2
+            add_squares(A, first, stop, energies)
 
 
 def suits_product(A: Matrix, columns: int) -> bool:
@@ -268,22 +289,28 @@ def _column_run(
 
 
 @jit
-def _narrow_transposed(A: Matrix, Y: Matrix, Z: Matrix, lanes: int) -> None:
-    m, n = A.shape
+def add_strip(A: Matrix, row: int, rows: int, Y: Matrix, Z: Matrix, lanes: int) -> None:
+    """Z += A[row : row + rows]ᵀ Y[row : row + rows]."""
+    n = A.shape[1]
     whole = n // ROWS * ROWS
     vectors = Y.shape[1] // lanes
+    for v in range(0, vectors - 1, 2):
+        for i in range(0, whole, ROWS):
+            _column_run(A, row, rows, i, 8, Y, v, 2, Z)
+        for i in range(whole, n):
+            _column_run(A, row, rows, i, 1, Y, v, 2, Z)
+    if vectors % 2:
+        for i in range(0, whole, ROWS):
+            _column_run(A, row, rows, i, 8, Y, vectors - 1, 1, Z)
+        for i in range(whole, n):
+            _column_run(A, row, rows, i, 1, Y, vectors - 1, 1, Z)
+
+
+@jit
+def _narrow_transposed(A: Matrix, Y: Matrix, Z: Matrix, lanes: int) -> None:
+    m = A.shape[0]
     for row in range(0, m, STRIP):
-        rows = min(STRIP, m - row)
-        for v in range(0, vectors - 1, 2):
-            for i in range(0, whole, ROWS):
-                _column_run(A, row, rows, i, 8, Y, v, 2, Z)
-            for i in range(whole, n):
-                _column_run(A, row, rows, i, 1, Y, v, 2, Z)
-        if vectors % 2:
-            for i in range(0, whole, ROWS):
-                _column_run(A, row, rows, i, 8, Y, vectors - 1, 1, Z)
-            for i in range(whole, n):
-                _column_run(A, row, rows, i, 1, Y, vectors - 1, 1, Z)
+        add_strip(A, row, min(STRIP, m - row), Y, Z, lanes)
 
 
 def narrow_transposed(A: Matrix, Y: Matrix) -> Matrix:
