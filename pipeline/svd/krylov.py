@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.svd.gram import clear, eigh_descending, gram, lifted, squared_norm
+from pipeline.svd.blocks import beside, block_gram
+from pipeline.svd.gram import clear, eigh_descending, lifted
 from pipeline.svd.passes import by_columns, product, there_and_back, weighted_sums
-from pipeline.svd.range_finder import near_identity, nearly_orthonormal, orthonormal, still, whitened
+from pipeline.svd.range_finder import nearly_orthonormal, orthonormal, still
 from pipeline.svd.vectors import VECTOR_BYTES
 
 Matrix = NDArray[np.floating[Any]]
@@ -51,14 +52,15 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator) -> tuple[Matrix, 
     if most * b < rank:
         return None
     sums = _sketch(A, b, rng)
-    if not clear(squared_norm(sums), A.dtype):
+    block = beside(sums, np.empty((len(sums), 0), A.dtype), np.empty((0, b)))
+    if not clear(block.energy, A.dtype):
         return None
-    V = orthonormal(sums)
+    V = block.V if block.sound else orthonormal(sums)
     Z: Matrix | None
     Y, Z, energy = there_and_back(A, V)
     if not clear(energy, A.dtype):
         return None
-    K, T, products = V, gram(Y), [Y]
+    K, T, products = V, block_gram(Y), [Y]
     energies: list[float] = []
     roomy = b >= _room(rank)
     # The first turn that can be the last, and so the first from which AᵀA V may be too much.
@@ -74,10 +76,9 @@ def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator) -> tuple[Matrix, 
             break
         if Z is None:
             Z = product(A.T, Y)
-        V = _beyond(Z, K, T[:, -b:], rng)
-        below = V.T @ Z
+        V, below = _beyond(Z, K, np.ascontiguousarray(T[:, -b:]), rng)
         Y, Z = there_and_back(A, V)[:2] if t + 1 < first else (product(A, V), None)
-        K, T, products = np.concatenate([K, V], axis=1), _bordered(T, below, gram(Y)), [*products, Y]
+        K, T, products = np.concatenate([K, V], axis=1), _bordered(T, below, block_gram(Y)), [*products, Y]
     if not w[-1] > LOWEST[A.dtype] * w[0]:
         return None
     factors = lifted(np.concatenate(products, axis=1), w, W, sure=False)
@@ -106,22 +107,20 @@ def _sketch(A: Matrix, b: int, rng: np.random.Generator) -> Matrix:
     m = A.shape[0]
     buckets, weights = rng.integers(0, b, (m,)), rng.standard_normal((m,)).astype(A.dtype)
     if not by_columns(A):
-        return weighted_sums(A, buckets, weights, b).T
+        return np.ascontiguousarray(weighted_sums(A, buckets, weights, b).T)
     S = np.zeros((m, b), A.dtype)
     S[np.arange(m), buckets] = weights
     return product(A.T, S)
 
 
-def _beyond(Z: Matrix, K: Matrix, shares: F64, rng: np.random.Generator) -> Matrix:
-    """Orthonormal V (n, b) that, with the orthonormal K, spans K and Z; `shares` is KᵀZ.
-
-    The second sweep takes the Gram of what it leaves from Pythagoras (Carson, Lund, Rozložník, Thomas 2021).
-    """
-    V = nearly_orthonormal(Z - K @ shares.astype(Z.dtype))
-    overlap = K.T @ V
-    G = gram(V) - (overlap.T @ overlap)
-    V = V - K @ overlap
-    return whitened(V, G) if near_identity(G) else _filled_up(orthonormal(V), K, rng)
+def _beyond(Z: Matrix, K: Matrix, shares: F64, rng: np.random.Generator) -> tuple[Matrix, NDArray[Any]]:
+    """Orthonormal V (n, b) that, with the orthonormal K, spans K and Z, and VᵀZ; `shares` is KᵀZ."""
+    block = beside(Z, K, shares)
+    if block.sound:
+        return block.V, block.R
+    V = nearly_orthonormal(Z - K @ (K.T @ Z))
+    V = _filled_up(orthonormal(V - K @ (K.T @ V)), K, rng)
+    return V, V.T @ Z
 
 
 def _filled_up(V: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
