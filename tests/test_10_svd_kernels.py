@@ -11,7 +11,8 @@ from pipeline.errors import BlockError
 from pipeline.svd import svd
 from pipeline.svd.gram import gram, lifted, times
 from pipeline.svd.krylov import _enough, block_size, krylov_svd
-from pipeline.svd.lanes import NARROW, narrow_gram, narrow_product_and_energy, narrow_transposed, packed
+from pipeline.svd.lanes import NARROW, narrow_gram, narrow_product_and_energy, packed
+from pipeline.svd.strips import narrow_transposed
 from tests.matrices import best_error, error, matrix
 
 NEAR = {np.dtype(np.float32): 3e-6, np.dtype(np.float64): 1e-14}

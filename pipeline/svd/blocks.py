@@ -1,7 +1,7 @@
-"""A block of columns made orthonormal, beside those that are, in one call: CholeskyQR by the kernels of `lanes`.
+"""A block of columns made orthonormal, beside those that are, in one call: CholeskyQR by the kernels for few columns.
 
-Source: CholeskyQR2 with a shift: Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa (2020); the Gram of what a projection
-leaves, by Pythagoras: Carson, Lund, Rozložník, Thomas (2021).
+Source: CholeskyQR2 with a shift: Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa (2020); the Gram of what a
+projection leaves, by Pythagoras: Carson, Lund, Rozložník, Thomas (2021).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.jit import jit
-from pipeline.svd.lanes import BLOCK, STRIP, add_strip, product_rows
+from pipeline.svd.lanes import BLOCK, product_rows
+from pipeline.svd.strips import STRIP, add_strip
 from pipeline.svd.vectors import VECTOR_BYTES
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
 
-# Bytes of a small factor up to which the kernels of `lanes` are quicker than BLAS, as they are for narrow matrices.
+# Bytes of a small factor up to which the kernels of `lanes` and `strips` are quicker than BLAS.
 SMALL = 32768
 # Rows of a Gram summed in the dtype of the matrix before float64 takes over.
 RUN = 512

@@ -1,4 +1,4 @@
-"""Passes over a matrix that do two things while a row is at hand: AᵀA W, and sums of rows with ‖A‖²."""
+"""Passes over a matrix: weighted sums of its rows; A V; A V with AᵀA V and ‖A‖² while a strip of rows is at hand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.jit import jit
-from pipeline.svd.lanes import (
-    STRIP,
-    add_squares,
-    add_strip,
-    narrow_product,
-    narrow_product_and_energy,
-    narrow_transposed,
-    packed,
-    product_rows,
-)
+from pipeline.svd.lanes import add_squares, narrow_product, narrow_product_and_energy, packed, product_rows
+from pipeline.svd.strips import STRIP, add_strip, narrow_transposed
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]
