@@ -109,8 +109,8 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
     moments = total(partial(pool.basis_moments, model=model, settings=settings))
     if moments is None or moments[0].count == 0:
         return None
-    model = pool.based(model, moments)
-    leading = sum(one.basis.leading().V.shape[1] for one in model.learnt)
+    model = pool.based(model, moments, settings)
+    leading = sum(one.basis.leading(settings.leading).V.shape[1] for one in model.learnt)
     share = min(1.0, SCORES / (leading * moments[0].count))
     rows = each(partial(pool.leading_rows, model=model, settings=settings, share=share))
     model = pool.sorted_out(model, rows, settings, pixels)
