@@ -24,7 +24,6 @@ from pipeline.denoise.patches import (
     voters,
 )
 from pipeline.denoise.settings import Settings
-from pipeline.gemm.im2col import col2im, im2col
 
 
 def patch_matrix(planes, patches):
@@ -244,29 +243,6 @@ def test_shifted_patches_cover_all_and_are_those_of_the_scene(height, width, str
     inside = (found.ys > 0) & (found.ys < height - 5) & (found.xs > 0) & (found.xs < width - 5)
     mine = set(zip(origin[0] + found.ys[inside], origin[1] + found.xs[inside], strict=True))
     assert mine <= set(zip(scene.ys, scene.xs, strict=True))
-    if shift % stride[1] and stride == (1, 5) and min(height, width) > 18:
-        assert np.ptp(covered[9:-9, 9:-9]) == 0
-
-
-@pytest.mark.parametrize(("planes", "size"), [(1, 1), (3, 4), (2, 5)])
-def test_lowering_and_folding_are_slices_and_their_sums(planes, size):
-    rng = np.random.default_rng(13)
-    x = rng.standard_normal((planes, 17, 19)).astype(np.float32)
-    ys, xs = rng.integers(0, 17 - size + 1, 40), rng.integers(0, 19 - size + 1, 40)
-    panel = im2col(x, ys, xs, size)
-    plain = [x[:, y : y + size, x0 : x0 + size].ravel() for y, x0 in zip(ys, xs, strict=True)]
-    np.testing.assert_array_equal(panel, np.array(plain))
-    place = rng.permutation(40)
-    weights, window = rng.random(40).astype(np.float32), rng.random(size**2).astype(np.float32)
-    total, weight = np.zeros_like(x), np.zeros(x.shape[1:], np.float32)
-    col2im(panel, place, weights, window, ys, xs, size, total, weight)
-    expected, share = np.zeros(x.shape), np.zeros(x.shape[1:])
-    for n, (y, x0) in enumerate(zip(ys, xs, strict=True)):
-        each = weights[n] * window.reshape(size, size)
-        expected[:, y : y + size, x0 : x0 + size] += each * panel[place[n]].reshape(planes, size, size)
-        share[y : y + size, x0 : x0 + size] += each
-    np.testing.assert_allclose(total, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(weight, share, rtol=1e-5)
 
 
 def test_votes_are_those_of_the_patches():
