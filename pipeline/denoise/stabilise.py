@@ -205,8 +205,9 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
 def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:
     """Brightness (band,) that a hundredth and a twentieth of the valid pixels lie below, and a twentieth above."""
     step = max(1, int(np.count_nonzero(valid)) // END_PIXELS)
-    ends = np.array([np.quantile(band[valid][::step], [0.01, 0.05, 0.95]) for band in block])
-    return ends[:, 0], ends[:, 1], ends[:, 2]
+    pixels = block.reshape(len(block), -1).take(np.flatnonzero(valid)[::step], axis=1)
+    dark, low, high = np.quantile(pixels, [0.01, 0.05, 0.95], axis=1)
+    return dark, low, high
 
 
 def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, sigma: F64) -> F64:
