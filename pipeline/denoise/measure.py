@@ -49,6 +49,12 @@ class Measured:
         """
         return self.sigma[noisy] if self.stabiliser is None else np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
 
+    def total(self, level: F64, noisy: Index) -> F64:
+        """Root mean square noise (band,), data units, where the noisy bands have turned out to be of this `level`."""
+        total = self.sigma.copy()
+        total[noisy] = level if self.stabiliser is None else total[noisy] * level
+        return total
+
     def back(self, bands: F32, noisy: Index) -> F32:
         """Noisy bands as `unit` gives them (band, y, x), in data units."""
         return bands if self.stabiliser is None else self.stabiliser.of(noisy).inverse(bands)
