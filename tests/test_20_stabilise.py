@@ -170,7 +170,7 @@ def test_noise_of_other_bands_is_taken_out_of_the_variances():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_texture_that_brightens_beside_water_is_no_poisson_noise(seed):
-    """Landsat 7, its lower edge: with a quarter of the cells read, mostly water, the line was drawn by fields."""
+    """Landsat 7, its lower edge: factors learnt on the flattest quarter, mostly water, leave the fields' texture."""
     path = DATA / "L7_ETMs.tif"
     if not path.exists():
         pytest.skip("L7_ETMs.tif is not there: shared data are absent")

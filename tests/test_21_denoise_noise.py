@@ -203,10 +203,10 @@ def test_quartiles_by_rank_are_those_of_all_ranks(seed, size, step):
     assert _mid_quartiles(np.sort(row)) == pytest.approx(quartiles_of_all_ranks(row), rel=1e-5, abs=1e-6)
 
 
-def test_the_spread_has_no_bias_and_two_thirds_of_the_error_of_quartiles():
+def test_the_spread_has_no_bias_and_four_fifths_of_the_error_of_quartiles():
     rows = np.random.default_rng(12).standard_normal((400, 1024)).astype(np.float32)
     found = spread(rows)
     assert found.mean() == pytest.approx(1, abs=0.005)
-    assert found.std() < 0.75 * np.std([quartiles_of_all_ranks(row) for row in rows])
+    assert found.std() < 0.82 * np.std([quartiles_of_all_ranks(row) for row in rows])
     rows[:, :100] *= 50
     assert (spread(rows) < 1.4).all(), "a tenth of edges"

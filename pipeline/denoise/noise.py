@@ -29,7 +29,7 @@ DAUBECHIES = (np.array([1 + 3**0.5, 3 + 3**0.5, 3 - 3**0.5, 1 - 3**0.5]) / 32**0
 MIN_CELLS = 16
 # Fewer cells of 4 x 4 valid pixels than this, and cells of 2 x 2 are read: slivers.
 ENOUGH_CELLS = 256
-FLAT_SHARE = 0.4
+FLAT_SHARE = 0.25
 FLAT_WINDOW = 5
 FLAT_CELLS = 1024
 # Least share of the cells that must be free of the plateaus of single bands for those to be left out.
@@ -47,10 +47,9 @@ MOST_LEVERAGE = 0.6
 CLIP = 5.0
 # Where the squares of a spread are clipped, in its σ; E min(x², TAMED²) of a unit gaussian x; and the variance of the
 # log of a variance so found from n cells, times n.
-TAMED = 2.0
-TAMED_SQUARE = 0.9205369
-SPREAD_ERROR = 2.3
-STEPS = 2
+TAMED = 1.5
+TAMED_SQUARE = 0.7784652
+SPREAD_ERROR = 3.3
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
 # What float32 leaves of a constant, as a share of the largest pixel about the mean.
@@ -97,8 +96,8 @@ class Details:
 def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = None) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
-    The spread of what a factor model of the bands leaves of the diagonal details, over the flattest two fifths of
-    the cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
+    The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
+    cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
     (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0. `details` are those of
     the block, where they are at hand.
     """
@@ -226,16 +225,14 @@ def _clipped_spread(details: F32) -> F64:
 
 
 def spread(details: F32) -> F64:
-    """σ of each row (band, cell): two steps of a clipped variance (Huber 1964) from the quartiles.
+    """σ of each row (band, cell): one step of a clipped variance (Huber 1964) from the quartiles.
 
-    The quartiles bear edges and the steps of integers; the clipped variance has two thirds of their error.
+    The quartiles bear edges and the steps of integers; the clipped variance has four fifths of their error.
     """
     variance = np.array([_mid_quartiles(row) for row in np.sort(details, axis=1)])[:, None] ** 2
-    squares = np.square(details)
-    for _ in range(STEPS):
-        limit = (TAMED**2 * variance).astype(np.float32)
-        variance = np.minimum(squares, limit).mean(axis=1, dtype=np.float64, keepdims=True) / TAMED_SQUARE
-    return np.asarray(np.sqrt(variance[:, 0]))
+    limit = (TAMED**2 * variance).astype(np.float32)
+    variance = np.minimum(np.square(details), limit).mean(axis=1, dtype=np.float64) / TAMED_SQUARE
+    return np.asarray(np.sqrt(variance))
 
 
 def _mid_quartiles(row: F32) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.noise import (
-    FLAT_SHARE,
     MOST_LEVERAGE,
     QUARTILE,
     SPREAD_ERROR,
@@ -33,6 +32,8 @@ Valid = NDArray[np.bool_]
 BINS = 12
 MIN_BIN = 30
 BIN_SHARE = 0.4
+# The flattest share of all cells, from which is learnt what the bands share: a quarter may be water alone.
+CALM_SHARE = 0.4
 ROUNDS = 8
 # What the median band must show: the rise of the variance over the scene, and the slope in its own errors.
 # Real scenes with noise added that does not depend on the signal: to 1.63; with noise that does: from 2.4, and 3.2.
@@ -169,7 +170,7 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
     energy = flatness(details.edges, lively)[lively]
     x = details.diagonal[:, lively]
     limit = (CLIP * sigma[:, None]).astype(np.float32)
-    calm = np.clip(x[:, energy <= np.quantile(energy, FLAT_SHARE)], -limit, limit)
+    calm = np.clip(x[:, energy <= np.quantile(energy, CALM_SHARE)], -limit, limit)
     project = np.eye(len(x))
     if calm.shape[1] >= 4 * len(x) > 8:
         covariance = (calm @ calm.T).astype(np.float64) / calm.shape[1]
