@@ -23,6 +23,8 @@ Valid = NDArray[np.bool_]
 
 # Least noise of a stabilised band, of which 1 is expected.
 LEAST_LEVEL = 0.5
+# A level farther from 1 than this factor was found by factors that ran away, not by the noise.
+FARTHEST = 1.25
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Measured:
     def total(self, level: F64, noisy: Index) -> F64:
         """Root mean square noise (band,), data units, where the noisy bands have turned out to be of this `level`."""
         total = self.sigma.copy()
-        total[noisy] = level if self.stabiliser is None else total[noisy] * level
+        believed = np.where(np.abs(np.log(np.maximum(level, LEAST_LEVEL))) < np.log(FARTHEST), level, 1.0)
+        total[noisy] = level if self.stabiliser is None else total[noisy] * believed
         return total
 
     def back(self, bands: F32, noisy: Index) -> F32:
