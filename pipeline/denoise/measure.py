@@ -21,8 +21,6 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
-# Least noise of a stabilised band, of which 1 is expected.
-LEAST_LEVEL = 0.5
 # A level farther from 1 than this factor was found by factors that ran away, not by the noise.
 FARTHEST = 1.25
 
@@ -49,12 +47,15 @@ class Measured:
 
         The line through the variances is a guess for each band; what it left uneven in size can be seen.
         """
-        return self.sigma[noisy] if self.stabiliser is None else np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
+        if self.stabiliser is None:
+            return self.sigma[noisy]
+        level = estimate_noise(unit, valid)
+        return np.where(level * FARTHEST < 1, 1.0, level)
 
     def total(self, level: F64, noisy: Index) -> F64:
         """Root mean square noise (band,), data units, where the noisy bands have turned out to be of this `level`."""
         total = self.sigma.copy()
-        believed = np.where(np.abs(np.log(np.maximum(level, LEAST_LEVEL))) < np.log(FARTHEST), level, 1.0)
+        believed = np.where(level < FARTHEST, level, 1.0)
         total[noisy] = level if self.stabiliser is None else total[noisy] * believed
         return total
 
