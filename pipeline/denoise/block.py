@@ -78,8 +78,10 @@ def denoise_block(
         return Denoised(result, found, 0, touched=False)
     unit = measured.unit(noisy)
     if model is None:
-        whitening = fit_whitening(unit, valid, measured.level(unit, noisy, valid, rows))
+        level = measured.level(unit, noisy, valid, rows)
+        whitening = fit_whitening(unit, valid, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
+        found = measured.total(level, noisy)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
     settings = settings.aligned(model.replicated)

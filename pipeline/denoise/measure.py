@@ -21,13 +21,13 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
-# Least noise of a stabilised band, of which 1 is expected.
-LEAST_LEVEL = 0.5
 # What a quick look reads of a large block: strips of so many rows, about so many pixels in all; not where these have
 # less than this share of the valid pixels that as many rows have on average.
 STRIP = 32
 SAMPLE_PIXELS = 1 << 16
 SAMPLE_SHARE = 0.75
+# A level farther from 1 than this factor was found by factors that ran away, not by the noise.
+FARTHEST = 1.25
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,15 @@ class Measured:
         """
         if self.stabiliser is None:
             return self.sigma[noisy]
-        return np.maximum(estimate_noise(*_some(unit, valid, rows)), LEAST_LEVEL)
+        level = estimate_noise(*_some(unit, valid, rows))
+        return np.where(level * FARTHEST < 1, 1.0, level)
+
+    def total(self, level: F64, noisy: Index) -> F64:
+        """Root mean square noise (band,), data units, where the noisy bands have turned out to be of this `level`."""
+        total = self.sigma.copy()
+        believed = np.where(level < FARTHEST, level, 1.0)
+        total[noisy] = level if self.stabiliser is None else total[noisy] * believed
+        return total
 
     def back(self, bands: F32, noisy: Index) -> F32:
         """Noisy bands as `unit` gives them (band, y, x), in data units."""
