@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.denoise import estimate_noise
-from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
+from pipeline.denoise.stabilise import BINS, Seen, Stabiliser, _binned, _unmixed, fit_stabiliser
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -153,3 +153,30 @@ def test_real_scenes_tell_poisson_from_equal_noise(name, rows, columns):
     found = fitted(with_noise(clean, 0.005, 1e-4))
     assert found is not None
     assert np.median(found.gain) == pytest.approx(0.005, rel=0.3)
+
+
+def test_noise_of_other_bands_is_taken_out_of_the_variances():
+    """Each band's residual holds noise of all, which grows with another brightness than its own."""
+    rng = np.random.default_rng(7)
+    brightness = rng.uniform(0, 1, (5, BINS * 50)).astype(np.float32)
+    order = np.argsort(brightness, axis=1)
+    gain, floor = rng.uniform(1, 3, 5), rng.uniform(0.2, 1, 5)
+    mix = 0.6 * np.eye(5) + 0.4 * rng.dirichlet(np.ones(5), 5)
+    own = gain[:, None] * brightness + floor[:, None]
+    seen = Seen(_binned(brightness, order), _binned(mix @ own, order), 50, brightness, order, mix)
+    assert np.abs(seen.variance / _binned(own, order) - 1).max() > 0.3
+    np.testing.assert_allclose(seen.variance * _unmixed(seen, gain, floor), _binned(own, order), rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_texture_that_brightens_beside_water_is_no_poisson_noise(seed):
+    """Landsat 7, its lower edge: factors learnt on the flattest quarter, mostly water, leave the fields' texture."""
+    path = DATA / "L7_ETMs.tif"
+    if not path.exists():
+        pytest.skip("L7_ETMs.tif is not there: shared data are absent")
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(path) as scene:
+        raw = scene.read(window=((224, 352), (0, 349))).astype(np.float64)
+    low, high = np.quantile(raw, [0.001, 0.999], axis=(1, 2))[:, :, None, None]
+    clean = (raw - low) / (high - low)
+    assert fitted(clean + 0.02 * np.random.default_rng(seed).standard_normal(clean.shape)) is None

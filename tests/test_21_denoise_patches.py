@@ -16,7 +16,6 @@ from pipeline.denoise.mixture import assign, class_moments, energies, gaussian, 
 from pipeline.denoise.moments import Moments
 from pipeline.denoise.patch_svd import patch_basis, patch_moments, project
 from pipeline.denoise.patches import (
-    Patches,
     box_sums,
     fill_holes,
     patches_over,
@@ -30,7 +29,8 @@ from pipeline.denoise.settings import Settings
 def patch_matrix(planes, patches):
     """Every patch as a row, float64."""
     size = patches.size
-    return np.array([planes[:, y : y + size, x : x + size].ravel() for y in patches.ys for x in patches.xs], np.float64)
+    places = zip(patches.ys, patches.xs, strict=True)
+    return np.array([planes[:, y : y + size, x : x + size].ravel() for y, x in places], np.float64)
 
 
 def gains_of(w, beta):
@@ -76,12 +76,13 @@ class PlainClass:
 def plain_denoise(planes, chosen):
     """The same denoiser with whole patch matrices, LAPACK, covariances in full, and a loop to fold."""
     shape = planes.shape[1:]
-    learn, apply = (patches_over(shape, chosen.patch, step, (0, 0)) for step in (chosen.learn, chosen.apply))
+    learn = patches_over(shape, chosen.patch, chosen.learn, (0, 0))
+    apply = patches_over(shape, chosen.patch, chosen.apply, (0, 0), chosen.shift)
     A = patch_matrix(planes, learn)
     mean, (_, s, Vt) = A.mean(axis=0), np.linalg.svd(A - A.mean(axis=0), full_matrices=False)
     gain = gains_of(s**2 / len(A), A.shape[1] / len(A))
-    V = Vt[: min(A.shape[1], round(2 * len(gain)))].T
-    first = max(1, len(gain) // 2)
+    V = Vt[: min(A.shape[1], round(chosen.headroom * len(gain)))].T
+    first = max(1, int(chosen.leading * len(gain)))
     scores = (A - mean) @ V[:, :first]
     cubes = (scores * gain[:first] @ V[:, :first].T).reshape(len(A), len(planes), -1)
     energy = 0.0 + np.sum((cubes - cubes.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2))
@@ -94,9 +95,9 @@ def plain_denoise(planes, chosen):
     scores = A @ V
     label = np.argmin([one.distance(scores[:, :first]) for one in sorters], axis=0)
     total, share = np.zeros(planes.shape), np.zeros(shape)
-    window = np.outer(np.kaiser(chosen.patch, 2.0), np.kaiser(chosen.patch, 2.0))
+    window = np.outer(np.kaiser(chosen.patch, chosen.kaiser), np.kaiser(chosen.patch, chosen.kaiser))
     classes = [PlainClass(scores[label == c], scores) for c in range(count)]
-    for row, (y, x) in enumerate((y, x) for y in apply.ys for x in apply.xs):
+    for row, (y, x) in enumerate(zip(apply.ys, apply.xs, strict=True)):
         one = classes[label[row]]
         patch = one.shrunk(scores[row : row + 1])[0] @ V.T + mean
         weight = window / (1 + np.sum(one.gain**2))
@@ -123,6 +124,7 @@ def noisy_planes(planes, height, width, seed=0):
         (2, 61, 73, Settings(4, (2, 2), (1, 2), 4, 2)),
         (1, 60, 43, Settings(5, (3, 3), (2, 2), 1, 3)),
         (3, 90, 80, Settings(3, (1, 1), (1, 1), 3, 0)),
+        (2, 58, 71, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, kaiser=1.0)),
     ],
 )
 def test_panels_give_what_whole_patch_matrices_give(planes, height, width, chosen, panel_rows, monkeypatch):
@@ -176,7 +178,9 @@ def test_rows_of_huge_energy_still_find_their_class():
     lively = np.array([1e5, 1, 1, 20, 1, 1])
     rows = np.concatenate([rng.standard_normal((4000, 6)) * one for one in (quiet, lively)]) @ axes.T
     truth = np.repeat([0, 1], 4000)
-    classes = gaussians(class_moments(rows.astype(np.float32), truth, 2))
+    parts = [rows[truth == c] for c in (0, 1)]
+    # Exact moments: this is about distances, and those of class_moments have the luck of float32 here.
+    classes = gaussians([Moments(4000, part.mean(axis=0), np.cov(part.T, bias=True) * 4000) for part in parts])
     found = assign(rows.astype(np.float32), classes)
     assert np.mean(found == truth) > 0.9
     exact = np.argmin([PlainClass(rows[truth == c], rows).distance(rows) for c in (0, 1)], axis=0)
@@ -195,7 +199,7 @@ def test_noise_alone_is_taken_for_noise():
 def test_energies_are_those_of_the_patches_that_scores_stand_for():
     E = noisy_planes(3, 40, 44, seed=5)
     patches = patches_over(E.shape[1:], 4, (2, 2), (0, 0))
-    basis = patch_basis(patch_moments(E, patches, np.ones(len(patches), bool)))
+    basis = patch_basis(patch_moments(E, patches, np.ones(len(patches), bool)), 2.0)
     scores = project(E, patches, basis)
     np.testing.assert_allclose(scores, (patch_matrix(E, patches) - basis.mean) @ basis.V, atol=2e-3)
     k = len(basis.gains)
@@ -218,15 +222,39 @@ def test_starts_cover_the_length_on_the_scenes_grid(length, size, stride, origin
     assert ((found[1:-1] + origin) % stride == 0).all()
 
 
+@settings(max_examples=50)
+@given(
+    height=st.integers(5, 30),
+    width=st.integers(5, 30),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 5)),
+    shift=st.integers(0, 4),
+    origin=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_shifted_patches_cover_all_and_are_those_of_the_scene(height, width, stride, shift, origin):
+    found = patches_over((height, width), 5, stride, origin, shift)
+    covered = np.zeros((height, width), int)
+    for y, x in zip(found.ys, found.xs, strict=True):
+        covered[y : y + 5, x : x + 5] += 1
+    assert covered.shape == (height, width)
+    assert (covered > 0).all()
+    assert len(set(zip(found.ys, found.xs, strict=True))) == len(found)
+    # Away from its rim a tile cuts the patches that the whole scene cuts there.
+    scene = patches_over((origin[0] + height + 9, origin[1] + width + 9), 5, stride, (0, 0), shift)
+    inside = (found.ys > 0) & (found.ys < height - 5) & (found.xs > 0) & (found.xs < width - 5)
+    mine = set(zip(origin[0] + found.ys[inside], origin[1] + found.xs[inside], strict=True))
+    assert mine <= set(zip(scene.ys, scene.xs, strict=True))
+
+
 def test_votes_are_those_of_the_patches():
     rng = np.random.default_rng(11)
     plane = (rng.standard_normal((20, 23)) * 50 + 300).astype(np.float32)
     valid = rng.random((20, 23)) > 0.25
-    ys, xs = starts(20, 5, 3, 1), starts(23, 5, 3, 0)
-    real = np.array([valid[y : y + 5, x : x + 5].mean() for y in ys for x in xs])
-    sums = np.array([plane[y : y + 5, x : x + 5].sum(dtype=np.float64) for y in ys for x in xs])
-    np.testing.assert_allclose(box_sums(plane, ys, xs, 5).ravel(), sums, rtol=1e-6)
-    np.testing.assert_array_equal(voters(valid, Patches(5, ys, xs)), real >= 0.75)
+    patches = patches_over((20, 23), 5, (1, 3), (1, 0), 1)
+    places = list(zip(patches.ys, patches.xs, strict=True))
+    real = np.array([valid[y : y + 5, x : x + 5].mean() for y, x in places])
+    sums = np.array([plane[y : y + 5, x : x + 5].sum(dtype=np.float64) for y, x in places])
+    np.testing.assert_allclose(box_sums(plane, patches), sums, rtol=1e-6)
+    np.testing.assert_array_equal(voters(valid, patches), real >= 0.75)
     assert 0 < np.count_nonzero(real >= 0.75) < len(real)
 
 

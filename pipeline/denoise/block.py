@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
-from pipeline.denoise.measure import measure
+from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.mixture import (
     assign,
     class_count,
@@ -70,15 +70,18 @@ def denoise_block(
     settings = settings_for(quality, block.shape[0] if block.ndim == 3 else 0)
     _check(block, valid)
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
-    measured = measure(block, valid, sigma) if model is None else model.measured(block, valid)
+    rows = sample_rows(valid) if settings.sampled else None
+    measured = measure(block, valid, sigma, rows) if model is None else model.measured(block, valid)
     found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0, touched=False)
     unit = measured.unit(noisy)
     if model is None:
-        whitening = fit_whitening(unit, valid, measured.level(unit, noisy, valid))
+        level = measured.level(unit, noisy, valid, rows)
+        whitening = fit_whitening(unit, valid, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
+        found = measured.total(level, noisy)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
     settings = settings.aligned(model.replicated)
@@ -87,9 +90,10 @@ def denoise_block(
         learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
-    for rows in slabs(result.shape):
-        bands = measured.back(model.whitening.bands(smooth, rows), noisy)
-        result[noisy, rows] = np.where(valid[rows], bands, result[noisy, rows])
+    whole = bool(valid.all())
+    for slab in slabs(result.shape):
+        bands = measured.back(model.whitening.bands(smooth, slab), noisy)
+        result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
     return Denoised(result, found, model.whitening.rank)
 
 
@@ -101,7 +105,7 @@ def denoise_planes(
     Classes are found on the patches of the `learn` grid; those of the `apply` grid are then sorted, and each class is
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
     """
-    apply = patches_over(valid.shape, settings.patch, settings.apply, origin)
+    apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
     votes = voters(valid, apply)
     learning = learnt or (learn(planes, valid, settings, origin) if votes.any() else None)
     if learning is None:
@@ -110,9 +114,9 @@ def denoise_planes(
     scores = project(planes, apply, basis)
     label = assign(scores[:, : sorters[0].size], sorters)
     if not classes:
-        classes = gaussians(class_moments(scores, np.where(votes, label, -1), len(sorters)))
+        classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
     restore = shrinker(classes, basis)
-    return fold(apply, planes.shape, lambda numbers: restore(scores[numbers], label[numbers]))
+    return fold(apply, planes.shape, settings.kaiser, lambda numbers: restore(scores[numbers], label[numbers]))
 
 
 def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]) -> Learnt | None:
@@ -122,8 +126,8 @@ def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
     votes = voters(valid, patches)
     if not votes.any():
         return None
-    basis = patch_basis(patch_moments(planes, patches, votes))
-    leading = basis.leading()
+    basis = patch_basis(patch_moments(planes, patches, votes), settings.headroom)
+    leading = basis.leading(settings.leading)
     scores = project(planes, patches, leading)[votes]
     count = class_count(int(np.count_nonzero(valid)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
@@ -146,7 +150,8 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
         if witnesses is not None:
             missed = np.tensordot(witnesses, missed, 1)
         lost = np.einsum("pyx,pyx->yx", missed, missed) > limit
-        smooth[:, rows] = np.where(lost, planes[:, rows], smooth[:, rows])
+        if lost.any():
+            smooth[:, rows][:, lost] = planes[:, rows][:, lost]
 
 
 def _check(block: NDArray[Any], valid: Valid) -> None:
@@ -154,6 +159,7 @@ def _check(block: NDArray[Any], valid: Valid) -> None:
         raise BlockError(f"denoise takes a real (band, y, x) block, got {block.dtype} of shape {block.shape}")
     if valid.shape != block.shape[1:] or valid.dtype != np.bool_:
         raise BlockError(f"valid is {valid.dtype} of shape {valid.shape}; give bool of shape {block.shape[1:]} (y, x)")
-    for number, band in enumerate(block):
-        if block.dtype.kind == "f" and not np.isfinite(band[valid]).all():
+    for number, band in enumerate(block if block.dtype.kind == "f" else ()):
+        finite = np.isfinite(band)
+        if not finite.all() and not finite[valid].all():
             raise BlockError(f"band {number} has NaN or infinity at valid pixels; mark them invalid")

@@ -21,7 +21,7 @@ Valid = NDArray[np.bool_]
 
 # Other bands that foretell one, at most; samples that teach how; spreads beyond which a sample is clipped.
 HELPERS = 8
-SAMPLES = 1 << 17
+SAMPLES = 1 << 16
 CLIP = 3.0
 RIDGE = 1e-3
 # Noise deviations by which a suspect exceeds its neighbours, and how many of them may be as bad.
@@ -140,10 +140,12 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
     live = sigma > 0
     inner = valid[1:-1, 1:-1] & valid[:-2, 1:-1] & valid[2:, 1:-1] & valid[1:-1, :-2] & valid[1:-1, 2:]
     ys, xs = np.nonzero(inner)
-    step = max(1, len(ys) * bands // (SAMPLES + 400 * bands))
-    ys, xs = ys[::step] + 1, xs[::step] + 1
-    around = (block[:, ys - 1, xs] + block[:, ys + 1, xs] + block[:, ys, xs - 1] + block[:, ys, xs + 1]) / 4
-    Z = block[:, ys, xs].astype(np.float64) - around
+    every = max(1, len(ys) * bands // (SAMPLES + 400 * bands))
+    ys, xs = ys[::every] + 1, xs[::every] + 1
+    pixels, width = block.reshape(bands, -1), block.shape[2]
+    middle = ys * width + xs
+    up, down, left, right = (pixels.take(middle + step, axis=1) for step in (-width, width, -1, 1))
+    Z = pixels.take(middle, axis=1).astype(np.float64) - (up + down + left + right) / 4
     scale = np.maximum(MAD * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(ys) else np.ones(bands)
     Z = np.clip(Z / scale[:, None], -CLIP, CLIP)
     R = Z @ Z.T / max(1, len(ys))
@@ -257,7 +259,8 @@ def judge(
     """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold.
 
     Spread is that of what the other bands leave of the surroundings, not below the noise, plus `doubt` of the departure
-    that they foretell. Pixels that are bad do not testify. Places with too few real neighbours are left unjudged.
+    that they foretell, where it is LIKELY without. Pixels that are bad do not testify. Places with too few real
+    neighbours are left unjudged.
     """
     left = np.empty((2 * RADIUS + 1) ** 2)
     around = np.empty(8)
@@ -266,11 +269,13 @@ def judge(
         guess, spread = _surroundings(block, valid, bad, places[n], helpers[k], weights[k], left)
         if spread < 0:
             continue
-        departure = 0.0
         for h, b in enumerate(helpers[k]):
             if not bad[b, y, x]:
                 guess += weights[k, h] * block[b, y, x]
-            if doubt > 0:
+        missed, spread, departure = block[k, y, x] - guess, max(spread, LEAST_SPREAD * sigma[k]), 0.0
+        # One that is not likely without doubt is not with it.
+        if doubt > 0 and abs(missed) > LIKELY * spread:
+            for h, b in enumerate(helpers[k]):
                 departure += weights[k, h] * _departure(block[b], valid, y, x, around)
-        score[n] = (block[k, y, x] - guess) / (max(spread, LEAST_SPREAD * sigma[k]) + doubt * abs(departure))
+        score[n] = missed / (spread + doubt * abs(departure))
         value[n] = guess

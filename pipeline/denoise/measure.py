@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import repair
-from pipeline.denoise.noise import estimate_noise, wavelet_details
+from pipeline.denoise.noise import Details, estimate_noise, wavelet_details
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 
@@ -21,8 +21,13 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
-# Least noise of a stabilised band, of which 1 is expected.
-LEAST_LEVEL = 0.5
+# What a quick look reads of a large block: strips of so many rows, about so many pixels in all; not where these have
+# less than this share of the valid pixels that as many rows have on average.
+STRIP = 32
+SAMPLE_PIXELS = 1 << 16
+SAMPLE_SHARE = 0.75
+# A level farther from 1 than this factor was found by factors that ran away, not by the noise.
+FARTHEST = 1.25
 
 
 @dataclass(frozen=True)
@@ -42,33 +47,69 @@ class Measured:
         chosen = self.block if noisy.size == len(self.block) else self.block[noisy]
         return chosen if self.stabiliser is None else self.stabiliser.of(noisy).forward(chosen)
 
-    def level(self, unit: NDArray[Any], noisy: Index, valid: Valid) -> F64:
-        """How much noise (band,) those bands `unit` have.
+    def level(self, unit: NDArray[Any], noisy: Index, valid: Valid, rows: Index | None = None) -> F64:
+        """How much noise (band,) those bands `unit` have, read from some rows or from all.
 
         The line through the variances is a guess for each band; what it left uneven in size can be seen.
         """
-        return self.sigma[noisy] if self.stabiliser is None else np.maximum(estimate_noise(unit, valid), LEAST_LEVEL)
+        if self.stabiliser is None:
+            return self.sigma[noisy]
+        level = estimate_noise(*_some(unit, valid, rows))
+        return np.where(level * FARTHEST < 1, 1.0, level)
+
+    def total(self, level: F64, noisy: Index) -> F64:
+        """Root mean square noise (band,), data units, where the noisy bands have turned out to be of this `level`."""
+        total = self.sigma.copy()
+        believed = np.where(level < FARTHEST, level, 1.0)
+        total[noisy] = level if self.stabiliser is None else total[noisy] * believed
+        return total
 
     def back(self, bands: F32, noisy: Index) -> F32:
         """Noisy bands as `unit` gives them (band, y, x), in data units."""
         return bands if self.stabiliser is None else self.stabiliser.of(noisy).inverse(bands)
 
 
-def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None) -> Measured:
-    """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level."""
-    details = wavelet_details(block, valid) if sigma is None else None
-    found = estimate_noise(block, valid, details) if sigma is None else _given(sigma, block.shape[0])
+def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None = None) -> Measured:
+    """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level.
+
+    rows: those of the block that noise is read from; None reads all.
+    """
+    details = None if sigma is not None else _details(block, valid, rows)
+    found = estimate_noise(*_some(block, valid, rows), details) if sigma is None else _given(sigma, block.shape[0])
     found = np.where(found > rounding(block, valid), found, 0.0)
     if not found.any():
         return Measured(block, found, None, np.ones(found.size, np.bool_))
     mended, clean = mend(block, valid, found)
     if mended is not block:
         block = mended
-        details = wavelet_details(block, valid) if sigma is None else None
-        found = estimate_noise(block, valid, details) if sigma is None else found
+        details = None if sigma is not None else _details(block, valid, rows)
+        found = estimate_noise(*_some(block, valid, rows), details) if sigma is None else found
     stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
     return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean)
+
+
+def sample_rows(valid: Valid) -> Index | None:
+    """Rows that tell the noise of a block, valid (y, x), quickly: strips spread over it; None where all are to be read.
+
+    The few wavelets that reach over a seam see an edge there, and are not among the flat ones.
+    """
+    height, width = valid.shape
+    strips = max(1, -(-SAMPLE_PIXELS // (STRIP * width)))
+    if height < 2 * strips * STRIP:
+        return None
+    first = (2 * np.arange(strips) + 1) * height // (2 * strips) - STRIP // 2
+    rows = (first[:, None] + np.arange(STRIP)).ravel()
+    share = np.count_nonzero(valid[rows]) / rows.size
+    return rows if share >= SAMPLE_SHARE * np.count_nonzero(valid) / height else None
+
+
+def _some(block: NDArray[Any], valid: Valid, rows: Index | None) -> tuple[NDArray[Any], Valid]:
+    return (block, valid) if rows is None else (block[:, rows], valid[rows])
+
+
+def _details(block: NDArray[Any], valid: Valid, rows: Index | None) -> Details:
+    return wavelet_details(*_some(block, valid, rows))
 
 
 def rounding(block: NDArray[Any], valid: Valid) -> F64:

@@ -20,9 +20,12 @@ from pipeline.svd.shrinkage import frobenius_gains
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
+Label = NDArray[np.int8]
 
 # Pixels for each direction of the basis that one more class wants.
 CLASS_PIXELS = 25
+# Rows sorted at a time: the distances to all classes of more than these leave the cache.
+SORT_ROWS = 1024
 # Rows for each column of a class's covariance below which all patches lend it theirs.
 LEAST_ROWS = 2.0
 
@@ -84,16 +87,16 @@ def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
-def class_moments(scores: F32, label: Index, classes: int) -> list[Moments]:
+def class_moments(scores: F32, label: Label, classes: int) -> list[Moments]:
     """Moments of the rows of scores (row, r) in each class 0 … classes − 1; label −1 belongs to none."""
     found = [Moments.empty(scores.shape[1]) for _ in range(classes)]
-    for panel, labels in zip(panels(scores, PANEL_ROWS), panels(label, PANEL_ROWS), strict=True):
-        for c, rows in by_class(labels, classes):
-            found[c].add(panel[rows])
+    for c, rows in by_class(label, classes):
+        for some in panels(rows, PANEL_ROWS):
+            found[c].add(scores[some])
     return found
 
 
-def by_class(label: Index, classes: int) -> Iterator[tuple[int, Index]]:
+def by_class(label: Label, classes: int) -> Iterator[tuple[int, Index]]:
     """(class, its row numbers in order) for each class 0 … classes − 1 that appears in label."""
     order = np.argsort(label, kind="stable")
     ends = np.searchsorted(label[order], np.arange(classes + 1))
@@ -102,7 +105,7 @@ def by_class(label: Index, classes: int) -> Iterator[tuple[int, Index]]:
 
 def find_classes(scores: F32, energy: F32, count: int, rounds: int) -> list[Gaussian]:
     """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance."""
-    label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
+    label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy).astype(np.int8)
     for _ in range(rounds if count > 1 else 0):
         label = assign(scores, gaussians(class_moments(scores, label, count)))
     return gaussians(class_moments(scores, label, count))
@@ -124,19 +127,23 @@ def gaussians(moments: list[Moments]) -> list[Gaussian]:
     return found
 
 
-def assign(scores: F32, classes: list[Gaussian]) -> Index:
+def assign(scores: F32, classes: list[Gaussian]) -> Label:
     """(row,) the likeliest class of each of scores (row, r)."""
+    label = np.zeros(len(scores), np.int8)
     if len(classes) == 1:
-        return np.zeros(len(scores), np.intp)
+        return label
     r = scores.shape[1]
     whiteners, means, constants = zip(*(one.whitener() for one in classes), strict=True)
     T = np.concatenate(whiteners, axis=1).astype(np.float32)
     mean, constant = np.concatenate(means).astype(np.float32), np.array(constants, np.float32)
-    label = [np.empty(0, np.intp)]
-    for panel in panels(scores, PANEL_ROWS):
-        by = (panel @ T - mean).reshape(-1, len(classes), r)
-        label.append(np.argmin(np.einsum("ncr,ncr->nc", by, by) + constant, axis=1))
-    return np.concatenate(label)
+    by = np.empty((SORT_ROWS, T.shape[1]), np.float32)
+    for panel, labels in zip(panels(scores, SORT_ROWS), panels(label, SORT_ROWS), strict=True):
+        apart = by[: len(panel)]
+        np.matmul(panel, T, out=apart)
+        apart -= mean
+        cube = apart.reshape(-1, len(classes), r)
+        labels[:] = np.argmin(np.einsum("ncr,ncr->nc", cube, cube) + constant, axis=1)
+    return label
 
 
 @dataclass(frozen=True)
@@ -150,14 +157,22 @@ class Shrinker:
     weights: F32
     """(class,)"""
 
-    def __call__(self, scores: F32, label: Index) -> tuple[F32, F32]:
-        """Panel (row, d) of the denoised patches with scores (row, r) and label (row,); their weights (row,)."""
+    def __call__(self, scores: F32, label: Label) -> tuple[F32, Index, F32]:
+        """Panel of the denoised patches with scores (row, r) and label (row,), class by class.
+
+        Panel (row, d); where in it each row stands (row,); their weights (row,).
+        """
         panel = np.empty((len(scores), self.outward[0].shape[1]), np.float32)
+        place = np.empty(len(scores), np.intp)
+        start = 0
         for c, rows in by_class(label, len(self.inward)):
+            stop = start + len(rows)
             shrunk = np.ones((len(rows), len(self.outward[c])), np.float32)
             np.matmul(scores[rows], self.inward[c], out=shrunk[:, :-1])
-            panel[rows] = shrunk @ self.outward[c]
-        return panel, self.weights[label]
+            np.matmul(shrunk, self.outward[c], out=panel[start:stop])
+            place[rows] = np.arange(start, stop)
+            start = stop
+        return panel, place, self.weights[label]
 
 
 def shrinker(classes: list[Gaussian], basis: PatchBasis) -> Shrinker:

@@ -45,6 +45,11 @@ OWN_FACTOR = 0.7
 # Where the factors take more than this of a band's noise, what is left cannot tell σ any better than regression did.
 MOST_LEVERAGE = 0.6
 CLIP = 5.0
+# Where the squares of a spread are clipped, in its σ; E min(x², TAMED²) of a unit gaussian x; and the variance of the
+# log of a variance so found from n cells, times n.
+TAMED = 1.5
+TAMED_SQUARE = 0.7784652
+SPREAD_ERROR = 3.3
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
 # What float32 leaves of a constant, as a share of the largest pixel about the mean.
@@ -97,21 +102,20 @@ def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = 
     the block, where they are at hand.
     """
     sigma = np.zeros(block.shape[0])
-    spread = _spread(block, valid)
+    contrast = _contrast(block, valid)
     details = wavelet_details(block, valid) if details is None else details
     lively, live = details.readable
-    live = live.copy()
-    live &= spread > 0
+    live = live & (contrast > 0)
     cells = int(np.count_nonzero(lively))
     if cells < MIN_CELLS or not live.any():
         return sigma
     flat = flattest(details.edges[:, live], lively, max(FLAT_SHARE, min(1.0, FLAT_CELLS / cells)))
     x = details.diagonal[live][:, flat]
-    sigma[live] = _gauss_spread(x)
-    noisy = np.flatnonzero(sigma > NOISELESS * spread)
+    sigma[live] = spread(x)
+    noisy = np.flatnonzero(sigma > NOISELESS * contrast)
     if x.shape[1] >= 4 * noisy.size > 8:
         sigma[noisy] = _without_factors(details.diagonal[noisy][:, flat], sigma[noisy])
-    return np.where(sigma > NOISELESS * spread, sigma, 0.0)
+    return np.where(sigma > NOISELESS * contrast, sigma, 0.0)
 
 
 def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
@@ -125,17 +129,17 @@ def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
     for b, band in enumerate(block if whole.any() else ()):
         centre = float(np.mean(band[valid], dtype=np.float64))
         pixels = np.subtract(np.where(valid, band, centre), centre, dtype=np.float64).astype(np.float32)
-        low, high = _filtered(pixels, taps), _filtered(pixels, _mirror(taps))
+        low, high = _filtered(pixels, taps, 1), _filtered(pixels, _mirror(taps), 1)
         tiny = ROUNDING * float(np.abs(pixels).max(initial=0.0))
         for out, half, filters in (
             (diagonal[b], high, _mirror(taps)),
             (edges[0, b], high, taps),
             (edges[1, b], low, _mirror(taps)),
         ):
-            detail = _filtered(half.T, filters).T
+            detail = _filtered(half, filters, 0)
             # A constant leaves rounding, not zero, under irrational taps.
             out[...] = np.where(whole & (np.abs(detail) > tiny), detail, 0.0)
-        mean[b] = _filtered(low.T, taps).T / 2 + centre
+        mean[b] = _filtered(low, taps, 0) / 2 + centre
     return Details(diagonal, edges, mean, whole)
 
 
@@ -152,12 +156,13 @@ def _mirror(taps: F32) -> F32:
     return taps[::-1] * np.where(np.arange(taps.size) % 2, np.float32(-1), np.float32(1))
 
 
-def _filtered(pixels: F32, taps: F32) -> F32:
-    """Every second value (y, x // 2) of pixels (y, x) filtered along x; no value reaches over the edge."""
-    count = (pixels.shape[1] - taps.size) // 2 + 1
-    result = taps[0] * pixels[:, : 2 * count : 2]
-    for i in range(1, taps.size):
-        result += taps[i] * pixels[:, i : i + 2 * count - 1 : 2]
+def _filtered(pixels: F32, taps: F32, axis: int) -> F32:
+    """Every second value of pixels (y, x) filtered along an axis; no value reaches over the edge."""
+    last = 2 * ((pixels.shape[axis] - taps.size) // 2) + 1
+    lines = [pixels[i : i + last : 2] if axis == 0 else pixels[:, i : i + last : 2] for i in range(taps.size)]
+    result = taps[0] * lines[0]
+    for tap, line in zip(taps[1:], lines[1:], strict=True):
+        result += tap * line
     return np.asarray(result)
 
 
@@ -192,27 +197,26 @@ def _without_factors(x: F32, alone: F64) -> F64:
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(x))
     sigma: F64 = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)
-    for spread in (_clipped_spread,) * (ROUNDS - 1) + (_gauss_spread,):
-        rest, leverage = factor_residual(x, sigma, covariance)
-        update = np.where(leverage < MOST_LEVERAGE, spread(rest), 1.0)
+    for size in (_clipped_spread,) * (ROUNDS - 1) + (spread,):
+        project, leverage = factor_projection(covariance, sigma, x.shape[1])
+        update = np.where(leverage < MOST_LEVERAGE, size((project / sigma).astype(np.float32) @ x), 1.0)
         sigma = np.clip(sigma * update, TWINS * alone, alone)
     return np.asarray(sigma)
 
 
-def factor_residual(x: F32, sigma: F64, covariance: F64) -> tuple[F32, F64]:
-    """x/σ (band, cell) without the factors of the bands, scaled so that noise of σ has unit spread again.
+def factor_projection(covariance: F64, sigma: F64, cells: int) -> tuple[F64, F64]:
+    """What takes the factors of the bands from x/σ (band, cell), scaled so that noise of σ has unit spread again.
 
     Factors: eigenvectors of the whitened covariance (band, band) above the noise edge, few, without those that are one
     band's alone. Second, the leverage (band,): the share of each band's noise that went with them, and was put back.
     """
-    bands, cells = x.shape
+    bands = len(sigma)
     w, V = eigh_descending(covariance / np.outer(sigma, sigma))
     most = max(1, bands // FEW)
     V = V[:, : min(most, int(np.count_nonzero(w > (1 + np.sqrt(bands / cells)) ** 2)))]
     V = V[:, np.max(V**2, axis=0, initial=0.0) < OWN_FACTOR]
     leverage = np.minimum(np.sum(V**2, axis=1), 1 - TWINS)
-    project = (np.eye(bands) - V @ V.T) / np.sqrt(1.0 - leverage)[:, None] / sigma
-    return np.asarray(project.astype(np.float32) @ x), leverage
+    return (np.eye(bands) - V @ V.T) / np.sqrt(1.0 - leverage)[:, None], leverage
 
 
 def _clipped_spread(details: F32) -> F64:
@@ -220,19 +224,40 @@ def _clipped_spread(details: F32) -> F64:
     return np.asarray(np.sqrt(np.mean(np.square(np.clip(details, -4, 4)), axis=1, dtype=np.float64)))
 
 
-def _gauss_spread(details: F32) -> F64:
-    """σ of each row (band, cell) from its quartiles, which neither edges nor the steps of integers move much."""
-    return np.array([_mid_quartiles(row) for row in details])
+def spread(details: F32) -> F64:
+    """σ of each row (band, cell): one step of a clipped variance (Huber 1964) from the quartiles.
+
+    The quartiles bear edges and the steps of integers; the clipped variance has four fifths of their error.
+    """
+    variance = np.array([_mid_quartiles(row) for row in np.sort(details, axis=1)])[:, None] ** 2
+    limit = (TAMED**2 * variance).astype(np.float32)
+    variance = np.minimum(np.square(details), limit).mean(axis=1, dtype=np.float64) / TAMED_SQUARE
+    return np.asarray(np.sqrt(variance))
 
 
 def _mid_quartiles(row: F32) -> float:
-    """Half the interquartile range of one row over that of a unit gaussian; ties share their rank."""
-    values, counts = np.unique(row, return_counts=True)
-    share = (np.cumsum(counts) - 0.5 * counts) / row.size
-    low, high = np.interp([0.25, 0.75], share, values)
-    return float(high - low) / (2 * QUARTILE)
+    """Half the interquartile range of one row, in order, over that of a unit gaussian; ties share their rank."""
+    low, high = (_mid_quantile(row, share) for share in (0.25, 0.75))
+    return (high - low) / (2 * QUARTILE)
 
 
-def _spread(block: NDArray[Any], valid: Valid) -> F64:
+def _mid_quantile(row: F32, share: float) -> float:
+    """Where the mid-ranks of the values of a row, in order, reach this share of it; a line between two of them."""
+    rank = share * row.size
+    value = row[int(rank)]
+    first, end = np.searchsorted(row, value), np.searchsorted(row, value, side="right")
+    middle = 0.5 * float(first + end)
+    if middle > rank and first > 0:
+        other = row[first - 1]
+        beside = 0.5 * float(np.searchsorted(row, other) + first)
+    elif middle < rank and end < row.size:
+        other = row[end]
+        beside = 0.5 * float(end + np.searchsorted(row, other, side="right"))
+    else:
+        return float(value)
+    return float(value) + (rank - middle) / (beside - middle) * (float(other) - float(value))
+
+
+def _contrast(block: NDArray[Any], valid: Valid) -> F64:
     """Standard deviation of each band over its valid pixels."""
     return np.array([float(np.std(band[valid], dtype=np.float64)) if valid.any() else 0.0 for band in block])

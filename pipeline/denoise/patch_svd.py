@@ -20,14 +20,8 @@ from pipeline.svd.shrinkage import frobenius_gains
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
 Votes = NDArray[np.bool_]
-
-# Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries.
-HEADROOM = 2.0
-# Share of those above the noise that patches are sorted by: the faint ones say little of the class.
-LEADING = 0.5
-# Shape of the Kaiser window that weighs a patch's pixels in the overlap average.
-KAISER = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,28 +35,28 @@ class PatchBasis:
     gains: F32
     """(k,), k <= r: the optimal gains of those above the noise."""
 
-    def leading(self) -> PatchBasis:
-        """The directions that patches are sorted by."""
-        count = max(1, int(LEADING * len(self.gains)))
+    def leading(self, share: float) -> PatchBasis:
+        """The strongest of the directions above the noise, a share of them."""
+        count = max(1, int(share * len(self.gains)))
         return PatchBasis(self.mean, np.ascontiguousarray(self.V[:, :count]), self.gains[:count])
 
 
 def patch_moments(planes: F32, patches: Patches, votes: Votes) -> Moments:
     """Moments of the patches (patch, d) of planes (plane, y, x) that vote (patch,)."""
     total = Moments.empty(planes.shape[0] * patches.size**2)
-    for numbers, ys in patches.panels():
-        panel = patches.lower(planes, ys)
+    for numbers in patches.panels():
+        panel = patches.lower(planes, numbers)
         total.add(panel if votes[numbers].all() else panel[votes[numbers]])
     return total
 
 
-def patch_basis(moments: Moments) -> PatchBasis:
-    """The basis of patches with these moments; one direction at least."""
+def patch_basis(moments: Moments, headroom: float) -> PatchBasis:
+    """The basis of patches with these moments: `headroom` directions for each above the noise, one at least."""
     d = len(moments.mean)
     w, V = eigh_descending(moments.covariance())
     gains = frobenius_gains(w, d / max(moments.count, 1))
     above = int(np.count_nonzero(gains))
-    kept = min(d, max(1, round(HEADROOM * above)))
+    kept = min(d, max(1, round(headroom * above)))
     return PatchBasis(
         moments.mean.astype(np.float32),
         np.ascontiguousarray(V[:, :kept], np.float32),
@@ -74,24 +68,26 @@ def project(planes: F32, patches: Patches, basis: PatchBasis) -> F32:
     """Scores (patch, r) of the patches of planes (plane, y, x)."""
     scores = np.empty((len(patches), basis.V.shape[1]), np.float32)
     middle = basis.mean @ basis.V
-    for numbers, ys in patches.panels():
-        np.matmul(patches.lower(planes, ys), basis.V, out=scores[numbers])
+    for numbers in patches.panels():
+        np.matmul(patches.lower(planes, numbers), basis.V, out=scores[numbers])
         scores[numbers] -= middle
     return scores
 
 
-def fold(patches: Patches, shape: tuple[int, ...], restored: Callable[[slice], tuple[F32, F32]]) -> F32:
+def fold(
+    patches: Patches, shape: tuple[int, ...], kaiser: float, restored: Callable[[slice], tuple[F32, Index, F32]]
+) -> F32:
     """Planes of shape (plane, y, x): the weighted average of patches where they overlap.
 
-    restored(numbers) gives the panel (patch, d) of those patches and their weights (patch,) > 0; within a patch the
-    middle weighs more than the rim.
+    restored(numbers) gives a panel (patch, d) of those patches, the row of each (patch,) in it, and their weights
+    (patch,) > 0; within a patch the middle weighs more than the rim, by a Kaiser window.
     """
-    ramp = np.kaiser(patches.size, KAISER)
+    ramp = np.kaiser(patches.size, kaiser)
     window = np.outer(ramp, ramp).ravel().astype(np.float32)
     total = np.zeros(shape, np.float32)
     weight = np.zeros(shape[1:], np.float32)
-    for numbers, ys in patches.panels():
-        panel, weights = restored(numbers)
-        col2im(panel, weights, window, ys, patches.xs, patches.size, patches.size, total, weight)
+    for numbers in patches.panels():
+        panel, place, weights = restored(numbers)
+        col2im(panel, place, weights, window, patches.ys[numbers], patches.xs[numbers], patches.size, total, weight)
     total /= weight
     return total

@@ -27,39 +27,46 @@ PANEL_ROWS = 4096
 # fewest such rows, and fewest pairs of one; times the median at which a step is cut.
 PAIRED = 0.95
 MIN_PAIRS = 12
+# About so many rows are read.
+PAIR_ROWS = 64
 LARGE_STEP = 3.0
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Where the overlapping patches of a (plane, y, x) array stand."""
+    """Where the overlapping patches of a (plane, y, x) array stand, row by row."""
 
     size: int
     """Side of a patch, pixels."""
     ys: Index
+    """(patch,)"""
     xs: Index
-    """Starts of the patches; patch number i·len(xs) + j stands at (ys[i], xs[j])."""
+    """(patch,)"""
 
     def __len__(self) -> int:
-        return len(self.ys) * len(self.xs)
+        return len(self.ys)
 
-    def panels(self) -> Iterator[tuple[slice, Index]]:
-        """Patch numbers and ys of slabs of about PANEL_ROWS patches, at least one row of them."""
-        width = len(self.xs)
-        step = max(1, PANEL_ROWS // width)
-        for start in range(0, len(self.ys), step):
-            ys = self.ys[start : start + step]
-            yield slice(start * width, (start + len(ys)) * width), ys
+    def panels(self) -> Iterator[slice]:
+        """Numbers of consecutive patches, at most PANEL_ROWS at a time."""
+        return (slice(start, min(start + PANEL_ROWS, len(self))) for start in range(0, len(self), PANEL_ROWS))
 
-    def lower(self, planes: F32, ys: Index) -> F32:
-        """The panel (patch, plane·size²) of the patches that start at ys."""
-        return im2col(planes, ys, self.xs, self.size, self.size)
+    def lower(self, planes: F32, numbers: slice) -> F32:
+        """The panel (patch, plane·size²) of those patches."""
+        return im2col(planes, self.ys[numbers], self.xs[numbers], self.size)
 
 
-def patches_over(shape: tuple[int, ...], size: int, stride: tuple[int, int], origin: tuple[int, int]) -> Patches:
-    """Patches that cover a (y, x) shape every `stride` pixels, on the grid of the scene's origin."""
-    ys, xs = (starts(n, size, step, first) for n, step, first in zip(shape, stride, origin, strict=True))
-    return Patches(size, ys, xs)
+def patches_over(
+    shape: tuple[int, ...], size: int, stride: tuple[int, int], origin: tuple[int, int], shift: int = 0
+) -> Patches:
+    """Patches that cover a (y, x) shape every `stride` pixels, on the grid of the scene's origin.
+
+    Each row of patches stands `shift` pixels to the right of the row before: all pixels are then covered alike often.
+    """
+    rows = starts(shape[0], size, stride[0], origin[0])
+    phases = stride[1] if shift else 1
+    across = [starts(shape[1], size, stride[1], origin[1] - shift * phase) for phase in range(phases)]
+    xs = [across[phase] for phase in (origin[0] + rows) // stride[0] % phases]
+    return Patches(size, np.repeat(rows, [len(one) for one in xs]), np.concatenate(xs))
 
 
 def starts(length: int, size: int, stride: int, origin: int) -> Index:
@@ -72,41 +79,42 @@ def starts(length: int, size: int, stride: int, origin: int) -> Index:
     return grid if offset == 0 else np.insert(grid, 0, 0)
 
 
-def box_sums(plane: NDArray[Any], ys: Index, xs: Index, size: int) -> F64:
-    """Sum of plane (y, x) over each patch of size² that starts at ys x xs: (len(ys), len(xs)) float64."""
-    rows = np.zeros((len(ys), plane.shape[1]))
-    for i in range(size):
-        rows += plane[ys + i]
-    running = np.zeros((len(ys), plane.shape[1] + 1))
-    np.cumsum(rows, axis=1, out=running[:, 1:])
-    return np.asarray(running[:, xs + size] - running[:, xs])
+def box_sums(plane: NDArray[Any], patches: Patches) -> F64:
+    """(patch,) sum of plane (y, x) over each patch, float64."""
+    sums = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
+    np.cumsum(np.cumsum(plane, axis=0, dtype=np.float64), axis=1, out=sums[1:, 1:])
+    ys, xs, size = patches.ys, patches.xs, patches.size
+    return np.asarray(sums[ys + size, xs + size] - sums[ys, xs + size] - sums[ys + size, xs] + sums[ys, xs])
 
 
 def voters(valid: Valid, patches: Patches) -> NDArray[np.bool_]:
     """(patch,) which patches are real enough to vote."""
     if valid.all():
         return np.ones(len(patches), np.bool_)
-    return np.asarray(box_sums(valid, patches.ys, patches.xs, patches.size).ravel() >= VOTING_SHARE * patches.size**2)
+    return np.asarray(box_sums(valid, patches) >= VOTING_SHARE * patches.size**2)
 
 
 def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> bool:
     """Whether some band of block (band, y, x) was made by doubling pixels on the even grid of the scene.
 
-    Then steps between pairs are larger than steps within, in nearly every row; in a scene, in about half of them. Every
-    fourth row is read, and large steps are cut: an edge at an even column, a straight coast, must not speak for its
-    row.
+    Then steps between pairs are larger than steps within, in nearly every row; in a scene, in about half of them. Some
+    rows are read, every fourth of a small block, and large steps are cut: an edge at an even column, a straight coast,
+    must not speak for its row.
     """
     top, left = origin[0] % 2, origin[1] % 2
     stop = left + (valid.shape[1] - left) // 2 * 2
-    real = valid[top::4, left:stop]
+    step = 4 * max(1, valid.shape[0] // (4 * PAIR_ROWS))
+    real = valid[top::step, left:stop]
     both = real[:, 1:] & real[:, :-1]
     weights = both[:, ::2].sum(axis=1), both[:, 1::2].sum(axis=1)
     told = np.minimum(*weights) >= MIN_PAIRS
     if np.count_nonzero(told) < MIN_PAIRS:
         return False
-    for band in block[:, top::4, left:stop]:
-        steps = np.abs(np.diff(np.where(real, band, 0).astype(np.float32), axis=1))
-        steps = np.minimum(steps, LARGE_STEP * np.median(steps[both])) * both
+    whole = bool(real.all())
+    for band in block[:, top::step, left:stop]:
+        steps = np.abs(np.diff((band if whole else np.where(real, band, 0)).astype(np.float32), axis=1))
+        large = LARGE_STEP * np.median(steps if whole else steps[both])
+        steps = np.minimum(steps, large) * both
         within, across = (steps[told, k::2].sum(axis=1) / weights[k][told] for k in (0, 1))
         if np.mean(within < across) > PAIRED:
             return True

@@ -150,9 +150,9 @@ def basis_moments(
     return [patch_moments(planes[group], patches, votes) for group in groups(len(planes), settings.patch)]
 
 
-def based(model: SceneModel, totals: list[Moments]) -> SceneModel:
+def based(model: SceneModel, totals: list[Moments], settings: Settings) -> SceneModel:
     """The model with a basis for each group of planes; no classes yet."""
-    return replace(model, learnt=[Learnt(patch_basis(total), [], []) for total in totals])
+    return replace(model, learnt=[Learnt(patch_basis(total, settings.headroom), [], []) for total in totals])
 
 
 def leading_rows(
@@ -168,7 +168,7 @@ def leading_rows(
     chosen = voting[(2 * np.arange(count) + 1) * len(voting) // max(1, 2 * count)]
     rows = []
     for group, learnt in zip(groups(len(planes), settings.patch), model.learnt, strict=True):
-        leading = learnt.basis.leading()
+        leading = learnt.basis.leading(settings.leading)
         scores = project(planes[group], patches, leading)[chosen]
         rows.append(Rows(scores, energies(scores, leading, len(planes[group]))))
     return rows
@@ -192,13 +192,13 @@ def members_moments(
     planes = prepare(block, valid, model, settings)
     if planes is None:
         return None
-    patches = patches_over(valid.shape, settings.patch, settings.apply, origin)
+    patches = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
     votes = voters(valid, patches)
     found = []
     for group, learnt in zip(groups(len(planes), settings.patch), model.learnt, strict=True):
         scores = project(planes[group], patches, learnt.basis)
         label = assign(scores[:, : learnt.sorters[0].size], learnt.sorters)
-        found.append(class_moments(scores, np.where(votes, label, -1), len(learnt.sorters)))
+        found.append(class_moments(scores, np.where(votes, label, np.int8(-1)), len(learnt.sorters)))
     return found
 
 

@@ -13,8 +13,6 @@ from pipeline.errors import ConfigError
 
 # Columns of the widest patch matrix; more planes than fit are denoised in groups, strongest first.
 MAX_COLUMNS = 640
-# Patches for each column of the patch matrix that a basis is learnt from, where the block has them.
-LEARN_PATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -31,24 +29,41 @@ class Settings:
     """Most classes of patches."""
     rounds: int
     """How often patches are sorted into the classes that the last round fitted."""
+    shift: int = 0
+    """Pixels by which each row of the patches that are denoised stands to the right of the row before."""
+    rows: int = 16
+    """Patches for each column of the patch matrix that a basis is learnt from, where the block has them."""
+    headroom: float = 2.0
+    """Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries."""
+    leading: float = 0.5
+    """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
+    kaiser: float = 2.0
+    """Shape of the window that weighs a patch's pixels in the overlap average."""
+    sampled: bool = False
+    """Whether the noise of a large block is read from a part of it."""
 
     def learning(self, pixels: int, planes: int) -> tuple[int, int]:
         """Steps of `learn`, shorter where a block of so many pixels would give few patches for each column."""
-        closest = max(1, math.isqrt(pixels // (LEARN_PATCHES * planes * self.patch**2)))
-        return min(self.learn[0], closest), min(self.learn[1], closest)
+        area = max(1, pixels // (self.rows * planes * self.patch**2))
+        down = min(self.learn[0], math.isqrt(area))
+        return down, min(self.learn[1], area // down)
 
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
-        return replace(self, learn=(2, 2), apply=(2, 2)) if replicated else self
+        return replace(self, learn=(2, 2), apply=(2, 2), shift=0) if replicated else self
 
 
 def settings_for(quality: str, bands: int) -> Settings:
     """Settings for "fast" or "quality"; many bands leave few planes, which want smaller patches."""
     few = bands <= KEEP_ALL
     if quality == "fast":
-        return Settings(5, (4, 4), (2, 2), 6, 2) if few else Settings(3, (2, 2), (1, 1), 4, 2)
+        if few:
+            return Settings(5, (4, 4), (1, 5), 8, 2, shift=2, rows=14, headroom=1.5, kaiser=1.0, sampled=True)
+        return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":
-        return Settings(5, (4, 4), (1, 2), 6, 3) if few else Settings(3, (2, 2), (1, 1), 4, 3)
+        if few:
+            return Settings(5, (3, 3), (1, 1), 8, 3, rows=12, headroom=1.5)
+        return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
 

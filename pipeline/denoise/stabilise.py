@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.noise import (
-    FLAT_SHARE,
     MOST_LEVERAGE,
     QUARTILE,
+    SPREAD_ERROR,
     Details,
-    factor_residual,
+    factor_projection,
     flatness,
+    spread,
     wavelet_details,
 )
 from pipeline.denoise.whiten import slabs
@@ -31,9 +32,9 @@ Valid = NDArray[np.bool_]
 BINS = 12
 MIN_BIN = 30
 BIN_SHARE = 0.4
+# The flattest share of all cells, from which is learnt what the bands share: a quarter may be water alone.
+CALM_SHARE = 0.4
 ROUNDS = 8
-# Variance of the log of a variance found from the quartiles of n cells, times n.
-QUARTILE_ERROR = 5.44
 # What the median band must show: the rise of the variance over the scene, and the slope in its own errors.
 # Real scenes with noise added that does not depend on the signal: to 1.63; with noise that does: from 2.4, and 3.2.
 RISE = 1.9
@@ -107,6 +108,24 @@ def _unbiased(D: F32) -> F64:
     return np.asarray(D**2 / 4 - 0.125 + r * (np.sqrt(1.5) / 4 + r * (-1.375 + r * 0.625 * np.sqrt(1.5))))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Flat cells, binned for each band by its own brightness."""
+
+    mean: F64
+    """(band, bin) brightness, data units."""
+    variance: F64
+    """(band, bin) in units of σ²."""
+    count: int
+    """Cells in a bin."""
+    brightness: F32
+    """(band, cell) data units."""
+    order: NDArray[np.intp]
+    """(band, cell) the cells from dark to bright."""
+    mix: F64
+    """(band, band) whose noise, in units of σ², the variance of each band is made of."""
+
+
 def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Details | None = None) -> Stabiliser | None:
     """The stabiliser of block (band, y, x), finite where valid (y, x), of noise σ (band,) as `estimate_noise` finds it.
 
@@ -121,27 +140,29 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Detai
     seen = _flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy])
     if seen is None:
         return None
-    mean, variance, count = seen
+    mean, variance, count = seen.mean, seen.variance, seen.count
     gain, floor, error = _lines(mean, variance, count)
+    gain, floor, error = _lines(mean, variance * _unmixed(seen, gain, floor), count)
     darkest, low, high = _ends(chosen, valid)
     middle = np.maximum(gain * mean.mean(axis=1) + floor, LEAST_VARIANCE)
     # A line that leaves the dark end of the scene without noise was not drawn by noise.
     sane = gain * darkest + floor > LEAST * middle
     rise = np.where(sane, (gain * high + floor) / np.maximum(gain * low + floor, LEAST * middle), 0.0)
-    gain = np.where(sane, gain, 0.0)
+    slope, gain = np.maximum(gain, 0.0), np.where(sane, gain, 0.0)
     if np.median(rise) < RISE or np.median(gain / error) < SURE:
         return None
     rising = (gain > BAND_SURE * error) & (rise > 1)
-    found = np.zeros((2, sigma.size))
+    found, lines = np.zeros((2, sigma.size)), np.zeros((2, sigma.size))
     found[:, noisy] = np.where(rising, np.stack([gain, floor]) * sigma[noisy] ** 2, 0.0)
-    return Stabiliser(found[0], found[1], _root_mean_square(block, valid, found[0], found[1], sigma))
+    lines[:, noisy] = np.stack([slope, middle - slope * mean.mean(axis=1)]) * sigma[noisy] ** 2
+    return Stabiliser(found[0], found[1], _root_mean_square(block, valid, lines[0], lines[1], noisy))
 
 
-def _flat_cells(details: Details, sigma: F64) -> tuple[F64, F64, int] | None:
-    """Mean, data units, and variance, in units of σ², (band, bin), of the flat cells of each brightness; their count.
+def _flat_cells(details: Details, sigma: F64) -> Seen | None:
+    """The flat cells of each brightness; None where there are too few.
 
-    None where there are too few. The flattest cells are chosen in bins of the mean of all bands, so that bright and
-    dark ones are both seen, and binned anew by each band's own brightness.
+    The flattest cells are chosen in bins of the mean of all bands, so that bright and dark ones are both seen, and
+    binned anew by each band's own brightness.
     """
     lively, _ = details.readable
     if np.count_nonzero(lively) * BIN_SHARE < BINS * MIN_BIN:
@@ -149,23 +170,35 @@ def _flat_cells(details: Details, sigma: F64) -> tuple[F64, F64, int] | None:
     energy = flatness(details.edges, lively)[lively]
     x = details.diagonal[:, lively]
     limit = (CLIP * sigma[:, None]).astype(np.float32)
-    calm = np.clip(x[:, energy <= np.quantile(energy, FLAT_SHARE)], -limit, limit)
-    rest = x / sigma[:, None].astype(np.float32)
+    calm = np.clip(x[:, energy <= np.quantile(energy, CALM_SHARE)], -limit, limit)
+    project = np.eye(len(x))
     if calm.shape[1] >= 4 * len(x) > 8:
-        cleared, leverage = factor_residual(x, sigma, (calm @ calm.T).astype(np.float64) / calm.shape[1])
-        rest = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, rest)
+        covariance = (calm @ calm.T).astype(np.float64) / calm.shape[1]
+        cleared, leverage = factor_projection(covariance, sigma, calm.shape[1])
+        project = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, project)
     brightness = details.mean[:, lively]
     overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
     chosen = np.concatenate([cells[energy[cells] <= np.quantile(energy[cells], BIN_SHARE)] for cells in _bins(overall)])
     count = chosen.size // BINS
     chosen = chosen[: count * BINS]
-    brightness, rest = brightness[:, chosen], rest[:, chosen]
+    brightness = brightness[:, chosen]
     order = np.argsort(brightness, axis=1, kind="stable")
-    shape = (len(x), BINS, count)
-    binned = np.sort(np.take_along_axis(rest, order, axis=1).reshape(shape), axis=2).astype(np.float64)
-    spread = (binned[:, :, (3 * count) // 4] - binned[:, :, count // 4]) / (2 * QUARTILE)
-    mean = np.take_along_axis(brightness, order, axis=1).reshape(shape).mean(axis=2, dtype=np.float64)
-    return mean, spread**2, count
+    rest = np.take_along_axis((project / sigma).astype(np.float32) @ x[:, chosen], order, axis=1)
+    variance = spread(rest.reshape(-1, count)).reshape(len(x), BINS) ** 2
+    return Seen(_binned(brightness, order), variance, count, brightness, order, project**2)
+
+
+def _binned(cells: F32, order: NDArray[np.intp]) -> F64:
+    """Mean (band, bin) of cells (band, cell) in this order (band, cell)."""
+    binned = np.take_along_axis(cells, order, axis=1).reshape(len(cells), BINS, -1)
+    return np.asarray(binned.mean(axis=2, dtype=np.float64))
+
+
+def _unmixed(seen: Seen, gain: F64, floor: F64) -> F64:
+    """What the variances (band, bin) are to be multiplied by: they hold noise of other bands, of another brightness."""
+    own = np.maximum(gain[:, None] * seen.mean + floor[:, None], LEAST)
+    mixed = _binned((seen.mix * gain).astype(np.float32) @ seen.brightness, seen.order) + (seen.mix @ floor)[:, None]
+    return np.asarray(own / np.maximum(mixed, LEAST))
 
 
 def _bins(brightness: F32) -> list[NDArray[np.intp]]:
@@ -185,7 +218,7 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
     unit = np.maximum(np.ptp(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     x = (mean - mean.mean(axis=1, keepdims=True)) / unit
     for _ in range(ROUNDS):
-        weight = trust * count / (QUARTILE_ERROR * line**2)
+        weight = trust * count / (SPREAD_ERROR * line**2)
         total = weight.sum(axis=1, keepdims=True)
         x0 = (weight * x).sum(axis=1, keepdims=True) / total
         v0 = (weight * variance).sum(axis=1, keepdims=True) / total
@@ -193,7 +226,7 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
         told = leverage > 0
         slope = (weight * (x - x0) * (variance - v0)).sum(axis=1, keepdims=True) / np.where(told, leverage, 1.0)
         line = np.maximum(v0 + slope * (x - x0), least)
-        miss = np.abs(variance - line) / line * np.sqrt(count / QUARTILE_ERROR)
+        miss = np.abs(variance - line) / line * np.sqrt(count / SPREAD_ERROR)
         scale = np.maximum(1.0, np.median(miss, axis=1, keepdims=True) / QUARTILE)
         trust = 1 / np.maximum(1.0, miss / (2 * scale))
     gain = slope / unit
@@ -205,14 +238,15 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
 def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:
     """Brightness (band,) that a hundredth and a twentieth of the valid pixels lie below, and a twentieth above."""
     step = max(1, int(np.count_nonzero(valid)) // END_PIXELS)
-    ends = np.array([np.quantile(band[valid][::step], [0.01, 0.05, 0.95]) for band in block])
-    return ends[:, 0], ends[:, 1], ends[:, 2]
+    pixels = block.reshape(len(block), -1).take(np.flatnonzero(valid)[::step], axis=1)
+    dark, low, high = np.quantile(pixels, [0.01, 0.05, 0.95], axis=1)
+    return dark, low, high
 
 
-def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, sigma: F64) -> F64:
-    """Noise (band,) over the valid pixels: the root of the mean of max(v(x), 0); σ itself where the gain is 0."""
-    result = sigma.astype(np.float64)
-    for b in np.flatnonzero(gain > 0):
+def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, noisy: NDArray[np.intp]) -> F64:
+    """Noise (band,) of the noisy bands over the valid pixels: the root of the mean of max(v(x), 0); 0 elsewhere."""
+    result = np.zeros(len(block))
+    for b in noisy:
         total = 0.0
         for rows in slabs(block.shape):
             total += float(np.sum(np.maximum(gain[b] * block[b, rows][valid[rows]].astype(np.float64) + floor[b], 0.0)))

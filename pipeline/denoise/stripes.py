@@ -46,9 +46,10 @@ BOTH_SIDES = 0.4
 FEW_BANDS = 1 / 3
 MOST_BANDS = 2 / 3
 DENSE = 0.08
-# Pixels of a dead column, at least, and the share of them that hold its value.
+# Pixels of a dead column, at least, the share of them that hold its value, and of a sample of so many of them.
 MIN_DEAD = 32
 STILL = 0.9
+STILL_SAMPLE = 0.6
 CLIP = 1.5  # spreads at which steps are clipped for their covariance
 SHRINK = 0.02  # of correlations, with plenty of samples
 MAD = 1.4826  # unit gaussian: σ over the median of |x|
@@ -239,8 +240,12 @@ def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
         return np.zeros(block.shape, np.bool_)
     rows = np.linspace(0, height - 1, MIN_DEAD).astype(np.intp)
     sample = np.where(valid[rows], block[:, rows], np.nan)
-    middle = np.median(sample, axis=1)
-    still = (sample == middle[:, None]).mean(axis=1) > 0.6
+    # Where more than 0.6 of the sample hold one value, at least so many of them follow one another.
+    maybe = np.count_nonzero(sample[:, 1:] == sample[:, :-1], axis=1) >= int((2 * STILL_SAMPLE - 1) * MIN_DEAD)
+    middle, still = np.zeros((bands, width)), np.zeros((bands, width), np.bool_)
+    columns = sample.swapaxes(1, 2)[maybe]
+    middle[maybe] = np.median(columns, axis=1)
+    still[maybe] = (columns == middle[maybe][:, None]).mean(axis=1) > STILL_SAMPLE
     for k, x in zip(*np.nonzero(still & (sigma > 0)[:, None]), strict=True):
         column = block[k, valid[:, x], x]
         dead[k, x] = len(column) >= MIN_DEAD and np.mean(column == middle[k, x]) > STILL

@@ -24,7 +24,9 @@ Valid = NDArray[np.bool_]
 # Up to this many bands every plane is kept: the patch SVD shrinks better than a cut between planes.
 KEEP_ALL = 16
 EDGE_MARGIN = 1.04
-ROWS_BYTES = 4 << 20
+# Slabs that stay in the cache, in float64 too; rows that tell about the mean and the spread of a band.
+ROWS_BYTES = 1 << 19
+SAMPLE_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,20 @@ class Whitening:
         E = np.empty((self.V.shape[1], *valid.shape), np.float32)
         Vt = np.ascontiguousarray(self.V.T, np.float32)
         for rows in slabs(block.shape):
-            E[:, rows] = np.tensordot(Vt, standardised(block[:, rows], valid[rows], self.mean, self.sigma), 1)
+            Z = standardised(block[:, rows], valid[rows], self.mean, self.sigma)
+            E[:, rows] = (Vt @ Z.reshape(len(Z), -1)).reshape(len(E), *Z.shape[1:])
         return E
 
     def bands(self, E: F32, rows: slice) -> F32:
         """The bands (band, rows, x), data units, float32, of some rows of planes E (plane, y, x)."""
-        back = np.tensordot((self.sigma[:, None] * self.V).astype(np.float32), E[:, rows], 1)
-        back += self.mean.astype(np.float32)[:, None, None]
-        return np.asarray(back, np.float32)
+        some = E[:, rows]
+        back = (self.sigma[:, None] * self.V).astype(np.float32) @ some.reshape(len(E), -1)
+        back += self.mean.astype(np.float32)[:, None]
+        return back.reshape(len(back), *some.shape[1:])
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Row ranges of a (band, y, x) block, each a few megabytes of float32."""
+    """Row ranges of a (band, y, x) block, each half a megabyte of float32."""
     bands, height, width = shape
     step = max(1, ROWS_BYTES // (4 * bands * width))
     return (slice(y, min(y + step, height)) for y in range(0, height, step))
@@ -64,8 +68,11 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 
 def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F32:
     """(X − μ)/σ in float32, 0 where not valid. The difference is exact: it is taken in float64."""
-    centred = np.where(valid, block, mean[:, None, None]) - mean[:, None, None]
-    return np.asarray(centred / sigma[:, None, None], np.float32)
+    centred = np.subtract(block, mean[:, None, None], dtype=np.float64)
+    centred /= sigma[:, None, None]
+    if not valid.all():
+        centred[:, ~valid] = 0
+    return np.asarray(centred, np.float32)
 
 
 def fit_whitening(block: NDArray[Any], valid: Valid, sigma: F64) -> Whitening:
@@ -76,17 +83,27 @@ def fit_whitening(block: NDArray[Any], valid: Valid, sigma: F64) -> Whitening:
 def band_moments(block: NDArray[Any], valid: Valid) -> Moments:
     """Moments, data units, of the valid pixels of block (band, y, x); some pixel is valid.
 
-    Every band is brought to its own mean and spread first: the product is taken in float32, whatever the units.
+    Every band is first brought near to mean 0 and spread 1, as a sample of it tells them: the product is taken in
+    float32, whatever the units.
     """
     bands, count = block.shape[0], int(np.count_nonzero(valid))
-    mean = np.array([float(np.mean(band[valid], dtype=np.float64)) for band in block])
-    spread = np.array([float(np.std(band[valid], dtype=np.float64)) for band in block])
-    spread[spread == 0] = 1.0
-    scatter = np.zeros((bands, bands))
+    guess, spread = _rough(block, valid)
+    total, scatter = np.zeros(bands), np.zeros((bands, bands))
     for rows in slabs(block.shape):
-        Z = standardised(block[:, rows], valid[rows], mean, spread).reshape(bands, -1)
+        Z = standardised(block[:, rows], valid[rows], guess, spread).reshape(bands, -1)
+        total += Z.sum(axis=1, dtype=np.float64)
         scatter += Z @ Z.T
-    return Moments(count, mean, scatter * np.outer(spread, spread))
+    scatter -= np.outer(total, total) / count
+    return Moments(count, guess + spread * total / count, scatter * np.outer(spread, spread))
+
+
+def _rough(block: NDArray[Any], valid: Valid) -> tuple[F64, F64]:
+    """About the mean and the spread (band,) of the valid pixels of block (band, y, x): those of some of its rows."""
+    rows = np.flatnonzero(valid.any(axis=1))
+    rows = rows[:: max(1, len(rows) // SAMPLE_ROWS)]
+    sample = block[:, rows][:, valid[rows]].astype(np.float64)
+    spread = sample.std(axis=1)
+    return sample.mean(axis=1), np.where(spread > 0, spread, 1.0)
 
 
 def whitening_of(moments: Moments, sigma: F64) -> Whitening:

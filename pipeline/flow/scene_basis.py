@@ -102,15 +102,16 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
         return model
     if model.stabiliser is not None:
         model = pool.levelled(model, each(partial(pool.level, model=model)))
-    settings = settings_for(quality, len(source.info.bands)).aligned(model.replicated)
+    settings, most = (settings_for(q, len(source.info.bands)).aligned(model.replicated) for q in (quality, "quality"))
     planes = groups(model.whitening.V.shape[1], settings.patch)[0].stop
-    steps = settings.learning(pixels, planes)
+    # More classes want more patches, whatever the quality; a scene learns once.
+    steps = most.learning(pixels, planes)
     settings = replace(settings, learn=steps, classes=max(settings.classes, CLASSES))
     moments = total(partial(pool.basis_moments, model=model, settings=settings))
     if moments is None or moments[0].count == 0:
         return None
-    model = pool.based(model, moments)
-    leading = sum(one.basis.leading().V.shape[1] for one in model.learnt)
+    model = pool.based(model, moments, settings)
+    leading = sum(one.basis.leading(settings.leading).V.shape[1] for one in model.learnt)
     share = min(1.0, SCORES / (leading * moments[0].count))
     rows = each(partial(pool.leading_rows, model=model, settings=settings, share=share))
     model = pool.sorted_out(model, rows, settings, pixels)

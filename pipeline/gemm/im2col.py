@@ -2,9 +2,9 @@
 
 The lowering of Chellapilla, Puri, Simard (2006), section 2:
 
-    row (i, j), column (c, dy, dx)  =  x[c, ys[i] + dy·dilation, xs[j] + dx·dilation]
+    row n, column (c, dy, dx)  =  x[c, ys[n] + dy, xs[n] + dx]
 
-Only panels are ever made: the caller chooses which rows of patches (`ys`) one call lowers.
+Only panels are ever made: the caller chooses which patches one call lowers.
 """
 
 from __future__ import annotations
@@ -26,49 +26,55 @@ def positions(length: int, size: int, stride: int) -> Index:
     return starts
 
 
-def im2col(x: F32, ys: Index, xs: Index, kh: int, kw: int, dy: int = 1, dx: int = 1) -> F32:
-    """Lower the patches that start at ys x xs: x (C, H, W) float32 -> (len(ys)·len(xs), C·kh·kw) float32."""
-    panel = np.empty((len(ys) * len(xs), x.shape[0] * kh * kw), np.float32)
-    _im2col(x, ys, xs, kh, kw, dy, dx, panel)
+def im2col(x: F32, ys: Index, xs: Index, size: int) -> F32:
+    """Lower the patches of size² that start at ys, xs (patch,): x (C, H, W) float32 -> (patch, C·size²) float32."""
+    panel = np.empty((len(ys), x.shape[0] * size * size), np.float32)
+    _im2col(x, ys, xs, size, panel)
     return panel
 
 
+# Indices without a sign: numba tests one with a sign for wrapping around, at every pixel.
 @jit
-def _im2col(x: F32, ys: Index, xs: Index, kh: int, kw: int, dy: int, dx: int, panel: F32) -> None:
-    row = 0
-    for y in ys:
-        for x0 in xs:
-            column = 0
-            for c in range(x.shape[0]):
-                for i in range(kh):
-                    for j in range(kw):
-                        panel[row, column] = x[c, y + i * dy, x0 + j * dx]
-                        column += 1
-            row += 1
+def _im2col(x: F32, ys: Index, xs: Index, size: int, panel: F32) -> None:
+    side = np.uintp(size)
+    for row in range(len(ys)):
+        y, x0, column = np.uintp(ys[row]), np.uintp(xs[row]), np.uintp(0)
+        out = panel[row]
+        for c in range(x.shape[0]):
+            for i in range(side):
+                line = x[c, y + i]
+                for j in range(side):
+                    out[column + j] = line[x0 + j]
+                column += side
 
 
 @jit
 def col2im(
-    panel: F32, weights: F32, window: F32, ys: Index, xs: Index, kh: int, kw: int, total: F32, weight: F32
+    panel: F32, place: Index, weights: F32, window: F32, ys: Index, xs: Index, size: int, total: F32, weight: F32
 ) -> None:
-    """Add each patch row times its weight and the window to total (C, H, W), and those weights to weight (H, W).
+    """Add each patch times its weight and the window to total (C, H, W), and those weights to weight (H, W).
 
-    weights (patch,); window (kh·kw,) weighs the pixels of every patch. In place: the weighted average of overlapping
-    patches is then total / weight.
+    Patch n, which starts at ys[n], xs[n], is row place[n] of panel (patch, C·size²); weights (patch,); window (size²,)
+    weighs the pixels of every patch. In place: the weighted average of overlapping patches is then total / weight.
     """
-    row = 0
-    shares = np.empty(kh * kw, np.float32)
-    for y in ys:
-        for x0 in xs:
-            for i in range(kh * kw):
-                shares[i] = weights[row] * window[i]
-            column = 0
-            for c in range(total.shape[0]):
-                for i in range(kh):
-                    for j in range(kw):
-                        total[c, y + i, x0 + j] += shares[i * kw + j] * panel[row, column]
-                        column += 1
-            for i in range(kh):
-                for j in range(kw):
-                    weight[y + i, x0 + j] += shares[i * kw + j]
-            row += 1
+    side = np.uintp(size)
+    shares = np.empty(size * size, np.float32)
+    for n in range(len(ys)):
+        y, x0, column = np.uintp(ys[n]), np.uintp(xs[n]), np.uintp(0)
+        row = panel[place[n]]
+        for i in range(size * size):
+            shares[i] = weights[n] * window[i]
+        for c in range(total.shape[0]):
+            cell = np.uintp(0)
+            for i in range(side):
+                line = total[c, y + i]
+                for j in range(side):
+                    line[x0 + j] += shares[cell + j] * row[column + j]
+                column += side
+                cell += side
+        cell = np.uintp(0)
+        for i in range(side):
+            line = weight[y + i]
+            for j in range(side):
+                line[x0 + j] += shares[cell + j]
+            cell += side

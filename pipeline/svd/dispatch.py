@@ -86,24 +86,27 @@ def _quick(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.
         return gram_svd(A, rank, tolerance)
     if n <= SAMPLED_COLUMNS and m > TALL * n and not (rank is None and tolerance is None):
         return sampled_svd(A, rank, tolerance, rng) or gram_svd(A, rank, tolerance)
+    if rank is not None and tolerance is None and rank + OVERSAMPLING <= n // 3:
+        return krylov_svd(A, rank, rng)
     return None
 
 
 def _careful(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
-    A, scale, energy = _scaled(A)
+    A, scale = _scaled(A)
     factors = _quick(A, rank, tolerance, rng) if scale != 1.0 else None
-    U, s, Vt = factors or _general(A, rank, tolerance, rng, energy)
+    U, s, Vt = factors or _general(A, rank, tolerance, rng)
     return U, s * scale, Vt
 
 
-def _general(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator, energy: float) -> Factors:
+def _general(A: Matrix, rank: int | None, tolerance: float | None, rng: np.random.Generator) -> Factors:
+    """The paths that take A as it is, where no quick one served."""
     m, n = A.shape
     narrow = n <= GRAM_COLUMNS or (n <= SAMPLED_COLUMNS and m > TALL * n)
     if narrow or (rank is None and tolerance is None) or (rank is not None and rank + OVERSAMPLING > n // 3):
         return _lapack(A, rank, tolerance)
     if tolerance is None:
         assert rank is not None
-        return krylov_svd(A, rank, rng, energy) or randomized_svd(A, rank, rng)
+        return randomized_svd(A, rank, rng)
     if tolerance < FINEST:
         return _lapack(A, rank, tolerance)
     fine = A.astype(np.float64) if tolerance < COARSE else A
@@ -137,19 +140,17 @@ def _check_request(A: Matrix, rank: int | None, tolerance: float | None) -> None
         raise BlockError(f"tolerance {tolerance} is not a relative error; give a number from 0 up to 1")
 
 
-def _scaled(A: Matrix) -> tuple[Matrix, float, float]:
-    """A divided by a power of two where its squares would leave the dtype's range, that power, and ‖A‖² then.
+def _scaled(A: Matrix) -> tuple[Matrix, float]:
+    """A divided by a power of two where its squares would leave the dtype's range, and that power.
 
     NaN and infinity are refused.
     """
-    energy = squared_norm(A)
-    if clear(energy, A.dtype):
-        return A, 1.0, energy
+    if clear(squared_norm(A), A.dtype):
+        return A, 1.0
     peak = float(max(abs(A.min()), abs(A.max())))
     if not np.isfinite(peak):
         raise BlockError(f"svd of a {A.shape[0]} x {A.shape[1]} matrix with NaN or infinity; fill or drop those rows")
     exponent = int(np.frexp(peak)[1])
     if abs(exponent) < np.finfo(A.dtype).maxexp // 4:
-        return A, 1.0, energy
-    A = np.ldexp(A, -exponent)
-    return A, float(np.ldexp(1.0, exponent)), squared_norm(A)
+        return A, 1.0
+    return np.ldexp(A, -exponent), float(np.ldexp(1.0, exponent))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.jit import jit
-from pipeline.svd.gram import eigh_descending, gram, lifted
-from pipeline.svd.lanes import narrow_product, narrow_transposed, packed
+from pipeline.svd.blocks import beside, block_gram
+from pipeline.svd.gram import clear, eigh_descending, lifted
+from pipeline.svd.passes import by_columns, product, there_and_back, weighted_sums
 from pipeline.svd.range_finder import nearly_orthonormal, orthonormal, still
 from pipeline.svd.vectors import VECTOR_BYTES
 
@@ -39,43 +39,60 @@ def block_size(rank: int, lanes: int) -> int:
     return 32 * max(1, round(rank / 96))
 
 
-def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator, energy: float) -> tuple[Matrix, F64, Matrix] | None:
-    """U (m, rank), s (rank,), Vt (rank, n) of A (m, n), m >= n, or None where rounding would decide.
+def krylov_svd(A: Matrix, rank: int, rng: np.random.Generator) -> tuple[Matrix, F64, Matrix] | None:
+    """U (m, rank), s (rank,), Vt (rank, n) of A (m, n), m >= n.
 
-    `energy` is ‖A‖². K = [V_0 V_1 ...] spans Ω, AᵀAΩ, (AᵀA)²Ω, ...; T = KᵀAᵀAK is block tridiagonal, and known
-    without another product.
+    None where rounding would decide, and where A is not finite or its squares leave the dtype's range.
+    K = [V_0 V_1 ...] spans Ω, AᵀAΩ, (AᵀA)²Ω, ...; T = KᵀAᵀAK is block tridiagonal, and known without another product.
     """
     if not (A.flags.c_contiguous or A.flags.f_contiguous):
         A = np.ascontiguousarray(A)
-    (m, n), b = A.shape, block_size(rank, VECTOR_BYTES // A.dtype.itemsize)
-    most = max(2, (n // 2) // b)
+    b = block_size(rank, VECTOR_BYTES // A.dtype.itemsize)
+    most = max(2, (A.shape[1] // 2) // b)
     if most * b < rank:
         return None
-    K, Y = (np.empty((side, most * b), A.dtype, order="F") for side in (n, m))
-    T = np.zeros((most * b, most * b))
-    V = orthonormal(_sketch(A, b, rng))
+    sums = _sketch(A, b, rng)
+    block = beside(sums, np.empty((len(sums), 0), A.dtype), np.empty((0, b)))
+    if not clear(block.energy, A.dtype):
+        return None
+    V = block.V if block.sound else orthonormal(sums)
+    Z: Matrix | None
+    Y, Z, energy = there_and_back(A, V)
+    if not clear(energy, A.dtype):
+        return None
+    K, T, products = V, block_gram(Y), [Y]
     energies: list[float] = []
     roomy = b >= _room(rank)
-    needed = 1 if roomy else 2
+    # The first turn that can be the last, and so the first from which AᵀA V may be too much.
+    first = -(-rank // b) - 1 + (1 if roomy else 2)
     for t in range(most):
-        here, width = slice(t * b, (t + 1) * b), (t + 1) * b
-        product = _product(A, V)
-        K[:, here], Y[:, here], T[here, here] = V, product, gram(product)
-        if t == most - 1 or len(energies) >= needed:
-            w, W = eigh_descending(T[:width, :width], rank)
+        last = t == most - 1
+        if last or t >= first:
+            w, W = eigh_descending(T, rank)
             energies.append(float(w.sum()))
-        elif width >= rank:
-            energies.append(float(np.linalg.eigvalsh(T[:width, :width])[-rank:].sum()))
-        if t == most - 1 or _enough(energies, energy, A.dtype, roomy):
+        elif len(T) >= rank:
+            energies.append(float(np.linalg.eigvalsh(T)[-rank:].sum()))
+        if last or _enough(energies, energy, A.dtype, roomy):
             break
-        Z = _product(A.T, product)
-        V = _beyond(Z, K[:, :width], rng)
-        T[width : width + b, here] = V.T @ Z
-        T[here, width : width + b] = T[width : width + b, here].T
+        if Z is None:
+            Z = product(A.T, Y)
+        V, below = _beyond(Z, K, np.ascontiguousarray(T[:, -b:]), rng)
+        Y, Z = there_and_back(A, V)[:2] if t + 1 < first else (product(A, V), None)
+        K, T, products = np.concatenate([K, V], axis=1), _bordered(T, below, block_gram(Y)), [*products, Y]
     if not w[-1] > LOWEST[A.dtype] * w[0]:
         return None
-    factors = lifted(Y[:, :width], w, W, sure=False)
-    return None if factors is None else (factors[0], factors[1], factors[2] @ K[:, :width].T)
+    factors = lifted(np.concatenate(products, axis=1), w, W, sure=False)
+    return None if factors is None else (factors[0], factors[1], factors[2] @ K.T)
+
+
+def _bordered(T: F64, below: Matrix, corner: F64) -> F64:
+    """The block tridiagonal T with one more block on the diagonal, `corner`, and `below` beside it."""
+    old, new = len(T), len(T) + len(corner)
+    wider = np.zeros((new, new))
+    wider[:old, :old], wider[old:, old:] = T, corner
+    wider[old:, old - len(corner) : old] = below
+    wider[old - len(corner) : old, old:] = below.T
+    return wider
 
 
 def _enough(energies: list[float], energy: float, dtype: Any, roomy: bool) -> bool:
@@ -89,20 +106,25 @@ def _sketch(A: Matrix, b: int, rng: np.random.Generator) -> Matrix:
     """AᵀS (n, b): every row of A (m, n), with a gaussian weight, in one of b sums; a cheap pass, half a power step."""
     m = A.shape[0]
     buckets, weights = rng.integers(0, b, (m,)), rng.standard_normal((m,)).astype(A.dtype)
-    if A.flags.c_contiguous:
-        return np.ascontiguousarray(_weighted_sums(A, buckets, weights, b).T)
+    if not by_columns(A):
+        return np.ascontiguousarray(weighted_sums(A, buckets, weights, b).T)
     S = np.zeros((m, b), A.dtype)
     S[np.arange(m), buckets] = weights
-    return _product(A.T, S)
+    return product(A.T, S)
 
 
-def _beyond(Z: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
-    """Orthonormal V (n, b) that, with the orthonormal K, spans K and Z.
-
-    Where Z adds fewer than b directions random ones take the place of the rest.
-    """
+def _beyond(Z: Matrix, K: Matrix, shares: F64, rng: np.random.Generator) -> tuple[Matrix, NDArray[Any]]:
+    """Orthonormal V (n, b) that, with the orthonormal K, spans K and Z, and VᵀZ; `shares` is KᵀZ."""
+    block = beside(Z, K, shares)
+    if block.sound:
+        return block.V, block.R
     V = nearly_orthonormal(Z - K @ (K.T @ Z))
-    V = orthonormal(V - K @ (K.T @ V), sweeps=1)
+    V = _filled_up(orthonormal(V - K @ (K.T @ V)), K, rng)
+    return V, V.T @ Z
+
+
+def _filled_up(V: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
+    """V (n, b) made orthogonal to K; random directions take the place of those that K spans."""
     for _ in range(TURNS):
         overlap = K.T @ V
         if np.abs(overlap).max() <= 20 * np.finfo(V.dtype).eps:
@@ -112,27 +134,3 @@ def _beyond(Z: Matrix, K: Matrix, rng: np.random.Generator) -> Matrix:
         V[:, lost] = rng.standard_normal((len(V), np.count_nonzero(lost)))
         V = np.linalg.qr(V - K @ (K.T @ V))[0]
     return V
-
-
-def _product(A: Matrix, V: Matrix) -> Matrix:
-    """A V; where A is stored by columns, its transpose is stored by rows."""
-    if A.flags.f_contiguous and not A.flags.c_contiguous:
-        return narrow_transposed(A.T, V)
-    Y = np.empty((A.shape[0], V.shape[1]), A.dtype)
-    narrow_product(A, packed(V, A.dtype), Y)
-    return Y
-
-
-@jit
-def _add_rows(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, Z: Matrix) -> None:
-    for row in range(A.shape[0]):
-        weight, line = weights[row], Z[buckets[row]]
-        for j in range(A.shape[1]):
-            line[j] += weight * A[row, j]
-
-
-def _weighted_sums(A: Matrix, buckets: NDArray[np.intp], weights: Matrix, k: int) -> Matrix:
-    """Z (k, n): row b is the sum of weights[r]·A[r] over the rows of A (m, n) in bucket b; A C-contiguous."""
-    Z = np.zeros((k, A.shape[1]), A.dtype)
-    _add_rows(A, buckets, weights, Z)
-    return Z

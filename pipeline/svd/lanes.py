@@ -1,4 +1,4 @@
-"""Products of a tall, narrow matrix that BLAS is slow at: its Gram, A W and AᵀY for a few columns.
+"""Products of a tall, narrow matrix that BLAS is slow at: its Gram, and A W for a few columns.
 
 Source: the register blocking of Goto, van de Geijn (2008): a block of rows times a vector of columns in registers, one
 broadcast and one fused multiply-add at a time.
@@ -42,8 +42,6 @@ ROWS = 8
 # What is summed in the dtype of the matrix before float64 takes over; a run also stays in the first cache.
 RUN_BYTES = 16384
 GROUPS = 8
-# Rows in one sweep of a transposed product: so many lines of two caches and pages at a time.
-STRIP = 16
 
 
 @emitted
@@ -175,31 +173,52 @@ def _square_run(typing: Any, A: Any, start: Any, count: Any, energies: Any) -> A
 
 
 @jit
-def _narrow_product(A: Matrix, W: Matrix, Y: Matrix, energies: F64) -> None:
+def product_rows(A: Matrix, W: Matrix, Y: Matrix, first: int, stop: int) -> None:
+    """Y[first:stop] = A[first:stop] W; the rows before are made and may be made again, those after come later."""
     m, n = A.shape
     k = Y.shape[1]
     vectors, depth, lanes = W.shape
-    safe = max(0, (m - max(lanes // k, BLOCK)) // ROWS)
-    for begin in range(0, safe, GROUPS):
-        groups = min(GROUPS, safe - begin)
+    # A sweep reads whole blocks of columns and stores whole vectors: the last rows could leave their arrays.
+    safe = min(stop, m - max((depth - 1) // n, (vectors * lanes - 1) // k))
+    whole = first
+    if safe >= max(ROWS, first):
+        groups = (safe - first) // ROWS
+        whole = safe
         for v in range(0, vectors - 1, 2):
-            _row_run(A, begin * ROWS, groups, depth, W, v, 2, Y)
+            _row_run(A, first, groups, depth, W, v, 2, Y)
         if vectors % 2:
-            _row_run(A, begin * ROWS, groups, depth, W, vectors - 1, 1, Y)
-        if energies.size:
-            start, count = begin * ROWS * n, groups * ROWS * n
-            _square_run(A, start, count, energies)
-            for at in range(start + count // (4 * lanes) * 4 * lanes, start + count):
-                energies[0] += np.float64(A[at // n, at % n]) ** 2
-    for row in range(safe * ROWS, m):
+            _row_run(A, first, groups, depth, W, vectors - 1, 1, Y)
+        if first + groups * ROWS < safe:
+            for v in range(0, vectors - 1, 2):
+                _row_run(A, safe - ROWS, 1, depth, W, v, 2, Y)
+            if vectors % 2:
+                _row_run(A, safe - ROWS, 1, depth, W, vectors - 1, 1, Y)
+    for row in range(whole, stop):
         for j in range(k):
             total = A[row, 0] * W[j // lanes, 0, j % lanes]
             for i in range(1, n):
                 total += A[row, i] * W[j // lanes, i, j % lanes]
             Y[row, j] = total
+
+
+@jit
+def add_squares(A: Matrix, first: int, stop: int, energies: F64) -> None:
+    """energies[:], one vector, += the squares of A[first:stop], spread over its lanes."""
+    n, step = A.shape[1], 4 * len(energies)
+    start, count = first * n, (stop - first) * n
+    _square_run(A, start, count, energies)
+    for at in range(start + count // step * step, start + count):
+        energies[0] += np.float64(A[at // n, at % n]) ** 2
+
+
+@jit
+def _narrow_product(A: Matrix, W: Matrix, Y: Matrix, energies: F64) -> None:
+    m = A.shape[0]
+    for first in range(0, m, GROUPS * ROWS):
+        stop = min(first + GROUPS * ROWS, m)
+        product_rows(A, W, Y, first, stop)
         if energies.size:
-            for i in range(n):
-                energies[0] += np.float64(A[row, i]) ** 2
+            add_squares(A, first, stop, energies)
 
 
 def suits_product(A: Matrix, columns: int) -> bool:
@@ -227,67 +246,3 @@ def narrow_product_and_energy(A: Matrix, W: Matrix, Y: Matrix) -> float:
     energies = np.zeros(VECTOR_BYTES // A.dtype.itemsize)
     _narrow_product(A, W, Y, energies)
     return float(energies.sum())
-
-
-@emitted
-def _column_run(
-    typing: Any, A: Any, row: Any, rows: Any, i: Any, block: Any, Y: Any, v: Any, vectors: Any, Z: Any
-) -> Any:
-    """Z[i + c] += Σ_r A[row + r, i + c] · Y[row + r], r < rows, c < block, `vectors` vectors of columns from the v-th.
-
-    `block` and `vectors` are literals.
-    """
-    scalar = scalar_of(A)
-    lanes = VECTOR_BYTES // bytes_of(scalar)
-    together = range(vectors.literal_value)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a, y, z = (context.make_array(signature.args[j])(context, builder, args[j]) for j in (0, 5, 8))
-        columns, width = builder.extract_value(a.shape, 1), builder.extract_value(y.shape, 1)
-        column = builder.mul(args[6], ir.Constant(args[6].type, lanes))
-        zeros = zero_vector(scalar, lanes)
-        totals = [[variable(builder, zeros) for _ in together] for _ in range(block.literal_value)]
-        with counted(builder, args[2]) as loop:
-            at = builder.add(args[1], loop.index)
-            place = builder.add(builder.mul(at, width), column)
-            weights = [load(builder, element(builder, y, place, p * lanes), scalar, lanes) for p in together]
-            start = builder.add(builder.mul(at, columns), args[3])
-            for c, total in enumerate(totals):
-                add_products(
-                    builder, broadcast(builder, builder.load(element(builder, a, start, c)), lanes), weights, total
-                )
-        for c, total in enumerate(totals):
-            place = builder.add(builder.mul(builder.add(args[3], ir.Constant(args[3].type, c)), width), column)
-            for p, part in enumerate(total):
-                pointer = element(builder, z, place, p * lanes)
-                value = builder.fadd(load(builder, pointer, scalar, lanes), builder.load(part))
-                store(builder, value, pointer, scalar, lanes)
-        return context.get_dummy_value()
-
-    return types.void(A, types.intp, types.intp, types.intp, block, Y, types.intp, vectors, Z), codegen
-
-
-@jit
-def _narrow_transposed(A: Matrix, Y: Matrix, Z: Matrix, lanes: int) -> None:
-    m, n = A.shape
-    whole = n // ROWS * ROWS
-    vectors = Y.shape[1] // lanes
-    for row in range(0, m, STRIP):
-        rows = min(STRIP, m - row)
-        for v in range(0, vectors - 1, 2):
-            for i in range(0, whole, ROWS):
-                _column_run(A, row, rows, i, 8, Y, v, 2, Z)
-            for i in range(whole, n):
-                _column_run(A, row, rows, i, 1, Y, v, 2, Z)
-        if vectors % 2:
-            for i in range(0, whole, ROWS):
-                _column_run(A, row, rows, i, 8, Y, vectors - 1, 1, Z)
-            for i in range(whole, n):
-                _column_run(A, row, rows, i, 1, Y, vectors - 1, 1, Z)
-
-
-def narrow_transposed(A: Matrix, Y: Matrix) -> Matrix:
-    """AᵀY (n, k) for A (m, n) and Y (m, k) C-contiguous of one dtype, k a whole number of vectors."""
-    Z = np.zeros((A.shape[1], Y.shape[1]), A.dtype)
-    _narrow_transposed(A, Y, Z, VECTOR_BYTES // A.dtype.itemsize)
-    return Z

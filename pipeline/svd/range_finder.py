@@ -25,11 +25,15 @@ MOST_ITERATIONS = 8
 ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
 
 
-def cholesky_qr(Y: Matrix, shift: bool = True) -> Matrix:
-    """One sweep Y -> Y R⁻¹, RᵀR = YᵀY (+ shift); LinAlgError when that is not positive definite."""
+def cholesky_qr(Y: Matrix) -> Matrix:
+    """One sweep Y -> Y R⁻¹, RᵀR = YᵀY and a shift; LinAlgError when that is not positive definite."""
     G = gram(Y)
-    if shift:
-        G[np.diag_indices_from(G)] += 11 * G.shape[0] * float(np.finfo(Y.dtype).eps) * np.trace(G) / G.shape[0]
+    G.flat[:: len(G) + 1] += 11 * float(np.finfo(Y.dtype).eps) * np.trace(G)
+    return whitened(Y, G)
+
+
+def whitened(Y: Matrix, G: F64) -> Matrix:
+    """Y R⁻¹, RᵀR = G; LinAlgError when G is not positive definite."""
     R, fault = linalg.lapack.dpotrf(G)
     if fault:
         raise np.linalg.LinAlgError("a Gram that is not positive definite")
@@ -45,19 +49,28 @@ def nearly_orthonormal(Y: Matrix) -> Matrix:
         return np.linalg.qr(Y)[0]
 
 
-def orthonormal(Y: Matrix, sweeps: int = 2) -> Matrix:
+def orthonormal(Y: Matrix) -> Matrix:
     """Orthonormal basis Q (m, l) of the range of Y (m, l), m >= l, in Y's dtype.
 
-    CholeskyQR twice, the second without shift (alone where Y is nearly orthonormal); columns that depend on each
-    other fall to Householder QR.
+    CholeskyQR twice, the second without shift; columns that depend on each other fall to Householder QR.
     """
     try:
-        Q = cholesky_qr(cholesky_qr(Y) if sweeps > 1 else Y, shift=False)
+        Q = cholesky_qr(Y)
+        G = gram(Q)
+        sound = near_identity(G)
+        Q = whitened(Q, G)
     except np.linalg.LinAlgError:
         return np.linalg.qr(Y)[0]
-    G = gram(Q)
-    G[np.diag_indices_from(G)] -= 1.0
+    if sound:
+        return Q
+    G = gram(Q) - np.eye(Q.shape[1])
     return Q if float(np.abs(G).max()) < 50 * np.finfo(Y.dtype).eps else np.linalg.qr(Y)[0]
+
+
+def near_identity(G: F64) -> bool:
+    """Whether a Gram is so near to the identity that one CholeskyQR leaves nothing but rounding (condition < 2)."""
+    away = G - np.eye(len(G))
+    return bool(np.vdot(away, away) < 0.25)
 
 
 def range_basis(A: Matrix, width: int, rng: np.random.Generator, power_iterations: int = 1) -> Matrix:

@@ -18,5 +18,5 @@ def row_signs(Vt: Matrix) -> Matrix:
     """Signs (k,), 1 or -1 in Vt's dtype, that make the first largest |entry| of each row positive."""
     if Vt.size == 0:
         return np.ones(Vt.shape[0], Vt.dtype)
-    peak = np.take_along_axis(Vt, np.argmax(np.abs(Vt), axis=1)[:, None], axis=1)[:, 0]
+    peak = Vt[np.arange(len(Vt)), np.argmax(np.abs(Vt), axis=1)]
     return np.where(peak < 0, -1.0, 1.0).astype(Vt.dtype)
