@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -13,6 +14,21 @@ import numba
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
+def _package_stamp() -> tuple[int, int, int]:
+    """Newest change, bytes and number of the sources of this package."""
+    stats = [path.stat() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    return max(one.st_mtime_ns for one in stats), sum(one.st_size for one in stats), len(stats)
+
+
+_STAMP = _package_stamp()
+
+
 def jit(kernel: Kernel) -> Kernel:
     """Compile `kernel` in IEEE arithmetic: no reordering, so the same bytes on every run."""
-    return cast(Kernel, numba.njit(nogil=True, cache=True)(kernel))
+    compiled = numba.njit(nogil=True, cache=True)(kernel)
+    # Kernels are inlined across files, and Numba looks at the time of the one file alone: after an update in place it
+    # would go on with what other files held before. Where Numba's insides have moved, its own stamp stays.
+    held: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(held, "_source_stamp"):
+        held._source_stamp = (held._source_stamp, _STAMP)
+    return cast(Kernel, compiled)

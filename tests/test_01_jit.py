@@ -1,0 +1,38 @@
+"""Compiled kernels are kept on disk, and not beyond a change of any source of the package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pipeline.jit
+
+INNER = "from pipeline.jit import jit\n\n\n@jit\ndef inner(x):\n    return x + {number}\n"
+OUTER = "from pipeline.inner import inner\nfrom pipeline.jit import jit\n\n\n@jit\ndef outer(x):\n    return 10 * inner(x)\n"
+ASK = "from pipeline.outer import outer; print(outer(1), sum(outer.stats.cache_hits.values()))"
+
+
+def ask(root: Path) -> list[int]:
+    """What `outer(1)` gives in a process of its own, and how often it was found compiled."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_a_kernel_is_kept_until_any_source_changes(tmp_path: Path) -> None:
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    shutil.copy(pipeline.jit.__file__, package / "jit.py")
+    (package / "inner.py").write_text(INNER.format(number=1))
+    (package / "outer.py").write_text(OUTER)
+    assert ask(tmp_path) == [20, 0]
+    assert ask(tmp_path) == [20, 1]
+    (package / "inner.py").write_text(INNER.format(number=7))
+    assert ask(tmp_path) == [80, 0]
