@@ -60,7 +60,7 @@ def fasthyde(Z: F64, bm3d: Any) -> F64:
     w, V = np.linalg.eigh(flat @ flat.T / pixels)
     V = V[:, w > 1.04 * (1 + np.sqrt(bands / pixels)) ** 2]
     planes = (V.T @ flat).reshape(-1, *Z.shape[1:])
-    clean = np.stack([bm3d.bm3d(plane, 1.0) for plane in planes])
+    clean = np.array([bm3d.bm3d(plane, 1.0) for plane in planes]).reshape(planes.shape)
     return (V @ clean.reshape(len(clean), -1)).reshape(Z.shape) + mean
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pipeline.jit
 
 INNER = "from pipeline.jit import jit\n\n\n@jit\ndef inner(x):\n    return x + {number}\n"
-OUTER = "from pipeline.inner import inner\nfrom pipeline.jit import jit\n\n\n@jit\ndef outer(x):\n    return 10 * inner(x)\n"
+IMPORTS = "from pipeline.inner import inner\nfrom pipeline.jit import jit\n\n\n"
+OUTER = IMPORTS + "@jit\ndef outer(x):\n    return 10 * inner(x)\n"
 ASK = "from pipeline.outer import outer; print(outer(1), sum(outer.stats.cache_hits.values()))"
 
 

@@ -8,11 +8,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.codec import decode, read_header
 from pipeline.codec.container import FIXED
+from pipeline.codec.context_coder import encode_integers
 from pipeline.errors import FormatError
 
 SEEDS = [path.read_bytes() for path in sorted((Path(__file__).parent / "golden").glob("*.tslr"))]
@@ -63,7 +65,7 @@ def test_cut_short_or_lengthened(seed: bytes, cut: int, tail: bytes) -> None:
     numbers=st.tuples(*[st.floats()] * 3),
     nodata=st.binary(min_size=8, max_size=8),
     centroids=st.tuples(*[st.floats(width=32)] * 2),
-    sections=st.lists(st.tuples(st.integers(1, 10), st.integers(1, 2), st.binary(max_size=60)), max_size=6),
+    sections=st.lists(st.tuples(st.integers(1, 10), st.integers(1, 3), st.binary(max_size=60)), max_size=6),
 )
 def test_headers_made_up(codes, shape, rank, numbers, nodata, centroids, sections) -> None:  # type: ignore[no-untyped-def]
     fixed = FIXED.pack(b"TSLR", 1, codes[0] % 2, *codes, *shape, rank, *numbers, nodata, *centroids, len(sections), 0)
@@ -76,6 +78,22 @@ def test_headers_made_up(codes, shape, rank, numbers, nodata, centroids, section
 def test_noise(data: bytes) -> None:
     try_decode(data)
     try_decode(sealed(b"TSLR\1\0" + data))
+
+
+def test_a_small_file_cannot_ask_for_a_large_basis() -> None:
+    bands = 4096
+    means, entries = bytes(4 * bands), bytes(bands) + encode_integers(np.zeros((bands, 1, 8), np.int32), 0)
+    table = [(2, 1, means), (3, 2, entries), (4, 3, bytes(40))]
+    fixed = FIXED.pack(b"TSLR", 1, 0, 2, 1, 0, 0, bands, 1, 1, bands, 30.0, 1.0, 0.0, bytes(8), 0.0, 0.0, len(table), 0)
+    body = fixed + b"".join(struct.pack("<HHI", kind, coder, len(part)) for kind, coder, part in table)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="rank 4096"):
+            decode(sealed(body + b"".join(part for *_, part in table)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_a_small_file_cannot_ask_for_much_memory() -> None:

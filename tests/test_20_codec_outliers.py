@@ -36,6 +36,37 @@ def test_no_target_is_off_by_more_than_eight_times_the_error(effort: str, dtype:
     assert error.max() <= 8 * allowed
 
 
+@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize("rmse", [0.3876, 0.52, 1.4])
+def test_stepping_aside_for_nodata_makes_no_outlier(effort: str, rmse: float) -> None:
+    """Spikes on level ground, some of which are decoded as nodata, which moves them by one more."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        ground = np.rint(100 + rng.normal(0, 0.3 * rmse, (3, 64, 64)))
+        spikes = (
+            (rng.random(ground.shape) < 0.002) * rng.choice([-1, 1], ground.shape) * rng.integers(2, 60, ground.shape)
+        )
+        block = np.clip(ground + spikes, 0, 250).astype(np.uint8)
+        for nodata in (96, 103, 104):
+            decoded, valid = decode(encode(block, None, Bound("rmse", rmse), nodata=nodata, effort=effort))
+            real = np.broadcast_to(valid, block.shape)
+            assert np.abs(decoded.astype(float) - block)[real].max() <= 8 * rmse
+            assert (decoded[real] != nodata).all()
+
+
+@pytest.mark.parametrize(("dtype", "step"), [("<u8", 1.0), ("<f4", 0.0), ("<f4", 1e308), ("<i4", 2.0)])
+def test_hostile_steps_are_refused_or_clipped(dtype: str, step: float) -> None:
+    header = container.Header((2, 4, 4), np.dtype(dtype), Bound("rmse", 1.0), residual_step=step)
+    listed = container.Section(1, pack_outliers(Outliers(np.array([3]), np.array([2**31 - 1], np.int32), 1.0)))
+    means = container.Section(1 if dtype == "<f4" else 2, bytes(8 if dtype == "<f4" else 16))
+    data = container.pack(header, {container.Kind.MEAN: means, container.Kind.OUTLIERS: listed})
+    if step == 1e308:
+        assert decode(data)[0].ravel()[3] == np.finfo(np.float32).max
+    else:
+        with pytest.raises(FormatError, match="damaged"):
+            decode(data)
+
+
 def test_what_is_not_valid_is_no_target() -> None:
     block = sea("uint16")
     valid = np.ones((96, 80), bool)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, container, decode, encode
 from pipeline.codec.context import boxes_of
-from pipeline.codec.rotation import MOST, fit_rotations, pack_rotations, rotate, unpack_rotations
+from pipeline.codec.rotation import MOST_PLANES, fit_rotations, pack_rotations, rotate, unpack_rotations
 from pipeline.errors import FormatError
 
 LEVEL = 1.0
@@ -62,6 +62,12 @@ def test_they_survive() -> None:
         np.testing.assert_array_equal(one.entries, other.entries)
 
 
+@pytest.mark.parametrize("length", [0, 1, 7, 13])
+def test_too_little_is_named(length: int) -> None:
+    with pytest.raises(FormatError, match="damaged"):
+        unpack_rotations(bytes(length), 7, 5)
+
+
 @pytest.mark.parametrize("spoil", ["short", "wide", "none", "steps"])
 def test_damage_is_named(spoil: str) -> None:
     c, boxes = coefficients()
@@ -69,7 +75,7 @@ def test_damage_is_named(spoil: str) -> None:
     if spoil == "short":
         del data[-2:]
     elif spoil == "wide":
-        data[0:2] = (MOST + 1).to_bytes(2, "little")
+        data[0:2] = (MOST_PLANES + 1).to_bytes(2, "little")
     elif spoil == "none":
         data[: 2 * len(boxes)] = bytes(2 * len(boxes))
     else:

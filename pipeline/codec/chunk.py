@@ -90,6 +90,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
         return lossless.decode_direct(header, sections[Kind.DIRECT])
     if Kind.PREDICTED in sections:
         return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED], real), header.nodata)
+    if header.dtype.kind != "f" and header.dtype.itemsize == 8:
+        raise FormatError(f"chunk holds a layer of {header.dtype}, which is stored without loss only; it is damaged")
     layer = layer_sections.read_layer(header, sections)
     layered = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
     block = lossless.add_residual(layered, header, sections.get(Kind.RESIDUAL))

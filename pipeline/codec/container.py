@@ -241,8 +241,11 @@ def _check_shape(shape: tuple[int, int, int], rank: int, levels: int, dtype: np.
     elements = math.prod(shape)
     if min(shape) < 1 or shape[0] > MAX_BANDS or elements > MAX_ELEMENTS:
         raise FormatError(f"chunk header declares a block of {shape} {dtype}, at most {MAX_ELEMENTS} elements are read")
-    if rank > shape[0] or levels > 5:
-        raise FormatError(f"chunk header declares rank {rank} of {shape[0]} bands and {levels} levels; it is damaged")
+    if rank > min(shape[0], shape[1] * shape[2]) or levels > 5:
+        pixels = shape[1] * shape[2]
+        raise FormatError(
+            f"chunk header declares rank {rank} of {shape[0]} bands, {pixels} pixels and {levels} levels; it is damaged"
+        )
 
 
 def _data_offset(header: Header) -> int:

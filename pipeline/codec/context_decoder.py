@@ -63,7 +63,7 @@ def _decode_plane(
     steps = min(len(states), 2)  # of the step of one quantiser, in those of both together
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1, orientation = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-        if means[c, k] == 0:
+        if means[c, k] == 0 or x0 == x1:
             values[c, y0:y1, x0:x1] = 0
             continue
         shift, now = shift_of(means[c, k]), 0

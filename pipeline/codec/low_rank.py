@@ -27,7 +27,7 @@ I32 = NDArray[np.int32]
 THRESHOLD = np.float32(0.36)  # below ½: small coefficients round to zero, which costs less than it hurts
 PEAK = 2.0**30  # no larger |q| is written
 FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
-SPREAD = (1e-290, 1e290)  # of values about their mean: what can be scaled without leaving float64
+SPREAD = (1e-150, 1e150)  # of values about their mean: what can be scaled without leaving float64
 SAMPLE = 1 << 17  # coefficients on which a step is tried
 
 
@@ -99,7 +99,7 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     variances = np.maximum(w, 0.0) / x.shape[1]
     distortion = max(mse / unit**2, 1e-30)
     level = water_level(variances, bands * distortion)
-    rank = int(np.count_nonzero(variances > level / 2))
+    rank = min(int(np.count_nonzero(variances > level / 2)), x.shape[1])
     exponents, entries = quantise_columns(V[:, :rank], variances[:rank], distortion, x.shape[1])
     levels = wavelet.levels_for(height, width)
     layer = Layer(mean, exponents, entries, np.empty((rank, height, width), np.int32), levels, 0.0)

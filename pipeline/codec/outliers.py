@@ -15,6 +15,7 @@ from pipeline.codec.container import Buffer, Header, Section
 from pipeline.codec.context_coder import encode_integers
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.low_rank import limits_of
+from pipeline.codec.mask import off_nodata
 from pipeline.errors import FormatError
 from pipeline.jit import jit
 
@@ -27,6 +28,7 @@ LISTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<I")
 # Errors above this many root mean square errors are mended.
 LIMIT = 7.9
+PEAK = 2**31 - 1  # of steps
 SCANNED = 512  # elements at once
 ROOM = 4096  # outliers that one scan lists
 
@@ -46,11 +48,17 @@ def step_for(dtype: np.dtype[Any], mse: float) -> float:
     return 2.0 * rmse if dtype.kind == "f" else 2.0 * min(np.floor(rmse), 2.0**30 - 1) + 1.0
 
 
-def find_outliers(block: Block, decoded: Block, real: Bool, mse: float) -> Outliers | None:
-    """Where `decoded` misses valid elements of block (band, y, x) by more than LIMIT·√mse, and by how much."""
+def find_outliers(
+    block: Block, decoded: Block, real: Bool, mse: float, nodata: float | int | None = None
+) -> Outliers | None:
+    """Where `decoded` misses valid elements of block (band, y, x) by more than LIMIT·√mse, and by how much.
+
+    What equals nodata will step aside, away from the block perhaps: it is judged as it will be, mended as it is.
+    """
     limit, step = LIMIT * float(np.sqrt(mse)), step_for(block.dtype, mse)
     pixels = block.shape[1] * block.shape[2]
-    x, y, wide = (a.reshape(-1, pixels) for a in (block, decoded, real))
+    aside = decoded if nodata is None else off_nodata(decoded.copy(), nodata)
+    x, y, wide = (a.reshape(-1, pixels) for a in (block, aside, real))
     room = ROOM
     while True:
         indices, steps = np.empty(room, np.int64), np.empty(room, np.int32)
@@ -58,7 +66,9 @@ def find_outliers(block: Block, decoded: Block, real: Bool, mse: float) -> Outli
         if not count:
             return None
         if count <= room:
-            return Outliers(indices[:count].copy(), steps[:count].copy(), step)
+            indices = indices[:count].copy()
+            missed = block.reshape(-1)[indices].astype(np.float64) - decoded.reshape(-1)[indices]
+            return Outliers(indices, np.clip(np.rint(missed / step), -PEAK, PEAK).astype(np.int32), step)
         room = count
 
 
@@ -66,14 +76,16 @@ def mend(block: Block, outliers: Outliers) -> None:
     """Add to the listed elements of block (band, y, x) what they miss, clipped to its dtype, in place."""
     low, high = limits_of(block.dtype)
     flat = block.reshape(-1)
-    mended = flat[outliers.indices].astype(np.float64) + outliers.step * outliers.steps
+    with np.errstate(over="ignore"):
+        mended = flat[outliers.indices].astype(np.float64) + outliers.step * outliers.steps
     flat[outliers.indices] = np.clip(mended, low, high).astype(block.dtype)
 
 
 def add_outliers(block: Block, header: Header, section: Section) -> None:
     """Mend block (band, y, x) by this section, in place; FormatError where it cannot be read."""
     step = header.residual_step
-    if section.coder != LISTED or (header.dtype.kind != "f" and not (step % 2 == 1 and step < 2**31)):
+    odd = step % 2 == 1 and step < 2**31
+    if section.coder != LISTED or not (odd if header.dtype.kind != "f" else step > 0):
         raise FormatError(f"chunk lists outliers by coder {section.coder} in steps of {step!r}; damaged or newer")
     mend(block, unpack_outliers(section.payload, block.size, step))
 

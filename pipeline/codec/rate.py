@@ -33,7 +33,7 @@ GOOD = {"fast": 0.98, "best": 0.985}
 AIM = {"fast": 0.99, "best": 0.994}
 ROUNDS = 14
 # The step of dependent quantisation beside that of an ordinary one with the same error.
-DEPENDENT = 0.636
+DEPENDENT_STEP = 0.636
 
 
 class Fit(NamedTuple):
@@ -61,7 +61,7 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     below, above, best, layer = 0.0, np.inf, None, None
     for _ in range(ROUNDS):
         dependent = effort == "best"
-        layer = quantise_dependently(analysis, DEPENDENT * step, layer) if dependent else quantise(analysis, step)
+        layer = quantise_dependently(analysis, DEPENDENT_STEP * step, layer) if dependent else quantise(analysis, step)
         if layer is None:
             break
         found = _mended(block, real, layer, mse, nodata, analysis.room)
@@ -81,7 +81,7 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
 def _mended(block: Block, real: Bool, layer: Layer, mse: float, nodata: float | int | None, room: F32) -> Fit:
     """The layer with what is to be mended of it, and the error that is left."""
     decoded = predict(layer, block.dtype, room)
-    outliers = find_outliers(block, decoded, real, mse)
+    outliers = find_outliers(block, decoded, real, mse, nodata)
     if outliers is not None:
         mend(decoded, outliers)
     return Fit(layer, outliers, squared_error(block, off_nodata(decoded, nodata), real))

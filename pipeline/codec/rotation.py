@@ -16,7 +16,7 @@ from pipeline.codec.context_coder import encode_integers
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.errors import FormatError
 from pipeline.jit import jit
-from pipeline.svd.gram import eigh_descending
+from pipeline.svd.gram import eigh_descending, gram
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -26,7 +26,7 @@ I64 = NDArray[np.int64]
 CODER = 1  # of this section
 # Leading planes that are tried, besides all of them; no more take part, whatever a chunk says.
 TRIED = (4, 8, 16, 32, 64)
-MOST = 256
+MOST_PLANES = 256
 # Bits that a rotation must win for each that it costs.
 WORTH = 1.1
 
@@ -58,8 +58,8 @@ def fit_rotations(coefficients: F32, boxes: I64, level: float) -> list[Rotation]
         if X.shape[1] < 2:
             continue
         best, most = None, 0.0
-        covariance = (X @ X.T).astype(np.float64) / X.shape[1]
-        for m in sorted({min(m, len(X)) for m in (*TRIED, MOST)}):
+        covariance = gram(X.T) / X.shape[1]
+        for m in sorted({min(m, len(X)) for m in (*TRIED, MOST_PLANES)}):
             rotation, won = _rotation(number, covariance[:m, :m], X.shape[1], level)
             if won > most:
                 best, most = rotation, won
@@ -98,9 +98,10 @@ def pack_rotations(rotations: list[Rotation], count: int) -> bytes:
 
 def unpack_rotations(payload: Buffer, count: int, rank: int) -> list[Rotation]:
     """Undo `pack_rotations` for planes of this rank; FormatError where that cannot be."""
-    sizes = np.frombuffer(payload[: 2 * count], "<u2").astype(np.intp)
+    whole = len(payload) >= 2 * count
+    sizes = np.frombuffer(payload[: 2 * count], "<u2").astype(np.intp) if whole else np.zeros(count, np.intp)
     total = int(sizes.sum())
-    if len(sizes) != count or sizes.max(initial=0) > min(rank, MOST) or not total or len(payload) < 2 * count + total:
+    if not total or sizes.max() > min(rank, MOST_PLANES) or len(payload) < 2 * count + total:
         raise FormatError(f"chunk holds rotations of {len(payload)} bytes for rank {rank}; it is damaged")
     exponents = np.frombuffer(payload[2 * count : 2 * count + total], np.int8)
     check_exponents(exponents)
