@@ -61,7 +61,7 @@ def fasthyde(Z: F64, bm3d: Any) -> F64:
     V = V[:, w > 1.04 * (1 + np.sqrt(bands / pixels)) ** 2]
     planes = (V.T @ flat).reshape(-1, *Z.shape[1:])
     clean = np.array([bm3d.bm3d(plane, 1.0) for plane in planes]).reshape(planes.shape)
-    return (V @ clean.reshape(len(clean), -1)).reshape(Z.shape) + mean
+    return (V @ clean.reshape(len(clean), pixels)).reshape(Z.shape) + mean
 
 
 def cube(Z: F64, bm4d: Any) -> F64:
