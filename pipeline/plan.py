@@ -33,8 +33,10 @@ LIBRARIES = 330 << 20
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
 GDAL_CACHE = 64 << 20
-DENOISE_MULTIPLE, SCORES_MULTIPLE, CODE_MULTIPLE, SCENE_FIXED = 10, 1.25, 8, 24 << 20
+DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
 """Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
+CODE_MULTIPLE = {"fast": 8, "best": 13}
+"""Of the same block, by effort; it does not come on top: a block is denoised before it is coded."""
 BASIS_DRIVER = 3 * 4 * SCORES
 """Scores and sums that the driver holds while it learns the bases of a scene."""
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
@@ -123,7 +125,8 @@ def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
     block = 4 * bands * min(side, info.height) * min(side, info.width)
     flops = _denoise_flops(bands, denoising.quality) * info.height * info.width * borrowed
     flops += 2.0 * bands**2 * info.height * info.width
-    memory = _block_multiple(bands, denoising.quality) * block + SCENE_FIXED
+    multiple = max(_block_multiple(bands, denoising.quality), CODE_MULTIPLE[workflow.compress.effort])
+    memory = multiple * block + SCENE_FIXED
     bytes_in = int(raw * borrowed)
     for window in _basis_windows(info, workflow):
         pixels = window.shape[0] * window.shape[1]
@@ -205,9 +208,9 @@ def _basis_memory(info: SceneInfo, workflow: Workflow, workers: int) -> int:
 
 
 def _block_multiple(bands: int, quality: str) -> float:
-    """Memory of a task of the first map over its block with halo in float32."""
+    """Memory of denoising over its block with halo in float32."""
     if quality == "none":
-        return CODE_MULTIPLE
+        return 0.0
     settings = settings_for(quality, bands)
     columns = min(MAX_COLUMNS, settings.patch**2 * bands)
     return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])

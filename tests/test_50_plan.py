@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.codec import Bound, encode
 from pipeline.config import load_workflow
-from pipeline.plan import batch_size, plan_scene
+from pipeline.plan import CODE_MULTIPLE, SCENE_FIXED, batch_size, plan_scene
 from pipeline.raster.scene import SceneInfo
 from tests.scenes import call, call_json, small_scene
 
@@ -92,3 +95,28 @@ def test_bases_of_the_scene_are_planned(job: Path) -> None:
     assert shared.stages[0].halo == 16
     assert passes < shared.stages[0].bytes_in < passes + own.stages[0].bytes_in
     assert shared.memory > own.memory  # a window of the first pass is larger than these tiles
+
+
+def test_best_effort_is_planned_with_the_memory_that_its_trellis_takes() -> None:
+    """What encoding a block takes at most, measured, against what the plan has for it."""
+    rng = np.random.default_rng(4)
+    for bands in (1, 4):
+        block = np.cumsum(rng.normal(0, 40, (bands, 256, 256)), axis=1).astype(np.int16)
+        for effort, multiple in CODE_MULTIPLE.items():
+            for bound in (Bound("snr", 50.0), Bound("lossless")):
+                tracemalloc.start()
+                encode(block, None, bound, effort=effort)
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+                assert peak <= multiple * 4 * block.size + SCENE_FIXED
+    assert CODE_MULTIPLE["best"] > CODE_MULTIPLE["fast"]
+
+
+def test_effort_counts_where_nothing_is_denoised(job: Path) -> None:
+    plans = []
+    for effort in ("fast", "best"):
+        (job / "job.yaml").write_text(
+            f"version: 1\ndenoise: {{quality: none}}\ncompress: {{snr: 40, effort: {effort}}}\n"
+        )
+        plans.append(plan_scene("scene", [str(job / "scene.tif")], load_workflow(job / "job.yaml"), 2))
+    assert plans[1].stages[0].task_memory > plans[0].stages[0].task_memory
