@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -180,3 +181,14 @@ def test_texture_that_brightens_beside_water_is_no_poisson_noise(seed):
     low, high = np.quantile(raw, [0.001, 0.999], axis=(1, 2))[:, :, None, None]
     clean = (raw - low) / (high - low)
     assert fitted(clean + 0.02 * np.random.default_rng(seed).standard_normal(clean.shape)) is None
+
+
+def test_a_line_that_runs_below_the_noise_leaves_the_band_its_sigma(sample_scene: Path) -> None:
+    """Sea and shore of the sample, where the line of one band falls below nothing at the mean brightness."""
+    with rasterio.open(sample_scene) as source:
+        block = source.read(window=((120, 248), (240, 368)))
+    valid = np.ones(block.shape[1:], bool)
+    sigma = estimate_noise(block, valid)
+    found = fit_stabiliser(block, valid, sigma)
+    assert found is not None
+    assert (found.sigma > 0.6 * sigma).all()

@@ -45,6 +45,8 @@ BAND_SURE = 2.0
 LEAST = 0.02
 # The same in units of σ², where a band of plateaus has none.
 LEAST_VARIANCE = 1e-6
+# Variance at the mean brightness, in units of σ², below which the line of a band says nothing.
+LOST = 0.5
 # About so many pixels tell the brightness of the dark and of the light end.
 END_PIXELS = 4096
 CLIP = 6.0
@@ -152,6 +154,9 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Detai
     if np.median(rise) < RISE or np.median(gain / error) < SURE:
         return None
     rising = (gain > BAND_SURE * error) & (rise > 1)
+    # A line far below the noise of the calm places was drawn by a few bins: its band keeps the σ it came with.
+    lost = ~rising & (middle < LOST)
+    slope, middle = np.where(lost, 0.0, slope), np.where(lost, 1.0, middle)
     found, lines = np.zeros((2, sigma.size)), np.zeros((2, sigma.size))
     found[:, noisy] = np.where(rising, np.stack([gain, floor]) * sigma[noisy] ** 2, 0.0)
     lines[:, noisy] = np.stack([slope, middle - slope * mean.mean(axis=1)]) * sigma[noisy] ** 2
