@@ -156,9 +156,8 @@ def read_header(data: Buffer) -> Header:
     Raises FormatError where these are not the first bytes of a version 1 container. The checksum is not read.
     """
     if len(data) < FIXED.size or bytes(data[:4]) != MAGIC:
-        raise FormatError(
-            f"not a terrasketch chunk: it has {len(data)} bytes and starts with {bytes(data[:4])!r}, not {MAGIC!r}"
-        )
+        start = "cut short" if bytes(data[:4]) == MAGIC else f"starts with {bytes(data[:4])!r}, not {MAGIC!r}"
+        raise FormatError(f"not a terrasketch chunk: {len(data)} bytes, {start}")
     (_, version, flags, dtype, mode, mask, levels, *numbers) = FIXED.unpack(data[: FIXED.size])
     bands, height, width, rank, value, step, residual_step, nodata, first, second, count, reserved = numbers
     if version != VERSION:

@@ -5,6 +5,7 @@ Source: the KLT of subbands, docs/algorithms.md, "Compress". Columns are rounded
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def _rotation(number: int, covariance: F64, count: int, level: float) -> tuple[R
     w = np.maximum(w, 1e-6 * level)
     exponents, entries = quantise_columns(U, w, level, count)
     spread = np.abs(entries).mean(axis=1)
-    cost = m * float(np.log2(2 * np.e * np.maximum(spread, 0.2)).sum()) + 16 * m
+    cost = m * float(np.log2(2 * math.e * np.maximum(spread, 0.2)).sum()) + 16 * m
     won = 0.5 * count * float(np.log2(1 + np.diag(covariance) / level).sum() - np.log2(1 + w / level).sum())
     return Rotation(number, exponents, entries), won - WORTH * cost
 

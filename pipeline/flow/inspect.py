@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.flow.compress import SCENE
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
 from pipeline.grid import Grid
@@ -70,14 +71,19 @@ def _store(source: StoreSource) -> dict[str, Any]:
         "missing": len(sizes) - len(there),
         "denoise": configuration.get("denoise"),
         "compress": configuration.get("compress"),
+        "effort": configuration.get("effort"),
         "features": configuration.get("features"),
         "raw_bytes": raw,
         "stored_bytes": sum(there),
-        "ratio": round(raw / sum(there), 3) if there else None,
+        "ratio": round(raw / sum(there), 3) if sum(there) else None,
         "version": attributes.get("version"),
         "configuration_hash": attributes.get("configuration_hash"),
     }
     storage = storage_facts(source, raw, sum(there), "")
+    ours = source.variable == SCENE and configuration.get("compress", {}).get("bound") != "plain"
+    if ours and storage.tile_bytes is not None:
+        # Of the wrong length: what is wrong in other ways shows when it is decoded.
+        facts["damaged"] = len(there) - int(np.count_nonzero(storage.tile_bytes >= 0))
     if storage.rank_map is not None and (storage.rank_map >= 0).any():
         real = storage.rank_map[storage.rank_map >= 0]
         facts |= {

@@ -163,6 +163,9 @@ def _ends(path: Path) -> tuple[Header, Figures | None]:
     """The header and the figures of a chunk, without reading what is between."""
     with path.open("rb") as file:
         header = read_header(file.read(PREFIX))
+        length = file.seek(0, 2)
+        if length != header.nbytes:
+            raise FormatError(f"chunk of {length} bytes where its header promises {header.nbytes}; it is damaged")
         file.seek(max(0, header.nbytes - TAIL))
         return header, read_figures(header, file.read(TAIL))
 

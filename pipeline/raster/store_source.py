@@ -23,6 +23,7 @@ from pipeline.raster.zarr_store import read_attributes
 CACHE_BYTES = 64 << 20
 VARIABLES = ("scene", "features")
 CODECS = {"terrasketch.lowrank", "bytes", "blosc", "crc32c"}
+_AGAIN = "write it again: `run` does, `compress` writes the whole store with --overwrite"
 
 
 class ChunkCache:
@@ -115,12 +116,12 @@ class StoreSource:
                 return np.asarray(array[(..., *window.slices)])
             except Exception as error:  # zarr passes on whatever a codec raises
                 reason = " ".join(str(error).split())
-                raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and run again") from error
+                raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and {_AGAIN}") from error
 
         try:
             stat = path.stat()
         except FileNotFoundError:
-            raise SourceError(f"{path}: missing chunk ({window}); run the job that wrote the store again") from None
+            raise SourceError(f"{path}: missing chunk ({window}); {_AGAIN}") from None
         return _cache.get((str(path), stat.st_mtime_ns, stat.st_ino, stat.st_size), load)
 
 
