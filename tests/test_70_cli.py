@@ -117,8 +117,9 @@ def test_inspect_knows_scenes_stores_and_banks(scene: Path, tmp_path: Path) -> N
     assert facts["crs"] == CRS
     assert len(facts["noise"]) == 4
     assert all(value > 0 for value in facts["noise"].values())
-    call("compress", scene, tmp_path / "s.zarr", "--rmse", 20, "--tile", 96)
+    printed = call("compress", scene, tmp_path / "s.zarr", "--rmse", 20, "--tile", 96).stdout
     store = call_json("inspect", tmp_path / "s.zarr")
+    assert f"({store['ratio']:.2f} x smaller)" in printed
     assert store["compress"] == {"bound": "rmse", "value": 20.0}
     assert np.shape(store["rank_per_tile"]) == (2, 2)
     assert store["rmse"] <= 20

@@ -27,8 +27,9 @@ def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result))
     else:
+        smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
         click.echo(
-            f"{target}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, {print_bytes(size)} stored, "
+            f"{target}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, {print_bytes(size)} stored{smaller}, "
             f"{receipt.seconds:.1f} s of work"
         )
 
