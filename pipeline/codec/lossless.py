@@ -27,8 +27,7 @@ LORENZO = 2  # the coder of direct samples
 AXES = ((), (2,), (1, 2), (0, 1, 2))
 PREFIX = struct.Struct("<Bq")  # axes as a bit set, then the first sample
 CROP = (32, 64, 256)
-# Error of the layer below a residual, in residual steps: what gave the fewest bytes on Sentinel-2, Landsat and AVIRIS.
-LOSSLESS_SHARE = 2.0
+# Errors of the layer below a residual, in residual steps, that are tried.
 BOUNDED_SHARES = (0.4, 1.0, 2.0)
 
 

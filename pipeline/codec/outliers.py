@@ -57,7 +57,8 @@ def find_outliers(
     """
     limit, step = LIMIT * float(np.sqrt(mse)), step_for(block.dtype, mse)
     pixels = block.shape[1] * block.shape[2]
-    aside = decoded if nodata is None else off_nodata(decoded.copy(), nodata)
+    hit = nodata is not None and bool((decoded == decoded.dtype.type(nodata)).any())
+    aside = off_nodata(decoded.copy(), nodata) if hit else decoded
     x, y, wide = (a.reshape(-1, pixels) for a in (block, aside, real))
     room = ROOM
     while True:

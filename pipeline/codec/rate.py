@@ -51,7 +51,8 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
 
     real: (1 or band, y, x) bool. None where no step keeps the promise: values too wide for float32 arithmetic.
     """
-    analysis = analyse(block, mse, rotated=effort == "best")
+    dependent = effort == "best"
+    analysis = analyse(block, mse, rotated=dependent)
     if analysis is None:
         return None
     count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
@@ -60,7 +61,6 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     step = solve_step(analysis, analysis.step, AIM[effort] * target)
     below, above, best, layer = 0.0, np.inf, None, None
     for _ in range(ROUNDS):
-        dependent = effort == "best"
         layer = quantise_dependently(analysis, DEPENDENT_STEP * step, layer) if dependent else quantise(analysis, step)
         if layer is None:
             break
