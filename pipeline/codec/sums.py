@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pipeline.jit import jit
-from pipeline.svd.vectors import broadcast, counted, element, emitted, load, store, variable, zero_vector
+from pipeline.vectors import broadcast, counted, element, emitted, load, store, variable, zero_vector
 
 F32 = NDArray[np.float32]
 

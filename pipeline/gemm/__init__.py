@@ -1,6 +1,7 @@
-"""The talk's second chapter: convolution as matrix multiplication, lowered in panels that stay in cache."""
+"""The talk's second chapter: convolution as matrix multiplication, in panels that stay in cache."""
 
 from pipeline.gemm.conv import conv2d
+from pipeline.gemm.convolution import Convolution
 from pipeline.gemm.pool import average_pool
 
-__all__ = ["average_pool", "conv2d"]
+__all__ = ["Convolution", "average_pool", "conv2d"]

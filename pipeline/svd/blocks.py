@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.jit import jit
 from pipeline.svd.lanes import BLOCK, product_rows
 from pipeline.svd.strips import STRIP, add_strip
-from pipeline.svd.vectors import VECTOR_BYTES
+from pipeline.vectors import VECTOR_BYTES
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]

@@ -15,7 +15,7 @@ from pipeline.svd.blocks import beside, block_gram
 from pipeline.svd.gram import clear, eigh_descending, lifted
 from pipeline.svd.passes import by_columns, product, there_and_back, weighted_sums
 from pipeline.svd.range_finder import nearly_orthonormal, orthonormal, still
-from pipeline.svd.vectors import VECTOR_BYTES
+from pipeline.vectors import VECTOR_BYTES
 
 Matrix = NDArray[np.floating[Any]]
 F64 = NDArray[np.float64]

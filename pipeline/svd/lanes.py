@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from pipeline.jit import jit
-from pipeline.svd.vectors import (
+from pipeline.vectors import (
     VECTOR_BYTES,
     add_products,
     add_to,
