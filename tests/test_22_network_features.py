@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
 from pipeline.errors import BankError, BlockError
-from pipeline.gemm import conv2d
+from pipeline.gemm import conv2d, pooled
 from pipeline.grid import Grid, Halo, Window
-from pipeline.network import Bank, features_block, layers
+from pipeline.network import Bank, features_block
 from pipeline.network.halo import needed
 
 FIXTURE = Path(__file__).parent / "fixtures" / "torchgeo_rcf.npz"
@@ -145,7 +145,7 @@ def test_bands_of_rows_and_groups_of_filters_are_the_whole(monkeypatch):
     for pool, stride in ((9, 1), (9, 4), (2, 5)):
         expected, _ = whole_scene(scene, valid, bank, pool, stride)
         with monkeypatch.context() as patch:
-            patch.setattr(layers, "BUFFER_BYTES", 4 * 60 * 40 * 2)
+            patch.setattr(pooled, "ROOM", 100_000)
             banded, _ = whole_scene(scene, valid, bank, pool, stride)
         assert_allclose(banded, expected, atol=1e-5)
 
@@ -232,8 +232,7 @@ def test_integers_of_the_file_need_no_cast_by_the_caller():
     assert_array_equal(whole_scene(scene, valid, bank, 9, 2)[0], whole_scene(scene.astype(float), valid, bank, 9, 2)[0])
 
 
-def test_memory_is_the_features_and_a_buffer(monkeypatch):
-    monkeypatch.setattr(layers, "BUFFER_BYTES", 1 << 20)
+def test_memory_is_the_features_and_a_buffer():
     bank = random_bank(count=64)
     scene, valid = random_scene(6, 3, 256, 256)
     whole_scene(scene, valid, bank, 9, 4)
@@ -244,7 +243,7 @@ def test_memory_is_the_features_and_a_buffer(monkeypatch):
     finally:
         tracemalloc.stop()
     block = 3 * 270 * 270 * 4
-    assert peak <= features.nbytes + 4 * block + 2 * (1 << 20)
+    assert peak <= features.nbytes + 4 * block + 2 * pooled.ROOM
     assert 2 * peak < 64 * 256 * 256 * 4
 
 

@@ -86,14 +86,14 @@ class Convolution:
                 raise BlockError(
                     f"{name} must be {shape} float32 with contiguous rows, got {array.shape} {array.dtype}"
                 )
-        x = _readable(x, out)
+        x = readable(x, out)
         past = int(out.nbytes >= PAST_CACHES and _whole_vectors(out))
         ends = Epilogue(np.float32(self.floor), np.float32(self.ceiling), past)
-        way = self._winograd if self._pays(y_axis, x_axis) else self._direct
+        way = self._winograd if self.pays(y_axis, x_axis) else self._direct
         way(image(x), y_axis, x_axis, image(out), nowhere() if add is None else image(add), ends, threads)
         return out
 
-    def _pays(self, y: Axis, x: Axis) -> bool:
+    def pays(self, y: Axis, x: Axis) -> bool:
         """Whether Winograd takes fewer operations."""
         n, c, *taps = self.filters.shape
         steps = y.stride, x.stride, y.dilation, x.dilation
@@ -110,7 +110,7 @@ class Convolution:
     ) -> None:
         n, channels = self.filters.shape[0] // self.groups, self.filters.shape[1]
         block = 1 if n <= LONE else FILTERS
-        filters, bias = self._pack("direct", block)
+        filters, bias = self.packed("direct", block)
         weights = Weights(filters.ctypes.data, bias.ctypes.data, self.groups, channels, n, block)
         cut = Panel.fitting(channels, y_axis, x_axis)
         table = cut.offsets(channels, y_axis, x_axis)
@@ -126,7 +126,7 @@ class Convolution:
         self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int
     ) -> None:
         n, channels = self.filters.shape[:2]
-        filters, bias = self._pack("winograd", FILTERS)
+        filters, bias = self.packed("winograd", FILTERS)
         weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, n, FILTERS)
         unit = Unit.fitting(channels, y_axis, x_axis)
         across = -(-x_axis.out // (TILE * unit.columns))
@@ -144,16 +144,20 @@ class Convolution:
 
         share_out(work, units, threads)
 
-    def _pack(self, way: str, block: int) -> tuple[F32, F32]:
+    def packed(self, way: str, block: int) -> tuple[F32, F32]:
         """Filters and bias as the kernels of this way want them."""
         if way not in self._packed:
-            pack = winograd.transformed(self.filters) if way == "winograd" else packed(self.filters, self.groups, block)
+            pack = (
+                winograd.transformed(self.filters)
+                if way == "winograd"
+                else pack_filters(self.filters, self.groups, block)
+            )
             bias = padded(self.bias.reshape(self.groups, -1), block)
             self._packed[way] = pack, bias
         return self._packed[way]
 
 
-def packed(filters: F32, groups: int, block: int) -> F32:
+def pack_filters(filters: F32, groups: int, block: int) -> F32:
     """Filters (N, C, kh, kw) as (groups, blocks, C·kh·kw, block), zeros for those that fill up a block."""
     rows = filters.reshape(groups, filters.shape[0] // groups, -1)
     rows = padded(rows, block)
@@ -197,7 +201,7 @@ def _fits(array: Any, shape: tuple[int, ...]) -> bool:
     return bool(flat and (array.strides[2] == 4 or shape[2] == 1) and not any(step % 4 for step in array.strides))
 
 
-def _readable(x: F32, out: F32) -> F32:
+def readable(x: F32, out: F32) -> F32:
     """x where its pixels can be met with whole floats and are not overwritten, else a copy."""
     if any(step % 4 for step in x.strides) or x.ctypes.data % 4 or np.may_share_memory(x, out):
         return np.array(x, order="C")

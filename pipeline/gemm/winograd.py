@@ -41,17 +41,19 @@ class Unit(NamedTuple):
     @staticmethod
     def fitting(channels: int, y: Axis, x: Axis, room: int = PANEL_BYTES) -> Unit:
         """The unit of about as many tiles as keep V within `room` bytes."""
-        blocks = -(-y.taps // BLOCK), -(-x.taps // BLOCK)
         high, wide = -(-y.out // TILE), -(-x.out // TILE)
+        blocks = -(-y.taps // BLOCK) * -(-x.taps // BLOCK)
         across = -(-wide // LANES)
-        most = room // (4 * SPECTRUM * channels * blocks[0] * blocks[1] * LANES)
-        most = max(1, min(3 * VECTORS, most))
+        most = max(1, min(3 * VECTORS, room // (4 * SPECTRUM * channels * blocks * LANES)))
         columns = min(wide, LANES * -(-across // -(-across // most)))
-        rows = max(1, min(high, LANES * most // columns))
-        spread = (rows - 1) * columns + -(-columns // LANES) * LANES
-        pitch = -(-spread // LANES) * LANES
-        phase = (-(-columns // LANES) + 1) * LANES
-        return Unit(rows, columns, pitch, phase, *blocks)
+        return Unit.of(max(1, min(high, LANES * most // columns)), columns, y, x)
+
+    @staticmethod
+    def of(rows: int, columns: int, y: Axis, x: Axis) -> Unit:
+        """The unit of rows x columns tiles."""
+        vectors = -(-columns // LANES)
+        pitch = -(-((rows - 1) * columns + vectors * LANES) // LANES) * LANES
+        return Unit(rows, columns, pitch, (vectors + 1) * LANES, -(-y.taps // BLOCK), -(-x.taps // BLOCK))
 
     def floats(self, channels: int) -> tuple[int, int, int]:
         """Sizes of the buffers: lines of one channel by phase with one line more, V, M."""
@@ -80,7 +82,7 @@ def transformed(filters: F32) -> F32:
 
 
 @jit
-def _spectra(x: Image, channels: int, y: Axis, z: Axis, unit: Unit, row: int, column: int, lines: F32, V: F32) -> bool:
+def spectra(x: Image, channels: int, y: Axis, z: Axis, unit: Unit, row: int, column: int, lines: F32, V: F32) -> bool:
     """V of one unit from tile (row, column) on; False where a pixel is not finite: it would spread over its tiles."""
     blocks = unit.rows_of_blocks * unit.columns_of_blocks
     step = apart(channels * blocks, unit.pitch)
@@ -114,7 +116,7 @@ def _spectra(x: Image, channels: int, y: Axis, z: Axis, unit: Unit, row: int, co
 
 
 @jit
-def _products(V: int, v_step: int, U: int, M: int, m_step: int, unit: Unit, channels: int) -> None:
+def products(V: int, v_step: int, U: int, M: int, m_step: int, unit: Unit, channels: int) -> None:
     """M = U V for FILTERS filters, one of the 36 after the other."""
     vectors = unit.pitch // LANES
     blocks = -(-vectors // VECTORS)
@@ -134,7 +136,7 @@ def _products(V: int, v_step: int, U: int, M: int, m_step: int, unit: Unit, chan
 
 
 @jit
-def _pixels(
+def pixels(
     M: int, step: int, unit: Unit, rows: int, columns: int, bias: int, out: Image, add: Image, ends: Epilogue, kept: int
 ) -> None:
     """Outputs of `kept` filters: rows x columns pixels of the unit from M."""
@@ -189,19 +191,19 @@ def convolve(
     v_step, m_step = apart(channels, unit.pitch), apart(FILTERS, unit.pitch)
     for number in range(first, last):
         row, column = number // across * unit.rows, number % across * unit.columns
-        if not _spectra(x, weights.channels, y_axis, x_axis, unit, row, column, lines, V):
+        if not spectra(x, weights.channels, y_axis, x_axis, unit, row, column, lines, V):
             return number
         rows, columns = y_axis.out - TILE * row, x_axis.out - TILE * column
         for block in range(-(-weights.filters // FILTERS)):
             f = block * FILTERS
             U = weights.address + 4 * block * SPECTRUM * channels * FILTERS
-            _products(V.ctypes.data, v_step, U, M.ctypes.data, m_step, unit, channels)
+            products(V.ctypes.data, v_step, U, M.ctypes.data, m_step, unit, channels)
             to = Image(out.address + f * out.plane + TILE * (row * out.line + 4 * column), out.plane, out.line, 4)
             plus = add
             if add.address:
                 place = f * add.plane + TILE * (row * add.line + 4 * column)
                 plus = Image(add.address + place, add.plane, add.line, 4)
             kept = min(FILTERS, weights.filters - f)
-            _pixels(M.ctypes.data, m_step, unit, rows, columns, weights.bias + 4 * f, to, plus, ends, kept)
+            pixels(M.ctypes.data, m_step, unit, rows, columns, weights.bias + 4 * f, to, plus, ends, kept)
     fence()
     return last

@@ -1,4 +1,4 @@
-"""Convolution, rectification and mean pooling in one sweep over the rows: no response map of the whole block exists.
+"""A bank's layer: convolution, rectification and mean pooling in one sweep, no map of the responses between them.
 
 One convolution serves both signs: its responses z are pooled once as relu(z) and once as relu(−z), which costs what
 mean relu(−z) = mean relu(z) − mean z would, and cannot come out below 0.
@@ -9,54 +9,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.gemm import conv2d
-from pipeline.gemm.pool import pool_into
+from pipeline.gemm import Convolution
+from pipeline.gemm import pooled_responses as pooled
 from pipeline.network.bank import Bank
 
 F32 = NDArray[np.float32]
-
-BUFFER_BYTES = 8 << 20
-SHORTEST_BUFFER = 32
 
 
 def pooled_responses(z: F32, bank: Bank, pool: int, stride: int, features: F32) -> None:
     """Fill features (N or 2N, cells, cells) with the mean of relu(±(z * filters + bias)) over pool x pool windows.
 
-    z (C, y, x) holds just the receptive field of the cells. Beside the features, about BUFFER_BYTES are in use.
+    z (C, y, x) holds just the receptive field of the cells.
     """
-    n, c, size, _ = bank.filters.shape
-    width = z.shape[2] - size + 1
-    rows = max(SHORTEST_BUFFER, 2 * pool)
-    step = max(1, BUFFER_BYTES // (4 * rows * width))
-    per_group = n // bank.groups
+    n, c = bank.filters.shape[:2]
+    both, per_group = bank.signs == "both", n // bank.groups
     for group in range(bank.groups):
-        own, end = z[group * c : (group + 1) * c], (group + 1) * per_group
-        for first in range(group * per_group, end, step):
-            part = slice(first, min(first + step, end))
-            targets = [(1.0, features[part])]
-            if bank.signs == "both":
-                targets.append((-1.0, features[n:][part]))
-            _sweep(own, bank.filters[part], bank.bias[part], pool, stride, targets)
-
-
-def _sweep(z: F32, filters: F32, bias: F32, pool: int, stride: int, targets: list[tuple[float, F32]]) -> None:
-    """A band of rows of cells at a time; rows of responses that two bands share are kept, not computed again."""
-    n, size = filters.shape[0], filters.shape[2]
-    cells, width = targets[0][1].shape[1], z.shape[2] - size + 1
-    room = BUFFER_BYTES // (4 * n * width)
-    band = min(cells, max(1, (room - pool) // stride + 1))
-    responses = np.empty((n, (band - 1) * stride + pool, width), np.float32)
-    done = 0
-    for first in range(0, cells, band):
-        count = min(band, cells - first)
-        top = first * stride
-        bottom = top + (count - 1) * stride + pool
-        kept = max(0, done - top)
-        if kept:
-            responses[:, :kept] = responses[:, band * stride : band * stride + kept]
-        if bottom > top + kept:
-            rows = z[:, top + kept : bottom + size - 1]
-            conv2d(rows, filters, bias, out=responses[:, kept : bottom - top])
-        for sign, means in targets:
-            pool_into(responses, pool, stride, sign, 0.0, means, first, count)
-        done = bottom
+        own = slice(group * per_group, (group + 1) * per_group)
+        convolution = Convolution(bank.filters[own], bank.bias[own])
+        if bank.groups == 1:
+            pooled(z, convolution, pool, stride, features, both=both)
+            continue
+        part = np.empty((2 * per_group if both else per_group, *features.shape[1:]), np.float32)
+        pooled(z[group * c : (group + 1) * c], convolution, pool, stride, part, both=both)
+        features[own] = part[:per_group]
+        if both:
+            features[n:][own] = part[per_group:]

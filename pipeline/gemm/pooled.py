@@ -1,0 +1,202 @@
+"""Responses of filters, rectified and averaged over windows: convolution, ReLU of both signs and mean pool as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import BlockError
+from pipeline.gemm import cells as kernels
+from pipeline.gemm.axes import axes_of, real
+from pipeline.gemm.convolution import Convolution, readable, share_out
+from pipeline.gemm.direct import Weights
+from pipeline.gemm.memory import aligned, image
+from pipeline.gemm.microkernel import FILTERS, LANES
+from pipeline.gemm.panel import PANEL_BYTES, Axis, Panel
+from pipeline.gemm.pool import pool_into
+from pipeline.gemm.windows import Cells
+from pipeline.gemm.winograd import BLOCK, Unit, apart
+from pipeline.gemm.winograd_tiles import SPECTRUM, TILE
+
+F32 = NDArray[np.float32]
+ROOM = PANEL_BYTES * 3 // 2
+LARGEST = 64
+"""Windows up to this are averaged while their responses are in the cache."""
+MAP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A way to cut the cells: cells of a unit, the buffers it needs in bytes, what it computes for what it keeps."""
+
+    rows: int
+    columns: int
+    size: int
+    waste: float
+
+
+def pooled_responses(
+    x: NDArray[Any],
+    convolution: Convolution,
+    pool: int,
+    stride: int,
+    out: F32,
+    *,
+    both: bool = False,
+    threads: int = 1,
+) -> F32:
+    """Mean of relu(z), z = x ⋆ filters + bias, over pool x pool windows every `stride`; with `both`, of relu(−z) too.
+
+    x (C, H, W) real; the convolution has stride 1 and one group. out (N or 2N, Ho, Wo) float32, C-contiguous, is
+    filled: Ho = (H' − pool) // stride + 1 of the H' rows of z. Sums in float32, each window's in an order of its own.
+    Memory: for each thread about 2 · PANEL_BYTES; MAP_BYTES or FILTERS maps of two windows above LARGEST.
+    Raises BlockError.
+    """
+    n = convolution.filters.shape[0]
+    x = readable(real(x, "x", 3), out)
+    y_axis, x_axis = axes_of(x.shape, convolution.filters.shape, 1, 0, 1, 1)
+    high, wide = ((axis.out - pool) // max(1, stride) + 1 for axis in (y_axis, x_axis))
+    wanted = ((2 if both else 1) * n, high, wide)
+    if min(pool, stride, high, wide) < 1 or out.shape != wanted or out.dtype != np.float32:
+        raise BlockError(f"windows of {pool} every {stride} of these responses make {wanted}, out is {out.shape}")
+    if any((convolution.groups > 1, convolution.stride != 1, convolution.padding, convolution.dilation != 1)):
+        raise BlockError("responses are pooled of convolutions with one group, stride 1, dilation 1 and no padding")
+    cells = Cells(pool, stride, 0, 0, high, wide, both)
+    if pool > LARGEST:
+        _by_maps(x, convolution, cells, out, threads)
+    elif convolution.pays(y_axis, x_axis):
+        _by_winograd(x, convolution, y_axis, x_axis, cells, out, threads)
+    else:
+        _directly(x, convolution, y_axis, x_axis, cells, out, threads)
+    return out
+
+
+def _by_maps(x: F32, convolution: Convolution, cells: Cells, out: F32, threads: int) -> None:
+    """Windows that the cache cannot hold: maps of some filters over two windows' height, averaged one after the other."""
+    n, _, taps, _ = convolution.filters.shape
+    pool, stride, width = cells.pool, cells.stride, x.shape[2]
+    rows = min(cells.high, pool // stride + 1)
+    step = max(FILTERS, MAP_BYTES // (8 * pool * width))
+    for first in range(0, n, step):
+        part = slice(first, min(first + step, n))
+        own = Convolution(convolution.filters[part], convolution.bias[part], exact=convolution.exact)
+        for row in range(0, cells.high, rows):
+            count = min(rows, cells.high - row)
+            z = own(x[:, row * stride : (row + count - 1) * stride + pool + taps - 1], threads=threads)
+            pool_into(z, pool, stride, 1.0, 0.0, out[part], row, count)
+            if cells.both:
+                pool_into(z, pool, stride, -1.0, 0.0, out[n:][part], row, count)
+
+
+def _directly(
+    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int
+) -> None:
+    channels = x.shape[0]
+
+    def cut(rows: int, columns: int) -> Cut:
+        high, wide = _responses(rows, cells), _responses(columns, cells)
+        lanes = -(-wide // LANES) * LANES
+        size = 4 * channels * (high + y_axis.taps - 1) * (lanes + x_axis.taps) + 4 * FILTERS * high * lanes
+        return Cut(rows, columns, size, high * lanes / (rows * columns * cells.stride**2))
+
+    best = _best(cut, cells)
+    cells = cells._replace(rows=best.rows, columns=best.columns)
+    high, wide = _responses(best.rows, cells), _responses(best.columns, cells)
+    pitch = -(-wide // LANES) * LANES + x_axis.taps - 1 + LANES
+    panel_cut = Panel(high, wide, high + y_axis.taps - 1, pitch)
+    table = panel_cut.offsets(channels, y_axis, x_axis)
+    filters, bias = convolution.packed("direct", FILTERS)
+    weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)
+    where = image(x)
+
+    def work(first: int, last: int) -> None:
+        panel, (scratch, room) = aligned((panel_cut.floats(channels, 1),)), _scratch(high, wide)
+        kernels.directly(
+            where, weights, y_axis, x_axis, panel_cut, table, cells, out, first, last, panel, scratch, room
+        )
+
+    share_out(work, _units(cells), threads)
+
+
+def _by_winograd(
+    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int
+) -> None:
+    channels = x.shape[0]
+    spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
+
+    def unit_of(rows: int, columns: int) -> Unit:
+        return Unit.of(-(-_responses(rows, cells) // TILE), -(-_responses(columns, cells) // TILE), y_axis, x_axis)
+
+    def cut(rows: int, columns: int) -> Cut:
+        unit = unit_of(rows, columns)
+        size = 4 * SPECTRUM * (apart(spread, unit.pitch) + apart(FILTERS, unit.pitch))
+        size += 4 * FILTERS * TILE * unit.rows * TILE * unit.columns
+        computed = unit.rows * (unit.phase - LANES) * TILE**2
+        return Cut(rows, columns, size, computed / (rows * columns * cells.stride**2))
+
+    best = _best(cut, cells)
+    cells = cells._replace(rows=best.rows, columns=best.columns)
+    unit = unit_of(best.rows, best.columns)
+    filters, bias = convolution.packed("winograd", FILTERS)
+    weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)
+    where = image(x)
+    across = -(-cells.wide // cells.columns)
+
+    def work(first: int, last: int) -> None:
+        lines, V, M = (aligned((size,)) for size in unit.floats(channels))
+        scratch, room = _scratch(_responses(best.rows, cells), _responses(best.columns, cells))
+        while first < last:
+            first = kernels.by_winograd(
+                where, weights, y_axis, x_axis, unit, cells, out, first, last, lines, V, M, scratch, room
+            )
+            if first < last:
+                y, z = first // across * cells.rows, first % across * cells.columns
+                _one_directly(x, convolution, y_axis, x_axis, cells, out, y, z)
+                first += 1
+
+    share_out(work, _units(cells), threads)
+
+
+def _one_directly(
+    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, row: int, column: int
+) -> None:
+    """One unit, by direct convolution, where a pixel is not finite."""
+    rows, columns = min(cells.rows, cells.high - row), min(cells.columns, cells.wide - column)
+    part = np.empty((out.shape[0], rows, columns), np.float32)
+    y_axis = y_axis._replace(before=y_axis.before - row * cells.stride, out=_responses(rows, cells))
+    x_axis = x_axis._replace(before=x_axis.before - column * cells.stride, out=_responses(columns, cells))
+    _directly(x, convolution, y_axis, x_axis, cells._replace(high=rows, wide=columns), part, 1)
+    out[:, row : row + rows, column : column + columns] = part
+
+
+def _responses(count: int, cells: Cells) -> int:
+    """Responses along one side of `count` cells."""
+    return (count - 1) * cells.stride + cells.pool
+
+
+def _units(cells: Cells) -> int:
+    return -(-cells.high // cells.rows) * -(-cells.wide // cells.columns)
+
+
+def _scratch(high: int, wide: int) -> tuple[F32, F32]:
+    """Responses of one block of filters (FILTERS, y, x), and room to sum them up in; zeros, so that nothing is odd."""
+    vectors = -(-wide // LANES)
+    shapes = (FILTERS, high, vectors * LANES), (3, high + 1, vectors * LANES)
+    responses, room = (aligned(shape) for shape in shapes)
+    responses[...] = room[...] = 0.0
+    return responses, room
+
+
+def _best(cut: Any, cells: Cells) -> Cut:
+    """Of the cuts whose buffers fit the cache, the one that computes least for what it keeps; else the smallest."""
+    sides = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 120, 160, 240)
+    tried = []
+    for rows in dict.fromkeys(min(side, cells.high) for side in sides):
+        for columns in dict.fromkeys(min(side, cells.wide) for side in sides):
+            tried.append(cut(-(-cells.high // -(-cells.high // rows)), -(-cells.wide // -(-cells.wide // columns))))
+    fitting = [one for one in tried if one.size <= ROOM] or [min(tried, key=lambda one: one.size)]
+    best: Cut = min(fitting, key=lambda one: (one.waste, one.size))
+    return best
