@@ -54,109 +54,31 @@ def respond(  # type: ignore[no-untyped-def]
     """One block of filters over one panel: rows x columns outputs, written to the Image `out`; addresses in bytes."""
     most = VECTORS if block > 1 else 4
     vectors = -(-columns // LANES)
-    blocks = -(-vectors // most)
-    past = ends.past
+    same = (w, table, count, out.plane, add.plane, bias, ends.low, ends.high, kept, ends.past)
     for row in range(rows):
         x, to, plus = panel + row * step, out.address + row * out.line, add.address
         if plus:
             plus += row * add.line
         done = 0
-        for number in range(blocks):
-            share = -(-(vectors - done) // (blocks - number))
-            while share:
-                here = share
-                if block == 1:
-                    here = 4 if share == 4 else 1
-                lanes = min(LANES, columns - (done + here - 1) * LANES)
-                at = 4 * done * LANES
-                more = plus + at if plus else 0
-                if block == 1 and here == 4:
-                    _lone(
-                        x + at,
-                        w,
-                        table,
-                        count,
-                        to + at,
-                        out.plane,
-                        bias,
-                        more,
-                        add.plane,
-                        ends.low,
-                        ends.high,
-                        1,
-                        lanes,
-                        past,
-                    )
-                elif block == 1:
-                    _lone_one(
-                        x + at,
-                        w,
-                        table,
-                        count,
-                        to + at,
-                        out.plane,
-                        bias,
-                        more,
-                        add.plane,
-                        ends.low,
-                        ends.high,
-                        1,
-                        lanes,
-                        past,
-                    )
-                elif here == 1:
-                    _one(
-                        x + at,
-                        w,
-                        table,
-                        count,
-                        to + at,
-                        out.plane,
-                        bias,
-                        more,
-                        add.plane,
-                        ends.low,
-                        ends.high,
-                        kept,
-                        lanes,
-                        past,
-                    )
-                elif here == 2:
-                    _two(
-                        x + at,
-                        w,
-                        table,
-                        count,
-                        to + at,
-                        out.plane,
-                        bias,
-                        more,
-                        add.plane,
-                        ends.low,
-                        ends.high,
-                        kept,
-                        lanes,
-                        past,
-                    )
-                else:
-                    _full(
-                        x + at,
-                        w,
-                        table,
-                        count,
-                        to + at,
-                        out.plane,
-                        bias,
-                        more,
-                        add.plane,
-                        ends.low,
-                        ends.high,
-                        kept,
-                        lanes,
-                        past,
-                    )
-                done += here
-                share -= here
+        while done < vectors:
+            # Even shares; a lone filter takes four vectors or one.
+            here = -(-(vectors - done) // -(-(vectors - done) // most))
+            if block == 1 and here < most:
+                here = 4 if vectors - done >= most else 1
+            lanes = min(LANES, columns - (done + here - 1) * LANES)
+            at = 4 * done * LANES
+            more = plus + at if plus else 0
+            if block == 1 and here == 4:
+                _lone(x + at, to + at, more, lanes, *same)
+            elif block == 1:
+                _lone_one(x + at, to + at, more, lanes, *same)
+            elif here == 1:
+                _one(x + at, to + at, more, lanes, *same)
+            elif here == 2:
+                _two(x + at, to + at, more, lanes, *same)
+            else:
+                _full(x + at, to + at, more, lanes, *same)
+            done += here
 
 
 @jit

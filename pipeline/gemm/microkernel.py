@@ -79,6 +79,11 @@ def at(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
+def number_at(builder: Any, address: Any) -> Any:
+    """A float from memory."""
+    return builder.load(at(builder, address, FLOAT), align=4)
+
+
 def read(builder: Any, address: Any) -> Any:
     """A vector from memory aligned to its elements."""
     return builder.load(at(builder, address, VECTOR), align=4)
@@ -143,8 +148,7 @@ def products(builder: Any, x: Any, step: Any, w: Any, table: Any, count: Any, sh
         weights = builder.add(w, builder.mul(k, const(4 * filters)))
         pixels = [read(builder, builder.add(row, const(4 * LANES * v))) for v in range(vectors)]
         for f in range(filters):
-            weight = builder.load(at(builder, builder.add(weights, const(4 * f)), FLOAT), align=4)
-            spread = broadcast(builder, weight, LANES)
+            spread = broadcast(builder, number_at(builder, builder.add(weights, const(4 * f))), LANES)
             for v, pixel in enumerate(pixels):
                 total = totals[f * vectors + v]
                 builder.store(fused(builder, pixel, spread, builder.load(total)), total)
@@ -162,70 +166,51 @@ def products(builder: Any, x: Any, step: Any, w: Any, table: Any, count: Any, sh
 def convolving(filters: int, vectors: int) -> Any:
     """The kernel for `filters` x `vectors`: bias, a map to add, and a clamp before the store; see the module.
 
-    (x, w, table, count, out, out_step, bias, add, add_step, low, high, kept, lanes, past): of the filters only the
-    first `kept` are written, of the last vector only the first `lanes` pixels. add 0: nothing to add. past 1: write
-    whole, aligned vectors past the caches.
+    (x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past): of the last vector only the
+    first `lanes` pixels are written, of the filters only the first `kept`. add 0: nothing to add. past 1: write whole,
+    aligned vectors past the caches.
     """
 
-    @emitted
-    def kernel(
-        typing: Any,
-        x: Any,
-        w: Any,
-        table: Any,
-        count: Any,
-        out: Any,
-        out_step: Any,
-        bias: Any,
-        add: Any,
-        add_step: Any,
-        low: Any,
-        high: Any,
-        kept: Any,
-        lanes: Any,
-        past: Any,
-    ) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            x, w, table, count, out, out_step, bias, add, add_step, low, high, kept, lanes, past = args
-            totals = products(builder, x, None, w, table, count, (filters, vectors))
-            low, high = (broadcast(builder, bound, LANES) for bound in (low, high))
-            mask = first_lanes(builder, lanes)
-            some, streams = (builder.icmp_signed("!=", flag, const(0)) for flag in (add, past))
-            for f in range(filters):
-                with builder.if_then(builder.icmp_signed("<", const(f), kept)):
-                    one = builder.load(at(builder, builder.add(bias, const(4 * f)), FLOAT), align=4)
-                    for v in range(vectors):
-                        total = totals[f * vectors + v]
-                        builder.store(builder.fadd(builder.load(total), broadcast(builder, one, LANES)), total)
-                    with builder.if_then(some):
-                        place = builder.add(add, builder.mul(add_step, const(f)))
-                        for v in range(vectors):
-                            here = builder.add(place, const(4 * LANES * v))
-                            more = read_some(builder, here, mask) if v == vectors - 1 else read(builder, here)
-                            total = totals[f * vectors + v]
-                            builder.store(builder.fadd(builder.load(total), more), total)
-                    place = builder.add(out, builder.mul(out_step, const(f)))
-                    for v in range(vectors):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past = args
+        totals = products(builder, x, None, w, table, count, (filters, vectors))
+        low, high = (broadcast(builder, bound, LANES) for bound in (low, high))
+        mask, last = first_lanes(builder, lanes), vectors - 1
+        some, streams = (builder.icmp_signed("!=", flag, const(0)) for flag in (add, past))
+        for f in range(filters):
+            with builder.if_then(builder.icmp_signed("<", const(f), kept)):
+                spread = broadcast(builder, number_at(builder, builder.add(bias, const(4 * f))), LANES)
+                mine = totals[f * vectors : (f + 1) * vectors]
+                for total in mine:
+                    builder.store(builder.fadd(builder.load(total), spread), total)
+                with builder.if_then(some):
+                    place = builder.add(add, builder.mul(add_step, const(f)))
+                    for v, total in enumerate(mine):
                         here = builder.add(place, const(4 * LANES * v))
-                        value = clamped(builder, builder.load(totals[f * vectors + v]), low, high)
-                        with builder.if_else(streams) as (stream, keep):
-                            with stream:
-                                write_past(builder, value, here)
-                            with keep:
-                                if v == vectors - 1:
-                                    write_some(builder, value, here, mask)
-                                else:
-                                    write(builder, value, here)
-            return context.get_dummy_value()
+                        more = read_some(builder, here, mask) if v == last else read(builder, here)
+                        builder.store(builder.fadd(builder.load(total), more), total)
+                place = builder.add(out, builder.mul(out_step, const(f)))
+                for v, total in enumerate(mine):
+                    here = builder.add(place, const(4 * LANES * v))
+                    value = clamped(builder, builder.load(total), low, high)
+                    with builder.if_else(streams) as (stream, keep):
+                        with stream:
+                            write_past(builder, value, here)
+                        with keep:
+                            write_some(builder, value, here, mask) if v == last else write(builder, value, here)
+        return context.get_dummy_value()
 
-        kinds = [ADDRESS] * 9 + [types.float32] * 2 + [ADDRESS] * 3
-        return types.void(*kinds), codegen
+    @emitted
+    def kernel(  # type: ignore[no-untyped-def]
+        typing, x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past
+    ):
+        return types.void(*[ADDRESS] * 10, types.float32, types.float32, ADDRESS, ADDRESS), codegen
 
     @jit
     def convolve(  # type: ignore[no-untyped-def]
-        x, w, table, count, out, out_step, bias, add, add_step, low, high, kept, lanes, past
+        x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past
     ):
-        kernel(x, w, table, count, out, out_step, bias, add, add_step, low, high, kept, lanes, past)
+        kernel(x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past)
 
     return convolve
 

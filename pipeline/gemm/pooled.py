@@ -75,7 +75,7 @@ def pooled_responses(
 
 
 def _by_maps(x: F32, convolution: Convolution, cells: Cells, out: F32, threads: int) -> None:
-    """Windows that the cache cannot hold: maps of some filters over two windows' height, averaged one after the other."""
+    """Windows that the cache cannot hold: maps of some filters over two windows, averaged in turn."""
     n, _, taps, _ = convolution.filters.shape
     pool, stride, width = cells.pool, cells.stride, x.shape[2]
     rows = min(cells.high, pool // stride + 1)

@@ -19,11 +19,11 @@ from pipeline.gemm.microkernel import (
     FLOAT,
     LANES,
     VECTOR,
-    at,
     clamped,
     const,
     first_lanes,
     fused,
+    number_at,
     read,
     read_some,
     write,
@@ -175,7 +175,7 @@ def to_pixels(
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         m, step, out, line, bias, add, add_line, low, high, rows, columns, past = args
         low, high = (broadcast(builder, bound, LANES) for bound in (low, high))
-        one = broadcast(builder, builder.load(at(builder, bias, FLOAT), align=4), LANES)
+        one = broadcast(builder, number_at(builder, bias), LANES)
         masks = [first_lanes(builder, builder.sub(columns, const(LANES * q))) for q in range(TILE)]
         some, streams = (builder.icmp_signed("!=", flag, const(0)) for flag in (add, past))
         spectrum = [
