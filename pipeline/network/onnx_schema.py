@@ -10,7 +10,8 @@ from onnx import AttributeProto, defs
 from pipeline.errors import ModelError
 from pipeline.network.onnx_tensor import attribute
 
-NEWEST_OPSET: int = defs.onnx_opset_version()
+NEWEST_OPSET: int = min(28, defs.onnx_opset_version())
+"""Later ones may give operators a meaning that ours do not have."""
 
 
 @cache

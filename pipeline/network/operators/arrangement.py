@@ -203,11 +203,11 @@ def depth_to_space(call: Call, x: Array) -> Array:
     n, c, height, width = x.shape
     if block < 1 or c % (block * block):
         raise ModelError(f"{c} channels do not make blocks of {block}")
-    if call.attributes.get("mode", "DCR") == "DCR":
+    if _by_depth(call):
         parts = x.reshape(n, block, block, -1, height, width).transpose(0, 3, 4, 1, 5, 2)
     else:
         parts = x.reshape(n, -1, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(n, -1, height * block, width * block)
+    return parts.reshape(n, c // (block * block), height * block, width * block)
 
 
 def space_to_depth(call: Call, x: Array) -> Array:
@@ -217,7 +217,16 @@ def space_to_depth(call: Call, x: Array) -> Array:
     if block < 1 or height % block or width % block:
         raise ModelError(f"{height} x {width} pixels are not whole blocks of {block}")
     parts = x.reshape(n, c, height // block, block, width // block, block)
-    return parts.transpose(0, 3, 5, 1, 2, 4).reshape(n, -1, height // block, width // block)
+    order = (0, 3, 5, 1, 2, 4) if _by_depth(call) else (0, 1, 3, 5, 2, 4)
+    return parts.transpose(order).reshape(n, c * block * block, height // block, width // block)
+
+
+def _by_depth(call: Call) -> bool:
+    """Whether the place in a block counts before the channel (DCR), or after it (CRD)."""
+    mode = call.attributes.get("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise ModelError(f"mode {mode!r} is not supported")
+    return bool(mode == "DCR")
 
 
 ARRANGEMENT: dict[str, Operator] = {

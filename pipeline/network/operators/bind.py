@@ -11,9 +11,10 @@ from pipeline.errors import ModelError
 from pipeline.network.graph import Node
 from pipeline.network.onnx_schema import defaults
 from pipeline.network.operators.call import Array, Call
-from pipeline.network.operators.table import OPERATORS, PREPARED
+from pipeline.network.operators.table import FUSED, OPERATORS, PREPARED
 
 Bound = Callable[..., tuple[Array, ...]]
+FUSED_FROM = {"FusedConv": "Conv"}
 DAMAGE = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
 
 
@@ -23,8 +24,10 @@ def bind(node: Node, opset: int, constants: Mapping[str, Array] | None = None) -
     With `constants`, what can be done before any input is known is done here, once. Raises ModelError, here and when
     called, with the operator's name and its first output's.
     """
-    call = Call(node.op, {**defaults(node.op, opset), **node.attributes}, opset, len(node.outputs))
-    operator = OPERATORS[node.op]
+    call = Call(
+        node.op, {**defaults(FUSED_FROM.get(node.op, node.op), opset), **node.attributes}, opset, len(node.outputs)
+    )
+    operator = {**OPERATORS, **FUSED}[node.op]
     if constants is not None and node.op in PREPARED:
         known = tuple(constants.get(name) if name else None for name in node.inputs)
         given = tuple(not name or name in constants for name in node.inputs)
