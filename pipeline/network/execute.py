@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.network.graph import Graph, Node
+from pipeline.network.fuse import fuse
+from pipeline.network.graph import Graph
 from pipeline.network.operators import Bound, bind
+from pipeline.network.rewrite import needed
 from pipeline.network.sizes import MOST_LIVE_BYTES
 
 Array = NDArray[Any]
@@ -29,12 +30,14 @@ class Step(NamedTuple):
 class Network:
     """A graph as a function of its inputs; it holds no state between calls, so threads may share it."""
 
-    def __init__(self, graph: Graph, outputs: Sequence[str] | None = None) -> None:
+    def __init__(self, graph: Graph, outputs: Sequence[str] | None = None, *, fused: bool = True) -> None:
         """`outputs` names the tensors wanted, the graph's own unless given; what they do not need is left out.
+        `fused` joins what can be done in one step; without it there is one step for each node.
 
         Raises ModelError for a tensor that the graph does not have.
         """
         graph = needed(graph, graph.outputs if outputs is None else tuple(outputs))
+        graph = fuse(graph) if fused else graph
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._constants = graph.constants
         self._steps = _steps(graph)
@@ -62,24 +65,6 @@ class Network:
         """An output that no later change to an input or a constant can reach."""
         others = [*inputs, *self._constants.values()]
         return value.copy() if any(np.may_share_memory(value, other) for other in others) else value
-
-
-def needed(graph: Graph, outputs: tuple[str, ...]) -> Graph:
-    """The part of a graph that makes `outputs`; its inputs stay as they are. Raises ModelError for unknown names."""
-    known = {*graph.inputs, *graph.constants, *(name for node in graph.nodes for name in node.outputs)}
-    for name in outputs:
-        if name not in known:
-            raise ModelError(
-                f"the network has no tensor {name[:80]!r}; its outputs are {', '.join(graph.outputs)[:400]}"
-            )
-    used = set(outputs)
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if used.intersection(node.outputs):
-            kept.append(node)
-            used.update(node.inputs)
-    constants = {name: value for name, value in graph.constants.items() if name in used}
-    return replace(graph, outputs=outputs, nodes=tuple(reversed(kept)), constants=constants)
 
 
 def _steps(graph: Graph) -> tuple[Step, ...]:

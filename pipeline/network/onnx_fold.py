@@ -6,7 +6,6 @@ A batch norm after a convolution is one more factor and offset for each of its f
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.network.graph import Graph, Node
 from pipeline.network.operators import bind
+from pipeline.network.rewrite import needed, unused, uses
 
 Array = NDArray[Any]
 
@@ -26,12 +26,16 @@ FILTER_AXIS = {"Conv": 0, "ConvTranspose": 1}
 
 def fold(graph: Graph) -> Graph:
     """The same function of the inputs, with less to do. Raises ModelError where a constant cannot be computed."""
-    return _without_unused(_norms_folded(_constants_folded(graph)))
+    graph = _constants_folded(graph)
+    with np.errstate(all="ignore"):
+        return needed(_norms_folded(graph), graph.outputs)
 
 
 def _constants_folded(graph: Graph) -> Graph:
     """Compute what depends on constants alone, and pass over operators that change nothing."""
-    constants, nodes, same = dict(graph.constants), [], dict[str, str]()
+    constants: dict[str, Array] = dict(graph.constants)
+    nodes: list[Node] = []
+    same: dict[str, str] = {}
     computed = 0
     for node in graph.nodes:
         node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
@@ -58,14 +62,13 @@ def _changes_nothing(node: Node, constants: Mapping[str, Array]) -> bool:
 
 def _norms_folded(graph: Graph) -> Graph:
     """Fold each batch norm into the convolution before it, where nothing else sees what lies between them."""
-    uses = Counter(name for node in graph.nodes for name in node.inputs)
-    uses.update(graph.outputs)
-    constants = dict(graph.constants)
+    count = uses(graph)
+    constants: dict[str, Array] = dict(graph.constants)
     nodes: list[Node | None] = []
     place: dict[str, int] = {}
     for node in graph.nodes:
         before = place.get(node.inputs[0]) if node.op == "BatchNormalization" else None
-        if before is not None and uses[node.inputs[0]] == 1:
+        if before is not None and count[node.inputs[0]] == 1:
             folded = _folded(nodes[before], node, constants)
             if folded is not None:
                 nodes[before], node = None, folded
@@ -86,14 +89,20 @@ def _folded(conv: Node | None, norm: Node, constants: dict[str, Array]) -> Node 
     groups = conv.attributes.get("group", 1)
     filter_axis = FILTER_AXIS[conv.op]
     count = filters.shape[filter_axis] * (groups if filter_axis else 1)
-    if filters.ndim < 3 or {gamma.shape, beta.shape, mean.shape, variance.shape} != {(count,)}:
+    if (
+        filters.ndim < 3
+        or filters.shape[0] % max(groups, 1)
+        or {gamma.shape, beta.shape, mean.shape, variance.shape} != {(count,)}
+    ):
         return None
     factor = gamma / np.sqrt(variance + norm.attributes.get("epsilon", 1e-5))
     bias = constants[conv.inputs[2]] if len(conv.inputs) > 2 and conv.inputs[2] else np.zeros(count)
-    name = norm.outputs[0]
-    constants[f"{name} filters"] = _scaled(filters, factor, filter_axis, groups)
-    constants[f"{name} bias"] = ((bias - mean) * factor + beta).astype(filters.dtype)
-    return replace(conv, inputs=(conv.inputs[0], f"{name} filters", f"{name} bias"), outputs=norm.outputs)
+    if bias.shape != (count,):
+        return None
+    names = tuple(unused(f"{norm.outputs[0]} {part}", constants) for part in ("filters", "bias"))
+    constants[names[0]] = _scaled(filters, factor, filter_axis, groups)
+    constants[names[1]] = ((bias - mean) * factor + beta).astype(filters.dtype)
+    return replace(conv, inputs=(conv.inputs[0], *names), outputs=norm.outputs)
 
 
 def _scaled(filters: Array, factor: NDArray[np.float64], axis: int, groups: int) -> Array:
@@ -103,8 +112,3 @@ def _scaled(filters: Array, factor: NDArray[np.float64], axis: int, groups: int)
         return (filters * factor.reshape(-1, 1, *spatial)).astype(filters.dtype)
     parts = filters.reshape(groups, -1, *filters.shape[1:])
     return (parts * factor.reshape(groups, 1, -1, *spatial)).reshape(filters.shape).astype(filters.dtype)
-
-
-def _without_unused(graph: Graph) -> Graph:
-    used = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
-    return replace(graph, constants={name: value for name, value in graph.constants.items() if name in used})

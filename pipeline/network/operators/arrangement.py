@@ -197,6 +197,11 @@ def cast(call: Call, x: Array) -> Array:
     return x.astype(dtype_of(to))
 
 
+def cast_like(call: Call, x: Array, other: Array) -> Array:
+    """x in another tensor's element type."""
+    return x.astype(other.dtype)
+
+
 def depth_to_space(call: Call, x: Array) -> Array:
     """Groups of channels become blocks of pixels."""
     block = call.attributes["blocksize"]
@@ -249,6 +254,7 @@ ARRANGEMENT: dict[str, Operator] = {
     "ConstantOfShape": constant_of_shape,
     "Range": range_,
     "Cast": cast,
+    "CastLike": cast_like,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
 }

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.network.convolution import Convolution
-from pipeline.network.operators.call import Array, Call, Operator
+from pipeline.network.operators.call import Array, Call, Operator, same_dtype
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
 from pipeline.network.sizes import checked
 
 
 def conv(call: Call, x: Array, filters: Array, bias: Array | None = None, add: Array | None = None) -> Array:
     """Cross-correlation with filters (N, C/groups, ...); `add`, bounds and all: what fusing makes of a Conv."""
-    return _run(call, _packed(call, filters, bias), filters, x, add)
+    return _run(call, _packed(call, filters, bias), x, filters, bias, add)
 
 
 def prepare_conv(call: Call, known: tuple[Any, ...], given: tuple[bool, ...]) -> Callable[..., Array] | None:
@@ -28,7 +29,7 @@ def prepare_conv(call: Call, known: tuple[Any, ...], given: tuple[bool, ...]) ->
     packed = _packed(call, filters, bias)
 
     def run(x: Array, filters: Array, bias: Array | None = None, add: Array | None = None) -> Array:
-        return _run(call, packed, filters, x, add)
+        return _run(call, packed, x, filters, bias, add)
 
     return run
 
@@ -55,12 +56,12 @@ def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution:
     )
 
 
-def _run(call: Call, packed: Convolution, filters: Array, x: Array, add: Array | None) -> Array:
+def _run(call: Call, packed: Convolution, x: Array, filters: Array, bias: Array | None, add: Array | None) -> Array:
     _check_images(x, filters)
     axes = windows(call, filters.shape[2:], x.shape[2:])
     shape = checked((x.shape[0], filters.shape[0], *(axis.out for axis in axes)), np.float32)
-    if add is not None and add.shape != shape:
-        raise ModelError(f"a map {add.shape} cannot be added to one of {shape}")
+    if add is not None and (add.shape != shape or add.dtype != np.float32):
+        return _apart(call, x, filters, bias, add)
     if call.attributes["auto_pad"] in SAME:
         checked((*x.shape[:2], *(axis.before + axis.length + axis.after for axis in axes)), np.float32)
         x = np.pad(x, [(0, 0), (0, 0), *((axis.before, axis.after) for axis in axes)])
@@ -71,6 +72,15 @@ def _run(call: Call, packed: Convolution, filters: Array, x: Array, add: Array |
     for image, other, one in zip(images, added, maps, strict=True):
         packed(image, other, one)
     return out
+
+
+def _apart(call: Call, x: Array, filters: Array, bias: Array | None, add: Array) -> Array:
+    """The sum and the bounds after the convolution, where the other summand has a shape of its own."""
+    attributes = dict(call.attributes)
+    floor, ceiling = attributes.pop("floor", -math.inf), attributes.pop("ceiling", math.inf)
+    made = conv(replace(call, attributes=attributes), x, filters, bias)
+    checked(np.broadcast_shapes(made.shape, add.shape), same_dtype(made, add))
+    return np.asarray(np.minimum(np.maximum(made + add, np.float32(floor)), np.float32(ceiling)))
 
 
 def conv_transpose(call: Call, x: Array, filters: Array, bias: Array | None = None) -> Array:
