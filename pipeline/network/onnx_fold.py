@@ -15,49 +15,80 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.network.graph import Graph, Node
+from pipeline.network.onnx_tensor import DTYPES
 from pipeline.network.operators import bind
 from pipeline.network.rewrite import needed, unused, uses
 
 Array = NDArray[Any]
 
 MOST_COMPUTED_BYTES = 2 << 30
+OTHER_DTYPE = {"Shape", "Size", "ArgMax", "ArgMin", "Cast", "CastLike", "ConstantOfShape", "Where"}
+OTHER_DTYPE |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
+"""Operators whose output is not of their first input's type."""
 FILTER_AXIS = {"Conv": 0, "ConvTranspose": 1}
 
 
-def fold(graph: Graph) -> Graph:
-    """The same function of the inputs, with less to do. Raises ModelError where a constant cannot be computed."""
-    graph = _constants_folded(graph)
+def fold(graph: Graph, dtypes: Mapping[str, np.dtype[Any]] | None = None) -> Graph:
+    """The same function of the inputs, with less to do; `dtypes` of the inputs, where they are known, help.
+
+    Raises ModelError where a constant cannot be computed.
+    """
+    graph = _Constants(graph, dtypes or {}).graph()
     with np.errstate(all="ignore"):
         return needed(_norms_folded(graph), graph.outputs)
 
 
-def _constants_folded(graph: Graph) -> Graph:
-    """Compute what depends on constants alone, and pass over operators that change nothing."""
-    constants: dict[str, Array] = dict(graph.constants)
-    nodes: list[Node] = []
-    same: dict[str, str] = {}
-    computed = 0
-    for node in graph.nodes:
-        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
-        if all(name in constants for name in node.inputs if name):
-            values = bind(node, graph.opset)(*(constants[name] if name else None for name in node.inputs))
-            computed += sum(value.nbytes for value in values)
-            if computed > MOST_COMPUTED_BYTES:
-                raise ModelError(f"its constants come to more than {MOST_COMPUTED_BYTES >> 20} MiB")
-            constants.update(zip(node.outputs, values, strict=False))
-        elif _changes_nothing(node, constants) and node.outputs[0] not in graph.outputs:
-            same[node.outputs[0]] = node.inputs[0]
-        else:
-            nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), constants=constants)
+class _Constants:
+    """One walk over the nodes: what depends on constants alone is computed, what changes nothing is passed over."""
 
+    def __init__(self, graph: Graph, dtypes: Mapping[str, np.dtype[Any]]) -> None:
+        self.given = graph
+        self.constants: dict[str, Array] = dict(graph.constants)
+        self.dtypes = {**dtypes, **{name: value.dtype for name, value in graph.constants.items()}}
+        self.same: dict[str, str] = {}
+        self.computed = 0
 
-def _changes_nothing(node: Node, constants: Mapping[str, Array]) -> bool:
-    if node.op == "Dropout":
-        training = node.inputs[2] if len(node.inputs) > 2 else ""
-        mask_unused = len(node.outputs) == 1 or not node.outputs[1]
-        return mask_unused and (not training or (training in constants and not constants[training].any()))
-    return node.op == "Identity"
+    def graph(self) -> Graph:
+        nodes = []
+        for node in self.given.nodes:
+            node = self._like_another(replace(node, inputs=tuple(self.same.get(name, name) for name in node.inputs)))
+            if all(name in self.constants for name in node.inputs if name):
+                self._compute(node)
+            elif self._changes_nothing(node):
+                self.same[node.outputs[0]] = node.inputs[0]
+            else:
+                nodes.append(node)
+            if node.inputs and node.inputs[0] in self.dtypes and node.op not in OTHER_DTYPE:
+                self.dtypes[node.outputs[0]] = self.dtypes[node.inputs[0]]
+        return replace(self.given, nodes=tuple(nodes), constants=self.constants)
+
+    def _like_another(self, node: Node) -> Node:
+        """A CastLike as a Cast, where the other's type is known: what it gives may then be a constant."""
+        if node.op != "CastLike" or node.inputs[1] not in self.dtypes:
+            return node
+        kinds = {dtype: kind for kind, dtype in DTYPES.items()}
+        return replace(node, op="Cast", inputs=node.inputs[:1], attributes={"to": kinds[self.dtypes[node.inputs[1]]]})
+
+    def _compute(self, node: Node) -> None:
+        values = bind(node, self.given.opset)(*(self.constants[name] if name else None for name in node.inputs))
+        self.computed += sum(value.nbytes for value in values)
+        if self.computed > MOST_COMPUTED_BYTES:
+            raise ModelError(f"its constants come to more than {MOST_COMPUTED_BYTES >> 20} MiB")
+        made = {name: value for name, value in zip(node.outputs, values, strict=False) if name}
+        self.constants.update(made)
+        self.dtypes.update((name, value.dtype) for name, value in made.items())
+
+    def _changes_nothing(self, node: Node) -> bool:
+        if not node.outputs[0] or node.outputs[0] in self.given.outputs:
+            return False
+        if node.op == "Dropout":
+            training = node.inputs[2] if len(node.inputs) > 2 else ""
+            mask_unused = len(node.outputs) == 1 or not node.outputs[1]
+            return mask_unused and (not training or not self.constants.get(training, np.ones(1)).any())
+        if node.op == "Cast":
+            known = self.dtypes.get(node.inputs[0])
+            return known is not None and known == DTYPES.get(node.attributes["to"])
+        return node.op == "Identity"
 
 
 def _norms_folded(graph: Graph) -> Graph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from pipeline.network.execute import Network
 from pipeline.network.graph import Graph, Node
 from pipeline.network.onnx_fold import fold
 from pipeline.network.onnx_schema import NEWEST_OPSET, problem
-from pipeline.network.onnx_tensor import array, attribute
+from pipeline.network.onnx_tensor import array, attribute, dtype_of
 from pipeline.network.operators import OPERATORS
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -65,12 +66,25 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
     nodes, used = _ancestors(proto.node, wanted)
     _check_supported(nodes)
     constants = {name: _constant(name, tensor) for name, tensor in initial.items() if name in used}
-    return fold(Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset))
+    graph = Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset)
+    return fold(graph, _input_dtypes(proto))
 
 
 def run(model: ModelProto, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
     """The outputs of a model for one list of inputs, in the order of its graph's inputs. Raises ModelError."""
     return Network(read(model))(*inputs)
+
+
+def _input_dtypes(proto: GraphProto) -> dict[str, np.dtype[Any]]:
+    """The declared element types of the inputs. Raises ModelError for those that are not supported."""
+    found = {}
+    for value in proto.input:
+        kind = value.type.tensor_type.elem_type
+        if value.type.WhichOneof("value") not in ("tensor_type", None):
+            raise ModelError(f"input {_short(value.name)} is not a tensor")
+        if kind:
+            found[value.name] = dtype_of(kind)
+    return found
 
 
 def _opset(model: ModelProto) -> int:

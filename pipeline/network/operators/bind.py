@@ -15,7 +15,7 @@ from pipeline.network.operators.table import FUSED, OPERATORS, PREPARED
 
 Bound = Callable[..., tuple[Array, ...]]
 FUSED_FROM = {"FusedConv": "Conv"}
-DAMAGE = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
+DAMAGE = (ValueError, TypeError, AttributeError, IndexError, KeyError, ArithmeticError, MemoryError)
 
 
 def bind(node: Node, opset: int, constants: Mapping[str, Array] | None = None) -> Bound:

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.network.convolution import Convolution
 from pipeline.network.operators.call import Array, Call, Operator, same_dtype
+from pipeline.network.operators.depthwise import Depthwise
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
 from pipeline.network.sizes import checked
 
@@ -34,30 +35,41 @@ def prepare_conv(call: Call, known: tuple[Any, ...], given: tuple[bool, ...]) ->
     return run
 
 
-def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution:
+def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution | Depthwise:
     spatial = filters.shape[2:]
     if len(spatial) not in (1, 2) or filters.dtype != np.float32:
         raise ModelError(f"filters {filters.shape} of {filters.dtype}; 1-D and 2-D ones of float32 are supported")
     if list(call.attributes.get("kernel_shape") or spatial) != list(spatial) or 0 in filters.shape:
         raise ModelError(f"filters {filters.shape} are not of the kernel_shape given, or empty")
+    if bias is not None and (bias.shape != filters.shape[:1] or bias.dtype != np.float32):
+        raise ModelError(f"a bias {bias.shape} of {bias.dtype} does not fit filters {filters.shape}")
     strides, dilations = pair(call, "strides", len(spatial), 1), pair(call, "dilations", len(spatial), 1)
     sides = padding(call, len(spatial))
     if len(spatial) == 1:
         filters, strides, dilations, sides = filters[:, :, None], [1, *strides], [1, *dilations], [(0, 0), *sides]
-    return Convolution(
+    groups = call.attributes["group"]
+    alone = {} if groups > 1 and filters.shape[1] == 1 and len(filters) % groups == 0 else {"groups": groups}
+    kind: type[Convolution] | type[Depthwise] = Convolution if alone else Depthwise
+    return kind(
         np.ascontiguousarray(filters),
         bias,
         stride=(strides[0], strides[1]),
         padding=(sides[0][0], sides[1][0], sides[0][1], sides[1][1]),
         dilation=(dilations[0], dilations[1]),
-        groups=call.attributes["group"],
         floor=call.attributes.get("floor", -math.inf),
         ceiling=call.attributes.get("ceiling", math.inf),
+        **alone,
     )
 
 
-def _run(call: Call, packed: Convolution, x: Array, filters: Array, bias: Array | None, add: Array | None) -> Array:
+def _run(
+    call: Call, packed: Convolution | Depthwise, x: Array, filters: Array, bias: Array | None, add: Array | None
+) -> Array:
     _check_images(x, filters)
+    if x.shape[1] != filters.shape[1] * call.attributes["group"]:
+        raise ModelError(
+            f"{x.shape[1]} channels do not fit filters {filters.shape} in {call.attributes['group']} groups"
+        )
     axes = windows(call, filters.shape[2:], x.shape[2:])
     shape = checked((x.shape[0], filters.shape[0], *(axis.out for axis in axes)), np.float32)
     if add is not None and (add.shape != shape or add.dtype != np.float32):
