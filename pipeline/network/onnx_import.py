@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto
 
 from pipeline.errors import ModelError
+from pipeline.network import onnx_wire
 from pipeline.network.execute import Network
 from pipeline.network.graph import Graph, Node
 from pipeline.network.onnx_fold import fold
@@ -37,7 +38,9 @@ def load(path: str | Path, outputs: Sequence[str] | None = None) -> Graph:
     try:
         if Path(path).stat().st_size > MOST_FILE_BYTES:
             raise ModelError(f"it is larger than {MOST_FILE_BYTES >> 20} MiB")
-        return read(onnx.load_model_from_string(Path(path).read_bytes()), outputs)
+        content = Path(path).read_bytes()
+        onnx_wire.check(content)
+        return read(onnx.load_model_from_string(content), outputs)
     except OSError as error:
         raise ModelError(f"cannot read the network {path}: {error.strerror}") from error
     except DecodeError as error:
