@@ -53,6 +53,7 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
     """The graph of a model; with `outputs`, the part that makes those tensors. Raises ModelError."""
     opset = _opset(model)
     proto = model.graph
+    _check_text(proto)
     if len(proto.node) > MOST_NODES:
         raise ModelError(f"it has {len(proto.node)} operators; at most {MOST_NODES} are supported")
     if proto.sparse_initializer:
@@ -97,6 +98,15 @@ def _opset(model: ModelProto) -> int:
     if not 1 <= min(versions) == max(versions) <= NEWEST_OPSET:
         raise ModelError(f"it asks for opset {versions[0]}, the onnx package here knows 1 to {NEWEST_OPSET}")
     return int(versions[0])
+
+
+def _check_text(proto: GraphProto) -> None:
+    """Names that are not UTF-8 come out of the parser as bytes."""
+    names: list[object] = [part.name for part in (*proto.input, *proto.output, *proto.initializer)]
+    for node in proto.node:
+        names += [node.op_type, node.domain, *node.input, *node.output, *(given.name for given in node.attribute)]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError("a name in it is not text")
 
 
 def _names(proto: GraphProto, inputs: tuple[str, ...]) -> set[str]:

@@ -51,6 +51,7 @@ def room(y_axis: Axis, x_axis: Axis) -> Room:
     rows = min(y_axis.out, max(1, BAND_PIXELS // pitch))
     own = (rows + (y_axis.taps - 1) * y_axis.dilation // y_axis.stride) * pitch
     places = checked([y_axis.stride * x_axis.stride * own], np.float32)
+    checked((8, y_axis.taps, x_axis.taps), np.int64)
     at_y, at_x = (np.arange(axis.taps) * axis.dilation for axis in (y_axis, x_axis))
     rest = (at_y % y_axis.stride)[:, None] * x_axis.stride + at_x % x_axis.stride
     start = (at_y // y_axis.stride)[:, None] * pitch + at_x // x_axis.stride
