@@ -2,7 +2,8 @@
 
 from pipeline.gemm.conv import conv2d
 from pipeline.gemm.convolution import Convolution
+from pipeline.gemm.memory import aligned
 from pipeline.gemm.pool import average_pool
 from pipeline.gemm.pooled import pooled_responses
 
-__all__ = ["Convolution", "average_pool", "conv2d", "pooled_responses"]
+__all__ = ["Convolution", "aligned", "average_pool", "conv2d", "pooled_responses"]

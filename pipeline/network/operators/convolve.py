@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.network.convolution import Convolution
+from pipeline.gemm import Convolution, aligned
 from pipeline.network.operators.call import Array, Call, Operator, same_dtype
 from pipeline.network.operators.depthwise import Depthwise
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
@@ -77,12 +77,12 @@ def _run(
     if call.attributes["auto_pad"] in SAME:
         checked((*x.shape[:2], *(axis.before + axis.length + axis.after for axis in axes)), np.float32)
         x = np.pad(x, [(0, 0), (0, 0), *((axis.before, axis.after) for axis in axes)])
-    out = np.empty(shape, np.float32)
+    out = aligned(shape)
     flat = (len(x), shape[1], -1, shape[-1])
     images, maps = x.reshape(len(x), x.shape[1], -1, x.shape[-1]), out.reshape(flat)
     added = [None] * len(x) if add is None else add.reshape(flat)
     for image, other, one in zip(images, added, maps, strict=True):
-        packed(image, other, one)
+        packed(image, add=other, out=one)
     return out
 
 

@@ -33,7 +33,7 @@ class Depthwise:
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.bounds = np.float32(floor), np.float32(ceiling)
 
-    def __call__(self, x: F32, add: F32 | None, out: F32) -> F32:
+    def __call__(self, x: F32, *, add: F32 | None, out: F32) -> F32:
         """Fill out (N, Ho, Wo) float32, whose shape says how many windows there are."""
         y_axis, x_axis = (
             Axis(
