@@ -52,10 +52,8 @@ def directly(
             f = block * FILTERS
             kept = min(FILTERS, weights.filters - f)
             w, bias = weights.address + 4 * f * count, weights.bias + 4 * f
-            respond(
-                panel.ctypes.data, step, high, wide, w, table.ctypes.data, count, to, bias,
-                Image(0, 0, 0, 0), ends, kept, FILTERS,
-            )  # fmt: skip
+            own = (w, table.ctypes.data, count, to, bias, Image(0, 0, 0, 0), ends, kept)
+            respond(panel.ctypes.data, step, FILTERS, high, wide, *own)
             average(scratch, kept, rows, columns, cells, f, row, column, out, room)
 
 

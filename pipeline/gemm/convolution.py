@@ -89,6 +89,8 @@ class Convolution:
         x = readable(x, out)
         past = int(out.nbytes >= PAST_CACHES and _whole_vectors(out))
         ends = Epilogue(np.float32(self.floor), np.float32(self.ceiling), past)
+        if pointwise(y_axis, x_axis) and all(_in_one_run(one) for one in (x, out, add) if one is not None):
+            y_axis, x_axis = as_line(y_axis, x_axis)
         way = self._winograd if self.pays(y_axis, x_axis) else self._direct
         way(image(x), y_axis, x_axis, image(out), nowhere() if add is None else image(add), ends, threads)
         return out
@@ -99,11 +101,15 @@ class Convolution:
         steps = y.stride, x.stride, y.dilation, x.dilation
         if self.exact or self.groups > 1 or steps != (1, 1, 1, 1) or min(taps) < BLOCK or max(taps) > MOST_TAPS:
             return False
-        blocks = -(-taps[0] // BLOCK) * -(-taps[1] // BLOCK)
-        waste = -(-y.out // TILE) * -(-x.out // TILE) * TILE**2 / (y.out * x.out)
-        products = SPECTRUM / TILE**2 * c * blocks * n
-        transforms = TRANSFORM_IN * c * (1 + blocks) / 2 + TRANSFORM_OUT * n
-        return bool(waste * (products + transforms) < c * taps[0] * taps[1] * n)
+        unit = Unit.fitting(c, y, x)
+        blocks = unit.rows_of_blocks * unit.columns_of_blocks
+        # What is computed for each output that is kept: tiles hang over the edge, vectors over the tiles.
+        tiles = -(-y.out // TILE) * -(-x.out // TILE) * TILE**2 / (y.out * x.out)
+        lanes = unit.pitch / (unit.rows * unit.columns)
+        vectors = (unit.phase - LANES) / unit.columns
+        products = SPECTRUM / TILE**2 * c * blocks * n * lanes
+        transforms = (TRANSFORM_IN * c * (1 + blocks) / 2 + TRANSFORM_OUT * n) * vectors
+        return bool(tiles * (products + transforms) < c * taps[0] * taps[1] * n)
 
     def _direct(
         self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int
@@ -112,13 +118,13 @@ class Convolution:
         block = 1 if n <= LONE else FILTERS
         filters, bias = self.packed("direct", block)
         weights = Weights(filters.ctypes.data, bias.ctypes.data, self.groups, channels, n, block)
-        cut = Panel.fitting(channels, y_axis, x_axis)
+        cut = Panel.fitting(channels, y_axis, x_axis, flat=block > 1)
         table = cut.offsets(channels, y_axis, x_axis)
         units = -(-y_axis.out // cut.rows) * -(-x_axis.out // cut.columns)
 
         def work(first: int, last: int) -> None:
-            panel = aligned((cut.floats(channels, x_axis.stride),))
-            direct.convolve(x, weights, y_axis, x_axis, cut, table, out, add, ends, first, last, panel)
+            panel, sums = aligned((cut.floats(channels, x_axis.stride),)), aligned((cut.sums(),))
+            direct.convolve(x, weights, y_axis, x_axis, cut, table, out, add, ends, first, last, panel, sums)
 
         share_out(work, units, threads)
 
@@ -176,6 +182,17 @@ def part_of(axis: Axis, first: int, count: int) -> Axis:
     return axis._replace(before=axis.before - first * axis.stride, out=min(count, axis.out - first))
 
 
+def pointwise(y_axis: Axis, x_axis: Axis) -> bool:
+    """Whether each output is made of the one input at its place."""
+    return all(axis.taps == axis.stride == 1 and axis.length == axis.out for axis in (y_axis, x_axis))
+
+
+def as_line(y_axis: Axis, x_axis: Axis) -> tuple[Axis, Axis]:
+    """The same pixels as one row: rows of a pointwise convolution need no end."""
+    count = y_axis.out * x_axis.out
+    return y_axis._replace(length=1, out=1), x_axis._replace(length=count, out=count)
+
+
 def moved(where: Image, row: int, column: int) -> Image:
     """The image from (row, column) on."""
     return where._replace(address=where.address + row * where.line + 4 * column) if where.address else where
@@ -206,6 +223,11 @@ def readable(x: F32, out: F32) -> F32:
     if any(step % 4 for step in x.strides) or x.ctypes.data % 4 or np.may_share_memory(x, out):
         return np.array(x, order="C")
     return x
+
+
+def _in_one_run(array: F32) -> bool:
+    """Whether rows follow each other without a gap."""
+    return bool(array.strides[1] == array.shape[2] * array.strides[2])
 
 
 def _whole_vectors(out: F32) -> bool:

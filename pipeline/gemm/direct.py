@@ -6,14 +6,29 @@ second cache while all filters pass over it, the weights of FILTERS filters in t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from pipeline.gemm.microkernel import FILTERS, LANES, VECTORS, convolving, fence
+from pipeline.gemm.microkernel import (
+    ADDRESS,
+    FILTERS,
+    FLOAT,
+    LANES,
+    VECTORS,
+    clamped,
+    const,
+    convolving,
+    fence,
+    first_lanes,
+    read_some,
+    write_some,
+)
 from pipeline.gemm.panel import Axis, Image, Panel, fill
 from pipeline.jit import jit
+from pipeline.vectors import broadcast, counted, emitted, variable, zero_vector
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -49,7 +64,7 @@ class Epilogue(NamedTuple):
 
 @jit
 def respond(  # type: ignore[no-untyped-def]
-    panel, step, rows, columns, w, table, count, out, bias, add, ends, kept, block
+    panel, step, block, rows, columns, w, table, count, out, bias, add, ends, kept
 ) -> None:
     """One block of filters over one panel: rows x columns outputs, written to the Image `out`; addresses in bytes."""
     most = VECTORS if block > 1 else 4
@@ -81,6 +96,63 @@ def respond(  # type: ignore[no-untyped-def]
             done += here
 
 
+@emitted
+def _finish(typing: Any, sums: Any, add: Any, out: Any, columns: Any, low: Any, high: Any) -> Any:
+    """out = clamp(sums + add) along a row of `columns`; add 0: nothing to add."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, add, out, columns, low, high = args
+        low, high = (broadcast(builder, bound, LANES) for bound in (low, high))
+        some = builder.icmp_signed("!=", add, const(0))
+        with counted(builder, builder.udiv(builder.add(columns, const(LANES - 1)), const(LANES))) as loop:
+            at = builder.mul(loop.index, const(4 * LANES))
+            mask = first_lanes(builder, builder.sub(columns, builder.mul(loop.index, const(LANES))))
+            total = variable(builder, zero_vector(FLOAT, LANES))
+            builder.store(read_some(builder, builder.add(sums, at), mask), total)
+            with builder.if_then(some):
+                more = read_some(builder, builder.add(add, at), mask)
+                builder.store(builder.fadd(builder.load(total), more), total)
+            write_some(builder, clamped(builder, builder.load(total), low, high), builder.add(out, at), mask)
+        return context.get_dummy_value()
+
+    return types.void(*[ADDRESS] * 4, types.float32, types.float32), codegen
+
+
+@jit
+def respond_flat(  # type: ignore[no-untyped-def]
+    panel, cut, sums, rows, columns, w, table, count, out, bias, add, ends, kept
+) -> None:
+    """The same over a flat panel: all rows as one, by way of `sums` (address of FILTERS lines)."""
+    line = 4 * (-(-cut.rows * cut.pitch // LANES) * LANES + LANES * VECTORS)
+    vectors = -(-((rows - 1) * cut.pitch + columns) // LANES)
+    infinite = np.float32(np.inf)
+    same = (w, table, count, line, 0, bias, -infinite, infinite, kept, 0)
+    done = 0
+    while done < vectors:
+        here = -(-(vectors - done) // -(-(vectors - done) // VECTORS))
+        at = 4 * done * LANES
+        if here == 1:
+            _one(panel + at, sums + at, 0, LANES, *same)
+        elif here == 2:
+            _two(panel + at, sums + at, 0, LANES, *same)
+        else:
+            _full(panel + at, sums + at, 0, LANES, *same)
+        done += here
+    for f in range(kept):
+        for row in range(rows):
+            more = add.address + f * add.plane + row * add.line if add.address else 0
+            to = out.address + f * out.plane + row * out.line
+            _finish(sums + f * line + 4 * row * cut.pitch, more, to, columns, ends.low, ends.high)
+
+
+@jit
+def _at(where: Image, f: int, row: int, column: int) -> Image:
+    """The image from one pixel of map f on; no image where there is none."""
+    if not where.address:
+        return where
+    return Image(where.address + f * where.plane + row * where.line + 4 * column, where.plane, where.line, 4)
+
+
 @jit
 def convolve(
     x: Image,
@@ -95,6 +167,7 @@ def convolve(
     first: int,
     last: int,
     panel: F32,
+    sums: F32,
 ) -> None:
     """Panels [first, last), counted row by row, of all groups."""
     across = -(-x_axis.out // cut.columns)
@@ -109,26 +182,13 @@ def convolve(
             fill(own, weights.channels, y_axis, x_axis, cut, row, column, rows, panel)
             for block in range(blocks):
                 f = group * weights.filters + block * weights.block
-                place = f * out.plane + row * out.line + 4 * column
-                to = Image(out.address + place, out.plane, out.line, 4)
-                plus = add
-                if add.address:
-                    place = f * add.plane + row * add.line + 4 * column
-                    plus = Image(add.address + place, add.plane, add.line, 4)
-                packed = group * blocks + block
-                respond(
-                    panel.ctypes.data,
-                    step,
-                    rows,
-                    columns,
-                    weights.address + 4 * packed * count * weights.block,
-                    table.ctypes.data,
-                    count,
-                    to,
-                    weights.bias + 4 * packed * weights.block,
-                    plus,
-                    ends,
-                    min(weights.block, weights.filters - block * weights.block),
-                    weights.block,
-                )
+                to, plus = _at(out, f, row, column), _at(add, f, row, column)
+                packed = weights.block * (group * blocks + block)
+                w, bias = weights.address + 4 * packed * count, weights.bias + 4 * packed
+                kept = min(weights.block, weights.filters - block * weights.block)
+                what = (w, table.ctypes.data, count, to, bias, plus, ends, kept)
+                if cut.flat:
+                    respond_flat(panel.ctypes.data, cut, sums.ctypes.data, rows, columns, *what)
+                else:
+                    respond(panel.ctypes.data, step, weights.block, rows, columns, *what)
     fence()

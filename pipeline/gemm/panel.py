@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import carray, types  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from pipeline.gemm.microkernel import ADDRESS, BIT, FLOAT, LANES, at, call, const
+from pipeline.gemm.microkernel import ADDRESS, BIT, FILTERS, FLOAT, LANES, PIXELS, at, call, const
 from pipeline.gemm.partition import FLOAT as FLOAT_BYTES
 from pipeline.gemm.partition import L2_BYTES
 from pipeline.jit import jit
@@ -30,6 +30,7 @@ BYTES = ir.IntType(8).as_pointer()
 
 PANEL_BYTES = L2_BYTES
 MOST_COLUMNS = 20 * LANES
+NARROW = 2 * LANES
 
 
 class Image(NamedTuple):
@@ -58,21 +59,28 @@ class Axis(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """How panels are cut: output pixels of one, lines of its channels, floats in a line of one phase."""
+    """How panels are cut: output pixels of one, lines of its channels, floats in a line of one phase.
+
+    flat: lines are no longer than they must be, so that the rows of outputs can be taken as one; what comes of the
+    pixels between two rows is thrown away. For maps that are narrow beside a register.
+    """
 
     rows: int
     columns: int
     lines: int
     pitch: int
+    flat: int = 0
 
     @staticmethod
-    def fitting(channels: int, y: Axis, x: Axis, room: int = PANEL_BYTES) -> Panel:
+    def fitting(channels: int, y: Axis, x: Axis, room: int = PANEL_BYTES, *, flat: bool = False) -> Panel:
         """The panel whose lines are shared by most rows of output, within `room` bytes where that can be."""
+        flat = flat and y.stride == x.stride == 1 and x.out <= NARROW and y.out > 1
         parts = -(-x.out // MOST_COLUMNS)
         columns = min(x.out, -(-x.out // parts // LANES) * LANES)
-        rows = 1
         while True:
             pitch = -(-columns // LANES) * LANES + (x.extent - 1) // x.stride + LANES
+            if flat:
+                pitch = x.out + x.extent - 1
             line = FLOAT_BYTES * channels * x.stride * pitch
             fit = (room // line - y.extent) // y.stride + 1
             if fit >= min(4, y.out) or columns <= 4 * LANES:
@@ -80,11 +88,19 @@ class Panel(NamedTuple):
             columns = max(4 * LANES, columns // 2 // LANES * LANES)
         rows = max(1, min(y.out, fit))
         rows = -(-y.out // -(-y.out // rows))
-        return Panel(rows, columns, (rows - 1) * y.stride + y.extent, pitch)
+        return Panel(rows, columns, (rows - 1) * y.stride + y.extent, pitch, int(flat))
 
     def floats(self, channels: int, phases: int) -> int:
-        """Size of the buffer."""
-        return channels * self.lines * phases * self.pitch
+        """Size of the buffer; a kernel may read one block beyond a flat panel."""
+        return channels * self.lines * phases * self.pitch + PIXELS
+
+    def sums(self) -> int:
+        """Floats of what kernels write for one block of filters where the panel is flat."""
+        return FILTERS * self.sum_line() if self.flat else 1
+
+    def sum_line(self) -> int:
+        """Floats of one filter among them."""
+        return -(-self.rows * self.pitch // LANES) * LANES + PIXELS
 
     def offsets(self, channels: int, y: Axis, x: Axis) -> I64:
         """Bytes from an output pixel's place to each tap (c, i, j) in the panel: (C·kh·kw,)."""

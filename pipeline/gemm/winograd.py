@@ -51,9 +51,8 @@ class Unit(NamedTuple):
     @staticmethod
     def of(rows: int, columns: int, y: Axis, x: Axis) -> Unit:
         """The unit of rows x columns tiles."""
-        vectors = -(-columns // LANES)
-        pitch = -(-((rows - 1) * columns + vectors * LANES) // LANES) * LANES
-        return Unit(rows, columns, pitch, (vectors + 1) * LANES, -(-y.taps // BLOCK), -(-x.taps // BLOCK))
+        pitch = -(-rows * columns // LANES) * LANES
+        return Unit(rows, columns, pitch, (-(-columns // LANES) + 1) * LANES, -(-y.taps // BLOCK), -(-x.taps // BLOCK))
 
     def floats(self, channels: int) -> tuple[int, int, int]:
         """Sizes of the buffers: lines of one channel by phase with one line more, V, M."""
@@ -65,8 +64,11 @@ class Unit(NamedTuple):
 
 @jit
 def apart(rows: int, pitch: int) -> int:
-    """Floats between the 36 parts of `rows` rows: an odd number of cache lines, so that no set is shared."""
-    return LINE_FLOATS * (-(-rows * pitch // LINE_FLOATS) | 1)
+    """Floats between the 36 parts of `rows` rows: an odd number of cache lines, so that no set is shared.
+
+    The last vector of a row of tiles reaches into the next row, which is written later; the last of all needs room.
+    """
+    return LINE_FLOATS * (-(-(rows * pitch + LANES) // LINE_FLOATS) | 1)
 
 
 def transformed(filters: F32) -> F32:
