@@ -22,10 +22,11 @@ SHORTEST_BUFFER = 32
 def pooled_responses(z: F32, bank: Bank, pool: int, stride: int, features: F32) -> None:
     """Fill features (N or 2N, cells, cells) with the mean of relu(±(z * filters + bias)) over pool x pool windows.
 
-    z (C, y, x) holds just the receptive field of the cells. Beside the features, about BUFFER_BYTES are in use.
+    z (D, y, x), the planes of `bank`, holds just the receptive field of the cells. Beside the features, about
+    BUFFER_BYTES are in use.
     """
     n, c, size, _ = bank.filters.shape
-    width = z.shape[2] - size + 1
+    width = z.shape[2] - (size - 1) * bank.dilation
     rows = max(SHORTEST_BUFFER, 2 * pool)
     step = max(1, BUFFER_BYTES // (4 * rows * width))
     per_group = n // bank.groups
@@ -36,13 +37,15 @@ def pooled_responses(z: F32, bank: Bank, pool: int, stride: int, features: F32) 
             targets = [(1.0, features[part])]
             if bank.signs == "both":
                 targets.append((-1.0, features[n:][part]))
-            _sweep(own, bank.filters[part], bank.bias[part], pool, stride, targets)
+            _sweep(own, bank.filters[part], bank.bias[part], bank.dilation, pool, stride, targets)
 
 
-def _sweep(z: F32, filters: F32, bias: F32, pool: int, stride: int, targets: list[tuple[float, F32]]) -> None:
+def _sweep(
+    z: F32, filters: F32, bias: F32, dilation: int, pool: int, stride: int, targets: list[tuple[float, F32]]
+) -> None:
     """A band of rows of cells at a time; rows of responses that two bands share are kept, not computed again."""
-    n, size = filters.shape[0], filters.shape[2]
-    cells, width = targets[0][1].shape[1], z.shape[2] - size + 1
+    n, more = filters.shape[0], (filters.shape[2] - 1) * dilation
+    cells, width = targets[0][1].shape[1], z.shape[2] - more
     room = BUFFER_BYTES // (4 * n * width)
     band = min(cells, max(1, (room - pool) // stride + 1))
     responses = np.empty((n, (band - 1) * stride + pool, width), np.float32)
@@ -55,8 +58,8 @@ def _sweep(z: F32, filters: F32, bias: F32, pool: int, stride: int, targets: lis
         if kept:
             responses[:, :kept] = responses[:, band * stride : band * stride + kept]
         if bottom > top + kept:
-            rows = z[:, top + kept : bottom + size - 1]
-            conv2d(rows, filters, bias, out=responses[:, kept : bottom - top])
+            rows = z[:, top + kept : bottom + more]
+            conv2d(rows, filters, bias, dilation=dilation, out=responses[:, kept : bottom - top])
         for sign, means in targets:
             pool_into(responses, pool, stride, sign, 0.0, means, first, count)
         done = bottom
