@@ -135,6 +135,16 @@ stride = click.option(
     metavar="S",
     help="Pixels a feature cell covers on a side.",
 )
+geometry = click.option(
+    "--geometry",
+    type=click.Choice(["cell", "centre"]),
+    help="Of the rows of a .parquet: outlines of the cells, or their centres [cell].",
+)
+at = click.option(
+    "--at",
+    metavar="FILE",
+    help="Points or polygons, of any vector format: a .parquet with a row for each.",
+)
 scheduler = click.option(
     "--scheduler",
     metavar="WHERE",

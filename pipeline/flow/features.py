@@ -18,7 +18,7 @@ from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
 from pipeline.flow.read import read_tile, sample
 from pipeline.flow.tasks import Wrote
-from pipeline.grid import Grid, Tile
+from pipeline.grid import Grid, Part, Tile
 from pipeline.network import BANKS, Bank, features_block, fit_bank
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
@@ -37,11 +37,14 @@ class FeatureJob:
     bank: str
     pool: int
     stride: int
+    only: tuple[int, ...] | None = None
+    """Numbers of the tiles that are wanted; None for all."""
 
     @property
     def grid(self) -> Grid:
         """The tiles of the map in scene pixels; tile is a multiple of stride."""
-        return Grid(self.source.info.height, self.source.info.width, self.tile)
+        whole = Grid(self.source.info.height, self.source.info.width, self.tile)
+        return whole if self.only is None else Part(whole.height, whole.width, whole.tile, self.only)
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""

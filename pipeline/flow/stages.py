@@ -24,8 +24,11 @@ from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
 
 RASTERS = (".tif", ".tiff")
+TABLES = (".parquet",)
 MakeJob = Callable[[str], Job]
 """From the path of the store to fill to the job that fills it."""
+Finish = Callable[[Path, Path], object]
+"""Makes the output, at its second path, of the store at its first."""
 
 
 class Watch(Protocol):
@@ -147,8 +150,12 @@ def write_features(
     *,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
+    finish: Finish | None = None,
+    only: tuple[int, ...] | None = None,
 ) -> Receipt:
-    """Write the features of a scene as a Zarr store or a COG.
+    """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
+
+    `only` names the tiles that `finish` wants; the others are not computed.
 
     Raises:
         BankError: the bank does not fit the scene.
@@ -160,22 +167,23 @@ def write_features(
     side = feature_tile(tile, stride)
 
     def make_job(store: str) -> Job:
-        return FeatureJob(source, store, side, str(bank_path), pool, stride)
+        return FeatureJob(source, store, side, str(bank_path), pool, stride, only)
 
-    staging = staging_path(target, overwrite)
+    staging = staging_path(target, overwrite, TABLES)
     plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)
-    return _whole(plan, make_job, "features", crew, target, creation_options)
+    return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 
 
-def staging_path(target: Path, overwrite: bool) -> Path:
+def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> Path:
     """Where the store is filled before it becomes `target`.
 
     Raises:
-        ConfigError: the ending is neither .zarr nor .tif.
+        ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
-    if target.suffix not in (".zarr", *RASTERS):
-        raise ConfigError(f"{target}: outputs end in .zarr (Zarr v3) or .tif (COG), got {target.suffix or 'no ending'}")
+    if target.suffix not in (".zarr", *RASTERS, *more):
+        known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
+        raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
     if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
@@ -215,14 +223,18 @@ def _whole(
     crew: Crew,
     target: Path,
     creation_options: Mapping[str, str] | None,
+    finish: Finish | None = None,
 ) -> Receipt:
-    """All or nothing: the store in full under the target's name, as a COG where that is asked for."""
+    """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
     with alone(target.with_name(f".{target.name}.running")):
         _clear(plan)
         try:
             path, receipt = fill(plan, make_job, stage, crew)
             raise_failures(receipt.failures, plan.info.name)
-            if target.suffix in RASTERS:
+            if finish is not None:
+                crew.watch.note(f"write {target}")
+                finish(path, target)
+            elif target.suffix in RASTERS:
                 crew.watch.note(f"write {target}")
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options)
             else:
