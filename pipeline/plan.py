@@ -154,7 +154,7 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
     halo = bank.halo(pool, stride)
     layers = describe(bank, pool, stride, info.height, info.width)
     flops = float(sum(layer.flops for layer in layers))
-    out = 4 * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
     bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
     side = min(tile, max(info.height, info.width)) + 2 * halo
     block = 4 * (bands + FRONT_MAPS * (len(bank.projection) + len(bank.hidden))) * side**2

@@ -81,7 +81,14 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def table_of(
-    dst: Path, source: Source, tile: int, stride: int, geometry: str | None, at: str | None, overwrite: bool
+    dst: Path,
+    source: Source,
+    tile: int,
+    stride: int,
+    geometry: str | None,
+    at: str | None,
+    dtype: str,
+    overwrite: bool,
 ) -> dict[str, Any]:
     """What makes a table of the features, where one is asked for, and which tiles it needs: words of write_features.
 
@@ -90,6 +97,8 @@ def table_of(
         SourceError: the scene cannot be placed, or the places cannot be read.
     """
     given = [word for word, value in (("--geometry", geometry), ("--at", at)) if value is not None]
+    if dtype != "float32" and dst.suffix in TABLES:
+        raise ConfigError(f"--dtype {dtype} is for .zarr and .tif outputs; the columns of {dst} are float32")
     if given and dst.suffix not in TABLES:
         raise ConfigError(f"{given[0]} is for .parquet outputs, got {dst}")
     if len(given) > 1:
@@ -115,7 +124,8 @@ def table_of(
 @options.together(
     options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
 )
-@options.together(options.geometry, options.at, options.creation, options.overwrite, options.placing, options.watching)
+@options.together(options.dtype, options.geometry, options.at, options.creation)
+@options.together(options.overwrite, options.placing, options.watching)
 def features(
     src: tuple[str, ...],
     dst: Path,
@@ -128,6 +138,7 @@ def features(
     tile: int,
     geometry: str | None,
     at: str | None,
+    dtype: str,
     creation_options: dict[str, str],
     overwrite: bool,
     scheduler: str | None,
@@ -151,7 +162,7 @@ def features(
     check_apart([*src, at] if at else src, dst)
     source = open_scene(src, **reading)
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
-    table = table_of(dst, source, tile, stride, geometry, at, overwrite)
+    table = table_of(dst, source, tile, stride, geometry, at, dtype, overwrite)
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
         if bank.endswith(".npz"):
             path = Path(bank).resolve()
@@ -173,6 +184,7 @@ def features(
             team,
             overwrite=overwrite,
             creation_options=creation_options,
+            dtype=dtype,
             **table,
         )
     print_receipt(dst, receipt, as_json)

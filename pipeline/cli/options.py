@@ -140,6 +140,13 @@ geometry = click.option(
     type=click.Choice(["cell", "centre"]),
     help="Of the rows of a .parquet: outlines of the cells, or their centres [cell].",
 )
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8: a quarter of the bytes, with a scale and an offset for each feature.",
+)
 at = click.option(
     "--at",
     metavar="FILE",

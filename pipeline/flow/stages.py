@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
@@ -152,10 +154,11 @@ def write_features(
     creation_options: Mapping[str, str] | None = None,
     finish: Finish | None = None,
     only: tuple[int, ...] | None = None,
+    dtype: str = "float32",
 ) -> Receipt:
     """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
 
-    `only` names the tiles that `finish` wants; the others are not computed.
+    `only` names the tiles that `finish` wants; the others are not computed. dtype: float32 or int8.
 
     Raises:
         BankError: the bank does not fit the scene.
@@ -166,12 +169,20 @@ def write_features(
     check_bank(bank, source.info, str(bank_path))
     side = feature_tile(tile, stride)
 
-    def make_job(store: str) -> Job:
-        return FeatureJob(source, store, side, str(bank_path), pool, stride, only)
-
     staging = staging_path(target, overwrite, TABLES)
-    plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)
+    job = FeatureJob(source, str(staging), side, str(bank_path), pool, stride, only)
+    if dtype == "int8":
+        crew.watch.note(f"{source.info.name}: the range of the features")
+        job = with_coding(job, len(bank.features), crew.gather)
+    made = {"digest": bank.digest()}
+    plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding)
+    make_job: MakeJob = partial(filling, job)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
+
+
+def filling(job: FeatureJob, store: str) -> Job:
+    """The job, for the store at this path."""
+    return replace(job, store=store)
 
 
 def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> Path:
