@@ -92,6 +92,7 @@ class Features(Section):
     seed: int = Field(0, ge=0)
     pool: int | None = Field(None, ge=1, le=255, description="Side of the mean pool; the bank's own by default")
     stride: int = Field(1, ge=1, le=1024, description="Pixels of the scene a feature cell covers on a side")
+    dtype: Literal["float32", "int8"] = Field("float32", description="int8: one byte, with a scale for each feature")
 
 
 class Write(Section):

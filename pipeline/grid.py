@@ -113,3 +113,17 @@ class Grid:
 
     def __iter__(self) -> Iterator[Tile]:
         return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Grid):
+    """Some tiles of a grid, counted from 0 in the order of their numbers in the whole."""
+
+    numbers: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Tile:
+        """The tile of this place in `numbers`; its row, column and window are those it has in the whole grid."""
+        return Grid(self.height, self.width, self.tile)[self.numbers[index]]

@@ -23,7 +23,7 @@ from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import PASSES as BASIS_PASSES
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.grid import Grid, Window
-from pipeline.network import Bank, describe
+from pipeline.network import Bank, describe, fitting_bytes
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
 from pipeline.report.data import PICTURE_PIXELS
@@ -40,8 +40,8 @@ CODE_MULTIPLE = {"fast": 8, "best": 13}
 BASIS_DRIVER = 3 * 4 * SCORES
 """Scores and sums that the driver holds while it learns the bases of a scene."""
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
-FIT_COPIES, FIT_PATCHES = 3, 20480
-"""Of the patches an empirical bank is fitted on, float64."""
+FRONT_MAPS = 0.5
+"""Components and hidden maps are there once or twice, where a band is FEATURE_BLOCKS times."""
 _BATCH_SECONDS = 1.0
 _SECONDS_PER_ELEMENT = 4e-7
 """Of denoising, per band and pixel, one thread: only to make tasks of about a second."""
@@ -104,7 +104,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
         stage, products = _feature_stage(info, workflow, bank)
         stages.append(stage)
         features = len(bank.features)
-        fitting = FIT_COPIES * 8 * FIT_PATCHES * bank.filters[0].size
+        fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
     pixels = info.height * info.width
     pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
     finish = FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
@@ -154,10 +154,10 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
     halo = bank.halo(pool, stride)
     layers = describe(bank, pool, stride, info.height, info.width)
     flops = float(sum(layer.flops for layer in layers))
-    out = 4 * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
     bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
     side = min(tile, max(info.height, info.width)) + 2 * halo
-    block = 4 * bands * side**2
+    block = 4 * (bands + FRONT_MAPS * (len(bank.projection) + len(bank.hidden))) * side**2
     chunk = 4 * len(bank.features) * (tile // stride) ** 2
     stage = StagePlan(
         "features",

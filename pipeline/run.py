@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.codec import Bound
@@ -22,9 +24,10 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank_name, feature_plan, feature_tile
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
+from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
-from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures, settled
+from pipeline.flow.stages import Crew, MakeJob, fill, filling, raise_failures, settled
 from pipeline.network import Bank
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
@@ -165,12 +168,16 @@ def _store_features(
     tile, stride = feature_tile(workflow.read.tile, wanted.stride), wanted.stride
     pool = bank.pool if wanted.pool is None else wanted.pool
     final = Path(receipt.folder) / "features.zarr"
-    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration)
+    job = FeatureJob(stored, str(final), tile, str(path), pool, stride)
+    if wanted.dtype == "int8":
+        coding = stored_coding(final, final.with_name(final.name + ".partial"))
+        job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)
+    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, job.coding)
     crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}")
     return _stage(
         "features",
         plan,
-        lambda store: FeatureJob(stored, store, tile, str(path), pool, stride),
+        partial(filling, job),
         batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,

@@ -18,18 +18,21 @@ def draw(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def slow(x, filters, bias, pool, stride, both):
+def slow(x, filters, bias, pool, stride, both, dilation=1):
     """The whole map by BLAS, each window's mean in float64."""
-    z = conv2d_lowered(x, filters, bias).astype(np.float64)
+    z = conv2d_lowered(x, filters, bias, dilation=dilation).astype(np.float64)
     maps = [np.maximum(z, 0), np.maximum(-z, 0)] if both else [np.maximum(z, 0)]
     windows = sliding_window_view(np.concatenate(maps), (pool, pool), axis=(1, 2))
     return windows[:, ::stride, ::stride].mean(axis=(3, 4))
 
 
-def swept(x, filters, bias, pool, stride, both, exact=False, threads=1):
-    height, width = ((size - filters.shape[2] + 1 - pool) // stride + 1 for size in x.shape[1:])
+def swept(x, filters, bias, pool, stride, both, exact=False, threads=1, dilation=1):
+    more = (filters.shape[2] - 1) * dilation
+    height, width = ((size - more - pool) // stride + 1 for size in x.shape[1:])
     out = np.full(((2 if both else 1) * len(filters), height, width), np.nan, np.float32)
-    return pooled_responses(x, Convolution(filters, bias, exact=exact), pool, stride, out, both=both, threads=threads)
+    return pooled_responses(
+        x, Convolution(filters, bias, exact=exact, dilation=dilation), pool, stride, out, both=both, threads=threads
+    )
 
 
 @settings(deadline=None, max_examples=80)
@@ -56,6 +59,15 @@ def test_equals_the_whole_map(seed, channels, count, size, pool, stride, extra, 
         result = swept(x, filters, bias, pool, stride, both)
     expected = slow(x, filters, bias, pool, stride, both)
     assert_allclose(result, expected, atol=2e-5 * np.sqrt(channels) * size)
+
+
+@pytest.mark.parametrize("pool", [5, 70])
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_filters_may_be_spread(pool, dilation):
+    rng = np.random.default_rng(6)
+    x, filters, bias = draw(rng, 5, 95, 99), draw(rng, 9, 5, 3, 3), draw(rng, 9)
+    result = swept(x, filters, bias, pool, 3, True, dilation=dilation)
+    assert_allclose(result, slow(x, filters, bias, pool, 3, True, dilation), atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 3])

@@ -5,6 +5,7 @@ import io
 import struct
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,12 @@ from numpy.testing import assert_array_equal
 
 from pipeline.errors import BankError, OutputError
 from pipeline.network import Bank, bank_file
+from pipeline.network.bank import FRONT
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+HIDDEN = {"hidden": np.ones((2, 2, 3, 3)), "hidden_bias": [0.5, -0.5], "hidden_pool": 2}
 
 
 def good_bank(**change):
@@ -60,6 +67,41 @@ def test_saved_and_loaded_bytes_are_equal(tmp_path):
     for name in ("mean", "std", "filters", "bias"):
         assert_array_equal(getattr(loaded, name), getattr(bank, name))
         assert getattr(loaded, name).dtype == getattr(bank, name).dtype
+
+
+def test_projection_and_hidden_layer_come_back(tmp_path):
+    bank = good_bank(projection=[[0.5, 2.0], [1.0, -1.0]], **HIDDEN)
+    bank.save(tmp_path / "bank.npz")
+    loaded = Bank.load(tmp_path / "bank.npz")
+    assert loaded.to_bytes() == bank.to_bytes() != good_bank(**HIDDEN).to_bytes()
+    for name in ("projection", "hidden", "hidden_bias"):
+        assert_array_equal(getattr(loaded, name), getattr(bank, name))
+    assert (loaded.hidden_pool, loaded.planes, loaded.groups, loaded.dilation) == (2, 2, 1, 2)
+
+
+def test_version_1_is_read_as_it_was_written(tmp_path):
+    """The file is what version 1 of this program wrote for `good_bank`."""
+    path = FIXTURES / "bank_v1.npz"
+    bank = Bank.load(path)
+    assert bank.to_bytes() == path.read_bytes()
+    assert bank.version == 1
+    assert not bank.projection.size
+    assert not bank.hidden.size
+    assert bank.digest() == "6da00f810dfedca9cf60fa3d7acc6a0610bbfb9123a29906288823aeb384a474"
+    now = good_bank()
+    for name in ("name", "bands", "labels", "features", "spectra", "pool", "signs"):
+        assert getattr(bank, name) == getattr(now, name)
+    assert_array_equal(bank.filters, now.filters)
+
+
+@pytest.mark.parametrize(("version", "kept"), [(2, False), (1, True)])
+def test_a_version_with_the_parts_of_another_is_refused(tmp_path, version, kept):
+    parts = {**members(good_bank()), "version.npy": npy(np.array(version))}
+    if not kept:
+        parts = {name: part for name, part in parts.items() if name.removesuffix(".npy") not in FRONT}
+    (tmp_path / "bank.npz").write_bytes(archived(parts))
+    with pytest.raises(BankError, match=f"not those of version {version}"):
+        Bank.load(tmp_path / "bank.npz")
 
 
 def test_numpy_reads_it_without_pickle(tmp_path):
@@ -112,6 +154,7 @@ def test_halo_reads_the_pool_the_filter_and_the_last_cell():
     assert good_bank(spectra=False).halo(1, 1) == 1
     assert good_bank().halo(9, 4) == 5
     assert good_bank().halo(1, 16) == 14
+    assert good_bank(**HIDDEN).halo() == 8  # 1 of the hidden layer, 1 of its mean, 2 of the filter, 4 of the pool
 
 
 def test_a_scene_with_other_bands_is_refused_by_name():
@@ -123,9 +166,10 @@ def test_a_scene_with_other_bands_is_refused_by_name():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 2}, "version 2"),
-        ({"bands": ("B04",)}, "divide 1 bands"),
-        ({"bands": ()}, "filters"),
+        ({"version": 3}, "version 3"),
+        ({"version": 1, "projection": np.ones((2, 2))}, "version 1 has no projection"),
+        ({"bands": ("B04",)}, "divide 1 planes"),
+        ({"bands": ()}, "0 bands"),
         ({"bands": ("B04", "x" * 1001)}, "1000 letters"),
         ({"mean": [1.0]}, r"mean \(1,\)"),
         ({"std": [1.0, 0.0]}, "not positive"),
@@ -133,12 +177,23 @@ def test_a_scene_with_other_bands_is_refused_by_name():
         ({"bias": [1.0, np.inf]}, "not finite"),
         ({"bias": [1.0]}, r"bias \(1,\)"),
         ({"labels": ("a",)}, "1 labels"),
-        ({"filters": np.zeros((2, 2, 3))}, "not \\(N, C/groups"),
+        ({"filters": np.zeros((2, 2, 3))}, "not \\(N, planes/groups"),
         ({"filters": np.zeros((2, 2, 3, 4))}, "not square"),
         ({"filters": np.zeros((3, 1, 3, 3)), "bias": [0] * 3, "labels": ("a",) * 3}, "groups"),
         ({"signs": "none"}, "signs 'none'"),
         ({"pool": 0}, "pool 0"),
         ({"pool": 10**6}, "pool 1000000"),
+        ({"projection": np.ones((2, 3))}, "projection"),
+        ({"projection": np.ones((3, 2))}, "3 components are more"),
+        ({"projection": np.ones((1, 2))}, "divide 1 planes"),
+        ({"projection": np.full((2, 2), np.nan)}, "not finite"),
+        ({"hidden": np.ones((2, 3, 3, 3)), "hidden_bias": [0, 0]}, "the hidden layer"),
+        ({"hidden": np.ones((2, 2, 3, 2)), "hidden_bias": [0, 0]}, "not square"),
+        ({"hidden": np.ones((2, 2, 3, 3)), "hidden_bias": [0]}, "hidden_bias"),
+        ({"hidden_bias": [0, 0]}, "no such layer"),
+        ({"hidden_pool": 0}, "hidden_pool 0"),
+        ({"hidden_pool": 17}, "hidden_pool 17"),
+        ({**HIDDEN, "hidden_pool": 16, "filters": np.ones((2, 2, 65, 65))}, "beyond what is allowed"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_in_words(change, words, tmp_path):

@@ -20,19 +20,36 @@ from pipeline.network.halo import needed
 FIXTURE = Path(__file__).parent / "fixtures" / "torchgeo_rcf.npz"
 
 
-def random_bank(seed=0, bands=3, count=4, size=3, groups=1, signs="both", spectra=True, pool=9):
+def random_front(rng, bands, front):
+    """Planes that the filters see, and the parts of a bank before them: front is some of "projection", "hidden"."""
+    parts = {}
+    if "projection" in front:
+        parts["projection"] = rng.standard_normal((2, bands)) / 2
+        bands = 2
+    if "hidden" in front:
+        side = int(rng.integers(1, 5))
+        parts["hidden"] = rng.standard_normal((4, bands, side, side)) / side
+        parts["hidden_bias"] = rng.standard_normal(4) / 2
+        parts["hidden_pool"] = int(rng.integers(1, 4))
+        bands = 4
+    return bands, parts
+
+
+def random_bank(seed=0, bands=3, count=4, size=3, groups=1, signs="both", spectra=True, pool=9, front=()):
     rng = np.random.default_rng(seed)
+    planes, parts = random_front(rng, bands, front)
     return Bank(
         name="test",
         bands=tuple(f"B{band}" for band in range(bands)),
         mean=rng.uniform(100, 200, bands),
         std=rng.uniform(5, 20, bands),
-        filters=rng.standard_normal((count, bands // groups, size, size)) / size,
+        filters=rng.standard_normal((count, planes // groups, size, size)) / size,
         bias=rng.standard_normal(count),
         labels=tuple(f"f{number}" for number in range(count)),
         signs=signs,
         pool=pool,
         spectra=spectra,
+        **parts,
     )
 
 
@@ -65,9 +82,34 @@ def tiled_scene(scene, valid, bank, pool, stride, tile):
     return features, usable
 
 
+def same(z, filters, bias, groups, before):
+    """Every filter correlated with its planes, in float64, `before` pixels of it before its own; 0 where it has not
+    all its pixels."""
+    channels, per_group = len(z) // groups, len(filters) // groups
+    maps = []
+    for number, cube in enumerate(filters):
+        first = number // per_group * channels
+        response = correlate(z[first : first + channels], cube, mode="valid", method="direct")[0]
+        maps.append(np.pad(response, (before, cube.shape[-1] - 1 - before)) + bias[number])
+    return np.stack(maps)
+
+
+def slow_front(z, bank):
+    """What the filters see, by definition; how much wider than a pixel its receptive field is, and before it."""
+    if bank.projection.size:
+        z = np.tensordot(bank.projection.astype(float), z, 1)
+    if not bank.hidden.size:
+        return z, 0, 0
+    side, pool = bank.hidden.shape[-1], bank.hidden_pool
+    maps = np.maximum(same(z, bank.hidden, bank.hidden_bias, 1, (side - 1) // 2), 0)
+    before = pool // 2
+    means = same(maps, np.full((len(maps), 1, pool, pool), pool**-2.0), np.zeros(len(maps)), len(maps), before)
+    return means, side + pool - 2, (side - 1) // 2 + before
+
+
 def slow_features(scene, valid, bank, pool, stride):
     """The definition, in float64: reflect far, correlate every filter, rectify, average every window on its own."""
-    far = 2 * max(pool, stride, 5) + bank.filters.shape[-1]
+    far = 2 * max(pool, stride, 5) + 4 * bank.filters.shape[-1] + 10
     z = np.where(valid, (scene - bank.mean[:, None, None]) / bank.std[:, None, None], 0)
     z = np.pad(z, ((0, 0), (far, far), (far, far)), mode="symmetric")
     lost = np.pad(~valid, far, mode="symmetric")[None].astype(float)
@@ -78,18 +120,18 @@ def slow_features(scene, valid, bank, pool, stride):
         ys, xs = ([far + i * stride + first for i in range(count)] for count in cells)
         return windows[:, ys][:, :, xs]
 
-    channels = len(bank.bands) // bank.groups
-    responses = []
-    for number, cube in enumerate(bank.filters):
-        first = number // (len(bank.filters) // bank.groups) * channels
-        response = correlate(z[first : first + channels], cube, mode="valid", method="direct")[0]
-        before = (size - 1) // 2
-        responses.append(np.pad(response, (before, size - 1 - before)) + bank.bias[number])
-    responses, centre = np.stack(responses), (stride - pool) // 2
+    seen, field, before = slow_front(z, bank)
+    dilated = np.kron(bank.filters, np.eye(1, bank.dilation**2).reshape(bank.dilation, bank.dilation))
+    dilated = dilated[..., : (size - 1) * bank.dilation + 1, : (size - 1) * bank.dilation + 1]
+    responses, centre = (
+        same(seen, dilated, bank.bias, bank.groups, (size - 1) // 2 * bank.dilation),
+        (stride - pool) // 2,
+    )
     parts = [pooled(np.maximum(responses, 0), pool, centre)]
     if bank.signs == "both":
         parts.append(pooled(np.maximum(-responses, 0), pool, centre))
-    usable = pooled(lost, pool + size - 1, centre - (size - 1) // 2)[0] == 0
+    field, before = field + dilated.shape[-1] - 1, before + (size - 1) // 2 * bank.dilation
+    usable = pooled(lost, pool + field, centre - before)[0] == 0
     if bank.spectra:
         parts += [pooled(z, 5, (stride - 5) // 2), pooled(z, stride, 0)]
         usable &= (pooled(lost, 5, (stride - 5) // 2)[0] == 0) & (pooled(lost, stride, 0)[0] == 0)
@@ -106,6 +148,7 @@ banks = st.builds(
     groups=st.sampled_from([1, 2]),
     signs=st.sampled_from(["both", "one"]),
     spectra=st.booleans(),
+    front=st.sampled_from([(), ("projection",), ("hidden",), ("projection", "hidden")]),
 )
 scenes = {
     "seed": st.integers(0, 99),
@@ -183,9 +226,11 @@ def test_conv2d_agrees_with_torch():
 
 
 @pytest.mark.parametrize(("size", "pool", "stride"), [(3, 9, 1), (3, 9, 4), (4, 2, 5), (5, 5, 2), (3, 1, 7)])
-def test_a_pixel_changes_the_cells_it_should_and_no_other(size, pool, stride):
-    bank = random_bank(seed=3, size=size)
-    bank = Bank(**{**{name: getattr(bank, name) for name in bank.__dict__}, "bias": np.full(4, 50)})
+@pytest.mark.parametrize("front", [(), ("hidden",)])
+def test_a_pixel_changes_the_cells_it_should_and_no_other(size, pool, stride, front):
+    bank = random_bank(seed=3, size=size, front=front)
+    linear = {"bias": np.full(4, 200), "hidden_bias": np.full(len(bank.hidden), 50)}
+    bank = Bank(**{**{name: getattr(bank, name) for name in bank.__dict__}, **linear})
     scene, valid = random_scene(3, 3, 45, 45)
     before, _ = whole_scene(scene, valid, bank, pool, stride)
     rng = np.random.default_rng(4)

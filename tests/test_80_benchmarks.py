@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks import codec_rivals
+from benchmarks import features as land_cover
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.codec_search import Coded, allowed_error, coarsest, keeps, rounded, squared_error
 from pipeline.codec import Bound
+from pipeline.network import BANKS, fit_bank
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,3 +77,35 @@ def test_rivals_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch
     found, missing = codec_rivals.rivals()
     assert not found
     assert {"PCA + JPEG 2000", "JPEG XL", "SZ3"} <= set(missing)
+
+
+def test_no_training_pixel_sees_a_pixel_that_is_tested() -> None:
+    folds = land_cover.dealt((145, 130), 3)
+    blocks = land_cover.BLOCK
+    assert set(np.unique(folds)) == set(range(land_cover.FOLDS))
+    for fold in range(land_cover.FOLDS):
+        test = folds == fold
+        train = land_cover.apart(test)
+        ys, xs = np.nonzero(test)
+        for y, x in np.argwhere(train)[::97]:
+            assert np.maximum(abs(ys - y), abs(xs - x)).min() > land_cover.GAP
+    assert all((folds[:-blocks] != folds[blocks:]).any(axis=0))
+    samples = [(np.random.default_rng(0).normal(size=(3, 40, 40)), np.ones((40, 40), bool))]
+    for name in BANKS:
+        assert fit_bank(name, samples, bands=("a", "b", "c")).halo(land_cover.POOLS.get(name)) <= land_cover.GAP
+
+
+def test_the_ridge_is_the_least_of_its_sum() -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((50, 8)), rng.standard_normal((50, 3))
+    for alpha, W in zip((0.1, 30.0), land_cover.ridges(X, Y, (0.1, 30.0)), strict=True):
+        stacked = np.concatenate([X, np.sqrt(alpha) * np.eye(8)]), np.concatenate([Y, np.zeros((8, 3))])
+        assert np.allclose(W, np.linalg.lstsq(*stacked, rcond=None)[0])
+
+
+def test_accuracy_is_all_where_columns_tell_and_chance_where_they_do_not() -> None:
+    classes = np.arange(60 * 80).reshape(60, 80) % 4
+    tells = np.stack([classes == number for number in range(4)]).astype(np.float32)
+    assert land_cover.accuracy(tells, classes, 0) == 100
+    noise = np.random.default_rng(0).standard_normal((4, 60, 80)).astype(np.float32)
+    assert 25 < land_cover.accuracy(noise, classes, 0) < 42

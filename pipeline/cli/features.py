@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from pipeline.cli import options
 from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
+from pipeline.flow.features import feature_tile
 from pipeline.flow.features import fit as fit_on
+from pipeline.flow.places import AtPlaces
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import check_apart, staging_path, write_features
+from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
+from pipeline.flow.tables import store_to_grid
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.raster.cog import check_output
+from pipeline.raster.placement import Placement
+from pipeline.raster.scene import Source
 
 
 @click.command()
@@ -74,6 +80,41 @@ def _beside(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+def table_of(
+    dst: Path,
+    source: Source,
+    tile: int,
+    stride: int,
+    geometry: str | None,
+    at: str | None,
+    dtype: str,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """What makes a table of the features, where one is asked for, and which tiles it needs: words of write_features.
+
+    Raises:
+        ConfigError: options of tables for another output, or for the other table.
+        SourceError: the scene cannot be placed, or the places cannot be read.
+    """
+    given = [word for word, value in (("--geometry", geometry), ("--at", at)) if value is not None]
+    if dtype != "float32" and dst.suffix in TABLES:
+        raise ConfigError(f"--dtype {dtype} is for .zarr and .tif outputs; the columns of {dst} are float32")
+    if given and dst.suffix not in TABLES:
+        raise ConfigError(f"{given[0]} is for .parquet outputs, got {dst}")
+    if len(given) > 1:
+        raise ConfigError("--geometry is for the cells of the map, --at for the places of a file; give one of them")
+    if dst.suffix not in TABLES:
+        return {}
+    if at is not None:
+        places = AtPlaces(at, source.info, feature_tile(tile, stride), stride)
+        return {"finish": partial(places.write, overwrite=overwrite), "only": places.tiles}
+    Placement.of(source.info.geo, source.info.name)
+    centres = geometry == "centre"
+    return {
+        "finish": partial(store_to_grid, scene=source.info, stride=stride, centres=centres, overwrite=overwrite),
+    }
+
+
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
@@ -83,7 +124,8 @@ def _beside(target: Path) -> Iterator[Path]:
 @options.together(
     options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
 )
-@options.together(options.creation, options.overwrite, options.placing, options.watching)
+@options.together(options.dtype, options.geometry, options.at, options.creation)
+@options.together(options.overwrite, options.placing, options.watching)
 def features(
     src: tuple[str, ...],
     dst: Path,
@@ -94,6 +136,9 @@ def features(
     size: int | None,
     seed: int,
     tile: int,
+    geometry: str | None,
+    at: str | None,
+    dtype: str,
     creation_options: dict[str, str],
     overwrite: bool,
     scheduler: str | None,
@@ -103,7 +148,7 @@ def features(
     quiet: bool,
     **reading: Any,
 ) -> None:
-    """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG).
+    """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG; .parquet: GeoParquet).
 
     With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file.
 
@@ -111,10 +156,13 @@ def features(
     Example:
       terrasketch features scene.tif features.zarr --stride 4
       terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
+      terrasketch features scene.tif features.parquet --pool 32 --stride 32
+      terrasketch features scene.tif fields.parquet --at fields.gpkg --stride 4
     """
-    check_apart(src, dst)
+    check_apart([*src, at] if at else src, dst)
     source = open_scene(src, **reading)
-    staging_path(dst, overwrite)  # refused before a bank is fitted
+    staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
+    table = table_of(dst, source, tile, stride, geometry, at, dtype, overwrite)
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
         if bank.endswith(".npz"):
             path = Path(bank).resolve()
@@ -136,5 +184,7 @@ def features(
             team,
             overwrite=overwrite,
             creation_options=creation_options,
+            dtype=dtype,
+            **table,
         )
     print_receipt(dst, receipt, as_json)

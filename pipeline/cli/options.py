@@ -135,6 +135,23 @@ stride = click.option(
     metavar="S",
     help="Pixels a feature cell covers on a side.",
 )
+geometry = click.option(
+    "--geometry",
+    type=click.Choice(["cell", "centre"]),
+    help="Of the rows of a .parquet: outlines of the cells, or their centres [cell].",
+)
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    show_default=True,
+    help="int8: a quarter of the bytes, with a scale and an offset for each feature.",
+)
+at = click.option(
+    "--at",
+    metavar="FILE",
+    help="Points or polygons, of any vector format: a .parquet with a row for each.",
+)
 scheduler = click.option(
     "--scheduler",
     metavar="WHERE",

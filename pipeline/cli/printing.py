@@ -23,6 +23,7 @@ def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
         "stored_bytes": size,
         "ratio": round(receipt.raw / size, 3) if size else None,
         "seconds_of_work": round(receipt.seconds, 3),
+        "clipped": receipt.clipped,
     }
     if as_json:
         click.echo(json.dumps(result))
@@ -30,7 +31,7 @@ def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
         smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
         click.echo(
             f"{target}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, {print_bytes(size)} stored{smaller}, "
-            f"{receipt.seconds:.1f} s of work"
+            f"{receipt.seconds:.1f} s of work" + (f", {receipt.clipped} values clipped" if receipt.clipped else "")
         )
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
 from pipeline.flow.read import read_tile, sample
 from pipeline.flow.tasks import Wrote
-from pipeline.grid import Grid, Tile
+from pipeline.grid import Grid, Part, Tile
 from pipeline.network import BANKS, Bank, features_block, fit_bank
+from pipeline.network.int8 import NODATA, Coding
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
@@ -37,11 +39,16 @@ class FeatureJob:
     bank: str
     pool: int
     stride: int
+    only: tuple[int, ...] | None = None
+    """Numbers of the tiles that are wanted; None for all."""
+    coding: Coding | None = None
+    """Of features in int8; None for float32."""
 
     @property
     def grid(self) -> Grid:
         """The tiles of the map in scene pixels; tile is a multiple of stride."""
-        return Grid(self.source.info.height, self.source.info.width, self.tile)
+        whole = Grid(self.source.info.height, self.source.info.width, self.tile)
+        return whole if self.only is None else Part(whole.height, whole.width, whole.tile, self.only)
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
@@ -51,7 +58,20 @@ class FeatureJob:
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
-        bank = _load(self.bank)
+        features, clipped = self.compute(tile), 0
+        side = self.tile // self.stride
+        shape = (len(features), side, side)
+        if self.coding is None:
+            data = pack(features, shape, np.nan)
+        else:
+            codes, clipped = self.coding.encode(features)
+            data = pack(codes, shape, NODATA)
+        put_chunk(store, path, data)
+        return Wrote(raw, len(data), clipped=clipped)
+
+    def compute(self, tile: Tile) -> NDArray[np.float32]:
+        """The features (F, y, x) of a window of whole cells, NaN where not valid."""
+        info, bank = self.source.info, _load(self.bank)
         block, valid, outer = read_tile(self.source, tile, bank.halo(self.pool, self.stride))
         features, _ = features_block(
             block,
@@ -63,10 +83,7 @@ class FeatureJob:
             outer=outer,
             scene_shape=(info.height, info.width),
         )
-        side = self.tile // self.stride
-        data = pack(features, (len(bank.features), side, side), np.nan)
-        put_chunk(store, path, data)
-        return Wrote(raw, len(data))
+        return features
 
 
 @lru_cache(maxsize=4)
@@ -79,7 +96,7 @@ def feature_tile(tile: int, stride: int) -> int:
     return -(-tile // stride) * stride
 
 
-def feature_info(info: SceneInfo, bank: Bank, stride: int) -> SceneInfo:
+def feature_info(info: SceneInfo, bank: Bank, stride: int, coding: Coding | None = None) -> SceneInfo:
     """The facts of the feature map: ceil(size / stride) cells, each stride x stride pixels of the scene."""
     count = len(bank.features)
     return replace(
@@ -87,10 +104,10 @@ def feature_info(info: SceneInfo, bank: Bank, stride: int) -> SceneInfo:
         bands=bank.features,
         height=-(-info.height // stride),
         width=-(-info.width // stride),
-        dtype="float32",
-        nodata=float("nan"),
-        scales=(1.0,) * count,
-        offsets=(0.0,) * count,
+        dtype="int8" if coding else "float32",
+        nodata=NODATA if coding else float("nan"),
+        scales=coding.scale if coding else (1.0,) * count,
+        offsets=coding.offset if coding else (0.0,) * count,
         geo=info.geo.scaled(stride),
         masked=True,
         **_plain_labels(count),
@@ -110,6 +127,7 @@ def feature_plan(
     pool: int,
     stride: int,
     upstream: Any = None,
+    coding: Coding | None = None,
 ) -> Plan:
     """The store of `FeatureJob`.
 
@@ -117,20 +135,26 @@ def feature_plan(
     configuration of the scene store the features are of, where there is one.
     """
     info = source.info
+    attributes: dict[str, Any] = {"long_name": list(bank.features), "bank": bank.name}
+    coordinates = {}
+    if coding is not None:
+        attributes |= {"_FillValue": NODATA, "comment": "value = features * scale + offset"}
+        coordinates = {"scale": coding.scale, "offset": coding.offset}
     features = Variable(
         FEATURES,
-        "float32",
-        float("nan"),
+        "int8" if coding else "float32",
+        NODATA if coding else float("nan"),
         "feature",
         bank.features,
-        attributes={"long_name": list(bank.features), "bank": bank.name},
+        attributes=attributes,
+        coordinates=coordinates,
     )
     configuration = {
         "source": upstream or source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
-        "features": {"bank": made, "pool": pool, "stride": stride},
+        "features": {"bank": made, "pool": pool, "stride": stride} | ({"dtype": "int8"} if coding else {}),
     }
-    return Plan(final, feature_info(info, bank, stride), tile // stride, (features,), configuration)
+    return Plan(final, feature_info(info, bank, stride, coding), tile // stride, (features,), configuration)
 
 
 def fit(

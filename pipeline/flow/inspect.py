@@ -101,9 +101,11 @@ def _size(source: StoreSource, row: int, column: int) -> int | None:
 
 
 def _bank(bank: Bank) -> dict[str, Any]:
+    front = {"components": len(bank.projection), "hidden": list(bank.hidden.shape)}
     return {
         "bank": bank.name,
         "bands": list(bank.bands),
+        **{name: value for name, value in front.items() if value not in (0, [0] * 4)},
         "filters": list(bank.filters.shape),
         "features": len(bank.features),
         "pool": bank.pool,

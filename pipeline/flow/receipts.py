@@ -23,11 +23,15 @@ class StageReceipt:
     """Summed over the tasks."""
     seconds: float
     """By the clock."""
+    clipped: int = 0
+    """Values beyond the range of int8 features, in the tiles that this run computed."""
 
     @classmethod
     def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
         """The figures of a map."""
-        return cls(name, receipt.tiles, receipt.resumed, receipt.raw, receipt.stored, receipt.seconds, seconds)
+        return cls(
+            name, receipt.tiles, receipt.resumed, receipt.raw, receipt.stored, receipt.seconds, seconds, receipt.clipped
+        )
 
 
 @dataclass

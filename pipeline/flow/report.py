@@ -19,6 +19,7 @@ from pipeline.denoise import estimate_noise
 from pipeline.errors import FormatError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.paperwork import versions
+from pipeline.flow.quantise import coding_of
 from pipeline.flow.read import central_window, sample
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.threads import one_blas_thread
@@ -143,6 +144,8 @@ def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> r
 def feature_picture(features: StoreSource) -> report.Features:
     """The features of the middle of the scene, (feature, y, x) float32, NaN where invalid."""
     block, _ = features.read(central_window(features, FEATURE_CELLS))
+    coding = coding_of(features.info)
+    block = block if coding is None else coding.decode(block)
     return report.Features(block, features.info.name, block.shape[0])
 
 

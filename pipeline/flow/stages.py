@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
@@ -24,8 +26,11 @@ from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
 
 RASTERS = (".tif", ".tiff")
+TABLES = (".parquet",)
 MakeJob = Callable[[str], Job]
 """From the path of the store to fill to the job that fills it."""
+Finish = Callable[[Path, Path], object]
+"""Makes the output, at its second path, of the store at its first."""
 
 
 class Watch(Protocol):
@@ -147,8 +152,13 @@ def write_features(
     *,
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
+    finish: Finish | None = None,
+    only: tuple[int, ...] | None = None,
+    dtype: str = "float32",
 ) -> Receipt:
-    """Write the features of a scene as a Zarr store or a COG.
+    """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
+
+    `only` names the tiles that `finish` wants; the others are not computed. dtype: float32 or int8.
 
     Raises:
         BankError: the bank does not fit the scene.
@@ -159,23 +169,32 @@ def write_features(
     check_bank(bank, source.info, str(bank_path))
     side = feature_tile(tile, stride)
 
-    def make_job(store: str) -> Job:
-        return FeatureJob(source, store, side, str(bank_path), pool, stride)
+    staging = staging_path(target, overwrite, TABLES)
+    job = FeatureJob(source, str(staging), side, str(bank_path), pool, stride, only)
+    if dtype == "int8":
+        crew.watch.note(f"{source.info.name}: the range of the features")
+        job = with_coding(job, len(bank.features), crew.gather)
+    made = {"digest": bank.digest()}
+    plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding)
+    make_job: MakeJob = partial(filling, job)
+    return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 
-    staging = staging_path(target, overwrite)
-    plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)
-    return _whole(plan, make_job, "features", crew, target, creation_options)
+
+def filling(job: FeatureJob, store: str) -> Job:
+    """The job, for the store at this path."""
+    return replace(job, store=store)
 
 
-def staging_path(target: Path, overwrite: bool) -> Path:
+def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> Path:
     """Where the store is filled before it becomes `target`.
 
     Raises:
-        ConfigError: the ending is neither .zarr nor .tif.
+        ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
-    if target.suffix not in (".zarr", *RASTERS):
-        raise ConfigError(f"{target}: outputs end in .zarr (Zarr v3) or .tif (COG), got {target.suffix or 'no ending'}")
+    if target.suffix not in (".zarr", *RASTERS, *more):
+        known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
+        raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
     if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
@@ -215,14 +234,18 @@ def _whole(
     crew: Crew,
     target: Path,
     creation_options: Mapping[str, str] | None,
+    finish: Finish | None = None,
 ) -> Receipt:
-    """All or nothing: the store in full under the target's name, as a COG where that is asked for."""
+    """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
     with alone(target.with_name(f".{target.name}.running")):
         _clear(plan)
         try:
             path, receipt = fill(plan, make_job, stage, crew)
             raise_failures(receipt.failures, plan.info.name)
-            if target.suffix in RASTERS:
+            if finish is not None:
+                crew.watch.note(f"write {target}")
+                finish(path, target)
+            elif target.suffix in RASTERS:
                 crew.watch.note(f"write {target}")
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options)
             else:

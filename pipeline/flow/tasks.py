@@ -34,6 +34,8 @@ class Wrote:
     raw: int = 0
     stored: int = 0
     resumed: bool = False
+    clipped: int = 0
+    """Values beyond the range that the output can hold."""
 
 
 class Job(Protocol):
@@ -56,6 +58,7 @@ class Receipt:
     raw: int = 0
     stored: int = 0
     seconds: float = 0.0
+    clipped: int = 0
     failures: list[str] = field(default_factory=list)
 
     def add(self, other: Receipt) -> None:
@@ -65,6 +68,7 @@ class Receipt:
         self.raw += other.raw
         self.stored += other.stored
         self.seconds += other.seconds
+        self.clipped += other.clipped
         self.failures += other.failures
 
 
@@ -85,6 +89,7 @@ def run_batch(job: Job, first: int, last: int) -> Receipt:
             receipt.resumed += wrote.resumed
             receipt.raw += wrote.raw
             receipt.stored += wrote.stored
+            receipt.clipped += wrote.clipped
     receipt.seconds = time.perf_counter() - start
     return receipt
 

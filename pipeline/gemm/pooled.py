@@ -57,16 +57,16 @@ def pooled_responses(
     """
     n = convolution.filters.shape[0]
     x = readable(real(x, "x", 3), out)
-    y_axis, x_axis = axes_of(x.shape, convolution.filters.shape, 1, 0, 1, 1)
+    y_axis, x_axis = axes_of(x.shape, convolution.filters.shape, 1, 0, convolution.dilation, 1)
     high, wide = ((axis.out - pool) // max(1, stride) + 1 for axis in (y_axis, x_axis))
     wanted = ((2 if both else 1) * n, high, wide)
     if min(pool, stride, high, wide) < 1 or out.shape != wanted or out.dtype != np.float32:
         raise BlockError(f"windows of {pool} every {stride} of these responses make {wanted}, out is {out.shape}")
-    if any((convolution.groups > 1, convolution.stride != 1, convolution.padding, convolution.dilation != 1)):
-        raise BlockError("responses are pooled of convolutions with one group, stride 1, dilation 1 and no padding")
+    if any((convolution.groups > 1, convolution.stride != 1, convolution.padding)):
+        raise BlockError("responses are pooled of convolutions with one group, stride 1 and no padding")
     cells = Cells(pool, stride, 0, 0, high, wide, both)
     if pool > LARGEST:
-        _by_maps(x, convolution, cells, out, threads)
+        _by_maps(x, convolution, y_axis, cells, out, threads)
     elif convolution.pays(y_axis, x_axis):
         _by_winograd(x, convolution, y_axis, x_axis, cells, out, threads)
     else:
@@ -74,18 +74,20 @@ def pooled_responses(
     return out
 
 
-def _by_maps(x: F32, convolution: Convolution, cells: Cells, out: F32, threads: int) -> None:
+def _by_maps(x: F32, convolution: Convolution, y_axis: Axis, cells: Cells, out: F32, threads: int) -> None:
     """Windows that the cache cannot hold: maps of some filters over two windows, averaged in turn."""
-    n, _, taps, _ = convolution.filters.shape
+    n, more = convolution.filters.shape[0], y_axis.extent - 1
     pool, stride, width = cells.pool, cells.stride, x.shape[2]
     rows = min(cells.high, pool // stride + 1)
     step = max(FILTERS, MAP_BYTES // (8 * pool * width))
     for first in range(0, n, step):
         part = slice(first, min(first + step, n))
-        own = Convolution(convolution.filters[part], convolution.bias[part], exact=convolution.exact)
+        own = Convolution(
+            convolution.filters[part], convolution.bias[part], dilation=convolution.dilation, exact=convolution.exact
+        )
         for row in range(0, cells.high, rows):
             count = min(rows, cells.high - row)
-            z = own(x[:, row * stride : (row + count - 1) * stride + pool + taps - 1], threads=threads)
+            z = own(x[:, row * stride : (row + count - 1) * stride + pool + more], threads=threads)
             pool_into(z, pool, stride, 1.0, 0.0, out[part], row, count)
             if cells.both:
                 pool_into(z, pool, stride, -1.0, 0.0, out[n:][part], row, count)
@@ -99,14 +101,14 @@ def _directly(
     def cut(rows: int, columns: int) -> Cut:
         high, wide = _responses(rows, cells), _responses(columns, cells)
         lanes = -(-wide // LANES) * LANES
-        size = 4 * channels * (high + y_axis.taps - 1) * (lanes + x_axis.taps) + 4 * FILTERS * high * lanes
+        size = 4 * channels * (high + y_axis.extent - 1) * (lanes + x_axis.extent) + 4 * FILTERS * high * lanes
         return Cut(rows, columns, size, high * lanes / (rows * columns * cells.stride**2))
 
     best = _best(cut, cells)
     cells = cells._replace(rows=best.rows, columns=best.columns)
     high, wide = _responses(best.rows, cells), _responses(best.columns, cells)
-    pitch = -(-wide // LANES) * LANES + x_axis.taps - 1 + LANES
-    panel_cut = Panel(high, wide, high + y_axis.taps - 1, pitch)
+    pitch = -(-wide // LANES) * LANES + x_axis.extent - 1 + LANES
+    panel_cut = Panel(high, wide, high + y_axis.extent - 1, pitch)
     table = panel_cut.offsets(channels, y_axis, x_axis)
     filters, bias = convolution.packed("direct", FILTERS)
     weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)

@@ -3,6 +3,6 @@
 from pipeline.network.bank import Bank
 from pipeline.network.cost import Layer, describe
 from pipeline.network.features import features_block
-from pipeline.network.fit import BANKS, fit_bank
+from pipeline.network.fit import BANKS, fit_bank, fitting_bytes
 
-__all__ = ["BANKS", "Bank", "Layer", "describe", "features_block", "fit_bank"]
+__all__ = ["BANKS", "Bank", "Layer", "describe", "features_block", "fit_bank", "fitting_bytes"]

@@ -75,8 +75,8 @@ def write(path: Path, content: bytes) -> None:
         raise OutputError(f"cannot write the bank {path}: {error.strerror}; choose another place with -o") from error
 
 
-def read(path: Path, kinds: Mapping[str, str]) -> dict[str, NDArray[Any]]:
-    """The arrays of the archive at `path`: exactly the members `kinds` names, of those NumPy kinds.
+def read(path: Path, *versions: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """The arrays of the archive at `path`: exactly the members that one of `versions` names, of those NumPy kinds.
 
     Raises BankError, with the path, for anything else.
     """
@@ -85,11 +85,12 @@ def read(path: Path, kinds: Mapping[str, str]) -> dict[str, NDArray[Any]]:
             _check_directory(file)
             with zipfile.ZipFile(file) as archive:
                 members = {info.filename: info for info in archive.infolist()}
-                if sorted(members) != sorted(f"{name}.npy" for name in kinds) or len(archive.infolist()) != len(kinds):
+                known = [kinds for kinds in versions if {f"{name}.npy" for name in kinds} == members.keys()]
+                if not known or len(archive.infolist()) != len(members):
                     raise ValueError(f"it holds {', '.join(sorted(members)) or 'nothing'}")
                 if sum(info.file_size for info in members.values()) > MOST_BYTES:
                     raise ValueError(f"it unpacks to more than {MOST_BYTES >> 20} MiB")
-                return {name: _member(archive, members[f"{name}.npy"], kind) for name, kind in kinds.items()}
+                return {name: _member(archive, members[f"{name}.npy"], kind) for name, kind in known[0].items()}
     except DAMAGE as error:
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         raise BankError(

@@ -17,6 +17,7 @@ from pipeline.errors import BankError, BlockError
 from pipeline.gemm import average_pool
 from pipeline.grid import Halo, Window
 from pipeline.network.bank import Bank
+from pipeline.network.front import planes
 from pipeline.network.halo import mirrored, needed
 from pipeline.network.layers import pooled_responses
 
@@ -41,7 +42,8 @@ def features_block(
     bank.halo(pool, stride) and clipped at the edge of the scene of `scene_shape`. The window begins at multiples of
     `stride`, and ends at one or at the scene's edge. F in the order of bank.features. A cell is valid where every
     pixel in the receptive field of any of its features is valid and finite. Memory: features + three blocks in
-    float32 + layers.BUFFER_BYTES. Raises BlockError for windows that do not fit, BankError for another band count.
+    float32 + the bank's components and twice its hidden maps + layers.BUFFER_BYTES. Raises BlockError for windows
+    that do not fit, BankError for another band count.
     """
     pool = bank.pool if pool is None else pool
     _check(block, valid, bank, pool, stride, window, outer, scene_shape)
@@ -71,7 +73,7 @@ def features_block(
 def _fill(z: F32, bank: Bank, pool: int, stride: int, parts: list[tuple[slice, ...]], features: F32) -> None:
     """Responses first, then the spectra's means over their pool and over the cell."""
     count = len(features) - (len(parts) - 1) * len(bank.bands)
-    pooled_responses(z[:, *parts[0]], bank, pool, stride, features[:count])
+    pooled_responses(planes(z[:, *parts[0]], bank), bank, pool, stride, features[:count])
     for number, (part, path) in enumerate(zip(parts[1:], bank.paths(pool, stride)[1:], strict=True)):
         first = count + number * len(bank.bands)
         features[first : first + len(bank.bands)] = average_pool(z[:, *part], path[0].size, stride)

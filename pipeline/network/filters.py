@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from scipy.signal import convolve2d
 
 from pipeline.errors import BankError
+from pipeline.svd.signs import row_signs
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 ZCA_FLOOR = 1e-3
+FAINT = 1e-7
 ROWS = 4096
 CLASSIC_KINDS = ("sobel_x", "sobel_y", "log", "d2_000", "d2_060", "d2_120")
 FINE, COARSE = 0.75, 1.5
@@ -35,15 +37,28 @@ def zca_filters(patches: F32, count: int) -> F64:
     return filters
 
 
-def response_std(patches: F32, filters: F64) -> F64:
-    """Standard deviation of each filter (n, d) over patches (m, d): √(f·cov·fᵀ), (n,)."""
+def response_moments(patches: F32, filters: F64) -> tuple[F64, F64]:
+    """Mean and standard deviation of each filter (n, d) over patches (m, d): (n,) each."""
     total, squares = np.zeros(len(filters)), np.zeros(len(filters))
     for first in range(0, len(patches), ROWS):
         responses = patches[first : first + ROWS].astype(np.float64) @ filters.T
         total += responses.sum(axis=0)
         squares += (responses**2).sum(axis=0)
     mean = total / len(patches)
-    return np.sqrt(np.maximum(squares / len(patches) - mean**2, 0.0))
+    return mean, np.sqrt(np.maximum(squares / len(patches) - mean**2, 0.0))
+
+
+def principal_components(correlation: F64, most: int) -> F32:
+    """The first components of z-scored bands, whitened: (K, C) with K <= most, v/√w of eigenpairs (w, v), w > 0.
+
+    Pearson 1901. Components weaker than FAINT of the first are rounding, and left out; one stays at least.
+    """
+    w, V = np.linalg.eigh(correlation)
+    w, Vt = w[::-1][:most], V.T[::-1][:most]
+    kept = max(1, int(np.count_nonzero(w > FAINT * w[0])))
+    Vt = Vt[:kept] * row_signs(Vt[:kept])[:, None]
+    components: F32 = (Vt / np.sqrt(np.maximum(w[:kept, None], FAINT))).astype(np.float32)
+    return components
 
 
 def classic_filters(size: int) -> F32:

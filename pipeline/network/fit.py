@@ -11,17 +11,17 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.errors import BankError
 from pipeline.network.bank import MOST_FILTERS, MOST_PIXELS, Bank
-from pipeline.network.filters import CLASSIC_KINDS, classic_filters, response_std, zca_filters
-from pipeline.network.sample import Moments, Patches, usable
+from pipeline.network.filters import principal_components
+from pipeline.network.recipes import HIDDEN, PATCHED, PROJECTED, RECIPES, Sample, two_layer_side
+from pipeline.network.sample import Moments, Patches, most_patches, usable
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-BANKS = ("rcf-mixed", "torchgeo-rcf", "torchgeo-rcf-empirical", "classic")
+BANKS = tuple(RECIPES)
 COUNT = 128
-TORCHGEO_BIAS = -1.0
-MIXED_BIAS = 0.5
+MOST_SEEN, COMPONENTS = 16, 20
+MOST_WHITENED = 8192
+"""Values of a patch, whose products with each other have to be in memory."""
 
 
 def fit_bank(
@@ -37,63 +37,58 @@ def fit_bank(
 
     rcf-mixed               `count` (128) filters of `size` (3): half gaussian, half ZCA-whitened patches of the
                             samples, each scaled to a response of std 1, bias ±½ by turns; spectra beside the responses
+    mosaiks-paper           Rolf et al. 2021: whitened patches, relu(±z − 1), no spectra
     torchgeo-rcf            as torchgeo.models.RCF(mode="gaussian"): N(0, 1) filters, bias −1, no spectra
     torchgeo-rcf-empirical  as its mode="empirical": as many patches as filters, whitened among themselves
+    random-2layer           32 filters as rcf-mixed's, rectified, mean of 2 x 2, then `count` gaussian filters; spectra
     classic                 12 filters for each band, see `classic_filters` (size 7); spectra beside the responses
 
-    Mean and std come from valid pixels alone. The same samples, arguments and seed give the same bytes.
+    Of more than MOST_SEEN bands, rcf-mixed, mosaiks-paper and random-2layer see COMPONENTS whitened principal
+    components. Mean and std come from valid pixels alone. The same samples, arguments and seed give the same bytes.
     Raises BankError for another name, sizes out of range, windows of other shapes, or samples without valid pixels.
     """
     _check(name, bands, count, size, seed)
     side = size or (7 if name == "classic" else 3)
-    moments, patches = Moments(len(bands)), Patches(side)
-    for number, (block, valid) in enumerate(samples):
-        if block.shape != (len(bands), *valid.shape) or block.dtype.kind not in "biuf":
-            raise BankError(f"sample {number} is {block.dtype} {block.shape}, not real and ({len(bands)} bands, y, x)")
-        valid = usable(block, valid)
-        moments.add(block, valid)
-        if name in ("rcf-mixed", "torchgeo-rcf-empirical"):
-            patches.add(block, valid, np.random.default_rng([seed, number + 1]))
-    std = moments.std()
+    moments = Moments(len(bands), pairs=is_projected(name, len(bands)))
+    patches = Patches(patch_side(name, side), most_patches(len(bands), patch_side(name, side)))
     # One BLAS thread: a bank's bytes must not depend on the machine's core count.
     with threadpool_limits(1, user_api="blas"):
-        filters, bias, labels = _filters(name, bands, patches, moments.mean, std, count or COUNT, side, seed)
-    return Bank(name, bands, moments.mean, std, filters, bias, labels, spectra=name in ("rcf-mixed", "classic"))
+        for number, (block, valid) in enumerate(samples):
+            if block.shape != (len(bands), *valid.shape) or block.dtype.kind not in "biuf":
+                raise BankError(
+                    f"sample {number} is {block.dtype} {block.shape}, not real and ({len(bands)} bands, y, x)"
+                )
+            valid = usable(block, valid)
+            moments.add(block, valid)
+            if name in PATCHED:
+                patches.add(block, valid, np.random.default_rng([seed, number + 1]))
+        std = moments.std()
+        projection = None
+        if is_projected(name, len(bands)):
+            projection = principal_components(moments.correlation(), COMPONENTS)
+        sample = Sample(bands, moments.mean, std, projection, patches, count or COUNT, side, seed)
+        parts = RECIPES[name](sample)
+    if projection is not None:
+        parts["projection"] = projection
+    return Bank(name, bands, moments.mean, std, **parts)
 
 
-def _filters(
-    name: str, bands: tuple[str, ...], patches: Patches, mean: F64, std: F64, count: int, size: int, seed: int
-) -> tuple[F32, F32, tuple[str, ...]]:
-    """Filters (N, C/groups, k, k), bias (N,) and labels (N,) of the bank called `name`."""
-    if name == "classic":
-        kinds = [f"{kind}_{scale}" for scale in (1, 2) for kind in CLASSIC_KINDS]
-        filters = np.tile(classic_filters(size), (len(bands), 1, 1, 1))
-        labels = tuple(f"{kind}_{band}" for band in bands for kind in kinds)
-        return filters, np.zeros(len(filters), np.float32), labels
-    labels = tuple(f"rcf_{number:03d}" for number in range(count))
-    gaussian = np.random.default_rng([seed, 0]).standard_normal((count, len(bands), size, size))
-    if name == "torchgeo-rcf":
-        return gaussian.astype(np.float32), np.full(count, TORCHGEO_BIAS, np.float32), labels
-    rows = patches.scored(mean, std)
-    if name == "torchgeo-rcf-empirical":
-        if len(rows) < count:
-            raise BankError(f"{count} filters need as many patches, the samples have {len(rows)}; take fewer --count")
-        whitened = zca_filters(rows[:count], count).reshape(gaussian.shape)
-        return whitened.astype(np.float32), np.full(count, TORCHGEO_BIAS, np.float32), labels
-    mixed, bias = _mixed(gaussian.reshape(count, -1), rows)
-    return mixed.reshape(gaussian.shape), bias, labels
+def is_projected(name: str, bands: int) -> bool:
+    """Whether the filters of this bank see components in place of so many bands."""
+    return name in PROJECTED and bands > MOST_SEEN
 
 
-def _mixed(gaussian: F64, rows: F32) -> tuple[F32, F32]:
-    """Whitened patches in place of the second half of the gaussian filters, all scaled to responses of std 1."""
-    filters = gaussian.copy()
-    empirical = zca_filters(rows, len(filters) // 2)
-    filters[len(filters) - len(empirical) :] = empirical
-    spread = response_std(rows, filters)
-    varies = spread > 1e-6
-    filters /= np.where(varies, spread, 1.0)[:, None]
-    turns = np.where(np.arange(len(filters)) % 2, -MIXED_BIAS, MIXED_BIAS)
-    return filters.astype(np.float32), np.where(varies, turns, 0.0).astype(np.float32)
+def patch_side(name: str, size: int) -> int:
+    """Pixels that a filter of this bank sees on a side, through all layers."""
+    return two_layer_side(size) if name == "random-2layer" else size
+
+
+def fitting_bytes(name: str, bands: int, size: int) -> int:
+    """About what is in memory while a bank is fitted: patches in data units, merged, and as rows; 0 without patches."""
+    if name not in PATCHED:
+        return 0
+    side = patch_side(name, size)
+    return 3 * 8 * most_patches(bands, side) * bands * side**2
 
 
 def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | None, seed: int) -> None:
@@ -107,5 +102,9 @@ def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | Non
         raise BankError(f"a bank has 1 to {MOST_FILTERS} filters, got --count {count}")
     if size is not None and not 1 <= size <= MOST_PIXELS:
         raise BankError(f"filters are 1 to {MOST_PIXELS} pixels wide, got --size {size}")
+    seen = COMPONENTS if is_projected(name, len(bands)) else len(bands)
+    seen = HIDDEN if name == "random-2layer" else seen
+    if name in PATCHED and size is not None and seen * size**2 > MOST_WHITENED:
+        raise BankError(f"filters of {seen} x {size} x {size} values are too many to whiten; take a smaller --size")
     if seed < 0:
         raise BankError(f"a seed is 0 or more, got --seed {seed}")

@@ -19,13 +19,13 @@ F32 = NDArray[np.float32]
 def pooled_responses(z: F32, bank: Bank, pool: int, stride: int, features: F32) -> None:
     """Fill features (N or 2N, cells, cells) with the mean of relu(±(z * filters + bias)) over pool x pool windows.
 
-    z (C, y, x) holds just the receptive field of the cells.
+    z (D, y, x), the planes of `bank`, holds just the receptive field of the cells.
     """
     n, c = bank.filters.shape[:2]
     both, per_group = bank.signs == "both", n // bank.groups
     for group in range(bank.groups):
         own = slice(group * per_group, (group + 1) * per_group)
-        convolution = Convolution(bank.filters[own], bank.bias[own])
+        convolution = Convolution(bank.filters[own], bank.bias[own], dilation=bank.dilation)
         if bank.groups == 1:
             pooled(z, convolution, pool, stride, features, both=both)
             continue

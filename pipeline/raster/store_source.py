@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SourceError
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
+from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import read_attributes
 
@@ -104,6 +105,8 @@ class StoreSource:
                     valid[target] = self._chunk("valid", (row, column), tile.window)[place]
         if self._valid is None and block.dtype.kind == "f":
             valid = np.asarray(np.isfinite(block).all(axis=0), bool)
+        elif self._valid is None and self.info.masked:  # features in int8; scenes that are masked have `valid`
+            valid = valid_from(block, (self.info.nodata,) * len(block))
         return block, valid
 
     def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:

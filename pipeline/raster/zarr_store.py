@@ -50,6 +50,8 @@ class Variable:
     labels: tuple[str, ...] = ()
     serializer: Any = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    coordinates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Numbers for each label, float32, as coordinates along its axis."""
 
 
 def valid_variable() -> Variable:
@@ -102,7 +104,8 @@ def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Varia
     serializer: Any = "auto" if variable.serializer is None else variable.serializer
     plain = plain_codecs(np.dtype(variable.dtype))
     # Plain xarray.open_zarr makes a coordinate of what `coordinates` names, and there rioxarray finds the CRS.
-    attributes = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref", **variable.attributes}
+    named = " ".join(["spatial_ref", *variable.coordinates])
+    attributes = {"grid_mapping": "spatial_ref", "coordinates": named, **variable.attributes}
     group.create_array(
         variable.name,
         shape=(*labels, info.height, info.width),
@@ -119,6 +122,11 @@ def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Varia
             variable.axis, shape=labels, chunks=labels, dtype=str, dimension_names=[variable.axis]
         )
         label[:] = np.array(variable.labels, dtype=object)
+        for name, values in variable.coordinates.items():
+            numbers = group.create_array(
+                name, shape=labels, chunks=labels, dtype="float32", dimension_names=[variable.axis]
+            )
+            numbers[:] = np.array(values, np.float32)
 
 
 def _write_coordinates(group: zarr.Group, info: SceneInfo) -> None:

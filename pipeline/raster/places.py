@@ -1,0 +1,149 @@
+"""Points and polygons of a vector file, and the cells of a feature map that belong to each.
+
+A point belongs to the cell it falls in. Anything else belongs to the cells whose centre it covers, or, where it covers
+none, to those it touches. All of it is decided in cell coordinates, where cells are unit squares, rotated grid or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from pipeline.errors import SourceError
+from pipeline.grid import Grid, Tile
+from pipeline.raster.placement import Placement
+
+F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+_PARQUET = (".parquet", ".geoparquet")
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, pyogrio.errors.DataSourceError)
+
+
+def read_places(path: str, placement: Placement, name: str) -> geopandas.GeoDataFrame:
+    """The geometries and attributes of a vector file, in the CRS of the scene `name`.
+
+    Raises:
+        SourceError: it cannot be read, or its CRS and the scene's cannot be brought together.
+    """
+    try:
+        frame = geopandas.read_parquet(path) if path.endswith(_PARQUET) else geopandas.read_file(path)
+    except _DAMAGE as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{path}: the places cannot be read: {text}; give a file of points or polygons") from error
+    if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
+        raise SourceError(f"{path}: there is no geometry in it; give a file of points or polygons")
+    wkt = placement.crs_wkt
+    if frame.crs is None and wkt is None:
+        return frame
+    if frame.crs is None or wkt is None:
+        lacking, other = (path, name) if frame.crs is None else (name, path)
+        raise SourceError(f"{lacking} has no CRS and {other} has one, so it is not known where the places lie; set it")
+    try:
+        return frame.to_crs(pyproj.CRS.from_wkt(wkt))
+    except pyproj.exceptions.ProjError as error:
+        text = " ".join(str(error).split())
+        raise SourceError(f"{path}: its CRS cannot be brought to that of {name}: {text}") from error
+
+
+@dataclass(frozen=True)
+class Places:
+    """Geometries over the cells of a map, in cell coordinates.
+
+    Cell (row, column) is [column, column + 1) x [row, row + 1).
+    """
+
+    shapes: NDArray[Any]
+    """(n,) shapely geometries; None and empty ones belong to no cell."""
+    grid: Grid
+    """The tiles of the map, in cells."""
+
+    @classmethod
+    def over(cls, geometries: Any, placement: Placement, stride: int, grid: Grid) -> Places:
+        """Geometries in the CRS of the scene, over its cells of stride x stride pixels."""
+
+        def to_cells(xy: F64) -> F64:
+            return np.stack(placement.to_pixels(xy[:, 0], xy[:, 1]), axis=1) / stride
+
+        shapes = shapely.force_2d(np.asarray(geometries, dtype=object))
+        known = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a CRS has no place for them
+        shapes = np.where(known, shapes, None)
+        return cls(shapely.transform(shapes, to_cells), grid)
+
+    @cached_property
+    def tiles(self) -> dict[int, Index]:
+        """Numbers of the tiles that geometries meet, in order, and which they are, in order."""
+        boxes = [shapely.box(t.window.x0, t.window.y0, t.window.x1, t.window.y1) for t in self.grid]
+        pairs = shapely.STRtree(boxes).query(self.shapes, predicate="intersects")
+        order = np.lexsort(pairs)
+        shapes, tiles = pairs[:, order]
+        numbers, first = np.unique(tiles, return_index=True)
+        parts = np.split(shapes, first[1:]) if len(numbers) else []
+        return dict(zip(numbers.tolist(), parts, strict=True))
+
+    @cached_property
+    def covering(self) -> NDArray[np.bool_]:
+        """(n,) whether a geometry covers the centre of any cell."""
+        covers = np.zeros(len(self.shapes), bool)
+        for number, shapes in self.tiles.items():
+            for shape in shapes[~covers[shapes]]:
+                covers[shape] = len(_covered(self.shapes[shape], self.grid[number])[0]) > 0
+        return covers
+
+    def members(self, number: int) -> Iterator[tuple[int, Index, Index]]:
+        """The geometries that have cells in this tile: which, and rows and columns of the cells within the tile."""
+        tile = self.grid[number]
+        for shape in self.tiles[number].tolist():
+            geometry = self.shapes[shape]
+            if geometry.geom_type == "Point":
+                rows, columns = _cell_of(geometry, tile)
+            elif self.covering[shape]:
+                rows, columns = _covered(geometry, tile)
+            else:
+                rows, columns = _touched(geometry, tile)
+            if len(rows):
+                yield shape, rows, columns
+
+
+def _cell_of(point: Any, tile: Tile) -> tuple[Index, Index]:
+    """The cell a point falls in, where that is in the tile."""
+    row, column = int(np.floor(point.y)), int(np.floor(point.x))
+    window = tile.window
+    if not (window.y0 <= row < window.y1 and window.x0 <= column < window.x1):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    return np.array([row - window.y0]), np.array([column - window.x0])
+
+
+def _covered(geometry: Any, tile: Tile) -> tuple[Index, Index]:
+    """The cells of the tile whose centre the geometry covers, its edge included."""
+    top, left, rows, columns = _candidates(geometry, tile)
+    inside = shapely.intersects_xy(geometry, columns + 0.5, rows + 0.5)
+    ys, xs = np.nonzero(inside)
+    return ys + top - tile.window.y0, xs + left - tile.window.x0
+
+
+def _touched(geometry: Any, tile: Tile) -> tuple[Index, Index]:
+    """The cells of the tile that the geometry touches."""
+    top, left, rows, columns = _candidates(geometry, tile)
+    ys, xs = np.nonzero(shapely.intersects(geometry, shapely.box(columns, rows, columns + 1, rows + 1)))
+    return ys + top - tile.window.y0, xs + left - tile.window.x0
+
+
+def _candidates(geometry: Any, tile: Tile) -> tuple[int, int, Index, Index]:
+    """The cells of the tile within the geometry's box: first row and column, and rows and columns as a grid."""
+    shapely.prepare(geometry)
+    x0, y0, x1, y1 = geometry.bounds
+    window = tile.window
+    top, left = max(window.y0, int(np.floor(y0))), max(window.x0, int(np.floor(x0)))
+    bottom, right = min(window.y1, int(np.floor(y1)) + 1), min(window.x1, int(np.floor(x1)) + 1)
+    rows, columns = np.mgrid[top : max(top, bottom), left : max(left, right)]
+    return top, left, rows, columns
