@@ -5,6 +5,7 @@
     │   ├── SourceError     a raster, store or item cannot be opened or read
     │   ├── BlockError      an array of the wrong shape, dtype or content
     │   ├── BankError       a bank cannot be loaded or does not fit the scene
+    │   ├── ModelError      a network cannot be read, or not run on these inputs
     │   └── ConfigError     a workflow or an option is wrong                  (exit 2)
     ├── OutputError         an output exists, or cannot be written           (exit 1)
     │   └── ResumeError     a store was begun under another configuration
@@ -39,6 +40,10 @@ class BlockError(InputError):
 
 class BankError(InputError):
     """A bank of filters cannot be loaded, or does not fit the scene."""
+
+
+class ModelError(InputError):
+    """A network cannot be read, uses what is not supported, or does not fit its inputs."""
 
 
 class ConfigError(InputError):

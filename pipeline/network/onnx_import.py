@@ -1,0 +1,166 @@
+"""An ONNX file becomes a Graph of ours: checked, cut to what is wanted, constants and batch norms folded.
+
+Format: onnx.proto3 (https://onnx.ai/onnx/repo-docs/IR.html). A file is never trusted: operators, attributes, element
+types and domains that are not supported are refused by name, and no other file is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto
+
+from pipeline.errors import ModelError
+from pipeline.network.execute import Network
+from pipeline.network.graph import Graph, Node
+from pipeline.network.onnx_fold import fold
+from pipeline.network.onnx_schema import NEWEST_OPSET, problem
+from pipeline.network.onnx_tensor import array, attribute, dtype_of
+from pipeline.network.operators import OPERATORS
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+MOST_FILE_BYTES = 1 << 30
+MOST_NODES = 100_000
+
+
+def load(path: str | Path, outputs: Sequence[str] | None = None) -> Graph:
+    """Read the network in the file `path`; with `outputs`, the part that makes those tensors, named as in the file.
+
+    Raises ModelError, in one line that names the file, for a file that is not a whole model, or not a supported one.
+    """
+    try:
+        if Path(path).stat().st_size > MOST_FILE_BYTES:
+            raise ModelError(f"it is larger than {MOST_FILE_BYTES >> 20} MiB")
+        return read(onnx.load_model_from_string(Path(path).read_bytes()), outputs)
+    except OSError as error:
+        raise ModelError(f"cannot read the network {path}: {error.strerror}") from error
+    except DecodeError as error:
+        raise ModelError(f"cannot read the network {path}: it is not an ONNX model") from error
+    except ModelError as error:
+        raise ModelError(f"cannot use the network {path}: {error}") from error
+
+
+def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
+    """The graph of a model; with `outputs`, the part that makes those tensors. Raises ModelError."""
+    opset = _opset(model)
+    proto = model.graph
+    if len(proto.node) > MOST_NODES:
+        raise ModelError(f"it has {len(proto.node)} operators; at most {MOST_NODES} are supported")
+    if proto.sparse_initializer:
+        raise ModelError("it has sparse tensors, which are not supported")
+    initial = {tensor.name: tensor for tensor in proto.initializer}
+    inputs = tuple(value.name for value in proto.input if value.name not in initial)
+    known = _names(proto, inputs)
+    wanted = tuple(value.name for value in proto.output) if outputs is None else tuple(outputs)
+    for name in wanted:
+        if name not in known:
+            raise ModelError(
+                f"it has no tensor {_short(name)}; its outputs are {_listed(v.name for v in proto.output)}"
+            )
+    nodes, used = _ancestors(proto.node, wanted)
+    _check_supported(nodes)
+    constants = {name: _constant(name, tensor) for name, tensor in initial.items() if name in used}
+    graph = Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset)
+    return fold(graph, _input_dtypes(proto))
+
+
+def run(model: ModelProto, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    """The outputs of a model for one list of inputs, in the order of its graph's inputs. Raises ModelError."""
+    return Network(read(model))(*inputs)
+
+
+def _input_dtypes(proto: GraphProto) -> dict[str, np.dtype[Any]]:
+    """The declared element types of the inputs. Raises ModelError for those that are not supported."""
+    found = {}
+    for value in proto.input:
+        kind = value.type.tensor_type.elem_type
+        if value.type.WhichOneof("value") not in ("tensor_type", None):
+            raise ModelError(f"input {_short(value.name)} is not a tensor")
+        if kind:
+            found[value.name] = dtype_of(kind)
+    return found
+
+
+def _opset(model: ModelProto) -> int:
+    versions = [entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS]
+    if not versions:
+        raise ModelError("it names no version of ONNX's operators; it is empty, or not an ONNX model")
+    if not 1 <= min(versions) == max(versions) <= NEWEST_OPSET:
+        raise ModelError(f"it asks for opset {versions[0]}, the onnx package here knows 1 to {NEWEST_OPSET}")
+    return int(versions[0])
+
+
+def _names(proto: GraphProto, inputs: tuple[str, ...]) -> set[str]:
+    """Every tensor of the graph; each is made once, and before it is used."""
+    first = [*inputs, *(tensor.name for tensor in proto.initializer)]
+    known = set(first)
+    if len(known) != len(first) or "" in known:
+        raise ModelError("two of its inputs or constants have one name, or none")
+    for node in proto.node:
+        for name in node.input:
+            if name and name not in known:
+                raise ModelError(f"{_shown(node)} uses tensor {_short(name)}, which nothing before it makes")
+        for name in node.output:
+            if name in known:
+                raise ModelError(f"tensor {_short(name)} is made twice")
+            if name:
+                known.add(name)
+    return known
+
+
+def _ancestors(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that the wanted tensors depend on, in order, and every tensor they use."""
+    used, kept = set(wanted), []
+    for node in reversed(nodes):
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    return kept[::-1], used
+
+
+def _check_supported(nodes: Iterable[NodeProto]) -> None:
+    """Refuse other domains and unknown operators, all of them in one line."""
+    others = {
+        node.op_type if node.domain in DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
+        for node in nodes
+        if node.domain not in DEFAULT_DOMAINS or node.op_type not in OPERATORS
+    }
+    if others:
+        raise ModelError(f"it uses operators that are not supported: {_listed(sorted(others))}")
+
+
+def _node(proto: NodeProto, opset: int) -> Node:
+    attributes = {given.name: given for given in proto.attribute}
+    try:
+        if wrong := problem(proto.op_type, opset, len(proto.input), len(proto.output), attributes):
+            raise ModelError(wrong)
+        values = {name: attribute(given) for name, given in attributes.items()}
+    except ModelError as error:
+        raise ModelError(f"{_shown(proto)}: {error}") from error
+    return Node(proto.op_type, tuple(proto.input), tuple(proto.output), values)
+
+
+def _constant(name: str, tensor: onnx.TensorProto) -> NDArray[np.generic]:
+    try:
+        return array(tensor)
+    except ModelError as error:
+        raise ModelError(f"constant {_short(name)}: {error}") from error
+
+
+def _shown(node: NodeProto) -> str:
+    return f"operator {_short(node.op_type)[1:-1]} that makes {_short(node.output[0] if node.output else '')}"
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}...")
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [_short(name)[1:-1] for name in names]
+    return ", ".join(shown[:12]) + (f", ... ({len(shown)} in all)" if len(shown) > 12 else "")
