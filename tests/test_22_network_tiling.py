@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, reject, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from pipeline.errors import BankError
+from pipeline.network.execute import Network
 from pipeline.network.graph import Graph
 from pipeline.network.survey import survey
 from pipeline.network.tiling import Axis, Field
@@ -80,21 +83,30 @@ def networks(draw: DrawFn) -> Graph:
     return builder.graph()
 
 
-def whole(graph: Graph, field: Field, x: np.ndarray) -> np.ndarray:
+Run = Callable[[Graph], Callable[[np.ndarray], list[np.ndarray]]]
+
+
+def whole(graph: Graph, field: Field, x: np.ndarray, run: Run = Slow) -> np.ndarray:
     """The tensor of the whole scene, continued by zeros to a size that the network accepts."""
     sides = [Axis(field, number, x.shape[2 + number]).padded for number in (0, 1)]
     padded = np.zeros((*x.shape[:2], *sides), np.float32)
     padded[:, :, : x.shape[2], : x.shape[3]] = x
-    return Slow(graph)(padded)[0]
+    return run(graph)(padded)[0]
 
 
 def tiled(
-    graph: Graph, field: Field, x: np.ndarray, tile: tuple[int, int], shave: tuple[int, int] = (0, 0)
+    graph: Graph,
+    field: Field,
+    x: np.ndarray,
+    tile: tuple[int, int],
+    shave: tuple[int, int] = (0, 0),
+    run: Run = Slow,
 ) -> np.ndarray:
     """The same in tiles of so many places; `shave` takes strides S off the blocks, before and after."""
     axes = [Axis(field, number, x.shape[2 + number]) for number in (0, 1)]
     padded = np.zeros((*x.shape[:2], axes[0].padded, axes[1].padded), np.float32)
     padded[:, :, : x.shape[2], : x.shape[3]] = x
+    network = run(graph)
     result = np.full((field.channels, axes[0].places, axes[1].places), np.nan, np.float32)
     for top in range(0, axes[0].places, tile[0]):
         for left in range(0, axes[1].places, tile[1]):
@@ -109,25 +121,41 @@ def tiled(
                 parts.append(slice(first, end))
                 froms.append(slice(first - axis.place(start), end - axis.place(start)))
                 blocks.append(slice(start, stop))
-            got = Slow(graph)(padded[:, :, *blocks])[0][0][:, *froms]
+            got = network(padded[:, :, *blocks])[0][0][:, *froms]
             if got.shape[1:] == tuple(part.stop - part.start for part in parts):
                 result[:, *parts] = got
     return result
 
 
+def _field(graph: Graph) -> Field:
+    return survey(graph, 2).field(graph.outputs[0])
+
+
 @settings(max_examples=150)
 @given(graph=networks(), height=st.integers(1, 70), width=st.integers(1, 70), tile=st.tuples(*[st.integers(1, 24)] * 2))
 def test_tiles_are_the_whole_bit_for_bit(graph: Graph, height: int, width: int, tile: tuple[int, int]) -> None:
-    channels = survey(graph).dims["x"][1]
-    field = survey(graph, 2 if channels is None else None).field(graph.outputs[0])
-    count = field.source_dims[1]
-    x = np.random.default_rng(height).uniform(0.1, 1, (1, count, height, width)).astype(np.float32)
+    field = _field(graph)
+    x = np.random.default_rng(height).uniform(0.1, 1, (1, field.source_dims[1], height, width)).astype(np.float32)
     try:
         wanted = whole(graph, field, x)[0]
     except BankError:  # no size suits this network
         reject()
     assert wanted.shape == (field.channels, *(Axis(field, i, x.shape[2 + i]).places for i in (0, 1)))
     np.testing.assert_array_equal(tiled(graph, field, x, tile), wanted)
+
+
+@settings(max_examples=60)
+@given(graph=networks(), height=st.integers(1, 90), width=st.integers(1, 90), tile=st.tuples(*[st.integers(4, 40)] * 2))
+def test_tiles_are_the_whole_with_our_engine(graph: Graph, height: int, width: int, tile: tuple[int, int]) -> None:
+    field = _field(graph)
+    x = np.random.default_rng(width).standard_normal((1, field.source_dims[1], height, width), np.float32)
+    try:
+        wanted = whole(graph, field, x, Network)[0]
+    except BankError:
+        reject()
+    slow = whole(graph, field, x)[0]
+    assert np.abs(wanted - slow).max() <= 1e-5 * np.abs(slow).max()
+    assert np.abs(tiled(graph, field, x, tile, run=Network) - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
 def tight_networks() -> dict[str, Graph]:

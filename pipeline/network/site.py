@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pipeline.network.graph import Node
 from pipeline.network.steps import STILL, Step
 
-Y, X = "y", "x"
+Y, X, C = "y", "x", "c"
 SPACE = (Y, X)
 TO_NCHW = (0, 3, 1, 2)
 """The order that brings the channels of (N, y, x, C) to the front."""
 Dims = tuple[int | str | None, ...]
-"""The axes of a tensor: a size, "y" or "x" for the axes of the scene, None for a size that is not known yet."""
+"""The axes of a tensor: a size, "y" and "x" for the axes of the scene, "c" for channels whose number nothing has told
+yet, None for a size that follows from it."""
 
 
 class Refused(Exception):

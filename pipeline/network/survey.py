@@ -7,9 +7,9 @@ from fractions import Fraction
 
 from pipeline.errors import BankError
 from pipeline.network.graph import Graph, Node
-from pipeline.network.site import TO_NCHW, Dims, Refused, X, Y
+from pipeline.network.site import TO_NCHW, C, Dims, Refused, X, Y
 from pipeline.network.tiling import Field, Hop, Strides
-from pipeline.network.tiling_rules import CHANNELS_KEPT, TOGETHER, is_mean_over_space, rule
+from pipeline.network.tiling_rules import TOGETHER, is_mean_over_space, rule
 
 ONE = (Fraction(1), Fraction(1))
 
@@ -105,26 +105,25 @@ def survey(graph: Graph, channels: int | None = None) -> Survey:
 
 
 def input_channels(graph: Graph) -> int | None:
-    """The channels of the network's input, by the first filters or statistics that are applied to it."""
-    dims: Dims = (1, Y, X, None) if _channels_last(graph) else (1, None, Y, X)
-    seen: dict[str, Dims] = {graph.inputs[0]: dims}
+    """The channels of the network's input, by the first filters, statistics or constants that meet them."""
+    source = graph.inputs[0]
+    seen: dict[str, Dims] = {source: (1, Y, X, C) if _channels_last(graph) else (1, C, Y, X)}
     for node in graph.nodes:
-        if not node.inputs or node.inputs[0] not in seen:
+        if not seen.keys() & set(node.inputs):
             continue
         weights = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-        if node.op in ("Conv", "ConvTranspose") and weights is not None:
-            return int(weights.shape[1] * node.attributes.get("group", 1) if node.op == "Conv" else weights.shape[0])
-        if node.op in CHANNELS_KEPT:
-            try:
-                made = rule(node, seen, graph.constants, graph.opset)
-            except Refused:
-                continue
-            sizes = [side for side in made.dims[1:] if isinstance(side, int)]
-            if sizes:
-                return sizes[0]
-            seen |= dict.fromkeys(node.outputs, made.dims)
-        elif node.op == "BatchNormalization" and weights is not None:
+        if node.op == "Conv" and weights is not None:
+            return int(weights.shape[1] * node.attributes.get("group", 1))
+        if node.op in ("ConvTranspose", "BatchNormalization") and weights is not None:
             return len(weights)
+        try:
+            dims = rule(node, seen, graph.constants, graph.opset).dims
+        except Refused:
+            continue
+        if C in dims:
+            seen |= dict.fromkeys(node.outputs, dims)
+        elif node.op in TOGETHER:
+            return next(side for side in reversed(dims) if isinstance(side, int))
     return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.network.graph import Node
-from pipeline.network.site import SPACE, Dims, Refused, Rule, Site
+from pipeline.network.site import SPACE, C, Dims, Refused, Rule, Site
 from pipeline.network.steps import STILL
 from pipeline.network.window_rules import convolution, cut, packed, pad, pool, resize, transposed, unpacked
 
@@ -30,8 +30,6 @@ TOGETHER = _words("""
     Add And BitwiseAnd BitwiseOr BitwiseXor BitShift Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
     Mul Or Pow PRelu Sub Sum Where Xor
 """)
-CHANNELS_KEPT = (*POINTWISE, *TOGETHER, "Transpose", "Pad", "Resize", "Upsample", "MaxPool", "AveragePool")
-"""Operators that say nothing of the number of channels, or meet constants that do."""
 POOLED = ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 REDUCED = _words("""
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
@@ -85,8 +83,8 @@ def _merged(site: Site, sizes: list[int | str | None]) -> int | str | None:
         if len(others) > 1:
             raise Refused(f"{site.node.op} with a tensor of the size of one scene, which is another in every tile")
         return others.pop()
-    known = others - {None}
-    return known.pop() if known else None
+    told = others - {None, C}
+    return told.pop() if told else (None if None in others else C)
 
 
 def _normalised(site: Site) -> Rule:

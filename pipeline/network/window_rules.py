@@ -88,8 +88,8 @@ def pad(site: Site) -> Rule:
     for number, axis in enumerate(axes):
         before, after = pads[number], pads[number + len(axes)]
         side = dims[axis]
-        if not isinstance(side, str):
-            dims[axis] = None if side is None else side + before + after
+        if side not in SPACE:
+            dims[axis] = side if before == after == 0 else _plus(side, before + after)
         elif mode == "constant" or (before <= 0 and after <= 0):
             steps[side] = Taps(before=before, after=after)
         else:
@@ -107,8 +107,8 @@ def cut(site: Site) -> Rule:
     dims, steps = list(site.data), {Y: STILL, X: STILL}
     for axis, start, end, stride in zip(axes, starts, ends, strides or [1] * len(axes), strict=True):
         side = dims[axis]
-        if not isinstance(side, str):
-            dims[axis] = None if side is None else len(range(side)[start:end:stride])
+        if side not in SPACE:
+            dims[axis] = len(range(side)[start:end:stride]) if isinstance(side, int) else None
         elif start < 0 or 0 <= end < FAR or stride < 1:
             raise Refused(f"Slice {start}:{end}:{stride} along {side}, whose place depends on the size of the scene")
         else:
@@ -128,6 +128,10 @@ def unpacked(site: Site) -> Rule:
     side = int(site.attribute("blocksize"))
     channels = site.data[1]
     return site.moved(channels // side**2 if isinstance(channels, int) else None, Unpacked(side), Unpacked(side))
+
+
+def _plus(channels: int | str | None, more: int) -> int | None:
+    return channels + more if isinstance(channels, int) else None
 
 
 def _times(channels: int | str | None, factor: int) -> int | None:
