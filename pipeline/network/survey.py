@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -37,21 +38,34 @@ class Survey:
             BankError: there is no such tensor, or tiles cannot be computed of it.
         """
         if tensor in self.causes and tensor not in self.means:
-            best = self.last_before(tensor)
-            remedy = (
-                f"take an earlier tensor with @TENSOR, the last is {best}" if best else "no tensor before it can be"
+            raise BankError(
+                f"tensor {tensor} cannot be computed in tiles: {self.causes[tensor]}; {self._remedy(tensor)}"
             )
-            raise BankError(f"tensor {tensor} cannot be computed in tiles: {self.causes[tensor]}; {remedy}")
         wanted = self.means.get(tensor, tensor)
         if wanted not in self.dims or wanted == self.source:
             raise BankError(
                 f"there is no tensor {tensor}, or it does not depend on the scene; the last is {self._last()}"
             )
-        hops = self._way({wanted})
+        hops = tuple(self._way({wanted}))
         names = {self.source, *(name for hop in hops for name in (*hop.sources, *hop.outputs))}
-        strides = {name: self.strides[name] for name in names}
-        mean = tensor in self.means
-        return Field(wanted, self.source, self.dims[wanted], self.dims[self.source], tuple(hops), strides, mean)
+        return Field(
+            wanted,
+            self.source,
+            self.dims[wanted],
+            self.dims[self.source],
+            hops,
+            {name: self.strides[name] for name in names},
+            {name: math.prod(side for side in self.dims[name] if isinstance(side, int)) for name in names},
+            mean=tensor in self.means,
+        )
+
+    def _remedy(self, tensor: str) -> str:
+        best = self.last_before(tensor)
+        if best is None:
+            return "and no tensor before it can be"
+        means = [mean for mean in self.means if f"(at {mean})" in self.causes[tensor]]
+        others = "".join(f", or {mean}, its mean over the scene" for mean in means)
+        return f"take an earlier tensor with @TENSOR, the last is {best}{others}"
 
     def last_before(self, tensor: str) -> str | None:
         """The last tensor of those that `tensor` is made of which tiles can be computed of."""

@@ -43,7 +43,7 @@ class Hop:
     steps: tuple[Step, Step]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Field:
     """What tiles need to know of the way from the scene to one tensor of a network."""
 
@@ -58,13 +58,15 @@ class Field:
     hops: tuple[Hop, ...]
     strides: dict[str, Strides]
     """Pixels from one place to the next along y and x, of every tensor on the way."""
+    sizes: dict[str, int]
+    """Values at each place of every tensor on the way."""
     mean: bool = False
     """Whether what is wanted is this tensor's mean over the whole scene."""
 
     @property
     def channels(self) -> int:
         """Number of features: all axes but y and x."""
-        return math.prod(side for side in self.dims if isinstance(side, int))
+        return self.sizes[self.tensor]
 
     @property
     def stride(self) -> Strides:
