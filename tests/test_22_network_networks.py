@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_one_line(banks: dict[str, NetworkBank], tmp_path: 
         _ = bank.field
     with pytest.raises(BankError, match=r"takes 2 bands, got 3 \(a, b, c\); choose and order bands with -b"):
         NetworkBank(model, "add_5", ("a", "b", "c"), np.zeros(3), np.ones(3))
-    with pytest.raises(ModelError, match="has no tensor nowhere"):
+    with pytest.raises(ModelError, match="has no tensor 'nowhere'; its outputs are gemm_8"):
         NetworkBank(model, "nowhere", ("a", "b"), *two)
     with pytest.raises(BankError, match=r"cannot read the network .*none\.onnx: No such file"):
         NetworkBank(tmp_path / "none.onnx", "x", ("a", "b"), *two)

@@ -14,6 +14,7 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
 from pipeline.flow.features import fit as fit_on
+from pipeline.flow.networks import AnyBank, check_words, is_network, normalised, open_network, settled
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
@@ -78,21 +79,26 @@ def _beside(target: Path) -> Iterator[Path]:
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
 @click.option(
-    "--bank", default="rcf-mixed", show_default=True, metavar="NAME|BANK.npz", help="A bank to fit, or fitted."
+    "--bank",
+    default="rcf-mixed",
+    show_default=True,
+    metavar="NAME|BANK.npz|onnx:MODEL[@TENSOR]",
+    help="A bank to fit, or fitted, or a tensor of an ONNX network.",
 )
-@options.together(
-    options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
-)
+@options.together(options.pool, options.stride, options.count, options.size, options.seed)
+@options.together(options.normalise, options.exact, options.tile, options.reading)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def features(
     src: tuple[str, ...],
     dst: Path,
     bank: str,
     pool: int | None,
-    stride: int,
+    stride: int | None,
     count: int | None,
     size: int | None,
     seed: int,
+    normalise: str | None,
+    exact: bool,
     tile: int,
     creation_options: dict[str, str],
     overwrite: bool,
@@ -105,33 +111,45 @@ def features(
 ) -> None:
     """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG).
 
-    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file.
+    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file. A network is run in
+    tiles as on the whole scene; where that cannot be, it is said which operator is in the way, and what can be had.
 
     \b
     Example:
       terrasketch features scene.tif features.zarr --stride 4
       terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
+      terrasketch features scene.tif deep.zarr -b 4,3,2 --bank onnx:resnet18.onnx@/layer2/layer2.1/relu_1/Relu_output_0
     """
+    check_words(bank, normalise, exact, {"count": count, "size": size})
     check_apart(src, dst)
     source = open_scene(src, **reading)
     staging_path(dst, overwrite)  # refused before a bank is fitted
+    network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
+        fitted: AnyBank
         if bank.endswith(".npz"):
             path = Path(bank).resolve()
             fitted = Bank.load(path)
+        elif network is not None:
+            team.watch.note(f"{network.name} on {source.info.name}")
+            path = beside
+            with one_blas_thread():
+                fitted = normalised(network, [source], tile, normalise or "scene")
+            fitted.save(path)
         else:
             team.watch.note(f"fit {bank} on {source.info.name}")
             path = beside
             with one_blas_thread():
                 fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
             fitted.save(path)
+        tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,
             dst,
             tile,
             fitted,
             path,
-            fitted.pool if pool is None else pool,
+            pool,
             stride,
             team,
             overwrite=overwrite,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import numpy as np
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
-from pipeline.flow.read import read_tile, sample
+from pipeline.flow.networks import AnyBank, block_window, featurise, load_bank
+from pipeline.flow.read import sample
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
-from pipeline.network import BANKS, Bank, features_block, fit_bank
+from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
@@ -37,6 +37,8 @@ class FeatureJob:
     bank: str
     pool: int
     stride: int
+    model: str = ""
+    """The ONNX file of a network; its bank holds the rest."""
 
     @property
     def grid(self) -> Grid:
@@ -51,9 +53,10 @@ class FeatureJob:
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
-        bank = _load(self.bank)
-        block, valid, outer = read_tile(self.source, tile, bank.halo(self.pool, self.stride))
-        features, _ = features_block(
+        bank, shape = load_bank(self.bank, self.model), (info.height, info.width)
+        outer = block_window(bank, self.pool, self.stride, tile.window, shape)
+        block, valid = self.source.read(outer)
+        features = featurise(
             block,
             valid,
             bank,
@@ -61,7 +64,7 @@ class FeatureJob:
             stride=self.stride,
             window=tile.window,
             outer=outer,
-            scene_shape=(info.height, info.width),
+            scene_shape=shape,
         )
         side = self.tile // self.stride
         data = pack(features, (len(bank.features), side, side), np.nan)
@@ -69,17 +72,12 @@ class FeatureJob:
         return Wrote(raw, len(data))
 
 
-@lru_cache(maxsize=4)
-def _load(path: str) -> Bank:
-    return Bank.load(Path(path))
-
-
 def feature_tile(tile: int, stride: int) -> int:
     """The smallest multiple of stride that is at least `tile`: cells never straddle tiles."""
     return -(-tile // stride) * stride
 
 
-def feature_info(info: SceneInfo, bank: Bank, stride: int) -> SceneInfo:
+def feature_info(info: SceneInfo, bank: AnyBank, stride: int) -> SceneInfo:
     """The facts of the feature map: ceil(size / stride) cells, each stride x stride pixels of the scene."""
     count = len(bank.features)
     return replace(
@@ -105,7 +103,7 @@ def feature_plan(
     final: Path,
     source: Source,
     tile: int,
-    bank: Bank,
+    bank: AnyBank,
     made: dict[str, Any],
     pool: int,
     stride: int,
@@ -167,10 +165,12 @@ def check_bank_name(name: str) -> None:
         ConfigError: no bank has this name.
     """
     if name not in BANKS:
-        raise ConfigError(f"no bank is called {name}; choose one of {', '.join(BANKS)}, or give the path of a BANK.npz")
+        raise ConfigError(
+            f"no bank is called {name}; choose one of {', '.join(BANKS)}, give the path of a BANK.npz, or onnx:MODEL"
+        )
 
 
-def check_bank(bank: Bank, info: SceneInfo, where: str) -> None:
+def check_bank(bank: AnyBank, info: SceneInfo, where: str) -> None:
     """Refuse a bank that was fitted on other bands.
 
     Raises:

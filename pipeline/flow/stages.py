@@ -15,10 +15,10 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.networks import AnyBank, model_of
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
-from pipeline.network import Bank
 from pipeline.raster.chunks import publish, remove_tree
 from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
@@ -139,7 +139,7 @@ def write_features(
     source: Source,
     target: Path,
     tile: int,
-    bank: Bank,
+    bank: AnyBank,
     bank_path: Path,
     pool: int,
     stride: int,
@@ -160,7 +160,7 @@ def write_features(
     side = feature_tile(tile, stride)
 
     def make_job(store: str) -> Job:
-        return FeatureJob(source, store, side, str(bank_path), pool, stride)
+        return FeatureJob(source, store, side, str(bank_path), pool, stride, model=model_of(bank))
 
     staging = staging_path(target, overwrite)
     plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)

@@ -1,4 +1,4 @@
-"""A network as a list of operators in the order they run: what an ONNX file becomes before anything else looks at it."""
+"""A network as a list of operators in the order they run: what an ONNX file becomes before anything looks at it."""
 
 from __future__ import annotations
 

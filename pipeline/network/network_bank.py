@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,20 @@ class NetworkBank:
         """onnx:FILE@TENSOR, without the file's folder."""
         return f"{PREFIX}{self.model.name}@{self.tensor}"
 
-    @cached_property
+    @property
     def graph(self) -> Graph:
         """The part of the network that makes the tensor, or what it is the mean of."""
-        return load(self.model, [self.tensor])
+        return _graph(self.model, self.tensor, self.digest_of_model)
 
-    @cached_property
+    @property
     def field(self) -> Field:
         """The way from the scene to the tensor."""
-        try:
-            return survey(self.graph, len(self.bands)).field(self.tensor)
-        except BankError as error:
-            raise BankError(f"{self.model}: {error}") from error
+        return _field(self.model, self.tensor, self.digest_of_model, len(self.bands))
 
-    @cached_property
+    @property
     def network(self) -> Network:
         """The network, its weights prepared; threads may share it."""
-        return Network(self.graph, (self.field.tensor,))
+        return _network(self.model, self.tensor, self.digest_of_model, self.field.tensor)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -174,6 +171,25 @@ class NetworkBank:
         return cls(Path(model), tensor, bands, mean, std, exact, digest)
 
 
+# Kept by file and content, so that a bank stays small on its way to workers, and they load the model once.
+@lru_cache(maxsize=4)
+def _graph(model: Path, tensor: str, _digest: str) -> Graph:
+    return load(model, [tensor])
+
+
+@lru_cache(maxsize=4)
+def _field(model: Path, tensor: str, digest: str, bands: int) -> Field:
+    try:
+        return survey(_graph(model, tensor, digest), bands).field(tensor)
+    except BankError as error:
+        raise BankError(f"{model}: {error}") from error
+
+
+@lru_cache(maxsize=4)
+def _network(model: Path, tensor: str, digest: str, wanted: str) -> Network:
+    return Network(_graph(model, tensor, digest), (wanted,))
+
+
 def model_digest(model: Path) -> str:
     """SHA-256 of an ONNX file, which holds all of its weights. Raises BankError."""
     try:
@@ -182,10 +198,16 @@ def model_digest(model: Path) -> str:
         raise BankError(f"cannot read the network {model}: {error.strerror}") from error
 
 
+def check_tensor(model: Path, tensor: str) -> None:
+    """Raise ModelError or BankError where the tensor cannot be had of any scene."""
+    digest = model_digest(model)
+    _field(model, tensor, digest, input_channels(_graph(model, tensor, digest)) or 1)
+
+
 def wanted_tensor(model: Path, tensor: str | None) -> str:
     """The tensor that is wanted: the one that was named, or the network's only output.
 
-    Raises ModelError, or BankError where there are several outputs, or tiles cannot be computed of it.
+    Raises ModelError, or BankError where there are several outputs to choose from.
     """
     graph = load(model)
     if tensor is None and len(graph.outputs) != 1:
