@@ -218,8 +218,9 @@ def _way(bank: NetworkBank) -> str:
     way = bank.field
     top, left, bottom, right = way.halo
     blocks = ", on anchored blocks" if bank.exact else ""
+    over = ", their mean over the scene" if way.mean else ""
     return (
-        f"{bank.name}: {way.channels} features every {way.stride[0]} pixels; blocks begin at multiples of "
+        f"{bank.name}: {way.channels} features every {way.stride[0]} pixels{over}; blocks begin at multiples of "
         f"{' x '.join(map(str, way.units))} and take {top} rows above, {bottom} below, {left} columns to the left, "
         f"{right} to the right of a tile{blocks}"
     )

@@ -26,7 +26,7 @@ from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
-from pipeline.flow.stages import Crew, MakeJob, fill, raise_failures, settled
+from pipeline.flow.stages import Crew, MakeJob, feature_job, fill, raise_failures, settled
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
@@ -35,6 +35,7 @@ from pipeline.raster.store_source import StoreSource, open_store
 OUTPUTS = (
     "scene.zarr",
     "features.zarr",
+    "features.zarr.sums",
     "denoised.tif",
     "features.tif",
     "bank.npz",
@@ -168,7 +169,9 @@ def _store_features(
     return _stage(
         "features",
         plan,
-        lambda store: FeatureJob(stored, store, tile, str(path), pool, stride, model=model_of(bank)),
+        lambda store: feature_job(
+            FeatureJob(stored, store, tile, str(path), pool, stride, model=model_of(bank)), bank, crew
+        ),
         1 if model_of(bank) else batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,

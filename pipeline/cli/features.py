@@ -134,7 +134,7 @@ def features(
             team.watch.note(f"{network.name} on {source.info.name}")
             path = beside
             with one_blas_thread():
-                fitted = normalised(network, [source], tile, normalise or "scene")
+                fitted = normalised(network, source, normalise or "scene")
             fitted.save(path)
         else:
             team.watch.note(f"fit {bank} on {source.info.name}")

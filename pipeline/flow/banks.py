@@ -57,7 +57,7 @@ def _network_of_run(
     if path.is_file() and _made_features(folder, made, upstream):
         return NetworkBank.load(path, network.model), path, made
     with one_blas_thread():
-        network = normalised(network, [stored], stored.tile, wanted.normalise)
+        network = normalised(network, stored, wanted.normalise)
     network.save(path)
     return network, path, made
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
-from pipeline.flow.networks import AnyBank, block_window, featurise, load_bank
+from pipeline.flow.networks import AnyBank, block_window, featurise, is_mean, load_bank
 from pipeline.flow.read import sample
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
@@ -47,16 +48,28 @@ class FeatureJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
-        store, info = Path(self.store), self.source.info
-        height, width = tile.window.shape
-        raw = len(info.bands) * height * width * np.dtype(info.dtype).itemsize
+        store, raw = Path(self.store), self.raw_bytes(tile)
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
+        features = self.features(tile)
+        side = self.tile // self.stride
+        data = pack(features, (len(features), side, side), np.nan)
+        put_chunk(store, path, data)
+        return Wrote(raw, len(data))
+
+    def raw_bytes(self, tile: Tile) -> int:
+        """Bytes of the tile's pixels in the scene's own dtype."""
+        height, width = tile.window.shape
+        return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
+
+    def features(self, tile: Tile) -> NDArray[np.float32]:
+        """The features of the tile's cells, (F, y, x), NaN where not valid."""
+        info = self.source.info
         bank, shape = load_bank(self.bank, self.model), (info.height, info.width)
         outer = block_window(bank, self.pool, self.stride, tile.window, shape)
         block, valid = self.source.read(outer)
-        features = featurise(
+        return featurise(
             block,
             valid,
             bank,
@@ -66,10 +79,6 @@ class FeatureJob:
             outer=outer,
             scene_shape=shape,
         )
-        side = self.tile // self.stride
-        data = pack(features, (len(bank.features), side, side), np.nan)
-        put_chunk(store, path, data)
-        return Wrote(raw, len(data))
 
 
 def feature_tile(tile: int, stride: int) -> int:
@@ -77,19 +86,19 @@ def feature_tile(tile: int, stride: int) -> int:
     return -(-tile // stride) * stride
 
 
-def feature_info(info: SceneInfo, bank: AnyBank, stride: int) -> SceneInfo:
-    """The facts of the feature map: ceil(size / stride) cells, each stride x stride pixels of the scene."""
-    count = len(bank.features)
+def feature_info(info: SceneInfo, names: tuple[str, ...], rows: int, columns: int) -> SceneInfo:
+    """The facts of the feature map: cells of rows x columns pixels of the scene, the last ones may hang over."""
+    count = len(names)
     return replace(
         info,
-        bands=bank.features,
-        height=-(-info.height // stride),
-        width=-(-info.width // stride),
+        bands=names,
+        height=-(-info.height // rows),
+        width=-(-info.width // columns),
         dtype="float32",
         nodata=float("nan"),
         scales=(1.0,) * count,
         offsets=(0.0,) * count,
-        geo=info.geo.scaled(stride),
+        geo=info.geo.scaled(rows, columns),
         masked=True,
         **_plain_labels(count),
     )
@@ -128,7 +137,10 @@ def feature_plan(
         "grid": {"height": info.height, "width": info.width, "tile": tile},
         "features": {"bank": made, "pool": pool, "stride": stride},
     }
-    return Plan(final, feature_info(info, bank, stride), tile // stride, (features,), configuration)
+    mean = is_mean(bank)
+    cell = (info.height, info.width) if mean else (stride, stride)
+    side = 1 if mean else tile // stride
+    return Plan(final, feature_info(info, bank.features, *cell), side, (features,), configuration)
 
 
 def fit(

@@ -5,7 +5,6 @@ A fitted network is two files: the model, where the user has it, and a bank.npz 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.flow.read import sample
+from pipeline.flow.read import spread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, features_block
 from pipeline.network.network_bank import PREFIX, NetworkBank, check_tensor, split, wanted_tensor
@@ -22,6 +21,8 @@ from pipeline.network.network_features import anchored, network_block, network_w
 from pipeline.network.sample import Moments, usable
 from pipeline.raster.scene import Source
 
+SAMPLE = 256
+"""Side of the windows that a scene's normalisation is found on."""
 AnyBank = Bank | NetworkBank
 
 
@@ -51,8 +52,10 @@ def check_network(words: str) -> None:
     check_tensor(model, wanted_tensor(model, tensor))
 
 
-def normalised(bank: NetworkBank, sources: Sequence[Source], tile: int, normalise: str) -> NetworkBank:
-    """The network with the mean and standard deviation of each band over samples of the scenes, or left as it is.
+def normalised(bank: NetworkBank, source: Source, normalise: str) -> NetworkBank:
+    """The network with the mean and standard deviation of each band over samples of the scene, or left as it is.
+
+    The samples do not depend on the tile, as the features must not.
 
     Raises:
         BankError: no sample has a valid pixel.
@@ -60,9 +63,9 @@ def normalised(bank: NetworkBank, sources: Sequence[Source], tile: int, normalis
     if normalise == "none":
         return bank
     moments = Moments(len(bank.bands))
-    for source in sources:
-        for block, valid in sample(source, tile):
-            moments.add(block, usable(block, valid))
+    for window in spread(source, SAMPLE):
+        block, valid = source.read(window)
+        moments.add(block, usable(block, valid))
     return replace(bank, mean=moments.mean, std=moments.std())
 
 
@@ -82,6 +85,11 @@ def settled(bank: AnyBank, tile: int, pool: int | None, stride: int | None) -> t
     if isinstance(bank, NetworkBank) and bank.exact:
         return anchored(tile, bank, stride), pool, stride
     return -(-tile // stride) * stride, pool, stride
+
+
+def is_mean(bank: AnyBank) -> bool:
+    """Whether what is wanted is one mean over the whole scene, and no map."""
+    return isinstance(bank, NetworkBank) and bank.field.mean
 
 
 def model_of(bank: AnyBank) -> str:

@@ -15,7 +15,8 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
-from pipeline.flow.networks import AnyBank, model_of
+from pipeline.flow.network_mean import mean_job, remove_sums
+from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
@@ -160,11 +161,22 @@ def write_features(
     side = feature_tile(tile, stride)
 
     def make_job(store: str) -> Job:
-        return FeatureJob(source, store, side, str(bank_path), pool, stride, model=model_of(bank))
+        return feature_job(
+            FeatureJob(source, store, side, str(bank_path), pool, stride, model=model_of(bank)), bank, crew
+        )
 
     staging = staging_path(target, overwrite)
     plan = feature_plan(staging, source, side, bank, {"digest": bank.digest()}, pool, stride)
     return _whole(plan, make_job, "features", crew, target, creation_options)
+
+
+def feature_job(job: FeatureJob, bank: AnyBank, crew: Crew) -> Job:
+    """The job itself, or, where the mean over the scene is wanted, what is left to do once its tiles are summed.
+
+    Raises:
+        TileError: a tile could not be summed.
+    """
+    return mean_job(job, crew.run) if is_mean(bank) else job
 
 
 def staging_path(target: Path, overwrite: bool) -> Path:
@@ -235,3 +247,4 @@ def _whole(
 def _clear(plan: Plan) -> None:
     remove_tree(plan.final)
     remove_tree(plan.partial)
+    remove_sums(plan.final)

@@ -110,6 +110,8 @@ class NetworkBank:
         Raises BankError for others than multiples of the tensor's stride.
         """
         y, x = self.field.stride
+        if self.field.mean and (pool is not None or stride is not None):
+            raise BankError(f"tensor {self.tensor} is a mean over the whole scene; leave out --pool and --stride")
         if y != x:
             raise BankError(
                 f"tensor {self.tensor} has strides {y} and {x} along y and x; cells are square, take another"
