@@ -17,8 +17,8 @@ from pipeline.network.execute import Network
 from pipeline.network.network_bank import NetworkBank, split, wanted_tensor
 from pipeline.network.network_features import anchored, network_block, network_window
 from pipeline.network.onnx_import import load
-from tests.onnx_models import small_resnet, small_unet, write_model
 from tests.reference_network import Builder
+from tests.tiny_models import small_resnet, small_unet, write_model
 
 SHAPE = (83, 70)
 

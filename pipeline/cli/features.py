@@ -14,7 +14,7 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
 from pipeline.flow.features import fit as fit_on
-from pipeline.flow.networks import AnyBank, check_words, is_network, normalised, open_network, settled
+from pipeline.flow.networks import AnyBank, check_words, is_network, normalised, open_network, samples, settled
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
@@ -134,7 +134,7 @@ def features(
             team.watch.note(f"{network.name} on {source.info.name}")
             path = beside
             with one_blas_thread():
-                fitted = normalised(network, source, normalise or "scene")
+                fitted = network if normalise == "none" else normalised(network, samples(source))
             fitted.save(path)
         else:
             team.watch.note(f"fit {bank} on {source.info.name}")

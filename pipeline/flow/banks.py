@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.config import Features
 from pipeline.flow.features import check_bank, check_bank_name, fit
-from pipeline.flow.networks import AnyBank, check_network, is_network, normalised, open_network
+from pipeline.flow.networks import AnyBank, check_network, is_network, normalised, open_network, samples
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
@@ -56,8 +56,9 @@ def _network_of_run(
     }
     if path.is_file() and _made_features(folder, made, upstream):
         return NetworkBank.load(path, network.model), path, made
-    with one_blas_thread():
-        network = normalised(network, stored, wanted.normalise)
+    if wanted.normalise == "scene":
+        with one_blas_thread():
+            network = normalised(network, samples(stored))
     network.save(path)
     return network, path, made
 

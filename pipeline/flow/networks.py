@@ -5,6 +5,7 @@ A fitted network is two files: the model, where the user has it, and a bank.npz 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -52,19 +53,19 @@ def check_network(words: str) -> None:
     check_tensor(model, wanted_tensor(model, tensor))
 
 
-def normalised(bank: NetworkBank, source: Source, normalise: str) -> NetworkBank:
-    """The network with the mean and standard deviation of each band over samples of the scene, or left as it is.
+def samples(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """What a scene's normalisation is found on: the same whatever the tile, as the features must be."""
+    return (source.read(window) for window in spread(source, SAMPLE))
 
-    The samples do not depend on the tile, as the features must not.
+
+def normalised(bank: NetworkBank, blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]) -> NetworkBank:
+    """The network with the mean and standard deviation of each band over some blocks and their valid pixels.
 
     Raises:
         BankError: no sample has a valid pixel.
     """
-    if normalise == "none":
-        return bank
     moments = Moments(len(bank.bands))
-    for window in spread(source, SAMPLE):
-        block, valid = source.read(window)
+    for block, valid in blocks:
         moments.add(block, usable(block, valid))
     return replace(bank, mean=moments.mean, std=moments.std())
 

@@ -42,6 +42,10 @@ class Network:
         self._constants = graph.constants
         self._steps = _steps(graph)
 
+    def __len__(self) -> int:
+        """How many steps it takes."""
+        return len(self._steps)
+
     def __call__(self, *inputs: Array) -> list[Array]:
         """The wanted tensors for one array to each of the graph's inputs, in their order. Raises ModelError."""
         if len(inputs) != len(self.inputs):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto
 
 from pipeline.errors import ModelError
+from pipeline.network import onnx_wire
 from pipeline.network.execute import Network
 from pipeline.network.graph import Graph, Node
 from pipeline.network.onnx_fold import fold
@@ -37,7 +38,9 @@ def load(path: str | Path, outputs: Sequence[str] | None = None) -> Graph:
     try:
         if Path(path).stat().st_size > MOST_FILE_BYTES:
             raise ModelError(f"it is larger than {MOST_FILE_BYTES >> 20} MiB")
-        return read(onnx.load_model_from_string(Path(path).read_bytes()), outputs)
+        content = Path(path).read_bytes()
+        onnx_wire.check(content)
+        return read(onnx.load_model_from_string(content), outputs)
     except OSError as error:
         raise ModelError(f"cannot read the network {path}: {error.strerror}") from error
     except DecodeError as error:
@@ -50,6 +53,7 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
     """The graph of a model; with `outputs`, the part that makes those tensors. Raises ModelError."""
     opset = _opset(model)
     proto = model.graph
+    _check_text(proto)
     if len(proto.node) > MOST_NODES:
         raise ModelError(f"it has {len(proto.node)} operators; at most {MOST_NODES} are supported")
     if proto.sparse_initializer:
@@ -96,6 +100,15 @@ def _opset(model: ModelProto) -> int:
     return int(versions[0])
 
 
+def _check_text(proto: GraphProto) -> None:
+    """Names that are not UTF-8 come out of the parser as bytes."""
+    names: list[object] = [part.name for part in (*proto.input, *proto.output, *proto.initializer)]
+    for node in proto.node:
+        names += [node.op_type, node.domain, *node.input, *node.output, *(given.name for given in node.attribute)]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError("a name in it is not text")
+
+
 def _names(proto: GraphProto, inputs: tuple[str, ...]) -> set[str]:
     """Every tensor of the graph; each is made once, and before it is used."""
     first = [*inputs, *(tensor.name for tensor in proto.initializer)]
@@ -120,7 +133,7 @@ def _ancestors(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> tuple[list[
     for node in reversed(nodes):
         if used.intersection(node.output):
             kept.append(node)
-            used.update(node.input)
+            used.update(name for name in node.input if name)
     return kept[::-1], used
 
 

@@ -130,7 +130,6 @@ ARITHMETIC: dict[str, Operator] = {
     "GreaterOrEqual": binary(np.greater_equal),
     "And": binary(np.logical_and),
     "Or": binary(np.logical_or),
-    "Xor": binary(np.logical_xor),
     "Not": unary(np.logical_not),
     "Where": where,
 }

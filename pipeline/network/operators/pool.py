@@ -9,11 +9,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.errors import ModelError
 from pipeline.network.operators.call import Array, Call, Operator
-from pipeline.network.operators.pool_kernels import largest, total
 from pipeline.network.operators.window import Axis, windows
+from pipeline.network.operators.window_kernels import convolve, largest, numbers, plain, room
 from pipeline.network.sizes import checked
 
 FLAT = Axis(1, 1, 0, 0, 1, 1, 1)
+OPEN = (np.float32(-np.inf), np.float32(np.inf))
 
 
 def max_pool(call: Call, x: Array) -> Array | tuple[Array, Array]:
@@ -22,7 +23,7 @@ def max_pool(call: Call, x: Array) -> Array | tuple[Array, Array]:
     planes = _planes(x)
     if call.outputs == 1 and x.dtype == np.float32:
         out = np.empty((len(planes), y_axis.out, x_axis.out), np.float32)
-        largest(planes, out, _numbers(y_axis), _numbers(x_axis))
+        largest(plain(planes), out, numbers(y_axis), numbers(x_axis), room(y_axis, x_axis))
         return out.reshape(shape)
     parts = _parts(planes, y_axis, x_axis, np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf)
     where = parts.argmax(axis=-1)
@@ -44,7 +45,9 @@ def average_pool(call: Call, x: Array) -> Array:
     y_axis, x_axis, shape = _plane(call, x)
     planes = _planes(x)
     out = np.empty((len(planes), y_axis.out, x_axis.out), np.float32)
-    total(planes, out, _numbers(y_axis), _numbers(x_axis))
+    ones = np.ones((len(planes), y_axis.taps * x_axis.taps), np.float32)
+    axes, none = (numbers(y_axis), numbers(x_axis)), np.empty((0, 0, 0), np.float32)
+    convolve(plain(planes), ones, np.zeros(len(planes), np.float32), none, out, *axes, OPEN, room(y_axis, x_axis))
     padded = bool(call.attributes.get("count_include_pad"))
     out /= _counted(y_axis, padded)[:, None] * _counted(x_axis, padded)
     return out.reshape(shape)
@@ -72,10 +75,6 @@ def _plane(call: Call, x: Array) -> tuple[Axis, Axis, tuple[int, ...]]:
 def _planes(x: Array) -> Array:
     shape = (x.shape[0] * x.shape[1], x.shape[2] if x.ndim == 4 else 1, x.shape[-1])
     return np.ascontiguousarray(x).reshape(shape)
-
-
-def _numbers(axis: Axis) -> tuple[int, int, int, int]:
-    return axis.taps, axis.stride, axis.before, axis.dilation
 
 
 def _parts(planes: Array, y_axis: Axis, x_axis: Axis, fill: float) -> Array:
