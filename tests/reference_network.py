@@ -107,6 +107,8 @@ def resize(inputs: list[Any], given: dict[str, Any]) -> Array:
     for axis, scale in enumerate(inputs[2]):
         factor, n = Fraction(float(scale)), out.shape[axis]
         places = [(i + half) / factor - half for i in range(int(n * factor))]
+        if given["coordinate_transformation_mode"] == "pytorch_half_pixel" and len(places) == 1:
+            places = [Fraction(0)]
         low = np.array([place.numerator // place.denominator for place in places])
         share = np.array([float(place % 1) for place in places], np.float32)
         shape = [-1 if i == axis else 1 for i in range(out.ndim)]

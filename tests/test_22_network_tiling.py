@@ -52,7 +52,8 @@ def block(kind: str, b: Builder, x: str, odd: int) -> str:
         case "linear":
             return b.resize(x, (2, 1.5, 4)[odd % 3], "linear", ("half_pixel", "asymmetric")[odd % 2])
         case "half":
-            return b.resize(x, 0.5, ("nearest", "linear")[odd % 2])
+            placing = ("half_pixel", "pytorch_half_pixel")[odd // 2 % 2]
+            return b.resize(x, 0.5, ("nearest", "linear")[odd % 2], placing)
         case "zeros":
             return b.pad(x, odd % 4, 1, 0, odd % 3)
         case "edge" | "reflect":
@@ -142,6 +143,18 @@ def test_tiles_are_the_whole_bit_for_bit(graph: Graph, height: int, width: int, 
         reject()
     assert wanted.shape == (field.channels, *(Axis(field, i, x.shape[2 + i]).places for i in (0, 1)))
     np.testing.assert_array_equal(tiled(graph, field, x, tile), wanted)
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_tiles_of_every_operator_are_the_whole(kind: str) -> None:
+    for odd in range(6):
+        for height, width in ((10, 13), (7, 16)):
+            builder = Builder(2, odd)
+            block(kind, builder, builder.conv("x", 1), odd)
+            graph = builder.graph()
+            field = _field(graph)
+            x = np.random.default_rng(odd).uniform(0.1, 1, (1, 2, height, width)).astype(np.float32)
+            np.testing.assert_array_equal(tiled(graph, field, x, (1, 3)), whole(graph, field, x)[0])
 
 
 @settings(max_examples=60)
