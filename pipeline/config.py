@@ -86,13 +86,32 @@ class Compress(Section):
 class Features(Section):
     """The convolutional features of the stored scene."""
 
-    bank: str = Field("rcf-mixed", description="A bank to fit on the scene, or the path of a fitted BANK.npz")
+    bank: str = Field(
+        "rcf-mixed",
+        description="A bank to fit on the scene, the path of a fitted BANK.npz, or onnx:MODEL[@TENSOR]",
+    )
     count: int | None = Field(None, ge=1, le=4096, description="Number of filters of a bank to fit")
     size: int | None = Field(None, ge=1, le=31, description="Side of the filters of a bank to fit")
     seed: int = Field(0, ge=0)
     pool: int | None = Field(None, ge=1, le=255, description="Side of the mean pool; the bank's own by default")
-    stride: int = Field(1, ge=1, le=1024, description="Pixels of the scene a feature cell covers on a side")
+    stride: int | None = Field(
+        None, ge=1, le=1024, description="Pixels a feature cell covers on a side; 1, or of a network its tensor's own"
+    )
     dtype: Literal["float32", "int8"] = Field("float32", description="int8: one byte, with a scale for each feature")
+    normalise: Literal["scene", "none"] = Field(
+        "scene",
+        description="What a network sees: bands less their mean over their deviation, or the pixels as they are",
+    )
+    exact: bool = Field(False, description="Compute a network on blocks that do not depend on the tile: the same bits")
+
+    @model_validator(mode="after")
+    def _of_networks(self) -> Self:
+        network = self.bank.startswith("onnx:")
+        if network and (self.count is not None or self.size is not None):
+            raise ValueError("count and size are for banks that are fitted; a network has its filters already")
+        if not network and (self.exact or self.normalise != "scene"):
+            raise ValueError("exact and normalise are for networks, onnx:MODEL[@TENSOR]")
+        return self
 
 
 class Write(Section):
@@ -143,7 +162,12 @@ def load_workflow(path: Path) -> Workflow:
         for source in workflow.sources
     ]
     features = workflow.features
-    if features is not None and features.bank.endswith(".npz"):
+    if features is not None and features.bank.startswith("onnx:"):
+        # Not resolved: what stands behind the model is the name of a tensor, and may look like a path.
+        model = features.bank.removeprefix("onnx:")
+        model = model if Path(model).is_absolute() else f"{folder.resolve()}/{model}"
+        features = features.model_copy(update={"bank": f"onnx:{model}"})
+    elif features is not None and features.bank.endswith(".npz"):
         features = features.model_copy(update={"bank": _resolve(folder, features.bank)})
     out = _resolve(folder, workflow.out)
     return workflow.model_copy(update={"sources": sources, "out": out, "features": features})

@@ -17,13 +17,15 @@ from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.denoise.whiten import KEEP_ALL
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import feature_tile
+from pipeline.flow.networks import settled
 from pipeline.flow.read import open_scene
 from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import PASSES as BASIS_PASSES
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.grid import Grid, Window
-from pipeline.network import Bank, describe, fitting_bytes
+from pipeline.network import Bank, Layer, describe, fitting_bytes
+from pipeline.network.network_bank import NetworkBank
+from pipeline.network.network_cost import describe_network, live_bytes, scene_blocks
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
 from pipeline.report.data import PICTURE_PIXELS
@@ -42,6 +44,8 @@ BASIS_DRIVER = 3 * 4 * SCORES
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
 FRONT_MAPS = 0.5
 """Components and hidden maps are there once or twice, where a band is FEATURE_BLOCKS times."""
+NETWORK_MAPS, WEIGHT_COPIES = 1.5, 2
+"""Of the maps that a network needs at one time, and of its weights: as read, and made ready."""
 _BATCH_SECONDS = 1.0
 _SECONDS_PER_ELEMENT = 4e-7
 """Of denoising, per band and pixel, one thread: only to make tasks of about a second."""
@@ -76,6 +80,8 @@ class ScenePlan:
     memory: int
     products: list[list[str]] = field(default_factory=list)
     """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows."""
+    notes: list[str] = field(default_factory=list)
+    """What else is good to know: the stride and halo of a network."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types."""
@@ -94,24 +100,31 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
     Raises:
         SourceError: the scene cannot be opened.
         BankError: the workflow's bank cannot be loaded.
+        ModelError: the workflow's network cannot be read.
     """
     info = open_scene(paths, **workflow.read.model_dump(exclude={"tile"})).info
     stages = [_scene_stage(info, workflow)]
     products: list[list[str]] = []
-    features = fitting = 0
+    notes: list[str] = []
+    features = fitting = held = 0
     if workflow.features is not None:
         bank = planned_bank(workflow.features, info.bands)
-        stage, products = _feature_stage(info, workflow, bank)
-        stages.append(stage)
         features = len(bank.features)
-        fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
+        if isinstance(bank, NetworkBank):
+            stage, products = _network_stage(info, workflow, bank)
+            notes = [_way(bank)]
+            held = WEIGHT_COPIES * sum(weights.nbytes for weights in bank.graph.constants.values())
+        else:
+            stage, products = _feature_stage(info, workflow, bank)
+            fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
+        stages.append(stage)
     pixels = info.height * info.width
     pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
     finish = FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
     maps = max(workers * max(stage.task_memory for stage in stages), _basis_memory(info, workflow, workers))
-    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + max(maps, fitting, finish)
+    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + held + max(maps, fitting, finish)
     shape = (len(info.bands), info.height, info.width)
-    return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products)
+    return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products, notes)
 
 
 def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
@@ -148,8 +161,8 @@ def _scene_stage(info: SceneInfo, workflow: Workflow) -> StagePlan:
 def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[StagePlan, list[list[str]]]:
     wanted = workflow.features
     assert wanted is not None
-    pool = bank.pool if wanted.pool is None else wanted.pool
-    tile, stride, bands = feature_tile(workflow.read.tile, wanted.stride), wanted.stride, len(info.bands)
+    tile, pool, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
+    bands = len(info.bands)
     grid = Grid(info.height, info.width, tile)
     halo = bank.halo(pool, stride)
     layers = describe(bank, pool, stride, info.height, info.width)
@@ -170,7 +183,51 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
         flops / (bytes_in + out),
         int(FEATURE_BLOCKS * block + FEATURE_CHUNKS * chunk + FEATURE_FIXED),
     )
-    products = [
+    return stage, _products(layers)
+
+
+def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[StagePlan, list[list[str]]]:
+    wanted = workflow.features
+    assert wanted is not None
+    tile, pool, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
+    grid, bands = Grid(info.height, info.width, tile), len(info.bands)
+    pixels, block = scene_blocks(bank, pool, stride, tile, info.height, info.width)
+    layers = describe_network(bank, info.height, info.width)
+    flops = sum(layer.flops for layer in layers) * pixels / (info.height * info.width)
+    out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    bytes_in = bands * pixels * np.dtype(info.dtype).itemsize
+    maps = NETWORK_MAPS * live_bytes(bank.field, *block)
+    chunk = 4 * len(bank.features) * (tile // stride) ** 2
+    memory = maps + FEATURE_BLOCKS * 4 * bands * block[0] * block[1] + FEATURE_CHUNKS * chunk + FEATURE_FIXED
+    stage = StagePlan(
+        "features",
+        len(grid),
+        len(grid),
+        max(bank.field.halo),
+        bytes_in,
+        out,
+        flops,
+        flops / (bytes_in + out),
+        int(memory),
+    )
+    return stage, _products(layers)
+
+
+def _way(bank: NetworkBank) -> str:
+    """The network in one line: stride and halo of the tensor, and what it gives."""
+    way = bank.field
+    top, left, bottom, right = way.halo
+    blocks = ", on anchored blocks" if bank.exact else ""
+    over = ", their mean over the scene" if way.mean else ""
+    return (
+        f"{bank.name}: {way.channels} features every {way.stride[0]} pixels{over}; blocks begin at multiples of "
+        f"{' x '.join(map(str, way.units))} and take {top} rows above, {bottom} below, {left} columns to the left, "
+        f"{right} to the right of a tile{blocks}"
+    )
+
+
+def _products(layers: tuple[Layer, ...]) -> list[list[str]]:
+    return [
         [
             layer.name,
             *map(str, (layer.m, layer.n, layer.k)),
@@ -180,7 +237,6 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
         ]
         for layer in layers
     ]
-    return stage, products
 
 
 def _halo_share(grid: Grid, halo: int) -> float:

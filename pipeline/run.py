@@ -18,17 +18,18 @@ from pathlib import Path
 from pipeline.codec import Bound
 from pipeline.config import Workflow
 from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
-from pipeline.flow.banks import bank_of_run
+from pipeline.flow.banks import bank_of_run, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import FeatureJob, check_bank_name, feature_plan, feature_tile
+from pipeline.flow.features import FeatureJob, feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
+from pipeline.flow.networks import is_mean, model_of
+from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import Crew, MakeJob, fill, filling, raise_failures, settled
-from pipeline.network import Bank
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
@@ -37,6 +38,7 @@ from pipeline.raster.store_source import StoreSource, open_store
 OUTPUTS = (
     "scene.zarr",
     "features.zarr",
+    "features.zarr.sums",
     "denoised.tif",
     "features.tif",
     "bank.npz",
@@ -54,14 +56,12 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
     Raises:
         ConfigError: there are no scenes, two would share a folder, or no bank has the name asked for.
         BankError: the bank asked for cannot be loaded.
+        ModelError: the network asked for cannot be read.
         Interrupted: the crew was stopped; run again to resume.
         ClusterError: there is nobody left to do the work.
     """
-    wanted = workflow.features
-    if wanted is not None and wanted.bank.endswith(".npz"):
-        Bank.load(Path(wanted.bank))
-    elif wanted is not None:
-        check_bank_name(wanted.bank)
+    if workflow.features is not None:
+        check_wanted(workflow.features)
     receipts = []
     for name, paths in name_scenes(workflow.sources).items():
         receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
@@ -165,10 +165,11 @@ def _store_features(
     assert wanted is not None
     crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
     bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder), scene.configuration)
-    tile, stride = feature_tile(workflow.read.tile, wanted.stride), wanted.stride
-    pool = bank.pool if wanted.pool is None else wanted.pool
+    tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
     final = Path(receipt.folder) / "features.zarr"
-    job = FeatureJob(stored, str(final), tile, str(path), pool, stride)
+    job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank))
+    if is_mean(bank) and wanted.dtype != "float32":
+        raise ConfigError(f"{wanted.bank} is one mean over the scene; its dtype is float32, got {wanted.dtype}")
     if wanted.dtype == "int8":
         coding = stored_coding(final, final.with_name(final.name + ".partial"))
         job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)
@@ -177,8 +178,8 @@ def _store_features(
     return _stage(
         "features",
         plan,
-        partial(filling, job),
-        batch_size(stored.info, tile),
+        partial(filling, job, bank, crew),
+        1 if model_of(bank) else batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,
         receipt,

@@ -76,6 +76,11 @@ class TestReading:
         made = run(model(nodes, outputs=("y", "z"), constants={"c": np.float32(1)}), [np.float32([-3, 3])])
         assert [value.tolist() for value in made] == [[-3, 1], [1, 1]]
 
+    def test_an_identity_without_a_name_renames_nothing(self):
+        nodes = (Node("Identity", ("x",), ("",), {}), Node("Clip", ("x", "", "c"), ("y",), {}))
+        (last,) = fold(Graph(("x",), ("y",), nodes, {"c": np.float32(1)}, 17)).nodes
+        assert last.inputs == ("x", "", "c")
+
     def test_inputs_that_have_a_value_are_constants(self):
         graph = read(model([node("Add", "x,b", "y")], inputs=("x", "b"), constants={"b": np.float32([1])}))
         assert graph.inputs == ("x",)

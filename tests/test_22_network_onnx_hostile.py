@@ -228,7 +228,7 @@ def test_windows_wider_than_memory_are_refused():
         "MiB",
         inputs=[floats(1, 2, 8, 8)],
     )
-    pool = node("MaxPool", "x", "y", kernel_shape=[1 << 14] * 2, pads=[1 << 13] * 4)
+    pool = node("MaxPool", "x", "y", kernel_shape=[1 << 13] * 2, pads=[1 << 12] * 4)
     refused(model([pool]), "MaxPool", "MiB", inputs=X)
 
 

@@ -11,6 +11,7 @@ import pytest
 from pipeline.cluster import cores, open_cluster
 from pipeline.errors import ClusterError, ConfigError
 from tests.scenes import call, small_scene, snapshot
+from tests.tiny_models import small_resnet
 
 WORKFLOW = """
 version: 1
@@ -70,6 +71,22 @@ def test_every_scheduler_writes_the_same_bytes(tmp_path: Path, scheduler_file: P
     for name, files in results.items():
         assert files.keys() == first.keys(), name
         assert [path for path in files if files[path] != first[path]] == [], name
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_network_gives_the_same_bytes_wherever_it_runs(tmp_path: Path, scheduler_file: Path) -> None:
+    small_scene(tmp_path / "scene.tif")
+    small_resnet(tmp_path / "head.onnx", 4, classifies=True)
+    for tensor in ("add_5", "globalaveragepool_6"):
+        found = []
+        for scheduler in ("threads", scheduler_file):
+            out = tmp_path / f"{tensor}-{Path(scheduler).stem}.zarr"
+            words = ["features", tmp_path / "scene.tif", out, "--tile", 32, "--scheduler", scheduler, "--workers", 2]
+            result = call(*words, "--bank", f"onnx:{tmp_path}/head.onnx@{tensor}")
+            assert result.exit_code == 0, result.stderr
+            found.append(snapshot(out))
+        assert found[0] == found[1]
 
 
 @pytest.mark.cluster

@@ -16,6 +16,7 @@ from pipeline.cli.progress import crew, stdin_lines
 from pipeline.errors import ConfigError
 from pipeline.flow.features import feature_tile
 from pipeline.flow.features import fit as fit_on
+from pipeline.flow.networks import AnyBank, check_words, is_mean, is_network, normalised, open_network, samples, settled
 from pipeline.flow.places import AtPlaces
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
@@ -119,11 +120,14 @@ def table_of(
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
 @click.option(
-    "--bank", default="rcf-mixed", show_default=True, metavar="NAME|BANK.npz", help="A bank to fit, or fitted."
+    "--bank",
+    default="rcf-mixed",
+    show_default=True,
+    metavar="NAME|BANK.npz|onnx:MODEL[@TENSOR]",
+    help="A bank to fit, or fitted, or a tensor of an ONNX network.",
 )
-@options.together(
-    options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
-)
+@options.together(options.pool, options.stride, options.count, options.size, options.seed)
+@options.together(options.normalise, options.exact, options.tile, options.reading)
 @options.together(options.dtype, options.geometry, options.at, options.creation)
 @options.together(options.overwrite, options.placing, options.watching)
 def features(
@@ -131,10 +135,12 @@ def features(
     dst: Path,
     bank: str,
     pool: int | None,
-    stride: int,
+    stride: int | None,
     count: int | None,
     size: int | None,
     seed: int,
+    normalise: str | None,
+    exact: bool,
     tile: int,
     geometry: str | None,
     at: str | None,
@@ -150,7 +156,8 @@ def features(
 ) -> None:
     """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG; .parquet: GeoParquet).
 
-    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file.
+    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file. A network is run in
+    tiles as on the whole scene; where that cannot be, it is said which operator is in the way, and what can be had.
 
     \b
     Example:
@@ -158,28 +165,42 @@ def features(
       terrasketch features scene.zarr features.tif --bank bank.npz --pool 9 --stride 9
       terrasketch features scene.tif features.parquet --pool 32 --stride 32
       terrasketch features scene.tif fields.parquet --at fields.gpkg --stride 4
+      terrasketch features scene.tif deep.zarr -b 4,3,2 --bank onnx:resnet18.onnx@/layer2/layer2.1/relu_1/Relu_output_0
     """
+    check_words(bank, normalise, exact, {"count": count, "size": size})
     check_apart([*src, at] if at else src, dst)
     source = open_scene(src, **reading)
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
-    table = table_of(dst, source, tile, stride, geometry, at, dtype, overwrite)
+    network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
+    cell = settled(network, tile, pool, stride)[2] if network else stride or 1
+    table = table_of(dst, source, tile, cell, geometry, at, dtype, overwrite)
+    if network and is_mean(network) and (table or dtype != "float32"):
+        raise ConfigError(f"{bank} is one mean over the scene: it goes to .zarr or .tif in float32, got {dst} {dtype}")
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
+        fitted: AnyBank
         if bank.endswith(".npz"):
             path = Path(bank).resolve()
             fitted = Bank.load(path)
+        elif network is not None:
+            team.watch.note(f"{network.name} on {source.info.name}")
+            path = beside
+            with one_blas_thread():
+                fitted = network if normalise == "none" else normalised(network, samples(source))
+            fitted.save(path)
         else:
             team.watch.note(f"fit {bank} on {source.info.name}")
             path = beside
             with one_blas_thread():
                 fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
             fitted.save(path)
+        tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,
             dst,
             tile,
             fitted,
             path,
-            fitted.pool if pool is None else pool,
+            pool,
             stride,
             team,
             overwrite=overwrite,

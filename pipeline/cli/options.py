@@ -126,14 +126,25 @@ effort = click.option(
 count = click.option("--count", type=click.IntRange(1, 4096), metavar="K", help="Number of filters.")
 size = click.option("--size", type=click.IntRange(1, 31), metavar="S", help="Side of the filters in pixels.")
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the filters.")
-pool = click.option("--pool", type=click.IntRange(1, 255), metavar="P", help="Side of the mean pool [the bank's].")
+pool = click.option(
+    "--pool",
+    type=click.IntRange(1, 255),
+    metavar="P",
+    help="Side of the mean pool [the bank's; of a network, the stride].",
+)
 stride = click.option(
     "--stride",
     type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
     metavar="S",
-    help="Pixels a feature cell covers on a side.",
+    help="Pixels a feature cell covers on a side [1; of a network, its tensor's own].",
+)
+normalise = click.option(
+    "--normalise",
+    type=click.Choice(["scene", "none"]),
+    help="What a network sees: bands less their mean over their deviation [scene], or the pixels as they are.",
+)
+exact = click.option(
+    "--exact", is_flag=True, help="Compute a network on blocks that do not depend on --tile: the same bits."
 )
 geometry = click.option(
     "--geometry",

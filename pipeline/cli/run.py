@@ -157,5 +157,6 @@ def _print_plan(scene: ScenePlan) -> str:
             table(["GEMM of the features", "m", "n", "k", "GFLOP", "FLOP/byte", "panel rows"], scene.products),
             "",
         ]
+    lines += scene.notes
     lines.append(f"peak memory: {print_bytes(scene.memory)} ({scene.workers} tasks at a time in one process)")
     return "\n".join(lines)

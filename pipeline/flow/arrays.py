@@ -7,6 +7,7 @@ before it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,27 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pipeline.denoise import denoise_block
-from pipeline.errors import BlockError
+from pipeline.errors import BankError, BlockError
 from pipeline.flow.denoise import Denoising, settle
-from pipeline.flow.features import check_stride
+from pipeline.flow.networks import (
+    AnyBank,
+    block_window,
+    featurise,
+    is_mean,
+    is_network,
+    normalised,
+    open_network,
+    settled,
+)
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
-from pipeline.network import Bank, features_block, fit_bank
+from pipeline.network import Bank, fit_bank
 from pipeline.raster.nodata import valid_from
 
 _FIT_SAMPLES = 16
 Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
+Around = Callable[[Window], Window]
+"""A window with its halo, clipped at the scene's edge."""
 
 
 def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None = None, tile: int = 256) -> xr.DataArray:
@@ -61,16 +73,17 @@ def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None =
         return settle(result, place, block[:, *place], valid[place], nodata)
 
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if _is_lazy(cube) else tile
-    data = _map_windows(cube, heart, tile, denoising.halo(side), 1, cube.shape[0], cube.dtype)
+    outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
+    data = _map_windows(cube, heart, tile, outer, 1, cube.shape[0], cube.dtype)
     return scene.copy(data=data if scene.ndim == 3 else data[0])
 
 
 def features(
     scene: xr.DataArray,
-    bank: Bank | str | Path = "rcf-mixed",
+    bank: AnyBank | str | Path = "rcf-mixed",
     *,
     pool: int | None = None,
-    stride: int = 1,
+    stride: int | None = None,
     tile: int = 256,
     seed: int = 0,
 ) -> xr.DataArray:
@@ -78,40 +91,34 @@ def features(
 
     Args:
         scene: (band, y, x), or (y, x), of a real dtype.
-        bank: a fitted Bank, the path of one, or the name of a bank to fit on samples of this scene.
-        pool: side of the mean pool in pixels; the bank's own by default.
-        stride: pixels of the scene a feature cell covers on a side.
+        bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
+            network, onnx:MODEL[@TENSOR], normalised by such samples.
+        pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
+        stride: pixels of the scene a feature cell covers on a side; 1 by default, of a network its tensor's own.
 
     Returns:
-        (feature, y, x) float32, NaN where the receptive field meets an invalid pixel; lazy where the input is lazy.
+        (feature, y, x) float32, NaN where the receptive field meets an invalid pixel (of a network: where the pool
+        does); lazy where the input is lazy.
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
-        BankError: the bank does not fit the scene.
+        BankError: the bank does not fit the scene, or the network cannot be computed in tiles.
+        ModelError: the network cannot be read.
     """
     cube = _as_cube(scene)
     nodata = _nodata(scene)
     fitted = _resolve(bank, cube, _names(scene, cube), nodata, seed)
-    pool = fitted.pool if pool is None else pool
-    check_stride(pool, stride)
+    if is_mean(fitted):
+        raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
+    tile, pool, stride = settled(fitted, tile, pool, stride)
     shape = (cube.shape[1], cube.shape[2])  # a heart travels with every task: it must not hold the scene
 
     def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
         valid = valid_from(block, (nodata,) * block.shape[0])
-        result, _ = features_block(
-            block,
-            valid,
-            fitted,
-            pool=pool,
-            stride=stride,
-            window=inner,
-            outer=outer,
-            scene_shape=shape,
-        )
-        return result
+        return featurise(block, valid, fitted, pool=pool, stride=stride, window=inner, outer=outer, scene_shape=shape)
 
-    halo = fitted.halo(pool, stride)
-    data = _map_windows(cube, heart, tile, halo, stride, len(fitted.features), np.dtype("float32"))
+    outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
+    data = _map_windows(cube, heart, tile, outer, stride, len(fitted.features), np.dtype("float32"))
     return _label(scene, data, fitted, stride)
 
 
@@ -139,8 +146,8 @@ def _names(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
     return tuple(f"band_{number}" for number in range(1, cube.shape[0] + 1))
 
 
-def _resolve(bank: Bank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | None, seed: int) -> Bank:
-    if isinstance(bank, Bank):
+def _resolve(bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | None, seed: int) -> AnyBank:
+    if isinstance(bank, AnyBank):
         return bank
     if str(bank).endswith(".npz"):
         return Bank.load(Path(bank))
@@ -153,6 +160,8 @@ def _resolve(bank: Bank | str | Path, cube: Any, names: tuple[str, ...], nodata:
             yield block, valid_from(block, (nodata,) * block.shape[0])
 
     with one_blas_thread():
+        if is_network(str(bank)):
+            return normalised(open_network(str(bank), names), samples())
         return fit_bank(str(bank), samples(), bands=names, seed=seed)
 
 
@@ -172,16 +181,17 @@ def _cuts(cube: Any, axis: int, tile: int, stride: int) -> list[int]:
     return [*range(0, extent, step), extent]
 
 
-def _map_windows(cube: Any, heart: Heart, tile: int, halo: int, stride: int, count: int, dtype: np.dtype[Any]) -> Any:
+def _map_windows(
+    cube: Any, heart: Heart, tile: int, around: Around, stride: int, count: int, dtype: np.dtype[Any]
+) -> Any:
     """Apply `heart` to every window with its halo; the result is lazy where the cube is."""
-    height, width = cube.shape[1:]
     ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
     rows = []
     for y0, y1 in pairwise(ys):
         row = []
         for x0, x1 in pairwise(xs):
             inner = Window(y0, y1, x0, x1)
-            outer = inner.expand(Halo.even(halo), height, width)
+            outer = around(inner)
             block = cube[:, *outer.slices]
             if _is_lazy(cube):
                 shape = (count, -(-(y1 - y0) // stride), -(-(x1 - x0) // stride))
@@ -198,7 +208,7 @@ def _guarded(heart: Heart, block: NDArray[Any], inner: Window, outer: Window) ->
         return heart(block, inner, outer)
 
 
-def _label(scene: xr.DataArray, data: Any, bank: Bank, stride: int) -> xr.DataArray:
+def _label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.DataArray:
     y, x = scene.dims[-2:]
     coords: dict[Any, Any] = {"feature": list(bank.features)}
     for name in (y, x):

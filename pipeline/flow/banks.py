@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Features
-from pipeline.flow.features import check_bank, fit
+from pipeline.flow.features import check_bank, check_bank_name, fit
+from pipeline.flow.networks import AnyBank, check_network, is_network, normalised, open_network, samples
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
+from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 
 
 def bank_of_run(
     wanted: Features, stored: StoreSource, folder: Path, upstream: dict[str, Any]
-) -> tuple[Bank, Path, dict[str, Any]]:
+) -> tuple[AnyBank, Path, dict[str, Any]]:
     """The bank, where it lies, and what it was made from (for the configuration hash).
 
     Raises:
         BankError: it cannot be loaded or fitted, or was fitted on other bands.
+        ModelError: the network cannot be read.
     """
+    if is_network(wanted.bank):
+        return _network_of_run(wanted, stored, folder, upstream)
     if wanted.bank.endswith(".npz"):
         path = Path(wanted.bank)
         bank = Bank.load(path)
@@ -38,6 +43,26 @@ def bank_of_run(
     return bank, path, made
 
 
+def _network_of_run(
+    wanted: Features, stored: StoreSource, folder: Path, upstream: dict[str, Any]
+) -> tuple[NetworkBank, Path, dict[str, Any]]:
+    """A network with the stored scene's normalisation, kept as bank.npz; the model stays where it is."""
+    network, path = open_network(wanted.bank, stored.info.bands, wanted.exact), folder / "bank.npz"
+    made = {
+        "network": network.name,
+        "digest": network.digest_of_model,
+        "normalise": wanted.normalise,
+        "exact": wanted.exact,
+    }
+    if path.is_file() and _made_features(folder, made, upstream):
+        return NetworkBank.load(path, network.model), path, made
+    if wanted.normalise == "scene":
+        with one_blas_thread():
+            network = normalised(network, samples(stored))
+    network.save(path)
+    return network, path, made
+
+
 def _made_features(folder: Path, made: dict[str, Any], upstream: dict[str, Any]) -> bool:
     """True where the features in the folder were begun with the bank that this scene and these options make."""
     for name in ("features.zarr", "features.zarr.partial"):
@@ -47,12 +72,31 @@ def _made_features(folder: Path, made: dict[str, Any], upstream: dict[str, Any])
     return False
 
 
-def planned_bank(wanted: Features, bands: tuple[str, ...]) -> Bank:
-    """A bank of the right shapes, to plan with: the file's, or one fitted on a few pixels of nothing.
+def check_wanted(wanted: Features) -> None:
+    """Refuse a bank that cannot be used on any scene, before the first.
+
+    Raises:
+        ConfigError: no bank has this name.
+        BankError: the file cannot be loaded, or the network not be computed in tiles.
+        ModelError: the network cannot be read.
+    """
+    if is_network(wanted.bank):
+        check_network(wanted.bank)
+    elif wanted.bank.endswith(".npz"):
+        Bank.load(Path(wanted.bank))
+    else:
+        check_bank_name(wanted.bank)
+
+
+def planned_bank(wanted: Features, bands: tuple[str, ...]) -> AnyBank:
+    """A bank of the right shapes, to plan with: the file's, the network's, or one fitted on a few pixels of nothing.
 
     Raises:
         BankError: the file cannot be loaded, or no bank has this name.
+        ModelError: the network cannot be read.
     """
+    if is_network(wanted.bank):
+        return open_network(wanted.bank, bands, wanted.exact)
     if wanted.bank.endswith(".npz"):
         return Bank.load(Path(wanted.bank))
     noise = np.random.default_rng([wanted.seed]).standard_normal((len(bands), 64, 64))

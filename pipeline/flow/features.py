@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
 from pipeline.flow.journal import Plan
-from pipeline.flow.read import read_tile, sample
+from pipeline.flow.networks import AnyBank, block_window, featurise, is_mean, load_bank
+from pipeline.flow.read import sample
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Part, Tile
-from pipeline.network import BANKS, Bank, features_block, fit_bank
+from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
@@ -43,6 +43,8 @@ class FeatureJob:
     """Numbers of the tiles that are wanted; None for all."""
     coding: Coding | None = None
     """Of features in int8; None for float32."""
+    model: str = ""
+    """The ONNX file of a network; its bank holds the rest."""
 
     @property
     def grid(self) -> Grid:
@@ -52,9 +54,7 @@ class FeatureJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
-        store, info = Path(self.store), self.source.info
-        height, width = tile.window.shape
-        raw = len(info.bands) * height * width * np.dtype(info.dtype).itemsize
+        store, raw = Path(self.store), self.raw_bytes(tile)
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
@@ -69,11 +69,18 @@ class FeatureJob:
         put_chunk(store, path, data)
         return Wrote(raw, len(data), clipped=clipped)
 
+    def raw_bytes(self, tile: Tile) -> int:
+        """Bytes of the tile's pixels in the scene's own dtype."""
+        height, width = tile.window.shape
+        return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
+
     def compute(self, tile: Tile) -> NDArray[np.float32]:
         """The features (F, y, x) of a window of whole cells, NaN where not valid."""
-        info, bank = self.source.info, _load(self.bank)
-        block, valid, outer = read_tile(self.source, tile, bank.halo(self.pool, self.stride))
-        features, _ = features_block(
+        info = self.source.info
+        bank, shape = load_bank(self.bank, self.model), (info.height, info.width)
+        outer = block_window(bank, self.pool, self.stride, tile.window, shape)
+        block, valid = self.source.read(outer)
+        return featurise(
             block,
             valid,
             bank,
@@ -81,14 +88,8 @@ class FeatureJob:
             stride=self.stride,
             window=tile.window,
             outer=outer,
-            scene_shape=(info.height, info.width),
+            scene_shape=shape,
         )
-        return features
-
-
-@lru_cache(maxsize=4)
-def _load(path: str) -> Bank:
-    return Bank.load(Path(path))
 
 
 def feature_tile(tile: int, stride: int) -> int:
@@ -96,19 +97,21 @@ def feature_tile(tile: int, stride: int) -> int:
     return -(-tile // stride) * stride
 
 
-def feature_info(info: SceneInfo, bank: Bank, stride: int, coding: Coding | None = None) -> SceneInfo:
-    """The facts of the feature map: ceil(size / stride) cells, each stride x stride pixels of the scene."""
-    count = len(bank.features)
+def feature_info(
+    info: SceneInfo, names: tuple[str, ...], rows: int, columns: int, coding: Coding | None = None
+) -> SceneInfo:
+    """The facts of the feature map: cells of rows x columns pixels of the scene, the last ones may hang over."""
+    count = len(names)
     return replace(
         info,
-        bands=bank.features,
-        height=-(-info.height // stride),
-        width=-(-info.width // stride),
+        bands=names,
+        height=-(-info.height // rows),
+        width=-(-info.width // columns),
         dtype="int8" if coding else "float32",
         nodata=NODATA if coding else float("nan"),
         scales=coding.scale if coding else (1.0,) * count,
         offsets=coding.offset if coding else (0.0,) * count,
-        geo=info.geo.scaled(stride),
+        geo=info.geo.scaled(rows, columns),
         masked=True,
         **_plain_labels(count),
     )
@@ -122,7 +125,7 @@ def feature_plan(
     final: Path,
     source: Source,
     tile: int,
-    bank: Bank,
+    bank: AnyBank,
     made: dict[str, Any],
     pool: int,
     stride: int,
@@ -154,7 +157,10 @@ def feature_plan(
         "grid": {"height": info.height, "width": info.width, "tile": tile},
         "features": {"bank": made, "pool": pool, "stride": stride} | ({"dtype": "int8"} if coding else {}),
     }
-    return Plan(final, feature_info(info, bank, stride, coding), tile // stride, (features,), configuration)
+    mean = is_mean(bank)
+    cell = (info.height, info.width) if mean else (stride, stride)
+    side = 1 if mean else tile // stride
+    return Plan(final, feature_info(info, bank.features, *cell, coding), side, (features,), configuration)
 
 
 def fit(
@@ -191,10 +197,12 @@ def check_bank_name(name: str) -> None:
         ConfigError: no bank has this name.
     """
     if name not in BANKS:
-        raise ConfigError(f"no bank is called {name}; choose one of {', '.join(BANKS)}, or give the path of a BANK.npz")
+        raise ConfigError(
+            f"no bank is called {name}; choose one of {', '.join(BANKS)}, give the path of a BANK.npz, or onnx:MODEL"
+        )
 
 
-def check_bank(bank: Bank, info: SceneInfo, where: str) -> None:
+def check_bank(bank: AnyBank, info: SceneInfo, where: str) -> None:
     """Refuse a bank that was fitted on other bands.
 
     Raises:

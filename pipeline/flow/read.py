@@ -59,8 +59,11 @@ def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDAr
 
 def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
     """Windows spread evenly over the scene, the same for the same grid: for noise, banks and pictures."""
-    if isinstance(source, StoreSource):
-        tile = source.tile
+    return spread(source, source.tile if isinstance(source, StoreSource) else tile, count)
+
+
+def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
+    """At most `count` windows of tile x tile pixels, spread evenly over the scene, whatever its own tiles."""
     grid = Grid(source.info.height, source.info.width, tile)
     chosen = np.unique(np.linspace(0, len(grid) - 1, min(count, len(grid))).round().astype(int))
     return [grid[int(index)].window for index in chosen]

@@ -16,11 +16,12 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.network_mean import mean_job, remove_sums
+from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
-from pipeline.network import Bank
 from pipeline.raster.chunks import publish, remove_tree
 from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
@@ -144,7 +145,7 @@ def write_features(
     source: Source,
     target: Path,
     tile: int,
-    bank: Bank,
+    bank: AnyBank,
     bank_path: Path,
     pool: int,
     stride: int,
@@ -170,19 +171,25 @@ def write_features(
     side = feature_tile(tile, stride)
 
     staging = staging_path(target, overwrite, TABLES)
-    job = FeatureJob(source, str(staging), side, str(bank_path), pool, stride, only)
+    job = FeatureJob(source, str(staging), side, str(bank_path), pool, stride, only, model=model_of(bank))
     if dtype == "int8":
         crew.watch.note(f"{source.info.name}: the range of the features")
         job = with_coding(job, len(bank.features), crew.gather)
     made = {"digest": bank.digest()}
     plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding)
-    make_job: MakeJob = partial(filling, job)
+    make_job: MakeJob = partial(filling, job, bank, crew)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 
 
-def filling(job: FeatureJob, store: str) -> Job:
-    """The job, for the store at this path."""
-    return replace(job, store=store)
+def filling(job: FeatureJob, bank: AnyBank, crew: Crew, store: str) -> Job:
+    """The job for the store at this path, or, where the mean over the scene is wanted, what is left to do once its
+    tiles are summed.
+
+    Raises:
+        TileError: a tile could not be summed.
+    """
+    job = replace(job, store=store)
+    return mean_job(job, crew.run) if is_mean(bank) else job
 
 
 def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> Path:
@@ -258,3 +265,4 @@ def _whole(
 def _clear(plan: Plan) -> None:
     remove_tree(plan.final)
     remove_tree(plan.partial)
+    remove_sums(plan.final)

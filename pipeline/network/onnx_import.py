@@ -133,7 +133,7 @@ def _ancestors(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> tuple[list[
     for node in reversed(nodes):
         if used.intersection(node.output):
             kept.append(node)
-            used.update(node.input)
+            used.update(name for name in node.input if name)
     return kept[::-1], used
 
 

@@ -34,6 +34,6 @@ def needed(graph: Graph, outputs: tuple[str, ...]) -> Graph:
     for node in reversed(graph.nodes):
         if used.intersection(node.outputs):
             kept.append(node)
-            used.update(node.inputs)
+            used.update(name for name in node.inputs if name)
     constants = {name: value for name, value in graph.constants.items() if name in used}
     return replace(graph, outputs=outputs, nodes=tuple(reversed(kept)), constants=constants)

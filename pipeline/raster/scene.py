@@ -66,23 +66,24 @@ class Georeference:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
-    def scaled(self, stride: int) -> Georeference:
-        """The georeference of cells of stride x stride pixels, with the same origin."""
+    def scaled(self, rows: int, columns: int | None = None) -> Georeference:
+        """The georeference of cells of rows x columns (or rows x rows) pixels, with the same origin."""
+        columns = rows if columns is None else columns
         transform = self.transform
         if transform is not None:
             a, b, c, d, e, f = transform
-            transform = (a * stride, b * stride, c, d * stride, e * stride, f)
-        gcps = tuple(Gcp(g.row / stride, g.column / stride, g.x, g.y, g.z) for g in self.gcps)
-        return replace(self, transform=transform, gcps=gcps, rpcs=_scaled_rpcs(self.rpcs, stride))
+            transform = (a * columns, b * rows, c, d * columns, e * rows, f)
+        gcps = tuple(Gcp(g.row / rows, g.column / columns, g.x, g.y, g.z) for g in self.gcps)
+        return replace(self, transform=transform, gcps=gcps, rpcs=_scaled_rpcs(self.rpcs, rows, columns))
 
 
-def _scaled_rpcs(rpcs: Mapping[str, str] | None, stride: int) -> Mapping[str, str] | None:
+def _scaled_rpcs(rpcs: Mapping[str, str] | None, rows: int, columns: int) -> Mapping[str, str] | None:
     """RPCs count from the centre of the first pixel: centre p of a pixel is centre (p + 1/2)/stride - 1/2 of a cell."""
     if rpcs is None:
         return None
     scaled = dict(rpcs)
     for key in _RPC_PIXELS:
-        value = float(rpcs[key])
+        value, stride = float(rpcs[key]), rows if key.startswith("LINE") else columns
         scaled[key] = repr((value + 0.5) / stride - 0.5 if key.endswith("OFF") else value / stride)
     return scaled
 

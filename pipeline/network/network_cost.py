@@ -1,0 +1,73 @@
+"""What a network costs on a scene before it runs: its matrix products, the blocks of tiles, the maps held at once."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.gemm.partition import FLOAT, partition
+from pipeline.grid import Grid
+from pipeline.network.cost import Layer
+from pipeline.network.graph import Graph, Node
+from pipeline.network.network_bank import NetworkBank
+from pipeline.network.network_features import axis_of, network_window
+from pipeline.network.tiling import Field
+
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul")
+
+
+def describe_network(bank: NetworkBank, height: int, width: int, *, workers: int = 1) -> tuple[Layer, ...]:
+    """The convolutions and products of the network over a whole height x width scene, in order, halos left out."""
+    field, graph = bank.field, bank.graph
+    axes = axis_of(field, 0, height), axis_of(field, 1, width)
+    made = {name for hop in field.hops for name in hop.outputs}
+    layers = []
+    for node in graph.nodes:
+        if node.op in PRODUCTS and node.outputs[0] in made:
+            over = node.outputs[0] if node.op == "Conv" else node.inputs[0]
+            m = axes[0].lengths[over] * axes[1].lengths[over]
+            layers.append(_layer(node, graph, m, workers))
+    return tuple(layers)
+
+
+def live_bytes(field: Field, height: int, width: int) -> int:
+    """The most bytes of maps, float32, that are needed at one time for a block of height x width pixels."""
+    last = {name: number for number, hop in enumerate(field.hops) for name in (*hop.sources, *hop.outputs)}
+    last[field.tensor] = len(field.hops)
+    held, most = {field.source}, 0
+    for number, hop in enumerate(field.hops):
+        held.update(hop.outputs)
+        most = max(most, sum(_bytes(field, name, height, width) for name in held))
+        held = {name for name in held if last[name] > number}
+    return most
+
+
+def scene_blocks(
+    bank: NetworkBank, pool: int, stride: int, tile: int, height: int, width: int
+) -> tuple[int, tuple[int, int]]:
+    """Pixels read in all by the tiles of a scene, and the largest (height, width) that one of them reads."""
+    grid = Grid(height, width, tile)
+
+    def block(number: int) -> tuple[int, int]:
+        return network_window(bank, pool, stride, grid[number].window, (height, width)).shape
+
+    rows = [block(row * grid.columns)[0] for row in range(grid.rows)]
+    columns = [block(column)[1] for column in range(grid.columns)]
+    return sum(rows) * sum(columns), (max(rows), max(columns))
+
+
+def _layer(node: Node, graph: Graph, m: int, workers: int) -> Layer:
+    weights = graph.constants[node.inputs[1]]
+    groups, taps = int(node.attributes.get("group", 1)), math.prod(weights.shape[2:])
+    if node.op == "Conv":
+        n, k = weights.shape[0], math.prod(weights.shape[1:])
+    else:
+        n, k, taps = math.prod(weights.shape[1:]) * groups, weights.shape[0] // groups, 1
+    cut = partition(m, max(1, n // groups), k, taps=taps, workers=workers)
+    size = "x".join(map(str, weights.shape[2:])) or "product"
+    name = f"{node.op.lower()} {size} {node.outputs[0]}"
+    return Layer(name, m, n, k, groups * cut.flops, groups * cut.bytes, cut.panel_rows, cut.filter_groups)
+
+
+def _bytes(field: Field, name: str, height: int, width: int) -> int:
+    y, x = field.strides[name]
+    return FLOAT * field.sizes[name] * math.ceil(height / y) * math.ceil(width / x)
