@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,14 @@ import click
 from pipeline.cli import options
 from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
+from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
-from pipeline.flow.features import feature_tile
 from pipeline.flow.features import fit as fit_on
-from pipeline.flow.places import AtPlaces
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
-from pipeline.flow.tables import store_to_grid
+from pipeline.flow.stages import TABLES, Watch, check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.raster.cog import check_output
-from pipeline.raster.placement import Placement
 from pipeline.raster.scene import Source
 
 
@@ -80,39 +76,16 @@ def _beside(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def table_of(
-    dst: Path,
-    source: Source,
-    tile: int,
-    stride: int,
-    geometry: str | None,
-    at: str | None,
-    dtype: str,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """What makes a table of the features, where one is asked for, and which tiles it needs: words of write_features.
-
-    Raises:
-        ConfigError: options of tables for another output, or for the other table.
-        SourceError: the scene cannot be placed, or the places cannot be read.
-    """
-    given = [word for word, value in (("--geometry", geometry), ("--at", at)) if value is not None]
-    if dtype != "float32" and dst.suffix in TABLES:
-        raise ConfigError(f"--dtype {dtype} is for .zarr and .tif outputs; the columns of {dst} are float32")
-    if given and dst.suffix not in TABLES:
-        raise ConfigError(f"{given[0]} is for .parquet outputs, got {dst}")
-    if len(given) > 1:
-        raise ConfigError("--geometry is for the cells of the map, --at for the places of a file; give one of them")
-    if dst.suffix not in TABLES:
-        return {}
-    if at is not None:
-        places = AtPlaces(at, source.info, feature_tile(tile, stride), stride)
-        return {"finish": partial(places.write, overwrite=overwrite), "only": places.tiles}
-    Placement.of(source.info.geo, source.info.name)
-    centres = geometry == "centre"
-    return {
-        "finish": partial(store_to_grid, scene=source.info, stride=stride, centres=centres, overwrite=overwrite),
-    }
+def _fitted(bank: str, source: Source, tile: int, beside: Path, watch: Watch, **fitting: Any) -> tuple[Bank, Path]:
+    """The bank of this name, fitted on the scene and saved at `beside`, or of this file; and where it lies."""
+    if bank.endswith(".npz"):
+        path = Path(bank).resolve()
+        return Bank.load(path), path
+    watch.note(f"fit {bank} on {source.info.name}")
+    with one_blas_thread():
+        fitted = fit_on(bank, [source], tile, **fitting)
+    fitted.save(beside)
+    return fitted, beside
 
 
 @click.command()
@@ -164,15 +137,7 @@ def features(
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
     table = table_of(dst, source, tile, stride, geometry, at, dtype, overwrite)
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
-        if bank.endswith(".npz"):
-            path = Path(bank).resolve()
-            fitted = Bank.load(path)
-        else:
-            team.watch.note(f"fit {bank} on {source.info.name}")
-            path = beside
-            with one_blas_thread():
-                fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
-            fitted.save(path)
+        fitted, path = _fitted(bank, source, tile, beside, team.watch, count=count, size=size, seed=seed)
         receipt = write_features(
             source,
             dst,
