@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
