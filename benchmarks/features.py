@@ -90,7 +90,7 @@ def noisy_rows(cube: F32, sigma: float, smoke: bool) -> list[tuple[str, F32]]:
     return [
         *rows,
         (f"noisy + {DEFAULT}", beside(noisy, DEFAULT)),
-        (f"denoised + {DEFAULT}", beside(rows[-1][1], DEFAULT)),
+        (f"denoised first + {DEFAULT}", beside(rows[-1][1], DEFAULT)),
     ]
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -172,6 +172,7 @@ shapes = st.one_of(
 )
 
 
+@example(geometries=[shapely.Polygon([(0, 9), (6, 7), (7, 7)])], stride=1, tile=1)
 @given(geometries=st.lists(shapes, min_size=1, max_size=6), stride=st.integers(1, 3), tile=st.integers(1, 5))
 def test_members_are_those_of_a_search_of_all_cells(geometries: list[Any], stride: int, tile: int) -> None:
     placement = Placement(Georeference(transform=TILTED[:6]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,16 @@ import click
 from pipeline.cli import options
 from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
+from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
-from pipeline.flow.features import feature_tile
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.networks import AnyBank, check_words, is_mean, is_network, normalised, open_network, samples, settled
-from pipeline.flow.places import AtPlaces
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
-from pipeline.flow.tables import store_to_grid
+from pipeline.flow.stages import TABLES, Watch, check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
+from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.cog import check_output
-from pipeline.raster.placement import Placement
 from pipeline.raster.scene import Source
 
 
@@ -81,39 +78,30 @@ def _beside(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def table_of(
-    dst: Path,
+def _fitted(
+    bank: str,
+    network: NetworkBank | None,
     source: Source,
     tile: int,
-    stride: int,
-    geometry: str | None,
-    at: str | None,
-    dtype: str,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """What makes a table of the features, where one is asked for, and which tiles it needs: words of write_features.
-
-    Raises:
-        ConfigError: options of tables for another output, or for the other table.
-        SourceError: the scene cannot be placed, or the places cannot be read.
-    """
-    given = [word for word, value in (("--geometry", geometry), ("--at", at)) if value is not None]
-    if dtype != "float32" and dst.suffix in TABLES:
-        raise ConfigError(f"--dtype {dtype} is for .zarr and .tif outputs; the columns of {dst} are float32")
-    if given and dst.suffix not in TABLES:
-        raise ConfigError(f"{given[0]} is for .parquet outputs, got {dst}")
-    if len(given) > 1:
-        raise ConfigError("--geometry is for the cells of the map, --at for the places of a file; give one of them")
-    if dst.suffix not in TABLES:
-        return {}
-    if at is not None:
-        places = AtPlaces(at, source.info, feature_tile(tile, stride), stride)
-        return {"finish": partial(places.write, overwrite=overwrite), "only": places.tiles}
-    Placement.of(source.info.geo, source.info.name)
-    centres = geometry == "centre"
-    return {
-        "finish": partial(store_to_grid, scene=source.info, stride=stride, centres=centres, overwrite=overwrite),
-    }
+    beside: Path,
+    watch: Watch,
+    *,
+    normalise: str | None,
+    **fitting: Any,
+) -> tuple[AnyBank, Path]:
+    """The bank of this file, or of this name, fitted on the scene and saved at `beside`; and where it lies."""
+    if bank.endswith(".npz"):
+        path = Path(bank).resolve()
+        return Bank.load(path), path
+    watch.note(f"{network.name} on {source.info.name}" if network else f"fit {bank} on {source.info.name}")
+    fitted: AnyBank
+    with one_blas_thread():
+        if network is None:
+            fitted = fit_on(bank, [source], tile, **fitting)
+        else:
+            fitted = network if normalise == "none" else normalised(network, samples(source))
+    fitted.save(beside)
+    return fitted, beside
 
 
 @click.command()
@@ -177,22 +165,9 @@ def features(
     if network and is_mean(network) and (table or dtype != "float32"):
         raise ConfigError(f"{bank} is one mean over the scene: it goes to .zarr or .tif in float32, got {dst} {dtype}")
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
-        fitted: AnyBank
-        if bank.endswith(".npz"):
-            path = Path(bank).resolve()
-            fitted = Bank.load(path)
-        elif network is not None:
-            team.watch.note(f"{network.name} on {source.info.name}")
-            path = beside
-            with one_blas_thread():
-                fitted = network if normalise == "none" else normalised(network, samples(source))
-            fitted.save(path)
-        else:
-            team.watch.note(f"fit {bank} on {source.info.name}")
-            path = beside
-            with one_blas_thread():
-                fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
-            fitted.save(path)
+        fitted, path = _fitted(
+            bank, network, source, tile, beside, team.watch, normalise=normalise, count=count, size=size, seed=seed
+        )
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,

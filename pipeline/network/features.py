@@ -42,7 +42,7 @@ def features_block(
     bank.halo(pool, stride) and clipped at the edge of the scene of `scene_shape`. The window begins at multiples of
     `stride`, and ends at one or at the scene's edge. F in the order of bank.features. A cell is valid where every
     pixel in the receptive field of any of its features is valid and finite. Memory: features + three blocks in
-    float32 + the bank's components and twice its hidden maps + layers.BUFFER_BYTES. Raises BlockError for windows
+    float32 + the bank's components and twice its hidden maps + 3 MiB. Raises BlockError for windows
     that do not fit, BankError for another band count.
     """
     pool = bank.pool if pool is None else pool

@@ -139,11 +139,11 @@ def _touched(geometry: Any, tile: Tile) -> tuple[Index, Index]:
 
 
 def _candidates(geometry: Any, tile: Tile) -> tuple[int, int, Index, Index]:
-    """The cells of the tile within the geometry's box: first row and column, and rows and columns as a grid."""
+    """The cells of the tile that touch the geometry's box: first row and column, and rows and columns as a grid."""
     shapely.prepare(geometry)
     x0, y0, x1, y1 = geometry.bounds
     window = tile.window
-    top, left = max(window.y0, int(np.floor(y0))), max(window.x0, int(np.floor(x0)))
+    top, left = max(window.y0, int(np.ceil(y0)) - 1), max(window.x0, int(np.ceil(x0)) - 1)
     bottom, right = min(window.y1, int(np.floor(y1)) + 1), min(window.x1, int(np.floor(x1)) + 1)
     rows, columns = np.mgrid[top : max(top, bottom), left : max(left, right)]
     return top, left, rows, columns
