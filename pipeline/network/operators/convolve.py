@@ -13,6 +13,7 @@ from pipeline.errors import ModelError
 from pipeline.network.convolution import Convolution
 from pipeline.network.operators.call import Array, Call, Operator, same_dtype
 from pipeline.network.operators.depthwise import Depthwise
+from pipeline.network.operators.line_kernels import add_apart
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
 from pipeline.network.sizes import checked
 
@@ -128,7 +129,8 @@ def _spread_taps(x: Array, filters: Array, out: Array, axes: list[tuple[int, int
             part = x[:, from_y, from_x]
             if part.size:
                 made = np.ascontiguousarray(filters[:, :, i, j].T) @ part.reshape(len(x), -1)
-                out[:, to_y, to_x] += made.reshape(n, *part.shape[1:])
+                first = (to_y.start, to_x.start)
+                add_apart(made.reshape(n, *part.shape[1:]), out, first, (axes[0][0], axes[1][0]))
 
 
 def _reach(axis: tuple[int, int, int, int], tap: int, length: int) -> tuple[slice, slice]:
