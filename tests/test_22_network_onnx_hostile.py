@@ -232,6 +232,16 @@ def test_an_operator_that_would_harm_is_refused_by_name(name):
     refused(model([harmful], constants=constants, opset=opset), name.split()[0], inputs=X)
 
 
+@pytest.mark.parametrize(
+    "op", ["ReduceMean", "GlobalAveragePool", "GlobalMaxPool", "ArgMax", "MaxPool", "Conv", "Resize"]
+)
+def test_nothing_at_all_has_no_mean(op):
+    attributes = {"kernel_shape": [1, 1]} if op == "MaxPool" else {}
+    names = {"Conv": "x,w", "Resize": "x,,f"}.get(op, "x")
+    made = model([node(op, names, "y", **attributes)], constants={**FILTERS, "f": np.float32([1, 1, 2, 2])})
+    refused(made, op, inputs=[np.zeros((0, 1, 8, 0), np.float32)])
+
+
 def test_windows_wider_than_memory_are_refused():
     far = {"pads": [1 << 28] * 4, "dilations": [1 << 28] * 2}
     refused(
