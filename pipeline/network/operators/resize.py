@@ -103,7 +103,11 @@ def _along(call: Call, x: Array, axis: Axis) -> Array:
     places = _places(call.attributes.get("coordinate_transformation_mode", "asymmetric"), axis)
     mode = call.attributes["mode"]
     if mode == "nearest":
-        result = np.take(x, _nearest(call.attributes.get("nearest_mode", "floor"), places, axis.length), axis.axis)
+        indices = _nearest(call.attributes.get("nearest_mode", "floor"), places, axis.length)
+        if x.dtype == np.float32:
+            result = _weighted(x, axis.axis, indices[:, None], np.ones((len(indices), 1)))
+        else:
+            result = np.take(x, indices, axis.axis)
     elif mode in ("linear", "cubic"):
         if x.dtype.kind != "f":
             raise ModelError(f"an input of {x.dtype} cannot be resized by mode {mode!r}")
