@@ -25,7 +25,7 @@ from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.grid import Grid, Window
 from pipeline.network import Bank, Layer, describe, fitting_bytes
 from pipeline.network.network_bank import NetworkBank
-from pipeline.network.network_cost import describe_network, live_bytes, scene_blocks
+from pipeline.network.network_cost import about, describe_network, live_bytes, scene_blocks
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import CACHE_BYTES
 from pipeline.report.data import PICTURE_PIXELS
@@ -112,7 +112,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
         features = len(bank.features)
         if isinstance(bank, NetworkBank):
             stage, products = _network_stage(info, workflow, bank)
-            notes = [_way(bank)]
+            notes = about(bank, *_sizes(info, workflow, bank))
             held = WEIGHT_COPIES * sum(weights.nbytes for weights in bank.graph.constants.values())
         else:
             stage, products = _feature_stage(info, workflow, bank)
@@ -187,11 +187,9 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
 
 
 def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[StagePlan, list[list[str]]]:
-    wanted = workflow.features
-    assert wanted is not None
-    tile, pool, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
+    _, stride, tile, *_ = sizes = _sizes(info, workflow, bank)
     grid, bands = Grid(info.height, info.width, tile), len(info.bands)
-    pixels, block = scene_blocks(bank, pool, stride, tile, info.height, info.width)
+    pixels, block = scene_blocks(bank, *sizes)
     layers = describe_network(bank, info.height, info.width)
     flops = sum(layer.flops for layer in layers) * pixels / (info.height * info.width)
     out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
@@ -213,17 +211,12 @@ def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tu
     return stage, _products(layers)
 
 
-def _way(bank: NetworkBank) -> str:
-    """The network in one line: stride and halo of the tensor, and what it gives."""
-    way = bank.field
-    top, left, bottom, right = way.halo
-    blocks = ", on anchored blocks" if bank.exact else ""
-    over = ", their mean over the scene" if way.mean else ""
-    return (
-        f"{bank.name}: {way.channels} features every {way.stride[0]} pixels{over}; blocks begin at multiples of "
-        f"{' x '.join(map(str, way.units))} and take {top} rows above, {bottom} below, {left} columns to the left, "
-        f"{right} to the right of a tile{blocks}"
-    )
+def _sizes(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[int, int, int, int, int]:
+    """Pool, stride and tile of a network's map, height and width of the scene."""
+    wanted = workflow.features
+    assert wanted is not None
+    tile, pool, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
+    return pool, stride, tile, info.height, info.width
 
 
 def _products(layers: tuple[Layer, ...]) -> list[list[str]]:

@@ -144,6 +144,48 @@ class TestNorms:
         assert [one.inputs for one in fold(graph).nodes] == [("x",)]
 
 
+class TestPads:
+    def both(self, nodes, constants, opset=17):
+        graph = read(model(nodes, constants={"w": floats(2, 3, 3, 3), **constants}, opset=opset))
+        x = floats(1, 3, 8, 9)
+        constant, sides = constants.get("v", 0), np.reshape(constants.get("p", [0, 0, 1, 0, 0, 0, 2, 3]), (2, -1)).T
+        padded = np.pad(x, np.maximum(sides, 0), constant_values=constant)
+        expected = run(model([node("Conv", "x,w", "y")], constants={"w": floats(2, 3, 3, 3)}), [padded])[0]
+        np.testing.assert_allclose(Network(graph)(x)[0], expected, rtol=1e-5, atol=1e-5)
+        return [one.op for one in graph.nodes]
+
+    def test_zeros_become_the_convolution_s_own(self):
+        sides = np.int64([0, 0, 1, 0, 0, 0, 2, 3])
+        nodes = [node("Pad", "x,p", "a"), node("Conv", "a,w", "y")]
+        assert self.both(nodes, {"p": sides}) == ["Conv"]
+        assert self.both(nodes, {"p": sides, "v": np.float32(0)}) == ["Conv"]
+        valid = [nodes[0], node("Conv", "a,w", "y", auto_pad="VALID")]
+        assert self.both(valid, {"p": sides}) == ["Conv"]
+
+    def test_and_those_of_old_opsets(self):
+        nodes = [node("Pad", "x", "a", pads=[0, 0, 1, 0, 0, 0, 2, 3]), node("Conv", "a,w", "y")]
+        assert self.both(nodes, {}, opset=9) == ["Conv"]
+
+    def test_anything_else_stays(self):
+        sides = np.int64([0, 0, 1, 0, 0, 0, 2, 3])
+        nodes = [node("Pad", "x,p,v", "a"), node("Conv", "a,w", "y")]
+        assert self.both(nodes, {"p": sides, "v": np.float32(2)}) == ["Pad", "Conv"]
+        for mode in ("edge", "reflect"):
+            graph = read(
+                model([node("Pad", "x,p", "a", mode=mode), nodes[1]], constants={"w": floats(2, 3, 3, 3), "p": sides})
+            )
+            assert [one.op for one in graph.nodes] == ["Pad", "Conv"]
+        crop = {"w": floats(2, 3, 3, 3), "p": np.int64([0, 0, -1, 0, 0, 0, 0, 0])}
+        assert len(read(model([node("Pad", "x,p", "a"), nodes[1]], constants=crop)).nodes) == 2
+        seen = [node("Pad", "x,p", "a"), nodes[1], node("Relu", "a", "z")]
+        assert len(read(model(seen, outputs=("y", "z"), constants={"w": floats(2, 3, 3, 3), "p": sides})).nodes) == 3
+
+    def test_padding_adds_up(self):
+        nodes = [node("Pad", "x,p", "a"), node("Conv", "a,w", "y", pads=[1, 1, 0, 0])]
+        (conv,) = read(model(nodes, constants={"w": floats(2, 3, 3, 3), "p": np.int64([0, 0, 1, 0, 0, 0, 2, 3])})).nodes
+        assert conv.attributes["pads"] == [2, 1, 2, 3]
+
+
 class TestRefusals:
     def refused(self, made, *words, outputs=None):
         with pytest.raises(ModelError) as caught:

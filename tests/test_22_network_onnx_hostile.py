@@ -17,6 +17,8 @@ from pipeline.errors import ModelError, TerrasketchError
 from pipeline.network import onnx_import, onnx_wire, sizes
 from pipeline.network.onnx_import import load, read, run
 
+X = [floats(1, 1, 8, 8)]
+FILTERS = {"w": floats(1, 1, 3, 3)}
 FEW_BYTES = 32 << 20
 HUGE = 1 << 40
 INTS = np.int64
@@ -158,6 +160,17 @@ class TestNames:
         refused(model([node("Relu", "", "y")]), "Relu")
         refused(model([node("Add", "x,", "y")]), "Add", inputs=[floats(3)])
 
+    def test_inputs_that_must_be_there_when_folding(self):
+        norm = node("BatchNormalization", "c,,b,b,b", "y")
+        refused(model([node("Conv", "x,", "c"), norm], constants={"b": floats(1)}), "Conv", "left out")
+        refused(model([node("Pad", "x,", "a"), node("Conv", "a,w", "y")], constants=FILTERS), "Pad", "left out")
+
+    def test_constants_that_do_not_fit_when_folding(self):
+        text = {"w": floats(1, 1, 3, 3), "b": np.float32([1]), "p": np.float32([1.5, 2])}
+        refused(model([node("Pad", "x,p", "a"), node("Conv", "a,w", "y")], constants=text), "Pad", inputs=X)
+        nodes = [node("Conv", "x,w", "c", group=0), node("BatchNormalization", "c,b,b,b,b", "y")]
+        refused(model(nodes, constants=text), "Conv", inputs=X)
+
     def test_endless_names_are_cut(self):
         refused(model([node("Relu", "z" * 100_000, "y")]), "zzz")
         refused(model([node("A" * 100_000, "x", "y")]), "AAA")
@@ -170,8 +183,6 @@ class TestNames:
         refused(model([node("Relu", "x", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")]), "3 operators")
 
 
-X = [floats(1, 1, 8, 8)]
-FILTERS = {"w": floats(1, 1, 3, 3)}
 LONG = {"a": np.zeros((1 << 15, 1), np.float32), "b": np.zeros((1, 1 << 15), np.float32)}
 GROWING = {
     "ConstantOfShape": (node("ConstantOfShape", "s", "y"), {"s": INTS([HUGE])}),
@@ -219,6 +230,16 @@ def test_an_operator_that_would_harm_is_refused_by_name(name):
     harmful, constants = GROWING[name]
     opset = 21 if name == "GroupNormalization" else 17
     refused(model([harmful], constants=constants, opset=opset), name.split()[0], inputs=X)
+
+
+@pytest.mark.parametrize(
+    "op", ["ReduceMean", "GlobalAveragePool", "GlobalMaxPool", "ArgMax", "MaxPool", "Conv", "Resize"]
+)
+def test_nothing_at_all_has_no_mean(op):
+    attributes = {"kernel_shape": [1, 1]} if op == "MaxPool" else {}
+    names = {"Conv": "x,w", "Resize": "x,,f"}.get(op, "x")
+    made = model([node(op, names, "y", **attributes)], constants={**FILTERS, "f": np.float32([1, 1, 2, 2])})
+    refused(made, op, inputs=[np.zeros((0, 1, 8, 0), np.float32)])
 
 
 def test_windows_wider_than_memory_are_refused():

@@ -279,6 +279,10 @@ def _refusals() -> dict[str, tuple[Builder, str]]:
     b = case("Slice", "Slice -4:9:1 along y, whose place depends", "a", "b", "c")
     b.constants |= {"a": np.array([-4]), "b": np.array([9]), "c": np.array([2])}
     b = Builder(2)
+    first = b.add("Relu", b.conv("x", 3))
+    b.add("Add", first, b.conv(first, 3, strides=[2, 2]))
+    cases["unlike strides"] = (b, "Add of tensors with unlike strides")
+    b = Builder(2)
     b.add("Resize", b.conv("x"), "", "", b.add("Shape", "x"))
     cases["run-time sizes"] = (b, "Resize takes its sizes at run time")
     return cases
@@ -289,7 +293,7 @@ def test_what_cannot_be_tiled_is_refused_by_name_with_a_tensor_that_can(name: st
     builder, said = _refusals()[name]
     with pytest.raises(BankError, match=said) as caught:
         survey(builder.graph()).field(builder.nodes[-1].outputs[0])
-    last = "conv_0" if name == "run-time sizes" else "relu_1"
+    last = {"run-time sizes": "conv_0", "unlike strides": "conv_2"}.get(name, "relu_1")
     assert f"take an earlier tensor with @TENSOR, the last is {last}" in str(caught.value)
     assert "\n" not in str(caught.value)
 

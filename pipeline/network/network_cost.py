@@ -12,6 +12,8 @@ from pipeline.network.network_bank import NetworkBank
 from pipeline.network.network_features import axis_of, network_window
 from pipeline.network.tiling import Field
 
+MOST_READ = 2.0
+"""Pixels read over the scene's, from where on it is worth a word."""
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul")
 
 
@@ -53,6 +55,23 @@ def scene_blocks(
     rows = [block(row * grid.columns)[0] for row in range(grid.rows)]
     columns = [block(column)[1] for column in range(grid.columns)]
     return sum(rows) * sum(columns), (max(rows), max(columns))
+
+
+def about(bank: NetworkBank, pool: int, stride: int, tile: int, height: int, width: int) -> list[str]:
+    """The network in one line, stride and halo of its tensor; and what larger tiles would save, where it is much."""
+    field = bank.field
+    top, left, bottom, right = field.halo
+    blocks = ", on anchored blocks" if bank.exact else ""
+    over = ", their mean over the scene" if field.mean else ""
+    lines = [
+        f"{bank.name}: {field.channels} features every {field.stride[0]} pixels{over}; blocks begin at multiples of "
+        f"{' x '.join(map(str, field.units))} and take {top} rows above, {bottom} below, {left} columns to the left, "
+        f"{right} to the right of a tile{blocks}"
+    ]
+    read = [scene_blocks(bank, pool, stride, side, height, width)[0] / (height * width) for side in (tile, 4 * tile)]
+    if read[0] >= MOST_READ:
+        lines.append(f"tiles of {tile} read {read[0]:.1f} times the scene's pixels, of {4 * tile} {read[1]:.1f} times")
+    return lines
 
 
 def _layer(node: Node, graph: Graph, m: int, workers: int) -> Layer:

@@ -1,4 +1,4 @@
-"""What of a graph is known before any input: constants are computed, Identity and Dropout dropped, batch norms folded.
+"""What of a graph is known before any input: constants are computed, Identity dropped, norms and pads folded.
 
 A batch norm after a convolution is one more factor and offset for each of its filters (Jacob et al. 2018, section 3.2):
     W' = W · γ/√(σ² + ε),    b' = (b − μ) · γ/√(σ² + ε) + β
@@ -35,7 +35,7 @@ def fold(graph: Graph, dtypes: Mapping[str, np.dtype[Any]] | None = None) -> Gra
     """
     graph = _Constants(graph, dtypes or {}).graph()
     with np.errstate(all="ignore"):
-        return needed(_norms_folded(graph), graph.outputs)
+        return needed(_pads_folded(_norms_folded(graph)), graph.outputs)
 
 
 class _Constants:
@@ -143,3 +143,38 @@ def _scaled(filters: Array, factor: NDArray[np.float64], axis: int, groups: int)
         return (filters * factor.reshape(-1, 1, *spatial)).astype(filters.dtype)
     parts = filters.reshape(groups, -1, *filters.shape[1:])
     return (parts * factor.reshape(groups, 1, -1, *spatial)).reshape(filters.shape).astype(filters.dtype)
+
+
+def _pads_folded(graph: Graph) -> Graph:
+    """A Pad by zeros that a convolution alone sees becomes that convolution's own padding."""
+    count, nodes = uses(graph), []
+    pads = {node.outputs[0]: node for node in graph.nodes if node.op == "Pad"}
+    for node in graph.nodes:
+        before = pads.get(node.inputs[0]) if node.op == "Conv" and count[node.inputs[0]] == 1 else None
+        sides = None if before is None else _zero_sides(before, graph)
+        if before is not None and sides and node.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"):
+            valid = node.attributes.get("auto_pad") == "VALID"
+            own = [0] * len(sides) if valid else node.attributes.get("pads") or [0] * len(sides)
+            if len(own) == len(sides):
+                both = [one + other for one, other in zip(own, sides, strict=True)]
+                attributes = {**node.attributes, "auto_pad": "NOTSET", "pads": both}
+                node = replace(node, inputs=(before.inputs[0], *node.inputs[1:]), attributes=attributes)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _zero_sides(pad: Node, graph: Graph) -> list[int] | None:
+    """What a Pad by zeros adds before and after each axis of pixels; None where it does anything else."""
+    names = (*pad.inputs, "", "", "")
+    if pad.attributes.get("mode", "constant") != "constant" or names[3]:
+        return None
+    if pad.inputs[1:]:
+        if names[1] not in graph.constants or (names[2] and names[2] not in graph.constants):
+            return None
+        sides, value = graph.constants[names[1]].tolist(), graph.constants[names[2]].any() if names[2] else False
+    else:
+        sides, value = pad.attributes.get("pads", []), pad.attributes.get("value", 0)
+    axes = len(sides) // 2
+    if value or axes < 3 or min(sides) < 0 or any(sides[:2]) or any(sides[axes : axes + 2]):
+        return None
+    return [*sides[2:axes], *sides[axes + 2 :]]

@@ -23,7 +23,7 @@ from pipeline.network.graph import Graph, Node
 from pipeline.network.onnx_fold import fold
 from pipeline.network.onnx_schema import NEWEST_OPSET, problem
 from pipeline.network.onnx_tensor import array, attribute, dtype_of
-from pipeline.network.operators import OPERATORS
+from pipeline.network.operators import DAMAGE, OPERATORS
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 MOST_FILE_BYTES = 1 << 30
@@ -71,7 +71,12 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
     _check_supported(nodes)
     constants = {name: _constant(name, tensor) for name, tensor in initial.items() if name in used}
     graph = Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset)
-    return fold(graph, _input_dtypes(proto))
+    try:
+        return fold(graph, _input_dtypes(proto))
+    except ModelError:
+        raise
+    except DAMAGE as error:
+        raise ModelError(f"its constants do not fit its operators: {' '.join(str(error).split())}") from error
 
 
 def run(model: ModelProto, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
@@ -149,11 +154,10 @@ def _check_supported(nodes: Iterable[NodeProto]) -> None:
 
 
 def _node(proto: NodeProto, opset: int) -> Node:
-    attributes = {given.name: given for given in proto.attribute}
     try:
-        if wrong := problem(proto.op_type, opset, len(proto.input), len(proto.output), attributes):
+        if wrong := problem(proto, opset):
             raise ModelError(wrong)
-        values = {name: attribute(given) for name, given in attributes.items()}
+        values = {given.name: attribute(given) for given in proto.attribute}
     except ModelError as error:
         raise ModelError(f"{_shown(proto)}: {error}") from error
     return Node(proto.op_type, tuple(proto.input), tuple(proto.output), values)

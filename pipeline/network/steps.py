@@ -173,13 +173,8 @@ class Continued:
         return 0 if self.reflect and max(self.before, self.after) >= n else max(0, n + self.before + self.after)
 
     def needed(self, run: Run, n: int) -> Run:
-        """The outputs' own places, and what stands in for those beyond the ends."""
-        first, last = run[0] - self.before, run[1] - self.before
-        low, high = min(max(first, 0), n - 1), min(max(last, 0), n - 1)
-        if self.reflect:
-            high = max(high, min(-first, n - 1))
-            low = min(low, max(2 * (n - 1) - last, 0))
-        return low, high
+        """The outputs' own places, or the end; `fewest` are so many that what is reflected there is among them."""
+        return _within((run[0] - self.before, run[1] - self.before), n)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,12 @@ def _softmax(site: Site) -> Rule:
     return site.still(site.data)
 
 
+def _length(site: Site) -> Rule:
+    """LpNormalization: along one axis."""
+    site.no_space([site.axis(int(site.attribute("axis", -1)))], "sums over the whole scene")
+    return site.still(site.data)
+
+
 def _axes(site: Site) -> list[int]:
     """The axes of a reduction: all where none are named, unless none means none."""
     given = site.integers(1, "axes", "axes")
@@ -215,6 +221,7 @@ RULES: dict[str, Callable[[Site], Rule]] = {
     "LRN": _pointwise,
     "LayerNormalization": _layer,
     "RMSNormalization": _layer,
+    "LpNormalization": _length,
     "ArgMax": _reduced,
     "ArgMin": _reduced,
     "Transpose": _transposed_axes,

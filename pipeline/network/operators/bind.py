@@ -16,6 +16,7 @@ from pipeline.network.operators.table import FUSED, OPERATORS, PREPARED
 Bound = Callable[..., tuple[Array, ...]]
 FUSED_FROM = {"FusedConv": "Conv"}
 DAMAGE = (ValueError, TypeError, AttributeError, IndexError, KeyError, ArithmeticError, MemoryError)
+"""What NumPy raises where tensors do not fit an operator."""
 
 
 def bind(node: Node, opset: int, constants: Mapping[str, Array] | None = None) -> Bound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,21 @@ from pipeline.errors import ModelError
 from pipeline.gemm import Convolution, aligned
 from pipeline.network.operators.call import Array, Call, Operator, same_dtype
 from pipeline.network.operators.depthwise import Depthwise
+from pipeline.network.operators.line_kernels import add_apart
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
+from pipeline.network.operators.window_kernels import plain
 from pipeline.network.sizes import checked
+
+NO_BIAS = np.empty(0, np.float32)
+
+
+class Spread(NamedTuple):
+    """Along one axis: input i and tap t make output i·stride − before + t·dilation, of `out` outputs."""
+
+    stride: int
+    before: int
+    dilation: int
+    out: int
 
 
 def conv(call: Call, x: Array, filters: Array, bias: Array | None = None, add: Array | None = None) -> Array:
@@ -104,21 +117,30 @@ def conv_transpose(call: Call, x: Array, filters: Array, bias: Array | None = No
     if groups < 1 or x.shape[1] % groups:
         raise ModelError(f"{groups} groups do not divide {x.shape[1]} channels")
     axes = _spread(call, spatial, x.shape[2:])
-    shape = checked((x.shape[0], filters.shape[1] * groups, *(axis[-1] for axis in axes)), np.float32)
+    shape = checked((x.shape[0], filters.shape[1] * groups, *(axis.out for axis in axes)), np.float32)
     if len(spatial) == 1:
-        x, filters, axes = x[:, :, None], filters[:, :, None], [(1, 0, 1, 1), *axes]
-    out = np.zeros((*shape[:2], axes[0][-1], axes[1][-1]), np.float32)
-    if bias is not None:
-        out += bias.reshape(-1, 1, 1)
+        x, filters, axes = x[:, :, None], filters[:, :, None], [Spread(1, 0, 1, 1), *axes]
+    offset = np.zeros(shape[1], np.float32) if bias is None else plain(bias)
+    if offset.shape != (shape[1],):
+        raise ModelError(f"a bias {offset.shape} does not fit filters {filters.shape} in {groups} groups")
+    apart = all(_alone(axis, taps, n) for axis, taps, n in zip(axes, filters.shape[2:], x.shape[2:], strict=True))
+    out = np.empty((*shape[:2], axes[0].out, axes[1].out), np.float32)
+    if not apart:
+        out[:] = offset[:, None, None]
     per_out, per_in = filters.shape[1], x.shape[1] // groups
     for image, one in zip(x, out, strict=True):
         for g in range(groups):
-            own = slice(g * per_in, (g + 1) * per_in)
-            _spread_taps(image[own], filters[own], one[g * per_out : (g + 1) * per_out], axes)
+            own, made = slice(g * per_in, (g + 1) * per_in), slice(g * per_out, (g + 1) * per_out)
+            _spread_taps(image[own], filters[own], offset[made] if apart else NO_BIAS, one[made], axes)
     return out.reshape(shape)
 
 
-def _spread_taps(x: Array, filters: Array, out: Array, axes: list[tuple[int, int, int, int]]) -> None:
+def _alone(axis: Spread, taps: int, length: int) -> bool:
+    """Whether each output along an axis is made by just one tap of one input."""
+    return axis.stride == taps and axis.dilation == 1 and axis.before + axis.out <= length * taps
+
+
+def _spread_taps(x: Array, filters: Array, bias: Array, out: Array, axes: list[Spread]) -> None:
     """Add to out (N, y, x) the filters (C, N, kh, kw) times x (C, y, x): one GEMM and one strided sum for each tap."""
     n, (height, width) = out.shape[0], x.shape[1:]
     for i in range(filters.shape[2]):
@@ -128,20 +150,19 @@ def _spread_taps(x: Array, filters: Array, out: Array, axes: list[tuple[int, int
             part = x[:, from_y, from_x]
             if part.size:
                 made = np.ascontiguousarray(filters[:, :, i, j].T) @ part.reshape(len(x), -1)
-                out[:, to_y, to_x] += made.reshape(n, *part.shape[1:])
+                steps = (axes[0].stride, axes[1].stride)
+                add_apart(made.reshape(n, *part.shape[1:]), bias, out, (to_y, to_x), steps)
 
 
-def _reach(axis: tuple[int, int, int, int], tap: int, length: int) -> tuple[slice, slice]:
-    """The inputs whose tap falls into the output, and where."""
-    stride, before, dilation, out = axis
-    first = tap * dilation - before
-    low = max(0, -(first // stride))
-    high = max(low, min(length, -((first - out) // stride)))
-    return slice(low, high), slice(first + low * stride, first + high * stride, stride)
+def _reach(axis: Spread, tap: int, length: int) -> tuple[slice, int]:
+    """The inputs whose tap falls into the output, and where the first of them does."""
+    first = tap * axis.dilation - axis.before
+    low = max(0, -(first // axis.stride))
+    high = max(low, min(length, -((first - axis.out) // axis.stride)))
+    return slice(low, high), first + low * axis.stride
 
 
-def _spread(call: Call, kernel: tuple[int, ...], spatial: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    """(stride, before, dilation, length of the output) along each axis."""
+def _spread(call: Call, kernel: tuple[int, ...], spatial: tuple[int, ...]) -> list[Spread]:
     count = len(kernel)
     strides, dilations = pair(call, "strides", count, 1), pair(call, "dilations", count, 1)
     extra = call.attributes.get("output_padding") or [0] * count
@@ -157,7 +178,7 @@ def _spread(call: Call, kernel: tuple[int, ...], spatial: tuple[int, ...]) -> li
             before, out = pads[i][0], extent - sum(pads[i])
         if out < 1 or extra[i] < 0:
             raise ModelError(f"an output of {out} rows or columns cannot be")
-        found.append((strides[i], before, dilations[i], out))
+        found.append(Spread(strides[i], before, dilations[i], out))
     return found
 
 

@@ -8,17 +8,18 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.network.operators.call import Array, Call, Operator, axis_of
+from pipeline.network.operators.reduction import mean
 from pipeline.network.sizes import checked
 
 FLOAT = 1
 
 
-def batch_norm(call: Call, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array) -> Array:
+def batch_norm(call: Call, x: Array, gamma: Array, beta: Array, centre: Array, variance: Array) -> Array:
     """γ·(x − μ)/√(σ² + ε) + β for each channel, by stored statistics (Ioffe, Szegedy 2015, in evaluation)."""
     if call.attributes.get("training_mode") or not call.attributes.get("spatial", 1) or call.outputs > 1:
         raise ModelError("training mode, and statistics of each pixel, are not supported")
     factor = gamma / np.sqrt(variance.astype(np.float64) + call.attributes["epsilon"])
-    offset = beta - mean * factor
+    offset = beta - centre * factor
     return _scaled(x, factor.astype(x.dtype), offset.astype(x.dtype))
 
 
@@ -41,11 +42,11 @@ def layer_norm(call: Call, x: Array, scale: Array, bias: Array | None = None) ->
     if call.attributes["stash_type"] != FLOAT:
         raise ModelError("statistics in other types than float32 are not supported")
     axes = tuple(range(axis_of(call.attributes["axis"], x.ndim), x.ndim))
-    white, mean, inverse = _whitened(x, axes, call.attributes["epsilon"])
+    white, middle, inverse = _whitened(x, axes, call.attributes["epsilon"])
     checked(np.broadcast_shapes(white.shape, scale.shape), x.dtype)
     result = white * scale
     result = result if bias is None else result + bias
-    return result if call.outputs == 1 else (result, mean, inverse)[: call.outputs]
+    return result if call.outputs == 1 else (result, middle, inverse)[: call.outputs]
 
 
 def local_response_norm(call: Call, x: Array) -> Array:
@@ -85,11 +86,10 @@ def _scaled(x: Array, factor: Array, offset: Array) -> Array:
 
 def _whitened(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
     """(x − μ)/√(σ² + ε), μ and 1/√(σ² + ε) over axes."""
-    mean = x.mean(axis=axes, keepdims=True)
-    centred = x - mean
-    variance = np.square(centred).mean(axis=axes, keepdims=True)
-    inverse = 1 / np.sqrt(variance + x.dtype.type(epsilon))
-    return centred * inverse, mean, inverse
+    middle = mean(x, axes)
+    centred = x - middle
+    inverse = 1 / np.sqrt(mean(np.square(centred), axes) + x.dtype.type(epsilon))
+    return centred * inverse, middle, inverse
 
 
 NORMALISE: dict[str, Operator] = {

@@ -101,7 +101,7 @@ def global_max(call: Call, x: Array) -> Array:
 
 
 def _over_pixels(x: Array) -> Array:
-    if x.ndim < 3:
+    if x.ndim < 3 or 0 in x.shape:
         raise ModelError(f"an input {x.shape} without pixels")
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 

@@ -32,6 +32,13 @@ def _kept(call: Call) -> bool:
     return bool(call.attributes["keepdims"])
 
 
+def mean(x: Array, axes: tuple[int, ...]) -> Any:
+    """The mean over axes, which stay with length 1. Raises ModelError where there is nothing to average."""
+    if x.size == 0:
+        raise ModelError(f"a tensor of shape {x.shape} has no mean")
+    return np.mean(x, axes, keepdims=True)
+
+
 def _largest(x: Array, axes: tuple[int, ...]) -> Any:
     return np.max(x, axes, initial=_least(x.dtype))
 
@@ -77,7 +84,7 @@ def _place(call: Call, x: Array, find: Callable[..., Any]) -> Array:
 
 
 REDUCTION: dict[str, Operator] = {
-    "ReduceMean": reduction(np.mean),
+    "ReduceMean": reduction(lambda x, axes: np.squeeze(mean(x, axes), axes)),
     "ReduceSum": reduction(np.sum),
     "ReduceProd": reduction(np.prod),
     "ReduceMax": reduction(_largest),

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.network.operators.call import Array, Call, Operator, axes_of, integers
+from pipeline.network.operators.line_kernels import weighted
+from pipeline.network.operators.window_kernels import plain
 from pipeline.network.sizes import checked
 
 F64 = NDArray[np.float64]
@@ -82,7 +84,8 @@ def _axes(call: Call, x: Array, roi: Array | None, scales: Array | None, sizes: 
     checked(shape, np.float64)
     if min(shape) < 1:
         raise ModelError(f"an output of shape {shape} cannot be")
-    return sorted(found, key=lambda one: one.out / one.length)
+    # Rows go faster than columns, which are gathered: those that shrink come first, those that grow come last.
+    return sorted(found, key=lambda one: (one.out / one.length, one.axis if one.out < one.length else -one.axis))
 
 
 def _by_sizes(call: Call, sizes: list[int], lengths: list[int]) -> tuple[list[int], list[float]]:
@@ -100,7 +103,11 @@ def _along(call: Call, x: Array, axis: Axis) -> Array:
     places = _places(call.attributes.get("coordinate_transformation_mode", "asymmetric"), axis)
     mode = call.attributes["mode"]
     if mode == "nearest":
-        result = np.take(x, _nearest(call.attributes.get("nearest_mode", "floor"), places, axis.length), axis.axis)
+        indices = _nearest(call.attributes.get("nearest_mode", "floor"), places, axis.length)
+        if x.dtype == np.float32:
+            result = _weighted(x, axis.axis, indices[:, None], np.ones((len(indices), 1)))
+        else:
+            result = np.take(x, indices, axis.axis)
     elif mode in ("linear", "cubic"):
         if x.dtype.kind != "f":
             raise ModelError(f"an input of {x.dtype} cannot be resized by mode {mode!r}")
@@ -172,15 +179,14 @@ def _cubic(x: F64, a: float) -> F64:
 
 def _weighted(x: Array, axis: int, indices: NDArray[np.intp], weights: F64) -> Array:
     """Σ over taps t of weights[:, t] · x at indices[:, t] along an axis, in x's dtype."""
-    shape = (-1, *(1,) * (x.ndim - axis - 1))
-    parts = weights.astype(x.dtype)
-    result = np.take(x, indices[:, 0], axis)
-    result *= parts[:, 0].reshape(shape)
-    for t in range(1, indices.shape[1]):
-        term = np.take(x, indices[:, t], axis)
-        term *= parts[:, t].reshape(shape)
-        result += term
-    return result
+    shape, parts = [*x.shape[:axis], len(indices), *x.shape[axis + 1 :]], weights.astype(x.dtype)
+    if x.dtype == np.float32:
+        lines = plain(x).reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+        out = np.empty((len(lines), len(indices), lines.shape[2]), np.float32)
+        weighted(lines, indices, parts, out)
+        return out.reshape(shape)
+    taken = np.take(x, indices, axis)
+    return np.asarray((taken * parts.reshape(*parts.shape, *(1,) * (x.ndim - axis - 1))).sum(axis=axis + 1))
 
 
 RESIZE: dict[str, Operator] = {"Resize": resize, "Upsample": upsample}

@@ -46,9 +46,10 @@ class Room(NamedTuple):
 
 
 def room(y_axis: Axis, x_axis: Axis) -> Room:
-    """Room for about BAND_PIXELS windows, or for one row of them."""
+    """Room for about BAND_PIXELS windows, or for one row of them; bands are as even as can be."""
     pitch = x_axis.out + (x_axis.taps - 1) * x_axis.dilation // x_axis.stride
     rows = min(y_axis.out, max(1, BAND_PIXELS // pitch))
+    rows = -(-y_axis.out // -(-y_axis.out // rows))
     own = (rows + (y_axis.taps - 1) * y_axis.dilation // y_axis.stride) * pitch
     places = checked([y_axis.stride * x_axis.stride * own], np.float32)
     checked((8, y_axis.taps, x_axis.taps), np.int64)
@@ -110,6 +111,15 @@ def _add_scaled(line: F32, at: int, source: F32, place: int, factor: np.float32,
 
 
 @jit
+def _add_three(line: F32, source: F32, places: NDArray[np.int64], factors: F32, at: int, count: int) -> None:
+    """Taps at, at + 1 and at + 2, in the order in which they would be added one by one."""
+    one, two, three = np.uint64(places[at]), np.uint64(places[at + 1]), np.uint64(places[at + 2])
+    by_one, by_two, by_three = factors[at], factors[at + 1], factors[at + 2]
+    for k in range(np.uint64(count)):
+        line[k] = line[k] + by_one * source[one + k] + by_two * source[two + k] + by_three * source[three + k]
+
+
+@jit
 def _bounded(out: F32, at: int, line: F32, place: int, bounds: Bounds, count: int) -> None:
     start, first = np.uint64(at), np.uint64(place)
     floor, ceiling = bounds
@@ -120,8 +130,13 @@ def _bounded(out: F32, at: int, line: F32, place: int, bounds: Bounds, count: in
 
 
 @jit
-def _spread(x: F32, at: At, shape: Shape, places: F32, y_axis: Windows, x_axis: Windows, fill: np.float32) -> None:
-    """Fill places for a plane's windows from an output row on: input (y, x) goes where its remainder says."""
+def _spread(
+    x: F32, at: At, shape: Shape, places: F32, y_axis: Windows, x_axis: Windows, fill: np.float32, padded: bool
+) -> None:
+    """Fill places for a plane's windows from an output row on: input (y, x) goes where its remainder says.
+
+    `padded`: the padding is there already, from another plane's same band.
+    """
     (_, step_y, before_y, _), (_, step_x, before_x, _), (plane, row) = y_axis, x_axis, at
     height, width, pitch = shape
     rows = places.size // (pitch * step_y * step_x)
@@ -155,7 +170,8 @@ def largest(x: F32, out: F32, y_axis: Windows, x_axis: Windows, room: Room) -> N
         for row in range(0, height, rows):
             count = min(rows, height - row)
             length = (count - 1) * pitch + width
-            _spread(pixels, (plane, row), shape, places, y_axis, x_axis, fill)
+            padded = plane > 0 and rows == height
+            _spread(pixels, (plane, row), shape, places, y_axis, x_axis, fill, padded)
             _fill(band, 0, length, fill)
             for t in range(taps.size):
                 _raise(band, places, taps[t], length)
@@ -180,9 +196,13 @@ def convolve(
         for row in range(0, height, rows):
             count = min(rows, height - row)
             length = (count - 1) * pitch + width
-            _spread(pixels, (n // several, row), shape, places, y_axis, x_axis, np.float32(0.0))
+            padded = n > 0 and rows == height
+            _spread(pixels, (n // several, row), shape, places, y_axis, x_axis, np.float32(0.0), padded)
             _fill(band, 0, length, bias[n])
-            for t in range(taps.size):
+            whole = taps.size - taps.size % 3
+            for t in range(0, whole, 3):
+                _add_three(band, places, taps, filters[n], t, length)
+            for t in range(whole, taps.size):
                 _add_scaled(band, 0, places, taps[t], filters[n, t], length)
             for r in range(count):
                 at = (n * height + row + r) * width
