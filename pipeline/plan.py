@@ -167,7 +167,7 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
     halo = bank.halo(pool, stride)
     layers = describe(bank, pool, stride, info.height, info.width)
     flops = float(sum(layer.flops for layer in layers))
-    out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    out = _feature_bytes(workflow) * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
     bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
     side = min(tile, max(info.height, info.width)) + 2 * halo
     block = 4 * (bands + FRONT_MAPS * (len(bank.projection) + len(bank.hidden))) * side**2
@@ -192,7 +192,8 @@ def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tu
     pixels, block = scene_blocks(bank, *sizes)
     layers = describe_network(bank, info.height, info.width)
     flops = sum(layer.flops for layer in layers) * pixels / (info.height * info.width)
-    out = np.dtype(wanted.dtype).itemsize * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
+    cells = -(-info.height // stride) * -(-info.width // stride)
+    out = _feature_bytes(workflow) * len(bank.features) * cells
     bytes_in = bands * pixels * np.dtype(info.dtype).itemsize
     maps = NETWORK_MAPS * live_bytes(bank.field, *block)
     chunk = 4 * len(bank.features) * (tile // stride) ** 2
