@@ -220,6 +220,12 @@ def _sizes(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[int,
     return pool, stride, tile, info.height, info.width
 
 
+def _feature_bytes(workflow: Workflow) -> int:
+    """Of one feature of one cell."""
+    assert workflow.features is not None
+    return np.dtype(workflow.features.dtype).itemsize
+
+
 def _products(layers: tuple[Layer, ...]) -> list[list[str]]:
     return [
         [
