@@ -92,6 +92,9 @@ class Features(Section):
     seed: int = Field(0, ge=0)
     pool: int | None = Field(None, ge=1, le=255, description="Side of the mean pool; the bank's own by default")
     stride: int = Field(1, ge=1, le=1024, description="Pixels of the scene a feature cell covers on a side")
+    domain: Literal["auto", "factors", "pixels"] = Field(
+        "auto", description="Convolve the store's factors or its pixels; factors where they are less work by default"
+    )
 
 
 class Write(Section):

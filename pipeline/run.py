@@ -19,7 +19,9 @@ from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError,
 from pipeline.flow.banks import bank_of_run
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import FeatureJob, check_bank_name, feature_plan, feature_tile
+from pipeline.flow.factored import choose_domain
+from pipeline.flow.feature_job import FeatureJob
+from pipeline.flow.features import check_bank_name, feature_plan, feature_tile
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.read import open_scene
@@ -165,12 +167,14 @@ def _store_features(
     tile, stride = feature_tile(workflow.read.tile, wanted.stride), wanted.stride
     pool = bank.pool if wanted.pool is None else wanted.pool
     final = Path(receipt.folder) / "features.zarr"
-    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration)
-    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}")
+    domain = choose_domain(stored, bank, pool, stride, wanted.domain)
+    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, domain.name)
+    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}, {domain}")
+    receipt.facts["features"] = str(domain)
     return _stage(
         "features",
         plan,
-        lambda store: FeatureJob(stored, store, tile, str(path), pool, stride),
+        lambda store: FeatureJob(stored, store, tile, str(path), pool, stride, domain.name),
         batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,

@@ -81,7 +81,14 @@ def _beside(target: Path) -> Iterator[Path]:
     "--bank", default="rcf-mixed", show_default=True, metavar="NAME|BANK.npz", help="A bank to fit, or fitted."
 )
 @options.together(
-    options.pool, options.stride, options.count, options.size, options.seed, options.tile, options.reading
+    options.pool,
+    options.stride,
+    options.domain,
+    options.count,
+    options.size,
+    options.seed,
+    options.tile,
+    options.reading,
 )
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def features(
@@ -90,6 +97,7 @@ def features(
     bank: str,
     pool: int | None,
     stride: int,
+    domain: str,
     count: int | None,
     size: int | None,
     seed: int,
@@ -134,6 +142,7 @@ def features(
             fitted.pool if pool is None else pool,
             stride,
             team,
+            domain=domain,
             overwrite=overwrite,
             creation_options=creation_options,
         )

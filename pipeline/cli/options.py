@@ -135,6 +135,13 @@ stride = click.option(
     metavar="S",
     help="Pixels a feature cell covers on a side.",
 )
+domain = click.option(
+    "--domain",
+    type=click.Choice(["auto", "factors", "pixels"]),
+    default="auto",
+    show_default=True,
+    help="What of a compressed store is convolved; auto: factors where they are less work.",
+)
 scheduler = click.option(
     "--scheduler",
     metavar="WHERE",

@@ -89,6 +89,11 @@ def decode_factors(data: Buffer) -> Factors | None:
     return Factors(layer.mean, basis, scores, valid, indices, amounts)
 
 
+def factored_rank(header: Header) -> int | None:
+    """Rank of the factors in a container with this header; None where it holds none (it may turn out to later)."""
+    return None if any(kind in WITHOUT_FACTORS for kind, _, _ in header.sections) else header.rank
+
+
 def _nothing(header: Header, valid: Bool) -> Factors:
     bands, height, width = header.shape
     scores = np.empty((0, height, width), np.float32)

@@ -1,77 +1,23 @@
-"""The second map: scene window with halo -> convolutional features -> one chunk of the feature store.
+"""What the second map is to make: the feature store's facts and configuration, checks, and the fitting of banks.
 
-Banks are fitted here too, because fitting needs windows of scenes: a few, spread evenly, the same each time.
+Fitting needs windows of scenes: a few, spread evenly, the same each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
+from pipeline.flow.feature_job import FEATURES
 from pipeline.flow.journal import Plan
-from pipeline.flow.read import read_tile, sample
-from pipeline.flow.tasks import Wrote
-from pipeline.grid import Grid, Tile
-from pipeline.network import BANKS, Bank, features_block, fit_bank
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.flow.read import sample
+from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
-
-FEATURES = "features"
-
-
-@dataclass(frozen=True)
-class FeatureJob:
-    """Fill a store with the features of a scene. The bank travels as a path: workers load it once."""
-
-    source: Source
-    store: str
-    tile: int
-    bank: str
-    pool: int
-    stride: int
-
-    @property
-    def grid(self) -> Grid:
-        """The tiles of the map in scene pixels; tile is a multiple of stride."""
-        return Grid(self.source.info.height, self.source.info.width, self.tile)
-
-    def run(self, tile: Tile) -> Wrote:
-        """One tile, unless its chunk is there and whole."""
-        store, info = Path(self.store), self.source.info
-        height, width = tile.window.shape
-        raw = len(info.bands) * height * width * np.dtype(info.dtype).itemsize
-        path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
-        if is_whole(path, check_crc32c):
-            return Wrote(raw, path.stat().st_size, resumed=True)
-        bank = _load(self.bank)
-        block, valid, outer = read_tile(self.source, tile, bank.halo(self.pool, self.stride))
-        features, _ = features_block(
-            block,
-            valid,
-            bank,
-            pool=self.pool,
-            stride=self.stride,
-            window=tile.window,
-            outer=outer,
-            scene_shape=(info.height, info.width),
-        )
-        side = self.tile // self.stride
-        data = pack(features, (len(bank.features), side, side), np.nan)
-        put_chunk(store, path, data)
-        return Wrote(raw, len(data))
-
-
-@lru_cache(maxsize=4)
-def _load(path: str) -> Bank:
-    return Bank.load(Path(path))
 
 
 def feature_tile(tile: int, stride: int) -> int:
@@ -110,11 +56,13 @@ def feature_plan(
     pool: int,
     stride: int,
     upstream: Any = None,
+    domain: str = "pixels",
 ) -> Plan:
     """The store of `FeatureJob`.
 
     `made` says what the bank was made from (a file's digest, or the options it was fitted with), `upstream` is the
-    configuration of the scene store the features are of, where there is one.
+    configuration of the scene store the features are of, where there is one. `domain` is named where it is factors:
+    other bytes come of it.
     """
     info = source.info
     features = Variable(
@@ -128,7 +76,7 @@ def feature_plan(
     configuration = {
         "source": upstream or source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
-        "features": {"bank": made, "pool": pool, "stride": stride},
+        "features": {"bank": made, "pool": pool, "stride": stride} | ({} if domain == "pixels" else {"domain": domain}),
     }
     return Plan(final, feature_info(info, bank, stride), tile // stride, (features,), configuration)
 

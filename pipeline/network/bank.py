@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,10 @@ class Bank:
                 f"{where} has bands {_short(bands)}, bank {self.name!r} was fitted to {_short(self.bands)}; "
                 f"choose and order bands with -b, or fit a bank to this scene"
             )
+
+    def part(self, own: slice, *, spectra: bool) -> Bank:
+        """Some of the filters of an ungrouped bank as a bank of their own, with the bank's spectra or without any."""
+        return replace(self, filters=self.filters[own], bias=self.bias[own], labels=self.labels[own], spectra=spectra)
 
     def to_bytes(self) -> bytes:
         """The bank as an .npz archive without pickle; the same bank gives the same bytes."""
