@@ -14,7 +14,19 @@ import sys
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
 
-from benchmarks import codec, codec_peers, denoise_gain, denoise_scenes, denoise_tiles, memory, reading, scene, svd  # noqa: E402
+from benchmarks import (  # noqa: E402
+    codec,
+    codec_peers,
+    denoise_gain,
+    denoise_scenes,
+    denoise_tiles,
+    factors,
+    memory,
+    partitioned,
+    reading,
+    scene,
+    svd,
+)
 
 BENCHMARKS = {
     "svd": svd.main,
@@ -25,6 +37,8 @@ BENCHMARKS = {
     "codec": codec.main,
     "codec-peers": codec_peers.main,
     "scene": scene.main,
+    "factors": factors.main,
+    "partitioned": partitioned.main,
     "memory": memory.main,
     "reading": reading.main,
 }

@@ -17,6 +17,7 @@ from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.denoise.whiten import KEEP_ALL
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.denoise import Denoising
+from pipeline.flow.feature_job import filter_groups
 from pipeline.flow.features import feature_tile
 from pipeline.flow.read import open_scene
 from pipeline.flow.report import FEATURE_CELLS
@@ -75,7 +76,7 @@ class ScenePlan:
     stages: list[StagePlan]
     memory: int
     products: list[list[str]] = field(default_factory=list)
-    """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows."""
+    """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows, parts along m x n x k."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types."""
@@ -177,6 +178,7 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
             f"{layer.flops / 1e9:.1f}",
             f"{layer.intensity:.1f}",
             str(layer.panel_rows),
+            f"{len(grid)} x {len(filter_groups(bank)) if layer.panel_rows else 1} x 1",
         ]
         for layer in layers
     ]

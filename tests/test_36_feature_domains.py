@@ -44,7 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def features_of(folder: Path, name: str, out: Path, *words: object) -> np.ndarray:
-    result = call("features", folder / f"{name}.zarr", out, "--bank", folder / "bank.npz", *words)
+    domain = () if "--domain" in words else ("--domain", "factors")
+    result = call("features", folder / f"{name}.zarr", out, "--bank", folder / "bank.npz", *domain, *words)
     assert result.exit_code == 0, result.stderr
     array = zarr.open_array(out / "features", mode="r")
     return np.asarray(array[:])
@@ -76,7 +77,7 @@ def test_the_bytes_do_not_depend_on_the_workers_but_the_hash_on_the_domain(folde
 
 def test_it_says_which_way_it_goes(folder: Path, tmp_path: Path) -> None:
     words = ["--bank", folder / "bank.npz", "-v"]
-    first = call("features", folder / "store.zarr", tmp_path / "a.zarr", *words)
+    first = call("features", folder / "store.zarr", tmp_path / "a.zarr", *words, "--domain", "factors")
     assert "from factors (rank 3.1 of 24 bands)" in first.stderr
     second = call("features", folder / "exact.zarr", tmp_path / "b.zarr", *words)
     assert "from pixels" in second.stderr
@@ -88,7 +89,7 @@ def test_it_says_which_way_it_goes(folder: Path, tmp_path: Path) -> None:
 def test_chunks_without_factors_are_taken_as_pixels(folder: Path, tmp_path: Path) -> None:
     """Forced onto a lossless store: nothing is rounded, so the features are those of the pixels."""
     found = features_of(folder, "exact", tmp_path / "a.zarr", "--domain", "factors", "--stride", 4)
-    wanted = features_of(folder, "exact", tmp_path / "b.zarr", "--stride", 4)
+    wanted = features_of(folder, "exact", tmp_path / "b.zarr", "--domain", "auto", "--stride", 4)
     assert_array_equal(np.isnan(found), np.isnan(wanted))
     assert np.nanmax(np.abs(found - wanted)) <= 1e-5 * np.nanstd(wanted)
 
@@ -130,10 +131,13 @@ def test_damaged_and_missing_chunks_are_named(folder: Path, tmp_path: Path) -> N
 def test_the_rank_of_the_store_decides(folder: Path) -> None:
     bank = Bank.load(folder / "bank.npz")
     store = open_store(folder / "store.zarr")
-    assert choose_domain(store, bank, 9, 1).name == "factors"
-    assert choose_domain(store, bank, 9, 1, "pixels").name == "pixels"
-    assert choose_domain(store, bank, 99, 1).name == "pixels"  # seams as wide as the tiles
-    assert choose_domain(open_store(folder / "exact.zarr"), bank, 9, 1).name == "pixels"
+    wide = random_bank(bands=BANDS, count=2048)
+    assert choose_domain(store, wide, 9, 1).name == "factors"
+    assert choose_domain(store, wide, 9, 1, "pixels").name == "pixels"
+    assert choose_domain(store, wide, 99, 1).name == "pixels"  # seams as wide as the tiles
+    assert choose_domain(open_store(folder / "exact.zarr"), wide, 9, 1).name == "pixels"
+    assert choose_domain(store, bank, 9, 1).name == "pixels"  # eight filters on small tiles: nothing to win
+    assert choose_domain(store, random_bank(bands=BANDS, count=2040, groups=BANDS), 9, 1).name == "pixels"
 
 
 @pytest.mark.parametrize("domain", ["factors", "pixels"])

@@ -18,8 +18,10 @@ from pipeline.raster.store_source import StoreSource
 
 DOMAINS = ("auto", "factors", "pixels")
 SAMPLED = 64  # chunks whose headers are read
-# Of the bands: with more planes than this the pooling, the seams and the doubled code path are not worth it.
+# With more planes than this share of the bands pooling, which costs the same either way, hides what is won.
 MOST_PLANES = 0.5
+# What the convolution of a tile must save at least: nine regions with filters of their own cost some 20 ms.
+LEAST_FLOPS = 2e9
 
 
 class Domain(NamedTuple):
@@ -52,7 +54,9 @@ def choose_domain(source: Source, bank: Bank, pool: int, stride: int, wanted: st
         return Domain("pixels", bands, bands)
     planes = _mean_planes(source)
     seams = 1 + 8 * bank.halo(pool, stride) / source.tile  # along a seam the planes of two tiles stand side by side
-    pays = bank.groups == 1 and planes * seams <= MOST_PLANES * bands
+    n, _, size, _ = bank.filters.shape
+    saved = 2.0 * n * size**2 * (bands - planes * seams) * source.tile**2
+    pays = bank.groups == 1 and planes * seams <= MOST_PLANES * bands and saved >= LEAST_FLOPS
     return Domain("factors" if pays or wanted == "factors" else "pixels", planes, bands)
 
 

@@ -1,17 +1,15 @@
 """Features straight from the factors of a scene: convolution is linear, so it may as well run on the scores.
 
-    z[c] = (block[c] − mean[c]) / std[c] = constant[c] + Σ_j weights[c, j]·plane[j]
-    Σ_c filters[n, c] ∗ z[c]  =  Σ_j (Σ_c filters[n, c]·weights[c, j]) ∗ plane[j]  +  Σ_c filters[n, c]·constant[c]
-
-k planes instead of C bands. Along a seam the planes of all tiles that a receptive field meets stand side by side, each
-0 outside of its tile, with a plane of ones for each tile but the first: so every pixel comes with its own basis. Single
-elements that are mended are a plane more for their band, in the few cells that see them.
+k planes instead of C bands (`fold`). Along a seam the planes of all tiles that a receptive field meets stand side by
+side, each 0 outside of its tile, with a plane of ones for each tile but the first: so every pixel comes with its own
+basis. Single elements that are mended are a plane more for their band, in the few cells that see them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 
 import numpy as np
@@ -21,6 +19,7 @@ from pipeline.gemm import average_pool
 from pipeline.gemm.partition import partition
 from pipeline.grid import Window
 from pipeline.network.bank import Bank
+from pipeline.network.fold import Fold, Folder
 from pipeline.network.halo import Stage
 from pipeline.network.layers import pooled_responses
 from pipeline.network.pieces import Mosaic, Part, Piece, Reach, boxes, regions, whole_cells
@@ -29,50 +28,10 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Paths = Sequence[Sequence[Stage]]
+Mended = tuple[NDArray[np.int64], F64]
+"""(3, n) band, row and column in a region, and (n,) what is to be added there."""
 
 PATCH = 32  # pixels: side of the squares within which cells with mended elements are done again
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """How planes make z-scored bands, z = constant + weights · stack, and what a bank is on such planes."""
-
-    weights: F64
-    """(band, plane)"""
-    constant: F64
-    """(band,)"""
-    bank: Bank
-    """of (N, plane, k, k) filters"""
-
-    @classmethod
-    def of(cls, bank: Bank, weights: F64, constant: F64) -> Fold:
-        """Fold the filters of a bank into weights."""
-        n, bands, size, _ = bank.filters.shape
-        taps = bank.filters.astype(np.float64).transpose(0, 2, 3, 1).reshape(-1, bands)
-        filters = (taps @ weights).reshape(n, size, size, -1).transpose(0, 3, 1, 2)
-        bias = bank.bias + (taps @ constant).reshape(n, -1).sum(axis=1)
-        return cls(weights, constant, _bank_of(bank, filters.astype(np.float32), bias.astype(np.float32)))
-
-    def with_bands(self, bank: Bank, bands: NDArray[np.int64]) -> Fold:
-        """The same with a plane more for each of these bands of `bank`, in data units."""
-        columns = np.zeros((len(self.weights), len(bands)))
-        columns[bands, np.arange(len(bands))] = 1 / bank.std[bands]
-        more = bank.filters[:, bands] / bank.std[bands, None, None]
-        filters = np.concatenate([self.bank.filters, more.astype(np.float32)], axis=1)
-        weights = np.concatenate([self.weights, columns], axis=1)
-        return Fold(weights, self.constant, _bank_of(bank, filters, self.bank.bias))
-
-    def multiplied(self, stack: F32) -> F32:
-        """The z-scored bands (band, y, x) of a stack (plane, y, x)."""
-        z = np.tensordot(self.weights.astype(np.float32), stack, 1)
-        z += self.constant.astype(np.float32)[:, None, None]
-        return z
-
-
-def _bank_of(bank: Bank, filters: F32, bias: F32) -> Bank:
-    k = filters.shape[1]
-    names = tuple(map(str, range(k)))
-    return replace(bank, bands=names, mean=np.zeros(k), std=np.ones(k), filters=filters, bias=bias)
 
 
 @dataclass(frozen=True)
@@ -84,7 +43,12 @@ class Task:
     pool: int
     stride: int
 
-    @property
+    @cached_property
+    def folder(self) -> Folder:
+        """What folds the bank into pieces."""
+        return Folder(self.bank)
+
+    @cached_property
     def paths(self) -> Paths:
         """From the scene to each kind of feature."""
         return self.bank.paths(self.pool, self.stride)
@@ -129,22 +93,20 @@ def pays(bank: Bank, planes: float) -> bool:
 def _fill_region(task: Task, y: Reach, x: Reach, features: F32) -> None:
     """The cells of a region, then once more those that see mended elements, by planes of their own."""
     parts = list(task.mosaic.parts(y.pixels, x.pixels))
-    fold = _fold(task, parts)
-    found, _ = task.mosaic.mended(y.pixels, x.pixels)
+    fold, mended = _fold(task, parts), task.mosaic.mended(y.pixels, x.pixels)
     if fold is None:
-        _convolve_bands(task, _mend_bands(task, _bands(task, parts, y, x), y, x), y, x, features)
+        _convolve_bands(task, _mend_bands(task, _bands(task, parts, y, x), mended), y, x, features)
         return
-    patches = [_within(task, y, x, box) for box in boxes(_touched(task, found, y, x), max(1, PATCH // task.stride))]
+    stack = _stack(fold, parts, y, x)
+    patches = [_within(task, y, x, box) for box in boxes(_touched(task, mended, y, x), max(1, PATCH // task.stride))]
     share = sum(len(rows.pixels) * len(columns.pixels) for rows, columns in patches) / (len(y.pixels) * len(x.pixels))
-    more = len(np.unique(found[0])) / max(1, len(patches))
-    if not pays(task.bank, fold.weights.shape[1] * (1 + share) + share * more):
-        z = fold.multiplied(_stack(fold, parts, y, x))
-        _convolve_bands(task, _mend_bands(task, z, y, x), y, x, features)
+    more = len(np.unique(mended[0][0])) / max(1, len(patches))
+    if not pays(task.bank, len(stack) * (1 + share) + share * more):
+        _convolve_bands(task, _mend_bands(task, fold.multiplied(stack), mended), y, x, features)
         return
-    _convolve(task, fold, _stack(fold, parts, y, x), y, x, features)
+    _convolve(task, fold, stack, y, x, features)
     for rows, columns in patches:
-        here = slice(rows.first - y.first, rows.end - y.first), slice(columns.first - x.first, columns.end - x.first)
-        _patch(task, fold, rows, columns, features[:, *here])
+        _patch(task, fold, stack, mended, rows.less(y), columns.less(x), features)
 
 
 def _within(task: Task, y: Reach, x: Reach, box: Window) -> tuple[Reach, Reach]:
@@ -154,26 +116,33 @@ def _within(task: Task, y: Reach, x: Reach, box: Window) -> tuple[Reach, Reach]:
     return rows, Reach.of(task.paths, x.first + box.x0, x.first + box.x1, grid.width)
 
 
-def _touched(task: Task, found: NDArray[np.int64], y: Reach, x: Reach) -> Bool:
-    """The cells (y, x) that see one of the pixels found, (3, n) band and place in the rows and columns of a region."""
-    if not found.size:
-        return np.zeros((y.end - y.first, x.end - x.first), bool)
+def _touched(task: Task, mended: Mended, y: Reach, x: Reach) -> Bool:
+    """The cells (y, x) of a region that see mended elements."""
     clean = np.ones((len(y.pixels), len(x.pixels)), bool)
-    clean[found[1], found[2]] = False
+    if not len(mended[1]):
+        return np.zeros((y.end - y.first, x.end - x.first), bool)
+    clean[mended[0][1], mended[0][2]] = False
     return ~whole_cells(clean, task.paths, y, x, task.stride)
 
 
-def _patch(task: Task, fold: Fold, y: Reach, x: Reach, features: F32) -> None:
-    """Cells that see mended elements: a plane more for each band that has some."""
-    (band, row, column), amounts = task.mosaic.mended(y.pixels, x.pixels)
-    named, which = np.unique(band, return_inverse=True)
-    stack = _stack(fold, list(task.mosaic.parts(y.pixels, x.pixels)), y, x)
+def _patch(task: Task, fold: Fold, stack: F32, mended: Mended, y: Reach, x: Reach, features: F32) -> None:
+    """Cells of a region that see mended elements: a plane more for each band that has some.
+
+    y, x: cells and pixels counted within the region, of which stack, mended elements and features are.
+    """
+    (band, row, column), amounts = mended
+    (top, bottom), (left, right) = ((int(axis.pixels[0]), int(axis.pixels[-1]) + 1) for axis in (y, x))
+    near = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+    named, which = np.unique(band[near], return_inverse=True)
+    inner = stack[:, top:bottom, left:right]
+    target = features[:, y.first : y.end, x.first : x.end]
     if not pays(task.bank, len(stack) + len(named)):
-        _convolve_bands(task, _mend_bands(task, fold.multiplied(stack), y, x), y, x, features)
+        here = np.stack([band[near], row[near] - top, column[near] - left]), amounts[near]
+        _convolve_bands(task, _mend_bands(task, fold.multiplied(inner), here), y, x, target)
         return
-    more = np.zeros((len(named), *stack.shape[1:]), np.float32)
-    more[which, row, column] = amounts
-    _convolve(task, fold.with_bands(task.bank, named), np.concatenate([stack, more]), y, x, features)
+    more = np.zeros((len(named), *inner.shape[1:]), np.float32)
+    more[which, row[near] - top, column[near] - left] = amounts[near]
+    _convolve(task, fold.with_bands(task.bank, named), np.concatenate([inner, more]), y, x, target)
 
 
 def _convolve(task: Task, fold: Fold, stack: F32, y: Reach, x: Reach, features: F32) -> None:
@@ -207,20 +176,15 @@ def _spectra(task: Task, y: Reach, x: Reach) -> Iterator[tuple[int, slice, slice
 def _fold(task: Task, parts: list[Part]) -> Fold | None:
     """The bank on the planes of these pieces; None where one has no factors, or the bands themselves are less work."""
     pieces = _pieces(parts)
-    count = max(1, sum(len(piece.scores) for piece in pieces) + len(pieces) - 1)
-    if any(piece.pixels is not None for piece in pieces) or not pays(task.bank, count):
+    count = max(1, sum(len(piece.scores) for piece in pieces.values()) + len(pieces) - 1)
+    if any(piece.pixels is not None for piece in pieces.values()) or not pays(task.bank, count):
         return None
-    bank = task.bank
-    offsets = [(piece.mean - bank.mean) / bank.std for piece in pieces]
-    columns = [piece.basis / bank.std[:, None] for piece in pieces]
-    columns += [(offset - offsets[0])[:, None] for offset in offsets[1:]]
-    weights = np.concatenate(columns, axis=1)
-    return Fold.of(bank, weights if weights.size else np.zeros((len(bank.bands), 1)), offsets[0])
+    return task.folder.fold(pieces)
 
 
-def _pieces(parts: list[Part]) -> list[Piece]:
+def _pieces(parts: list[Part]) -> dict[int, Piece]:
     """Each piece once, in raster order."""
-    return [piece for _, piece in sorted({part.number: part.piece for part in parts}.items(), key=itemgetter(0))]
+    return dict(sorted({part.number: part.piece for part in parts}.items(), key=itemgetter(0)))
 
 
 def _stack(fold: Fold, parts: list[Part], y: Reach, x: Reach) -> F32:
@@ -228,10 +192,10 @@ def _stack(fold: Fold, parts: list[Part], y: Reach, x: Reach) -> F32:
     if len(parts) == 1 and len(parts[0].piece.scores):
         return parts[0].take(parts[0].piece.scores)
     pieces = _pieces(parts)
-    starts = np.cumsum([0, *(len(piece.scores) for piece in pieces)])
+    starts = np.cumsum([0, *(len(piece.scores) for piece in pieces.values())])
     stack = np.zeros((fold.weights.shape[1], len(y.pixels), len(x.pixels)), np.float32)
     for part in parts:
-        place = next(place for place, piece in enumerate(pieces) if piece is part.piece)
+        place = list(pieces).index(part.number)
         stack[starts[place] : starts[place + 1], *part.at] = part.take(part.piece.scores)
         if place:
             stack[starts[-1] + place - 1, *part.at] = 1.0
@@ -254,8 +218,8 @@ def _bands(task: Task, parts: list[Part], y: Reach, x: Reach) -> F32:
     return z
 
 
-def _mend_bands(task: Task, z: F32, y: Reach, x: Reach) -> F32:
+def _mend_bands(task: Task, z: F32, mended: Mended) -> F32:
     """z-scored bands (band, y, x) of a region with its single elements mended, in place."""
-    (band, row, column), amounts = task.mosaic.mended(y.pixels, x.pixels)
-    z[band, row, column] += (amounts / task.bank.std[band]).astype(np.float32)
+    places, amounts = mended
+    z[tuple(places)] += (amounts / task.bank.std[places[0]]).astype(np.float32)
     return z

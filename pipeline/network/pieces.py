@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipeline.gemm import average_pool
@@ -64,10 +65,12 @@ class Part(NamedTuple):
 
     def take(self, planes: NDArray[Any]) -> NDArray[Any]:
         """What planes (plane, y, x) of the piece hold there; a view where nothing is reflected."""
-        own = tuple(slice(int(n[0]), int(n[-1]) + 1) if (np.diff(n) == 1).all() else None for n in self.own)
-        if None in own:
-            return planes[:, self.own[0][:, None], self.own[1]]
-        return planes[:, *own]
+        for axis, own in enumerate(self.own, 1):
+            if (np.diff(own) == 1).all():
+                planes = planes[(slice(None),) * axis + (slice(int(own[0]), int(own[-1]) + 1),)]
+            else:
+                planes = planes.take(own, axis=axis)
+        return planes
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Mosaic:
         places, amounts = [np.empty((3, 0), np.int64)], [np.empty(0)]
         for part in self.parts(ys, xs):
             piece, (rows, columns) = part.piece, part.own
+            if not len(piece.amounts):
+                continue
             near = np.isin(piece.places[1], rows) & np.isin(piece.places[2], columns)
             band, row, column = piece.places[:, near]
             y, one = _matches(rows, row)
@@ -116,6 +121,8 @@ class Reach:
     """Of the scene, continued by reflection: all that any path needs."""
     parts: tuple[slice, ...]
     """Of these, what each path needs."""
+    low: int
+    """The first of the pixels, before reflection."""
 
     @classmethod
     def of(cls, paths: Sequence[Sequence[Stage]], first: int, end: int, length: int) -> Reach:
@@ -123,18 +130,30 @@ class Reach:
         spans = [needed(path, first, end - 1) for path in paths]
         low, high = min(span[0] for span in spans), max(span[1] for span in spans)
         parts = tuple(slice(span[0] - low, span[1] - low + 1) for span in spans)
-        return cls(first, end, mirrored(low, high, length), parts)
+        return cls(first, end, mirrored(low, high, length), parts, low)
+
+    def less(self, outer: Reach) -> Reach:
+        """The same with cells and pixels counted from those of `outer`, of which it is a part."""
+        start = self.low - outer.low
+        pixels = np.arange(start, start + len(self.pixels), dtype=np.intp)
+        return Reach(self.first - outer.first, self.end - outer.first, pixels, self.parts, start)
 
 
 def regions(paths: Sequence[Sequence[Stage]], first: int, end: int, length: int, tile: int) -> list[Reach]:
     """Cells [first, end) of one axis in runs whose receptive fields lie in the same tiles of `tile` pixels."""
+    low, high = _field(paths, first)
+    stride = _field(paths, first + 1)[0] - low
+    tiles = mirrored(low, high + (end - 1 - first) * stride, length) // tile
+    fields = sliding_window_view(tiles, high - low + 1)[::stride]
+    meets = np.stack([fields.min(axis=1), fields.max(axis=1)])
+    starts = [0, *(np.flatnonzero((meets[:, 1:] != meets[:, :-1]).any(axis=0)) + 1), end - first]
+    return [Reach.of(paths, first + int(one), first + int(two), length) for one, two in pairwise(starts)]
 
-    def tiles(cell: int) -> Span:
-        pixels = Reach.of(paths, cell, cell + 1, length).pixels // tile
-        return int(pixels.min()), int(pixels.max())
 
-    runs = [list(run) for _, run in groupby(range(first, end), tiles)]
-    return [Reach.of(paths, run[0], run[-1] + 1, length) for run in runs]
+def _field(paths: Sequence[Sequence[Stage]], cell: int) -> Span:
+    """The pixels that any path needs for a cell."""
+    spans = [needed(path, cell, cell) for path in paths]
+    return min(span[0] for span in spans), max(span[1] for span in spans)
 
 
 def whole_cells(usable: Bool, paths: Sequence[Sequence[Stage]], y: Reach, x: Reach, stride: int) -> Bool:
