@@ -98,6 +98,9 @@ class Features(Section):
         None, ge=1, le=1024, description="Pixels a feature cell covers on a side; 1, or of a network its tensor's own"
     )
     dtype: Literal["float32", "int8"] = Field("float32", description="int8: one byte, with a scale for each feature")
+    domain: Literal["auto", "factors", "pixels"] = Field(
+        "auto", description="Convolve the store's factors or its pixels; factors where they are less work by default"
+    )
     normalise: Literal["scene", "none"] = Field(
         "scene",
         description="What a network sees: bands less their mean over their deviation, or the pixels as they are",

@@ -17,6 +17,7 @@ from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.denoise.whiten import KEEP_ALL
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.denoise import Denoising
+from pipeline.flow.feature_job import filter_groups
 from pipeline.flow.networks import settled
 from pipeline.flow.read import open_scene
 from pipeline.flow.report import FEATURE_CELLS
@@ -79,7 +80,7 @@ class ScenePlan:
     stages: list[StagePlan]
     memory: int
     products: list[list[str]] = field(default_factory=list)
-    """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows."""
+    """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows, parts along m x n x k."""
     notes: list[str] = field(default_factory=list)
     """What else is good to know: the stride and halo of a network."""
 
@@ -183,7 +184,7 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
         flops / (bytes_in + out),
         int(FEATURE_BLOCKS * block + FEATURE_CHUNKS * chunk + FEATURE_FIXED),
     )
-    return stage, _products(layers)
+    return stage, _products(layers, len(grid), len(filter_groups(bank)))
 
 
 def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[StagePlan, list[list[str]]]:
@@ -209,7 +210,7 @@ def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tu
         flops / (bytes_in + out),
         int(memory),
     )
-    return stage, _products(layers)
+    return stage, _products(layers, len(grid), 1)
 
 
 def _sizes(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[int, int, int, int, int]:
@@ -226,7 +227,7 @@ def _feature_bytes(workflow: Workflow) -> int:
     return np.dtype(workflow.features.dtype).itemsize
 
 
-def _products(layers: tuple[Layer, ...]) -> list[list[str]]:
+def _products(layers: tuple[Layer, ...], tiles: int, groups: int) -> list[list[str]]:
     return [
         [
             layer.name,

@@ -21,7 +21,9 @@ from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError,
 from pipeline.flow.banks import bank_of_run, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import FeatureJob, feature_plan
+from pipeline.flow.factored import choose_domain
+from pipeline.flow.feature_job import FeatureJob
+from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import is_mean, model_of
@@ -167,14 +169,16 @@ def _store_features(
     bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder), scene.configuration)
     tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
     final = Path(receipt.folder) / "features.zarr"
-    job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank))
+    domain = choose_domain(stored, bank, pool, stride, wanted.domain)
+    job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank), domain=domain.name)
     if is_mean(bank) and wanted.dtype != "float32":
         raise ConfigError(f"{wanted.bank} is one mean over the scene; its dtype is float32, got {wanted.dtype}")
     if wanted.dtype == "int8":
         coding = stored_coding(final, final.with_name(final.name + ".partial"))
         job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)
-    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, job.coding)
-    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}")
+    plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, job.coding, domain.name)
+    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}, {domain}")
+    receipt.facts["features"] = str(domain)
     return _stage(
         "features",
         plan,

@@ -1,11 +1,13 @@
 """The partition covers the GEMM, keeps a panel in cache, and counts what crosses from memory."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BlockError
-from pipeline.gemm.partition import LONGEST_PANEL, SHORTEST_PANEL, partition
+from pipeline.gemm.partition import FILTER_STEP, LONGEST_PANEL, SHORTEST_PANEL, WIDEST_GROUP, cuts, partition
 
 sizes = st.integers(1, 10**6)
 
@@ -33,3 +35,52 @@ def test_counts_of_a_convolution_done_by_hand():
 def test_empty_sizes_are_refused(size):
     with pytest.raises(BlockError, match="at least 1"):
         partition(**{"m": 1, "n": 1, "k": 1, **size})
+
+
+@settings(deadline=None)
+@given(
+    rows=st.integers(1, 300),
+    columns=st.integers(1, 300),
+    n=st.integers(1, 3000),
+    channels=st.integers(1, 400),
+    side=st.integers(1, 7),
+    tiles=st.integers(1, 9),
+    worker=st.integers(10**4, 10**9),
+)
+def test_cuts_cover_all_three_axes_and_fit_a_worker(rows, columns, n, channels, side, tiles, worker):
+    taps, tiles = side * side, min(rows, tiles)
+    pixels = -(-rows // tiles) * columns
+    try:
+        cut = cuts(rows * columns, n, channels * taps, taps=taps, tiles=tiles, worker_bytes=worker)
+    except BlockError:
+        assert 4 * (pixels + 16 * taps + 16 * pixels) > worker * 0.99 or n < 16 or tiles > 1
+        return
+    for parts, length in ((cut.bands(rows), rows), (cut.filters, n), (cut.channels, channels)):
+        assert [parts[0].start, parts[-1].stop] == [0, length]
+        assert all(one.stop == two.start for one, two in pairwise(parts))
+        assert all(part.stop > part.start for part in parts)
+    assert all(part.start % FILTER_STEP == 0 and part.stop - part.start <= WIDEST_GROUP for part in cut.filters)
+    assert cut.tasks == len(cut.bands(rows)) * len(cut.filters) * len(cut.channels)
+    width, depth = (max(part.stop - part.start for part in parts) for parts in (cut.filters, cut.channels))
+    wide = -(-rows * columns // tiles)
+    assert 4 * (wide * depth + width * depth * taps + wide * width) <= worker
+
+
+def test_n_is_cut_before_k_and_nothing_without_need():
+    small = cuts(256 * 256, 128, 1800, taps=9)
+    assert (small.rows, small.groups, small.slices) == (1, 1, 1)
+    bank = cuts(256 * 256, 2048, 1800, taps=9)
+    assert (bank.rows, bank.groups, bank.slices) == (1, 8, 1)
+    assert [part.stop - part.start for part in bank.filters] == [256] * 8
+    tight = cuts(256 * 256, 2048, 1800, taps=9, worker_bytes=100 << 20)
+    assert (tight.groups > 8, tight.slices) == (True, 1)
+    tightest = cuts(256 * 256, 2048, 1800, taps=9, worker_bytes=20 << 20)
+    assert (tightest.groups, tightest.slices > 1) == (128, True)
+
+
+@pytest.mark.parametrize(
+    "size", [{"m": 0}, {"taps": 2, "k": 3}, {"tiles": 5}, {"worker_bytes": 0}, {"m": 10**6, "worker_bytes": 10**6}]
+)
+def test_what_cannot_be_cut_is_refused(size):
+    with pytest.raises(BlockError):
+        cuts(**{"m": 1, "n": 1, "k": 1, **size})

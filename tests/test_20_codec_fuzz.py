@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import decode, read_header
+from pipeline.codec import decode, decode_factors, read_header
 from pipeline.codec.container import FIXED
 from pipeline.codec.context_coder import encode_integers
 from pipeline.errors import FormatError
@@ -32,8 +32,10 @@ def try_decode(data: bytes) -> None:
         if int(np.prod(header.shape, dtype=np.int64)) > ELEMENTS:
             return
         block, valid = decode(data)
+        factors = decode_factors(data)
     except FormatError:
         return
+    assert factors is None or factors.block().shape == header.shape
     assert block.shape == header.shape
     assert block.dtype == header.dtype
     assert valid.shape in (header.shape, header.shape[1:])

@@ -59,8 +59,17 @@ def test_more_workers_need_more_memory_and_the_gemm_is_printed(job: Path) -> Non
     result = call("plan", job / "job.yaml", job / "scene.tif")
     assert result.exit_code == 0
     assert "GEMM" in result.stdout
+    assert "m x n x k parts" in result.stdout
+    assert {row[0].split()[0]: row[-1] for row in one.products} == dict.fromkeys(("conv", "pool", "mean"), "9 x 1 x 1")
     assert "peak memory" in result.stdout
     json.dumps(one.to_json())
+
+
+def test_a_wide_bank_is_planned_in_the_groups_that_it_is_convolved_in(job: Path) -> None:
+    wide = "version: 1\nread: {tile: 64}\nfeatures: {bank: rcf-mixed, count: 600, stride: 2}\n"
+    (job / "wide.yaml").write_text(wide)
+    plan = plan_scene("s", [str(job / "scene.tif")], load_workflow(job / "wide.yaml"), 2)
+    assert [row[-1] for row in plan.products[:2]] == ["9 x 3 x 1", "9 x 1 x 1"]
 
 
 def test_tasks_are_about_a_second_of_work() -> None:

@@ -115,7 +115,7 @@ def _fitted(
     help="A bank to fit, or fitted, or a tensor of an ONNX network.",
 )
 @options.together(options.pool, options.stride, options.count, options.size, options.seed)
-@options.together(options.normalise, options.exact, options.tile, options.reading)
+@options.together(options.domain, options.normalise, options.exact, options.tile, options.reading)
 @options.together(options.dtype, options.geometry, options.at, options.creation)
 @options.together(options.overwrite, options.placing, options.watching)
 def features(
@@ -124,6 +124,7 @@ def features(
     bank: str,
     pool: int | None,
     stride: int | None,
+    domain: str,
     count: int | None,
     size: int | None,
     seed: int,
@@ -178,6 +179,7 @@ def features(
             pool,
             stride,
             team,
+            domain=domain,
             overwrite=overwrite,
             creation_options=creation_options,
             dtype=dtype,

@@ -163,6 +163,13 @@ at = click.option(
     metavar="FILE",
     help="Points or polygons, of any vector format: a .parquet with a row for each.",
 )
+domain = click.option(
+    "--domain",
+    type=click.Choice(["auto", "factors", "pixels"]),
+    default="auto",
+    show_default=True,
+    help="What of a compressed store is convolved; auto: factors where they are less work.",
+)
 scheduler = click.option(
     "--scheduler",
     metavar="WHERE",

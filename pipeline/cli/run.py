@@ -154,7 +154,10 @@ def _print_plan(scene: ScenePlan) -> str:
     lines += [table(head, rows), ""]
     if scene.products:
         lines += [
-            table(["GEMM of the features", "m", "n", "k", "GFLOP", "FLOP/byte", "panel rows"], scene.products),
+            table(
+                ["GEMM of the features", "m", "n", "k", "GFLOP", "FLOP/byte", "panel rows", "m x n x k parts"],
+                scene.products,
+            ),
             "",
         ]
     lines += scene.notes

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pipeline.codec.bound import MODES, Bound
 from pipeline.codec.chunk import EFFORTS, decode, encode
 from pipeline.codec.container import PREFIX, TAIL, Figures, Header, MaskKind, check, read_figures, read_header
+from pipeline.codec.factors import Factors, decode_factors, factored_rank
 
 __all__ = [
     "EFFORTS",
@@ -18,12 +19,15 @@ __all__ = [
     "PREFIX",
     "TAIL",
     "Bound",
+    "Factors",
     "Figures",
     "Header",
     "MaskKind",
     "check",
     "decode",
+    "decode_factors",
     "encode",
+    "factored_rank",
     "read_figures",
     "read_header",
 ]

@@ -152,25 +152,33 @@ def quantise_dependently(analysis: Analysis, step: float, last: Layer | None) ->
     )
 
 
-def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:
-    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU.
+def score_planes(layer: Layer, room: F32 | None = None) -> F32:
+    """The scores (rank, y, x) of a layer, in steps: dequantised, turned back, inverted. Same bits on every CPU.
 
     room: (rank, y, x) float32 to work in, instead of memory fresh from the system, which costs as much as the work. It
     may be that of the scores, which are then gone.
     """
-    rank, height, width = layer.scores.shape
     planes = np.empty(layer.scores.shape, np.float32) if room is None else room
     first, second = (np.float32(offset) for offset in layer.centroids)
     if layer.rotations:
         kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
+        _, height, width = planes.shape
         rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
         wavelet.inverse(planes, layer.levels)
     else:
         wavelet.inverse_of(layer.scores, first, second, layer.levels, planes)
+    return planes
+
+
+def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:
+    """The block (band, y, x) that a layer stands for, rounded and clipped to `dtype`. Same bits on every CPU.
+
+    room: as for `score_planes`.
+    """
+    rank, height, width = layer.scores.shape
+    flat = score_planes(layer, room).reshape(rank, height * width)
     out = np.empty((len(layer.mean), height * width), dtype)
-    whole = dtype.kind != "f"
-    flat = planes.reshape(rank, height * width)
-    kernels.reconstruct(layer.weights, flat, layer.mean, layer.step, limits_of(dtype), whole, out)
+    kernels.reconstruct(layer.weights, flat, layer.mean, layer.step, limits_of(dtype), dtype.kind != "f", out)
     return out.reshape(-1, height, width)
 
 

@@ -84,11 +84,16 @@ def mend(block: Block, outliers: Outliers) -> None:
 
 def add_outliers(block: Block, header: Header, section: Section) -> None:
     """Mend block (band, y, x) by this section, in place; FormatError where it cannot be read."""
+    mend(block, read_outliers(header, section))
+
+
+def read_outliers(header: Header, section: Section) -> Outliers:
+    """The outliers of this section; FormatError where it cannot be read."""
     step = header.residual_step
     odd = step % 2 == 1 and step < 2**31
     if section.coder != LISTED or not (odd if header.dtype.kind != "f" else step > 0):
         raise FormatError(f"chunk lists outliers by coder {section.coder} in steps of {step!r}; damaged or newer")
-    mend(block, unpack_outliers(section.payload, block.size, step))
+    return unpack_outliers(section.payload, int(np.prod(header.shape)), step)
 
 
 def pack_outliers(outliers: Outliers) -> bytes:

@@ -115,7 +115,8 @@ def features(
 
     def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
         valid = valid_from(block, (nodata,) * block.shape[0])
-        return featurise(block, valid, fitted, pool=pool, stride=stride, window=inner, outer=outer, scene_shape=shape)
+        windows = {"window": inner, "outer": outer, "scene_shape": shape}
+        return featurise(block, valid, fitted, pool=pool, stride=stride, **windows)[0]  # type: ignore[arg-type]
 
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     data = _map_windows(cube, heart, tile, outer, stride, len(fitted.features), np.dtype("float32"))

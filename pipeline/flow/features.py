@@ -1,95 +1,25 @@
-"""The second map: scene window with halo -> convolutional features -> one chunk of the feature store.
+"""What the second map is to make: the feature store's facts and configuration, checks, and the fitting of banks.
 
-Banks are fitted here too, because fitting needs windows of scenes: a few, spread evenly, the same each time.
+Fitting needs windows of scenes: a few, spread evenly, the same each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
+from pipeline.flow.feature_job import FEATURES
 from pipeline.flow.journal import Plan
-from pipeline.flow.networks import AnyBank, block_window, featurise, is_mean, load_bank
+from pipeline.flow.networks import AnyBank, is_mean
 from pipeline.flow.read import sample
-from pipeline.flow.tasks import Wrote
-from pipeline.grid import Grid, Part, Tile
 from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
-
-FEATURES = "features"
-
-
-@dataclass(frozen=True)
-class FeatureJob:
-    """Fill a store with the features of a scene. The bank travels as a path: workers load it once."""
-
-    source: Source
-    store: str
-    tile: int
-    bank: str
-    pool: int
-    stride: int
-    only: tuple[int, ...] | None = None
-    """Numbers of the tiles that are wanted; None for all."""
-    coding: Coding | None = None
-    """Of features in int8; None for float32."""
-    model: str = ""
-    """The ONNX file of a network; its bank holds the rest."""
-
-    @property
-    def grid(self) -> Grid:
-        """The tiles of the map in scene pixels; tile is a multiple of stride."""
-        whole = Grid(self.source.info.height, self.source.info.width, self.tile)
-        return whole if self.only is None else Part(whole.height, whole.width, whole.tile, self.only)
-
-    def run(self, tile: Tile) -> Wrote:
-        """One tile, unless its chunk is there and whole."""
-        store, raw = Path(self.store), self.raw_bytes(tile)
-        path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
-        if is_whole(path, check_crc32c):
-            return Wrote(raw, path.stat().st_size, resumed=True)
-        features, clipped = self.compute(tile), 0
-        side = self.tile // self.stride
-        shape = (len(features), side, side)
-        if self.coding is None:
-            data = pack(features, shape, np.nan)
-        else:
-            codes, clipped = self.coding.encode(features)
-            data = pack(codes, shape, NODATA)
-        put_chunk(store, path, data)
-        return Wrote(raw, len(data), clipped=clipped)
-
-    def raw_bytes(self, tile: Tile) -> int:
-        """Bytes of the tile's pixels in the scene's own dtype."""
-        height, width = tile.window.shape
-        return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
-
-    def compute(self, tile: Tile) -> NDArray[np.float32]:
-        """The features (F, y, x) of a window of whole cells, NaN where not valid."""
-        info = self.source.info
-        bank, shape = load_bank(self.bank, self.model), (info.height, info.width)
-        outer = block_window(bank, self.pool, self.stride, tile.window, shape)
-        block, valid = self.source.read(outer)
-        return featurise(
-            block,
-            valid,
-            bank,
-            pool=self.pool,
-            stride=self.stride,
-            window=tile.window,
-            outer=outer,
-            scene_shape=shape,
-        )
 
 
 def feature_tile(tile: int, stride: int) -> int:
@@ -131,11 +61,13 @@ def feature_plan(
     stride: int,
     upstream: Any = None,
     coding: Coding | None = None,
+    domain: str = "pixels",
 ) -> Plan:
     """The store of `FeatureJob`.
 
     `made` says what the bank was made from (a file's digest, or the options it was fitted with), `upstream` is the
-    configuration of the scene store the features are of, where there is one.
+    configuration of the scene store the features are of, where there is one. `domain` is named where it is factors:
+    other bytes come of it.
     """
     info = source.info
     attributes: dict[str, Any] = {"long_name": list(bank.features), "bank": bank.name}
@@ -155,7 +87,9 @@ def feature_plan(
     configuration = {
         "source": upstream or source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
-        "features": {"bank": made, "pool": pool, "stride": stride} | ({"dtype": "int8"} if coding else {}),
+        "features": {"bank": made, "pool": pool, "stride": stride}
+        | ({"dtype": "int8"} if coding else {})
+        | ({} if domain == "pixels" else {"domain": domain}),
     }
     mean = is_mean(bank)
     cell = (info.height, info.width) if mean else (stride, stride)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TileError
-from pipeline.flow.features import FEATURES, FeatureJob, feature_info
+from pipeline.flow.feature_job import FEATURES, FeatureJob
+from pipeline.flow.features import feature_info
 from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
 from pipeline.flow.tasks import Job, Receipt, Wrote

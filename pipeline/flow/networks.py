@@ -121,15 +121,16 @@ def featurise(
     window: Window,
     outer: Window,
     scene_shape: tuple[int, int],
-) -> NDArray[np.float32]:
-    """Features of the cells of `window`, NaN where not valid, of the pixels of `outer` = `block_window`."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Features of the cells of `window`, NaN where not valid, of the pixels of `outer` = `block_window`; and which
+    cells are valid."""
     if isinstance(bank, NetworkBank):
         return network_block(
             block, valid, bank, pool=pool, stride=stride, window=window, outer=outer, scene_shape=scene_shape
-        )[0]
+        )
     return features_block(
         block, valid, bank, pool=pool, stride=stride, window=window, outer=outer, scene_shape=scene_shape
-    )[0]
+    )
 
 
 def check_words(words: str, normalise: str | None, exact: bool, fitted: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TileError
-from pipeline.flow.features import FeatureJob
+from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
 from pipeline.network.int8 import Coding

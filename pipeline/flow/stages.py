@@ -14,7 +14,9 @@ from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.features import FeatureJob, check_bank, check_stride, feature_plan, feature_tile
+from pipeline.flow.factored import choose_domain
+from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
+from pipeline.flow.features import check_bank, check_stride, feature_plan, feature_tile
 from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
@@ -92,7 +94,11 @@ class Crew:
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:
     """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
     path = plan.begin()
-    receipt = crew.run(stage, make_job(str(path)), batch)
+    job = make_job(str(path))
+    if isinstance(job, FeatureJob):
+        for _ in crew.gather(put_slab, shared_slabs(job, crew.workers)):
+            pass
+    receipt = crew.run(stage, job, batch)
     return (path if receipt.failures else plan.finish(path)), receipt
 
 
@@ -151,6 +157,7 @@ def write_features(
     stride: int,
     crew: Crew,
     *,
+    domain: str = "auto",
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     finish: Finish | None = None,
@@ -159,24 +166,30 @@ def write_features(
 ) -> Receipt:
     """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
 
-    `only` names the tiles that `finish` wants; the others are not computed. dtype: float32 or int8.
+    `only` names the tiles that `finish` wants; the others are not computed. dtype: float32 or int8; `domain` as for
+    `choose_domain`.
 
     Raises:
         BankError: the bank does not fit the scene.
+        ConfigError: factors are wanted of a source that has none.
         OutputError: the target exists, or cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
     check_stride(pool, stride)
     check_bank(bank, source.info, str(bank_path))
     side = feature_tile(tile, stride)
+    chosen = choose_domain(source, bank, pool, stride, domain)
+    crew.watch.note(f"{source.info.name}: {len(bank.features)} features of {bank.name}, {chosen}")
 
     staging = staging_path(target, overwrite, TABLES)
-    job = FeatureJob(source, str(staging), side, str(bank_path), pool, stride, only, model=model_of(bank))
+    job = FeatureJob(
+        source, str(staging), side, str(bank_path), pool, stride, only, model=model_of(bank), domain=chosen.name
+    )
     if dtype == "int8":
         crew.watch.note(f"{source.info.name}: the range of the features")
         job = with_coding(job, len(bank.features), crew.gather)
     made = {"digest": bank.digest()}
-    plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding)
+    plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding, domain=chosen.name)
     make_job: MakeJob = partial(filling, job, bank, crew)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,22 @@ class Bank:
                 f"{where} has bands {_short(bands)}, bank {self.name!r} was fitted to {_short(self.bands)}; "
                 f"choose and order bands with -b, or fit a bank to this scene"
             )
+
+    def over_bands(self) -> Bank:
+        """The same bank with its projection folded into its filters: (N, C, k, k) over the bands themselves.
+
+        Raises BankError for a bank with a hidden layer.
+        """
+        if len(self.hidden):
+            raise BankError(f"bank {self.name!r} has a hidden layer; its filters are not linear in the bands")
+        if not len(self.projection):
+            return self
+        filters = np.einsum("ndij,dc->ncij", self.filters, self.projection, optimize=True, dtype=np.float64)
+        return replace(self, filters=filters.astype(np.float32), projection=np.empty((0, 0), np.float32))
+
+    def part(self, own: slice, *, spectra: bool) -> Bank:
+        """Some of the filters of an ungrouped bank as a bank of their own, with the bank's spectra or without any."""
+        return replace(self, filters=self.filters[own], bias=self.bias[own], labels=self.labels[own], spectra=spectra)
 
     def to_bytes(self) -> bytes:
         """The bank as an .npz archive without pickle; the same bank gives the same bytes."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
-from pipeline.grid import Grid, Window
+from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo
@@ -23,8 +23,19 @@ from pipeline.raster.zarr_store import read_attributes
 
 CACHE_BYTES = 64 << 20
 VARIABLES = ("scene", "features")
-CODECS = {"terrasketch.lowrank", "bytes", "blosc", "crc32c"}
+LOW_RANK = "terrasketch.lowrank"
+CODECS = {LOW_RANK, "bytes", "blosc", "crc32c"}
 _AGAIN = "write it again: `run` does, `compress` writes the whole store with --overwrite"
+
+Held = TypeVar("Held", bound="Sized")
+
+
+class Sized(Protocol):
+    """What a cache can hold."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it keeps in memory."""
 
 
 class ChunkCache:
@@ -33,15 +44,15 @@ class ChunkCache:
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
         self._lock = Lock()
-        self._blocks: OrderedDict[object, NDArray[Any]] = OrderedDict()
+        self._blocks: OrderedDict[object, Any] = OrderedDict()
         self._size = 0
 
-    def get(self, key: object, load: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    def get(self, key: object, load: Callable[[], Held]) -> Held:
         """The block of this key, loaded where it is not here."""
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
-                return self._blocks[key]
+                return cast(Held, self._blocks[key])
         block = load()
         with self._lock:
             if key not in self._blocks and block.nbytes <= self._limit:
@@ -109,14 +120,40 @@ class StoreSource:
             valid = valid_from(block, (self.info.nodata,) * len(block))
         return block, valid
 
+    @cached_property
+    def is_low_rank(self) -> bool:
+        """Whether the chunks of the variable are containers of our own."""
+        return LOW_RANK in _codecs(self._array)
+
+    def valid_of(self, tile: Tile) -> NDArray[np.bool_] | None:
+        """What the store says of the validity of a tile's pixels (y, x); None where it holds no `valid`.
+
+        Raises:
+            SourceError: the chunk is missing or damaged.
+        """
+        return None if self._valid is None else self._chunk("valid", (tile.row, tile.column), tile.window)
+
+    def interpret(self, tile: Tile, name: str, read: Callable[[bytes], Held]) -> Held:
+        """What `read` makes of the bytes of a tile's chunk of the variable; kept with the decoded chunks under `name`.
+
+        Raises:
+            SourceError: the chunk is missing or damaged.
+        """
+        path = chunk_path(Path(self.path), self.variable, 0, tile.row, tile.column)
+        return self._kept(path, name, tile.window, lambda: read(path.read_bytes()))
+
     def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:
         path = chunk_path(Path(self.path), variable, *index)
         array = self._valid if variable == "valid" else self._array
         assert array is not None
+        return self._kept(path, "", window, lambda: np.asarray(array[(..., *window.slices)]))
 
-        def load() -> NDArray[Any]:
+    def _kept(self, path: Path, name: str, window: Window, load: Callable[[], Held]) -> Held:
+        def checked() -> Held:
             try:
-                return np.asarray(array[(..., *window.slices)])
+                return load()
+            except SourceError:
+                raise
             except Exception as error:  # zarr passes on whatever a codec raises
                 reason = " ".join(str(error).split())
                 raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and {_AGAIN}") from error
@@ -125,12 +162,16 @@ class StoreSource:
             stat = path.stat()
         except FileNotFoundError:
             raise SourceError(f"{path}: missing chunk ({window}); {_AGAIN}") from None
-        return _cache.get((str(path), stat.st_mtime_ns, stat.st_ino, stat.st_size), load)
+        return _cache.get((str(path), name, stat.st_mtime_ns, stat.st_ino, stat.st_size), checked)
+
+
+def _codecs(array: zarr.Array[Any]) -> set[str]:
+    return {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}  # type: ignore[union-attr]
 
 
 def _check_coding(path: Path, array: zarr.Array[Any]) -> None:
     """Refuse codecs and dtypes that we never write: a store may come from anywhere."""
-    codecs = {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}  # type: ignore[union-attr]
+    codecs = _codecs(array)
     if codecs - CODECS or array.dtype.kind not in "biuf":
         raise SourceError(f"{path}: {array.dtype} coded by {', '.join(sorted(codecs))} is not what we wrote")
 
