@@ -19,7 +19,9 @@ from pipeline.flow.read import open_scene
 from pipeline.flow.stages import check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
+from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.cog import check_output
+from pipeline.raster.scene import Source
 
 
 @click.command()
@@ -75,6 +77,23 @@ def _beside(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+def _fitted(
+    bank: str, network: NetworkBank | None, source: Source, beside: Path, normalise: str | None, made: dict[str, Any]
+) -> tuple[AnyBank, Path]:
+    """The bank and the file that workers read it from: the one that was given, or one of this scene, kept beside."""
+    if bank.endswith(".npz") and network is None:
+        path = Path(bank).resolve()
+        return Bank.load(path), path
+    fitted: AnyBank
+    with one_blas_thread():
+        if network is None:
+            fitted = fit_on(bank, [source], **made)
+        else:
+            fitted = network if normalise == "none" else normalised(network, samples(source))
+    fitted.save(beside)
+    return fitted, beside
+
+
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
@@ -126,22 +145,9 @@ def features(
     staging_path(dst, overwrite)  # refused before a bank is fitted
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
-        fitted: AnyBank
-        if bank.endswith(".npz"):
-            path = Path(bank).resolve()
-            fitted = Bank.load(path)
-        elif network is not None:
-            team.watch.note(f"{network.name} on {source.info.name}")
-            path = beside
-            with one_blas_thread():
-                fitted = network if normalise == "none" else normalised(network, samples(source))
-            fitted.save(path)
-        else:
-            team.watch.note(f"fit {bank} on {source.info.name}")
-            path = beside
-            with one_blas_thread():
-                fitted = fit_on(bank, [source], tile, count=count, size=size, seed=seed)
-            fitted.save(path)
+        team.watch.note(f"{bank} on {source.info.name}")
+        made = {"tile": tile, "count": count, "size": size, "seed": seed}
+        fitted, path = _fitted(bank, network, source, beside, normalise, made)
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,
