@@ -52,7 +52,7 @@ class FeatureJob:
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
-        features = self.features(tile)
+        features = self.compute(tile)
         side = self.tile // self.stride
         data = pack(features, (len(features), side, side), np.nan)
         put_chunk(store, path, data)
@@ -63,7 +63,7 @@ class FeatureJob:
         height, width = tile.window.shape
         return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
 
-    def features(self, tile: Tile) -> NDArray[np.float32]:
+    def compute(self, tile: Tile) -> NDArray[np.float32]:
         """The features of the tile's cells, (F, y, x), NaN where not valid."""
         info = self.source.info
         bank, shape = load_bank(self.bank, self.model), (info.height, info.width)

@@ -78,7 +78,7 @@ class SumsJob:
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
         if is_whole(path, check_crc32c):
             return Wrote(raw, path.stat().st_size, resumed=True)
-        features = self.job.features(tile)
+        features = self.job.compute(tile)
         known = np.isfinite(features).all(axis=0)
         sums = features[:, known].sum(axis=1, dtype=np.float64)
         data = pack(np.append(sums, known.sum())[:, None, None], (len(sums) + 1, 1, 1), np.nan)
