@@ -177,8 +177,16 @@ class TestPads:
             assert [one.op for one in graph.nodes] == ["Pad", "Conv"]
         crop = {"w": floats(2, 3, 3, 3), "p": np.int64([0, 0, -1, 0, 0, 0, 0, 0])}
         assert len(read(model([node("Pad", "x,p", "a"), nodes[1]], constants=crop)).nodes) == 2
-        seen = [node("Pad", "x,p", "a"), nodes[1], node("Relu", "a", "z")]
-        assert len(read(model(seen, outputs=("y", "z"), constants={"w": floats(2, 3, 3, 3), "p": sides})).nodes) == 3
+        wide = {"w": floats(2, 4, 3, 3), "p": np.int64([0, 1, 0, 0, 0, 0, 0, 0])}
+        assert len(read(model([node("Pad", "x,p", "a"), nodes[1]], constants=wide)).nodes) == 2
+
+    def test_what_another_node_sees_is_still_there(self):
+        sides = np.int64([0, 0, 1, 0, 0, 0, 2, 3])
+        seen = [node("Pad", "x,p", "a"), node("Conv", "a,w", "y"), node("Relu", "a", "z")]
+        made = model(seen, outputs=("y", "z"), constants={"w": floats(2, 3, 3, 3), "p": sides})
+        y, z = run(made, [floats(1, 3, 8, 9)])
+        assert y.shape == (1, 2, 9, 10)
+        assert z.shape == (1, 3, 11, 12)
 
     def test_padding_adds_up(self):
         nodes = [node("Pad", "x,p", "a"), node("Conv", "a,w", "y", pads=[1, 1, 0, 0])]

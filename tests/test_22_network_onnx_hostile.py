@@ -168,6 +168,8 @@ class TestNames:
     def test_constants_that_do_not_fit_when_folding(self):
         text = {"w": floats(1, 1, 3, 3), "b": np.float32([1]), "p": np.float32([1.5, 2])}
         refused(model([node("Pad", "x,p", "a"), node("Conv", "a,w", "y")], constants=text), "Pad", inputs=X)
+        text["p"] = np.int64(3)
+        refused(model([node("Pad", "x,p", "a"), node("Conv", "a,w", "y")], constants=text), "do not fit")
         nodes = [node("Conv", "x,w", "c", group=0), node("BatchNormalization", "c,b,b,b,b", "y")]
         refused(model(nodes, constants=text), "Conv", inputs=X)
 

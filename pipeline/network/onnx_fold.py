@@ -146,11 +146,11 @@ def _scaled(filters: Array, factor: NDArray[np.float64], axis: int, groups: int)
 
 
 def _pads_folded(graph: Graph) -> Graph:
-    """A Pad by zeros that a convolution alone sees becomes that convolution's own padding."""
-    count, nodes = uses(graph), []
+    """A Pad by zeros before a convolution becomes that convolution's own padding."""
+    nodes = []
     pads = {node.outputs[0]: node for node in graph.nodes if node.op == "Pad"}
     for node in graph.nodes:
-        before = pads.get(node.inputs[0]) if node.op == "Conv" and count[node.inputs[0]] == 1 else None
+        before = pads.get(node.inputs[0]) if node.op == "Conv" else None
         sides = None if before is None else _zero_sides(before, graph)
         if before is not None and sides and node.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"):
             valid = node.attributes.get("auto_pad") == "VALID"

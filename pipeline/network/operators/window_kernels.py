@@ -149,12 +149,12 @@ def _spread(
                 y = (row + r) * step_y + rest_y - before_y
                 line = (own + r) * pitch
                 if low < high and 0 <= y < height:
-                    _fill(places, line, low, fill)
-                    _copy(
-                        places, line + low, x, (plane * height + y) * width + first + low * step_x, step_x, high - low
-                    )
-                    _fill(places, line + high, pitch - high, fill)
-                else:
+                    start = (plane * height + y) * width + first + low * step_x
+                    _copy(places, line + low, x, start, step_x, high - low)
+                    if not padded:
+                        _fill(places, line, low, fill)
+                        _fill(places, line + high, pitch - high, fill)
+                elif not padded:
                     _fill(places, line, pitch, fill)
 
 
