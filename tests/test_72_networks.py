@@ -168,6 +168,7 @@ def test_a_run_resumes_to_the_same_bytes(job: Path, tmp_path: Path, name: str) -
     assert snapshot(folder, leave_out=TIMES) == before
     bank = NetworkBank.load(folder / "bank.npz", job / "models/head.onnx")
     assert len(bank.bands) == 4
+    assert call_json("inspect", folder / "bank.npz")["bank"] == bank.name
 
 
 def test_another_model_under_the_name_is_refused_by_a_store_that_was_begun(job: Path, tmp_path: Path) -> None:

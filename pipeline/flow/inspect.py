@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import BankError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
 from pipeline.grid import Grid
 from pipeline.network import Bank
+from pipeline.network.network_bank import network_facts
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
@@ -29,7 +31,10 @@ def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
         BankError: it ends in .npz and is no bank.
     """
     if len(paths) == 1 and paths[0].endswith(".npz"):
-        return _bank(Bank.load(Path(paths[0])))
+        try:
+            return network_facts(Path(paths[0]))
+        except BankError:  # not the file of a network
+            return _bank(Bank.load(Path(paths[0])))
     source = open_scene(paths, **reading)
     facts = _scene(source)
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):

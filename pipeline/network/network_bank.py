@@ -173,6 +173,13 @@ class NetworkBank:
         return cls(Path(model), tensor, bands, mean, std, exact, digest)
 
 
+def network_facts(path: Path) -> dict[str, Any]:
+    """What a file that `save` wrote says, without the model. Raises BankError for any other."""
+    parts = bank_file.read(path, KINDS)
+    facts = {name: parts[name].tolist() for name in ("bands", "mean", "std", "exact", "digest")}
+    return {"bank": f"{PREFIX}{parts['network']}@{parts['tensor']}", **facts}
+
+
 # Kept by file and content, so that a bank stays small on its way to workers, and they load the model once.
 @lru_cache(maxsize=4)
 def _graph(model: Path, tensor: str, _digest: str) -> Graph:
