@@ -179,6 +179,7 @@ def _store_features(
     plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, job.coding, domain.name)
     crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}, {domain}")
     receipt.facts["features"] = str(domain)
+    crew.warm()
     return _stage(
         "features",
         plan,

