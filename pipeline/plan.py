@@ -235,6 +235,7 @@ def _products(layers: tuple[Layer, ...], tiles: int, groups: int) -> list[list[s
             f"{layer.flops / 1e9:.1f}",
             f"{layer.intensity:.1f}",
             str(layer.panel_rows),
+            f"{tiles} x {groups if layer.panel_rows else 1} x 1",
         ]
         for layer in layers
     ]

@@ -58,7 +58,7 @@ def test_factors_give_the_features_of_the_pixels(folder: Path, tmp_path: Path, n
     wanted = features_of(folder, name, tmp_path / "b.zarr", "--domain", "pixels", *words)
     assert_array_equal(np.isnan(found), np.isnan(wanted))
     assert 0.01 < np.isnan(wanted).mean() < 0.9
-    bank = Bank.load(folder / "bank.npz")
+    bank = Bank.load(folder / "bank.npz").over_bands()
     # Integers were rounded: half a unit in each pixel at most, through filters of z-scored bands. Floats were not.
     gain = np.abs(bank.filters / bank.std[:, None, None]).sum(axis=(1, 2, 3)).max()
     bound = max(0.5 * gain, 0.5 / bank.std.min()) if name == "store" else 1e-4 * np.nanstd(wanted)
@@ -91,7 +91,8 @@ def test_chunks_without_factors_are_taken_as_pixels(folder: Path, tmp_path: Path
     found = features_of(folder, "exact", tmp_path / "a.zarr", "--domain", "factors", "--stride", 4)
     wanted = features_of(folder, "exact", tmp_path / "b.zarr", "--domain", "auto", "--stride", 4)
     assert_array_equal(np.isnan(found), np.isnan(wanted))
-    assert np.nanmax(np.abs(found - wanted)) <= 1e-5 * np.nanstd(wanted)
+    # The projection is folded into the filters for the one, and comes before them for the other.
+    assert np.nanmax(np.abs(found - wanted)) <= 5e-5 * np.nanstd(wanted)
 
 
 def test_each_chunk_is_read_once_for_all_its_neighbours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_each_chunk_is_read_once_for_all_its_neighbours(folder: Path, monkeypatc
     monkeypatch.setattr(factored, "decode_factors", lambda data: (count.append(1), decode(data))[1])
     for path in (folder / "store.zarr" / "scene" / "c").rglob("*"):
         path.touch()  # so that no other test has left them in the cache
-    bank = Bank.load(folder / "bank.npz")
+    bank = Bank.load(folder / "bank.npz").over_bands()
     for tile in Grid(150, 170, 64):
         features_mosaic(mosaic_of(store, tile.window, bank.halo()), bank, window=tile.window)
     assert len(count) == 9
@@ -129,7 +130,7 @@ def test_damaged_and_missing_chunks_are_named(folder: Path, tmp_path: Path) -> N
 
 
 def test_the_rank_of_the_store_decides(folder: Path) -> None:
-    bank = Bank.load(folder / "bank.npz")
+    bank = Bank.load(folder / "bank.npz").over_bands()
     store = open_store(folder / "store.zarr")
     wide = random_bank(bands=BANDS, count=2048)
     assert choose_domain(store, wide, 9, 1).name == "factors"

@@ -24,6 +24,9 @@ from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
 
+FITTING, PLACES = ("count", "size", "seed"), ("geometry", "at")
+"""Options of `features` that go together to where a bank is fitted, and to where a table is made."""
+
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
@@ -104,6 +107,14 @@ def _fitted(
     return fitted, beside
 
 
+def _check_mean(network: NetworkBank | None, dst: Path, dtype: str) -> None:
+    """Raise ConfigError where one mean over the scene is to go where only maps do."""
+    if network and is_mean(network) and (dst.suffix in TABLES or dtype != "float32"):
+        raise ConfigError(
+            f"{network.name} is one mean over the scene: it goes to .zarr or .tif in float32, got {dst} {dtype}"
+        )
+
+
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
@@ -125,14 +136,9 @@ def features(
     pool: int | None,
     stride: int | None,
     domain: str,
-    count: int | None,
-    size: int | None,
-    seed: int,
     normalise: str | None,
     exact: bool,
     tile: int,
-    geometry: str | None,
-    at: str | None,
     dtype: str,
     creation_options: dict[str, str],
     overwrite: bool,
@@ -141,7 +147,7 @@ def features(
     as_json: bool,
     verbose: bool,
     quiet: bool,
-    **reading: Any,
+    **words: Any,
 ) -> None:
     """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG; .parquet: GeoParquet).
 
@@ -156,19 +162,17 @@ def features(
       terrasketch features scene.tif fields.parquet --at fields.gpkg --stride 4
       terrasketch features scene.tif deep.zarr -b 4,3,2 --bank onnx:resnet18.onnx@/layer2/layer2.1/relu_1/Relu_output_0
     """
-    check_words(bank, normalise, exact, {"count": count, "size": size})
-    check_apart([*src, at] if at else src, dst)
-    source = open_scene(src, **reading)
+    fitting, places = ({word: words.pop(word) for word in names} for names in (FITTING, PLACES))
+    check_words(bank, normalise, exact, {"count": fitting["count"], "size": fitting["size"]})
+    check_apart([*src, *filter(None, [places["at"]])], dst)
+    source = open_scene(src, **words)
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
-    table = table_of(dst, source, tile, cell, geometry, at, dtype, overwrite)
-    if network and is_mean(network) and (table or dtype != "float32"):
-        raise ConfigError(f"{bank} is one mean over the scene: it goes to .zarr or .tif in float32, got {dst} {dtype}")
+    table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
+    _check_mean(network, dst, dtype)
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
-        fitted, path = _fitted(
-            bank, network, source, tile, beside, team.watch, normalise=normalise, count=count, size=size, seed=seed
-        )
+        fitted, path = _fitted(bank, network, source, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,
@@ -179,10 +183,8 @@ def features(
             pool,
             stride,
             team,
-            domain=domain,
             overwrite=overwrite,
             creation_options=creation_options,
-            dtype=dtype,
-            **table,
+            **(table | {"dtype": dtype, "domain": domain}),
         )
     print_receipt(dst, receipt, as_json)

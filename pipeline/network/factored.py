@@ -62,6 +62,7 @@ def features_mosaic(
     window: pixels of the scene, whole cells; the mosaic holds all pieces within bank.halo(pool, stride) of it. Equal
     to the features of the multiplied out pieces but for float32's rounding. Memory: features, planes of one region.
     """
+    bank = bank.over_bands()
     task = Task(mosaic, bank, bank.pool if pool is None else pool, stride)
     grid = mosaic.grid
     (top, bottom), (left, right) = (
