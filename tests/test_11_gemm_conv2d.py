@@ -1,5 +1,6 @@
 """conv2d against scipy.signal.correlate and against BLAS on lowered panels, in bounded memory."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.signal import correlate
 
 from pipeline.errors import BlockError
 from pipeline.gemm import Convolution, conv2d
+from pipeline.gemm.convolution import share_out
 from pipeline.gemm.lowered import conv2d_lowered
 from pipeline.gemm.panel import PANEL_BYTES, Panel
 from pipeline.gemm.winograd import Unit
@@ -223,6 +225,65 @@ def test_memory_is_the_output_and_one_panel(size):
     finally:
         tracemalloc.stop()
     assert peak <= result.nbytes + 1.3 * PANEL_BYTES
+
+
+def test_a_huge_pixel_does_not_drown_its_neighbours():
+    rng = np.random.default_rng(14)
+    x, filters = draw(rng, 16, 60, 70), draw(rng, 32, 16, 3, 3)
+    x[3, 20, 30] = -3.4e38
+    fast, exact = (conv2d(x, filters, padding=1, exact=flag) for flag in (False, True))
+    near = np.isfinite(exact) & (np.abs(exact) < 1e3)
+    assert near.mean() > 0.99
+    assert_allclose(fast[near], exact[near], atol=1e-2)
+
+
+@pytest.mark.parametrize("width", [1, 6])
+def test_pixels_apart_in_out_are_refused(width):
+    """Of a single column too: its pixels are rows, and a pointwise convolution would take them for a line."""
+    rng = np.random.default_rng(15)
+    x, filters = draw(rng, 3, 7, width), draw(rng, 4, 3, 1, 1)
+    frame = np.full((4, 7, width * 5), 7, np.float32)
+    if width == 1:
+        assert_array_equal(conv2d(x, filters, out=frame[:, :, ::5]), conv2d(x, filters))
+        assert (frame[:, :, 1:] == 7).all()
+    else:
+        with pytest.raises(BlockError, match="contiguous rows"):
+            conv2d(x, filters, out=frame[:, :, ::5])
+
+
+def test_out_that_cannot_be_written_is_refused():
+    out = np.zeros((2, 4, 4), np.float32)
+    out.setflags(write=False)
+    with pytest.raises(BlockError, match="read-only"):
+        conv2d(*GOOD, out=out)
+
+
+def test_a_summand_that_overlaps_out_is_read_before_it_is_overwritten():
+    rng = np.random.default_rng(16)
+    x, filters = draw(rng, 3, 30, 30), draw(rng, 8, 3, 3, 3)
+    frame = draw(rng, 9, 30, 30)
+    convolution = Convolution(filters, padding=1)
+    expected = convolution(x, add=frame[:8].copy())
+    assert_array_equal(convolution(x, add=frame[:8], out=frame[1:]), expected)
+
+
+def test_a_panel_beyond_all_measure_is_refused():
+    with pytest.raises(BlockError, match="smaller dilation"):
+        conv2d(np.ones((1, 3, 3)), np.ones((1, 1, 2, 1)), dilation=(10**8, 1), padding=(10**8, 0))
+
+
+def test_where_one_thread_fails_all_are_waited_for():
+    done = []
+
+    def work(first, last):
+        if first == 0:
+            raise MemoryError
+        time.sleep(0.2)
+        done.append(last)
+
+    with pytest.raises(MemoryError):
+        share_out(work, 4, 2)
+    assert done == [4]
 
 
 GOOD = np.ones((4, 6, 6), np.float32), np.ones((2, 4, 3, 3), np.float32)

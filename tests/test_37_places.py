@@ -8,6 +8,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
@@ -215,6 +216,8 @@ def test_part_of_a_grid_keeps_its_windows() -> None:
         (None, "cannot be read"),
         ("text", "cannot be read"),
         ("table", "cannot be read"),
+        ("wkb", "cannot be read"),
+        ("geo", "cannot be read"),
         ("empty", "no geometry"),
         ("elsewhere", "no place of it lies in scene"),
         ("no crs", "has no CRS"),
@@ -229,6 +232,16 @@ def test_places_that_cannot_be_used_are_one_line(mapped: Any, tmp_path: Path, co
         path.write_text("no geopackage")
     elif content == "table":
         pd.DataFrame({"a": [1]}).to_parquet(path)
+    elif content in ("wkb", "geo"):
+        places.to_parquet(path)
+        table = pq.read_table(path)
+        if content == "wkb":
+            broken = pa.array([b"\x01\x03\x00\x00\x00\xff"] * len(table), pa.binary())
+            place = table.schema.get_field_index("geometry")
+            table = table.set_column(place, table.schema.field(place), broken)
+        else:
+            table = table.replace_schema_metadata({"geo": "[1, 2]"})
+        pq.write_table(table, path)
     elif content == "empty":
         places.iloc[:0].to_parquet(path)
     elif content == "elsewhere":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 
@@ -89,6 +90,19 @@ def test_exact_maps_are_the_same_bits_for_every_tile(
     assert np.isfinite(maps[0]).any()
     for other in maps[1:]:
         np.testing.assert_array_equal(other, maps[0])
+
+
+def test_exact_maps_go_into_one_byte(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range is found on windows that do not begin where anchored blocks do."""
+    monkeypatch.setattr(network_features, "ANCHOR", 512)
+    words = ("features", job / "scene.tif", "--bank", f"onnx:{job}/models/unet.onnx", "--exact")
+    assert call(*words[:2], tmp_path / "float.tif", *words[2:]).exit_code == 0
+    assert call(*words[:2], tmp_path / "byte.tif", *words[2:], "--dtype", "int8").exit_code == 0
+    with rasterio.open(tmp_path / "byte.tif") as file:
+        scale, offset = (np.array(values)[:, None, None] for values in (file.scales, file.offsets))
+        codes = file.read(masked=True)
+    wanted = read(tmp_path / "float.tif")
+    np.testing.assert_array_less(np.abs(codes * scale + offset - wanted).compressed(), 0.51 * scale.max())
 
 
 def test_pixels_go_in_as_they_are_if_asked(job: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ finite would spread over a Winograd tile, so a unit that holds such a pixel goes
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -22,11 +23,12 @@ from pipeline.gemm.direct import LONE, Epilogue, Weights
 from pipeline.gemm.memory import aligned, image, nowhere
 from pipeline.gemm.microkernel import FILTERS, LANES
 from pipeline.gemm.panel import Axis, Image, Panel
-from pipeline.gemm.winograd import BLOCK, MOST_TAPS, Unit
+from pipeline.gemm.winograd import BLOCK, COMMON_LANES, MOST_TAPS, Unit
 from pipeline.gemm.winograd_tiles import SPECTRUM, TILE
 
 F32 = NDArray[np.float32]
 
+MOST_PANEL_BYTES = 256 << 20
 PAST_CACHES = 16 << 20
 """Bytes of output from which it is written past the caches: no reader finds the whole of it there any more."""
 TRANSFORM_IN, TRANSFORM_OUT = 60, 28
@@ -86,7 +88,11 @@ class Convolution:
                 raise BlockError(
                     f"{name} must be {shape} float32 with contiguous rows, got {array.shape} {array.dtype}"
                 )
+        if not out.flags.writeable:
+            raise BlockError("out is read-only; give an array that can be written")
         x = readable(x, out)
+        if add is not None and np.may_share_memory(add, out) and _place(add) != _place(out):
+            add = add.copy()
         past = int(out.nbytes >= PAST_CACHES and _whole_vectors(out))
         ends = Epilogue(np.float32(self.floor), np.float32(self.ceiling), past)
         if pointwise(y_axis, x_axis) and all(_in_one_run(one) for one in (x, out, add) if one is not None):
@@ -101,12 +107,12 @@ class Convolution:
         steps = y.stride, x.stride, y.dilation, x.dilation
         if self.exact or self.groups > 1 or steps != (1, 1, 1, 1) or min(taps) < BLOCK or max(taps) > MOST_TAPS:
             return False
-        unit = Unit.fitting(c, y, x)
+        unit = Unit.fitting(c, y, x, lanes=COMMON_LANES)
         blocks = unit.rows_of_blocks * unit.columns_of_blocks
         # What is computed for each output that is kept: tiles hang over the edge, vectors over the tiles.
         tiles = -(-y.out // TILE) * -(-x.out // TILE) * TILE**2 / (y.out * x.out)
         lanes = unit.pitch / (unit.rows * unit.columns)
-        vectors = (unit.phase - LANES) / unit.columns
+        vectors = (unit.phase - COMMON_LANES) / unit.columns
         products = SPECTRUM / TILE**2 * c * blocks * n * lanes
         transforms = (TRANSFORM_IN * c * (1 + blocks) / 2 + TRANSFORM_OUT * n) * vectors
         return bool(tiles * (products + transforms) < c * taps[0] * taps[1] * n)
@@ -119,6 +125,11 @@ class Convolution:
         filters, bias = self.packed("direct", block)
         weights = Weights(filters.ctypes.data, bias.ctypes.data, self.groups, channels, n, block)
         cut = Panel.fitting(channels, y_axis, x_axis, flat=block > 1)
+        if 4 * cut.floats(channels, x_axis.stride) > MOST_PANEL_BYTES:
+            raise BlockError(
+                f"filters {self.filters.shape} that reach over {y_axis.extent} x {x_axis.extent} pixels need a panel "
+                f"above {MOST_PANEL_BYTES >> 20} MiB; take a smaller dilation"
+            )
         table = cut.offsets(channels, y_axis, x_axis)
         units = -(-y_axis.out // cut.rows) * -(-x_axis.out // cut.columns)
 
@@ -205,7 +216,10 @@ def share_out(work: Callable[[int, int], None], units: int, threads: int) -> Non
     if threads == 1:
         work(0, units)
     else:
-        list(_pool(threads).map(work, cuts[:-1], cuts[1:]))
+        parts = [_pool(threads).submit(work, first, last) for first, last in pairwise(cuts)]
+        wait(parts)  # all of them, also where one fails: the others still write to what the caller holds
+        for part in parts:
+            part.result()
 
 
 @lru_cache(maxsize=1)
@@ -214,8 +228,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _fits(array: Any, shape: tuple[int, ...]) -> bool:
-    flat = getattr(array, "dtype", None) == np.float32 and array.shape == shape
-    return bool(flat and (array.strides[2] == 4 or shape[2] == 1) and not any(step % 4 for step in array.strides))
+    if getattr(array, "dtype", None) != np.float32 or array.shape != shape:
+        return False
+    return bool((array.strides[2] == 4 or shape[2] == 1) and not any(step % 4 for step in array.strides))
 
 
 def readable(x: F32, out: F32) -> F32:
@@ -225,9 +240,13 @@ def readable(x: F32, out: F32) -> F32:
     return x
 
 
+def _place(array: F32) -> tuple[int, tuple[int, ...]]:
+    return array.ctypes.data, array.strides
+
+
 def _in_one_run(array: F32) -> bool:
-    """Whether rows follow each other without a gap."""
-    return bool(array.strides[1] == array.shape[2] * array.strides[2])
+    """Whether rows follow each other without a gap, pixel by pixel."""
+    return bool(array.strides[1] == array.shape[2] * array.strides[2] and array.strides[2] == 4)
 
 
 def _whole_vectors(out: F32) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.gemm.microkernel import FILTERS, LANES
 from pipeline.gemm.panel import PANEL_BYTES, Axis, Panel
 from pipeline.gemm.pool import pool_into
 from pipeline.gemm.windows import Cells
-from pipeline.gemm.winograd import BLOCK, Unit, apart
+from pipeline.gemm.winograd import BLOCK, COMMON_FILTERS, COMMON_LANES, Unit, apart
 from pipeline.gemm.winograd_tiles import SPECTRUM, TILE
 
 F32 = NDArray[np.float32]
@@ -64,6 +65,8 @@ def pooled_responses(
         raise BlockError(f"windows of {pool} every {stride} of these responses make {wanted}, out is {out.shape}")
     if any((convolution.groups > 1, convolution.stride != 1, convolution.padding)):
         raise BlockError("responses are pooled of convolutions with one group, stride 1 and no padding")
+    if (convolution.floor, convolution.ceiling) != (-inf, inf) or not out.flags.writeable:
+        raise BlockError("responses are pooled of convolutions without a clamp, into an array that can be written")
     cells = Cells(pool, stride, 0, 0, high, wide, both)
     if pool > LARGEST:
         _by_maps(x, convolution, y_axis, cells, out, threads)
@@ -129,19 +132,20 @@ def _by_winograd(
     channels = x.shape[0]
     spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
 
-    def unit_of(rows: int, columns: int) -> Unit:
-        return Unit.of(-(-_responses(rows, cells) // TILE), -(-_responses(columns, cells) // TILE), y_axis, x_axis)
+    def unit_of(rows: int, columns: int, lanes: int) -> Unit:
+        high, wide = (-(-_responses(count, cells) // TILE) for count in (rows, columns))
+        return Unit.of(high, wide, y_axis, x_axis, lanes=lanes)
 
     def cut(rows: int, columns: int) -> Cut:
-        unit = unit_of(rows, columns)
-        size = 4 * SPECTRUM * (apart(spread, unit.pitch) + apart(FILTERS, unit.pitch))
-        size += 4 * FILTERS * TILE * unit.rows * TILE * unit.columns
-        computed = unit.rows * (unit.phase - LANES) * TILE**2
+        unit = unit_of(rows, columns, COMMON_LANES)
+        size = 4 * SPECTRUM * (apart(spread, unit.pitch) + apart(COMMON_FILTERS, unit.pitch))
+        size += 4 * COMMON_FILTERS * TILE * unit.rows * TILE * unit.columns
+        computed = unit.rows * (unit.phase - COMMON_LANES) * TILE**2
         return Cut(rows, columns, size, computed / (rows * columns * cells.stride**2))
 
     best = _best(cut, cells)
     cells = cells._replace(rows=best.rows, columns=best.columns)
-    unit = unit_of(best.rows, best.columns)
+    unit = unit_of(best.rows, best.columns, LANES)
     filters, bias = convolution.packed("winograd", FILTERS)
     weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)
     where = image(x)

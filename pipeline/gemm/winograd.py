@@ -23,6 +23,8 @@ from pipeline.jit import jit
 F32 = NDArray[np.float32]
 BLOCK = 3
 MOST_TAPS = 9
+COMMON_LANES, COMMON_FILTERS = 16, 8
+"""What costs are counted with, whatever the registers: the same way, and the same bytes, on every processor."""
 LINE_FLOATS = 16
 
 _full, _two, _one = (multiplying(FILTERS, vectors) for vectors in (VECTORS, 2, 1))
@@ -39,20 +41,20 @@ class Unit(NamedTuple):
     columns_of_blocks: int
 
     @staticmethod
-    def fitting(channels: int, y: Axis, x: Axis, room: int = PANEL_BYTES) -> Unit:
+    def fitting(channels: int, y: Axis, x: Axis, room: int = PANEL_BYTES, *, lanes: int = LANES) -> Unit:
         """The unit of about as many tiles as keep V within `room` bytes."""
         high, wide = -(-y.out // TILE), -(-x.out // TILE)
         blocks = -(-y.taps // BLOCK) * -(-x.taps // BLOCK)
-        across = -(-wide // LANES)
-        most = max(1, min(3 * VECTORS, room // (4 * SPECTRUM * channels * blocks * LANES)))
-        columns = min(wide, LANES * -(-across // -(-across // most)))
-        return Unit.of(max(1, min(high, LANES * most // columns)), columns, y, x)
+        across = -(-wide // lanes)
+        most = max(1, min(3 * VECTORS, room // (4 * SPECTRUM * channels * blocks * lanes)))
+        columns = min(wide, lanes * -(-across // -(-across // most)))
+        return Unit.of(max(1, min(high, lanes * most // columns)), columns, y, x, lanes=lanes)
 
     @staticmethod
-    def of(rows: int, columns: int, y: Axis, x: Axis) -> Unit:
+    def of(rows: int, columns: int, y: Axis, x: Axis, *, lanes: int = LANES) -> Unit:
         """The unit of rows x columns tiles."""
-        pitch = -(-rows * columns // LANES) * LANES
-        return Unit(rows, columns, pitch, (-(-columns // LANES) + 1) * LANES, -(-y.taps // BLOCK), -(-x.taps // BLOCK))
+        pitch = -(-rows * columns // lanes) * lanes
+        return Unit(rows, columns, pitch, (-(-columns // lanes) + 1) * lanes, -(-y.taps // BLOCK), -(-x.taps // BLOCK))
 
     def floats(self, channels: int) -> tuple[int, int, int]:
         """Sizes of the buffers: lines of one channel by phase with one line more, V, M."""

@@ -34,6 +34,8 @@ from pipeline.vectors import broadcast, counted, emitted, variable, zero_vector
 
 TILE, POINTS = 4, 6
 SPECTRUM = POINTS * POINTS
+LARGE = 1e30
+"""What overflows times this is too large."""
 G = np.array(
     [
         [1 / 4, 0, 0],
@@ -92,7 +94,8 @@ def _parted(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 @emitted
 def by_phase(typing: Any, line: Any, count: Any, out: Any, phase: Any) -> Any:
-    """Pixels 4·i + p of a line to out[p][i], i < count, a multiple of LANES; 0 where all are finite, else NaN."""
+    """Pixels 4·i + p of a line to out[p][i], i < count, a multiple of LANES; 0, or NaN where one is not finite,
+    or so large (above 3e8) that the rounding of its tile would drown its neighbours."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         line, count, out, phase = args
@@ -101,7 +104,7 @@ def by_phase(typing: Any, line: Any, count: Any, out: Any, phase: Any) -> Any:
             here = builder.add(line, builder.mul(loop.index, const(16 * LANES)))
             pixels = [read(builder, builder.add(here, const(4 * LANES * q))) for q in range(TILE)]
             for one in pixels:
-                builder.store(_scaled(builder, 0, one, builder.load(zeros)), zeros)
+                builder.store(_scaled(builder, 0, _times(builder, LARGE, one), builder.load(zeros)), zeros)
             halves = [_parted(builder, *pixels[:2]), _parted(builder, *pixels[2:])]
             evens, odds = ([half[i] for half in halves] for i in (0, 1))
             (first, third), (second, fourth) = _parted(builder, *evens), _parted(builder, *odds)

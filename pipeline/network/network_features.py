@@ -142,7 +142,8 @@ def _parts(bank: NetworkBank, stride: int, window: Window) -> Iterator[Window]:
     side = _anchor(bank, stride)
     for y0 in range(window.y0 // side * side, window.y1, side):
         for x0 in range(window.x0 // side * side, window.x1, side):
-            yield Window(y0, min(y0 + side, window.y1), x0, min(x0 + side, window.x1))
+            low, left = max(y0, window.y0), max(x0, window.x0)
+            yield Window(low, min(y0 + side, window.y1), left, min(x0 + side, window.x1))
 
 
 def _run(z: F32, bank: NetworkBank, cells: list[_Cells], origin: Pixels) -> F32:

@@ -36,6 +36,8 @@ def load(path: str | Path, outputs: Sequence[str] | None = None) -> Graph:
     Raises ModelError, in one line that names the file, for a file that is not a whole model, or not a supported one.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ModelError("it is a directory, or no file at all")
         if Path(path).stat().st_size > MOST_FILE_BYTES:
             raise ModelError(f"it is larger than {MOST_FILE_BYTES >> 20} MiB")
         content = Path(path).read_bytes()

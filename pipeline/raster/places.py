@@ -26,7 +26,16 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _PARQUET = (".parquet", ".geoparquet")
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, pyogrio.errors.DataSourceError)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    pyogrio.errors.DataSourceError,
+    shapely.errors.ShapelyError,
+)
 
 
 def read_places(path: str, placement: Placement, name: str) -> geopandas.GeoDataFrame:
