@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline.codec import Bound
 from pipeline.config import Workflow
 from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
-from pipeline.flow.banks import bank_of_run, check_wanted
+from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
@@ -88,6 +88,8 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
         _clear(Path(receipt.folder), receipt.inputs)
+    if workflow.features is not None:
+        check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)

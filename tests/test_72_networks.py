@@ -163,6 +163,22 @@ def test_what_cannot_be_is_one_line_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_with_other_bands_ends_before_the_scene_is_denoised(job: Path, tmp_path: Path) -> None:
+    text = (job / "map.yaml").read_text()
+    (job / "bands.yaml").write_text(text.replace("read: {", "read: {bidx: [1, 2], "))
+    result = call("run", job / "bands.yaml", job / "scene.tif", "--out", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "takes 4 bands, got 2" in result.stderr
+    assert not (tmp_path / "out/scene/scene.zarr").exists()
+
+
+def test_a_misspelt_tensor_is_shown_its_neighbours(job: Path, tmp_path: Path) -> None:
+    result = call(
+        "features", job / "scene.tif", tmp_path / "f.zarr", "--bank", f"onnx:{job}/models/resnet.onnx@conv_00"
+    )
+    assert "others are conv_0" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["map", "mean"])
 def test_a_run_resumes_to_the_same_bytes(job: Path, tmp_path: Path, name: str) -> None:
     words = ["run", job / f"{name}.yaml", job / "scene.tif", "--out", tmp_path]

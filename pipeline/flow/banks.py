@@ -13,6 +13,7 @@ from pipeline.flow.networks import AnyBank, check_network, is_network, normalise
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
+from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 
@@ -86,6 +87,19 @@ def check_wanted(wanted: Features) -> None:
         Bank.load(Path(wanted.bank))
     else:
         check_bank_name(wanted.bank)
+
+
+def check_scene(wanted: Features, info: SceneInfo) -> None:
+    """Refuse a bank that is there already and was made for other bands, before the scene is denoised for nothing.
+
+    Raises:
+        BankError: the bands differ in number, name or order.
+        ModelError: the network cannot be read.
+    """
+    if is_network(wanted.bank):
+        open_network(wanted.bank, info.bands, wanted.exact)
+    elif wanted.bank.endswith(".npz"):
+        check_bank(Bank.load(Path(wanted.bank)), info, wanted.bank)
 
 
 def planned_bank(wanted: Features, bands: tuple[str, ...]) -> AnyBank:

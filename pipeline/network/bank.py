@@ -135,7 +135,7 @@ class Bank:
         if bands != self.bands:
             raise BankError(
                 f"{where} has bands {_short(bands)}, bank {self.name!r} was fitted to {_short(self.bands)}; "
-                f"choose and order bands with -b, or fit a bank to this scene"
+                f"choose and order bands (-b, read.bidx in a workflow), or fit a bank to this scene"
             )
 
     def over_bands(self) -> Bank:

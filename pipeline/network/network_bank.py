@@ -75,7 +75,7 @@ class NetworkBank:
         if known is not None and known != len(self.bands):
             raise BankError(
                 f"the network {self.model} takes {known} bands, got {len(self.bands)} ({', '.join(self.bands[:12])}); "
-                f"choose and order bands with -b"
+                f"choose and order bands (-b, read.bidx in a workflow)"
             )
 
     @property
@@ -128,7 +128,7 @@ class NetworkBank:
         if bands != self.bands:
             raise BankError(
                 f"{where} has bands {', '.join(bands[:12])}, {self.name} was given {', '.join(self.bands[:12])}; "
-                f"choose and order bands with -b"
+                f"choose and order bands (-b, read.bidx in a workflow)"
             )
 
     def to_bytes(self) -> bytes:

@@ -7,6 +7,7 @@ types and domains that are not supported are refused by name, and no other file 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
         if name not in known:
             raise ModelError(
                 f"it has no tensor {_short(name)}; its outputs are {_listed(v.name for v in proto.output)}"
+                f"{_near(name, proto)}"
             )
     nodes, used = _ancestors(proto.node, wanted)
     _check_supported(nodes)
@@ -174,6 +176,13 @@ def _constant(name: str, tensor: onnx.TensorProto) -> NDArray[np.generic]:
 
 def _shown(node: NodeProto) -> str:
     return f"operator {_short(node.op_type)[1:-1]} that makes {_short(node.output[0] if node.output else '')}"
+
+
+def _near(name: str, proto: Any) -> str:
+    """Tensors whose names are like this one, or else those before the outputs."""
+    made = [output for node in proto.node[-5000:] for output in node.output if isinstance(output, str) and output]
+    like = get_close_matches(name, made, 6) or [one for one in made if one.lower() == name.lower()] or made[-7:-1]
+    return f"; others are {_listed(like)}" if like else ""
 
 
 def _short(name: str) -> str:
