@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
 from pipeline.errors import BlockError
-from pipeline.gemm import Convolution, conv2d
+from pipeline.gemm import Convolution, conv2d, convolution, parallel
 from pipeline.gemm.convolution import share_out
 from pipeline.gemm.lowered import conv2d_lowered
 from pipeline.gemm.panel import PANEL_BYTES, Panel
@@ -270,6 +270,18 @@ def test_a_summand_that_overlaps_out_is_read_before_it_is_overwritten():
 def test_a_panel_beyond_all_measure_is_refused():
     with pytest.raises(BlockError, match="smaller dilation"):
         conv2d(np.ones((1, 3, 3)), np.ones((1, 1, 2, 1)), dilation=(10**8, 1), padding=(10**8, 0))
+
+
+def test_calls_that_do_not_say_are_shared_where_that_is_asked_for(monkeypatch):
+    rng, asked = np.random.default_rng(17), []
+    x, filters = draw(rng, 40, 200, 230), draw(rng, 24, 40, 3, 3)
+    alone, pool = conv2d(x, filters), convolution._pool
+    monkeypatch.setattr(convolution, "_pool", lambda threads: asked.append(threads) or pool(threads))
+    with parallel(3):
+        assert_array_equal(conv2d(x, filters), alone)
+        conv2d(x, filters, threads=1)
+    conv2d(x, filters)
+    assert asked == [3]
 
 
 def test_where_one_thread_fails_all_are_waited_for():

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pipeline.errors import BlockError
 from pipeline.flow.partitioned import collect, spread, tree_sum
-from pipeline.gemm import conv2d
+from pipeline.gemm import conv2d, convolution
 from pipeline.gemm.partition import cuts
 from tests.scenes import call, snapshot, write_tif
 from tests.test_22_network_features import random_bank
@@ -80,6 +80,23 @@ def test_features_of_one_tile_and_2048_filters_use_both_workers(tmp_path: Path) 
         assert result.exit_code == 0, result.stderr
         stores.append(snapshot(out))
     assert stores[0] == stores[1]
+
+
+def test_threads_without_a_tile_share_the_convolutions_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_tif(
+        tmp_path / "scene.tif", np.random.default_rng(1).integers(0, 4000, (4, 400, 420)).astype(np.uint16)
+    )
+    asked: list[int] = []
+    pool = convolution._pool
+    monkeypatch.setattr(convolution, "_pool", lambda threads: asked.append(threads) or pool(threads))
+    for workers in (1, 4):
+        words = ("--tile", 512, "--stride", 3, "--workers", workers)
+        assert call("features", scene, tmp_path / f"{workers}.zarr", *words).exit_code == 0
+    assert snapshot(tmp_path / "1.zarr") == snapshot(tmp_path / "4.zarr")
+    assert asked
+    assert set(asked) <= {2, 3, 4}
 
 
 def test_the_tree_adds_neighbours_first() -> None:

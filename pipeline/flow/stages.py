@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt, gather, run_map
 from pipeline.flow.write import store_to_cog
+from pipeline.gemm import parallel
 from pipeline.gemm.warm import compile_kernels
 from pipeline.raster.chunks import publish, remove_tree
 from pipeline.raster.cog import check_output
@@ -75,17 +76,19 @@ class Crew:
     """Raises where nobody is left to do the work."""
 
     def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
-        """Run one map to its end."""
+        """Run one map to its end. Threads that would have no tile of their own share the others' convolutions."""
         self.watch.begin(stage, len(job.grid))
-        return run_map(
-            job,
-            self.executor,
-            self.workers,
-            batch=batch,
-            progress=self.watch.advance,
-            stop=self.stop,
-            check=self.check,
-        )
+        alone = isinstance(self.executor, ThreadPoolExecutor) and 0 < 2 * len(job.grid) <= self.workers
+        with parallel(self.workers // len(job.grid) if alone else 1):
+            return run_map(
+                job,
+                self.executor,
+                self.workers,
+                batch=batch,
+                progress=self.watch.advance,
+                stop=self.stop,
+                check=self.check,
+            )
 
     def warm(self) -> None:
         """Have the kernels of the features compiled where the work will be, so that no clock counts it."""

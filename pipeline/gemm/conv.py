@@ -26,7 +26,7 @@ def conv2d(
     relu: bool = False,
     exact: bool = False,
     out: F32 | None = None,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> F32:
     """Cross-correlate one array with a set of filters, as torch.nn.functional.conv2d does with one image.
 

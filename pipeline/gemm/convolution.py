@@ -6,8 +6,9 @@ finite would spread over a Winograd tile, so a unit that holds such a pixel goes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from math import inf
@@ -71,11 +72,14 @@ class Convolution:
         y_axis, x_axis = axes_of(shape, self.filters.shape, self.stride, self.padding, self.dilation, self.groups)
         return self.filters.shape[0], y_axis.out, x_axis.out
 
-    def __call__(self, x: NDArray[Any], *, add: F32 | None = None, out: F32 | None = None, threads: int = 1) -> F32:
+    def __call__(
+        self, x: NDArray[Any], *, add: F32 | None = None, out: F32 | None = None, threads: int | None = None
+    ) -> F32:
         """x (C, H, W), any real dtype and strides -> (N, Ho, Wo) float32, a new array or `out`.
 
         add (N, Ho, Wo) float32 is added before the clamp, and may be `out` itself. Memory: output + for each thread a
-        panel of about PANEL_BYTES, or Winograd's V. The same bytes for any number of threads.
+        panel of about PANEL_BYTES, or Winograd's V. The same bytes for any number of threads; one, unless the caller
+        or `parallel` says otherwise.
         Raises BlockError for an x, add or out that does not fit.
         """
         x = real(x, "x", 3)
@@ -118,7 +122,7 @@ class Convolution:
         return bool(tiles * (products + transforms) < c * taps[0] * taps[1] * n)
 
     def _direct(
-        self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int
+        self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int | None
     ) -> None:
         n, channels = self.filters.shape[0] // self.groups, self.filters.shape[1]
         block = 1 if n <= LONE else FILTERS
@@ -140,7 +144,7 @@ class Convolution:
         share_out(work, units, threads)
 
     def _winograd(
-        self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int
+        self, x: Image, y_axis: Axis, x_axis: Axis, out: Image, add: Image, ends: Epilogue, threads: int | None
     ) -> None:
         n, channels = self.filters.shape[:2]
         filters, bias = self.packed("winograd", FILTERS)
@@ -209,14 +213,31 @@ def moved(where: Image, row: int, column: int) -> Image:
     return where._replace(address=where.address + row * where.line + 4 * column) if where.address else where
 
 
-def share_out(work: Callable[[int, int], None], units: int, threads: int) -> None:
+class _Settings:
+    """How many threads share a call that does not say."""
+
+    threads = 1
+
+
+@contextmanager
+def parallel(threads: int) -> Iterator[None]:
+    """Within, `threads` threads of this process share each call that does not say how many. Not for nested use."""
+    before, _Settings.threads = _Settings.threads, max(1, threads)
+    try:
+        yield
+    finally:
+        _Settings.threads = before
+
+
+def share_out(work: Callable[[int, int], None], units: int, threads: int | None) -> None:
     """work(first, last) over all units, in as many runs as there are threads."""
-    threads = max(1, min(threads, units))
+    threads = max(1, min(_Settings.threads if threads is None else threads, units))
     cuts = [units * number // threads for number in range(threads + 1)]
     if threads == 1:
         work(0, units)
     else:
-        parts = [_pool(threads).submit(work, first, last) for first, last in pairwise(cuts)]
+        pool = _pool(threads)
+        parts = [pool.submit(work, first, last) for first, last in pairwise(cuts)]
         wait(parts)  # all of them, also where one fails: the others still write to what the caller holds
         for part in parts:
             part.result()

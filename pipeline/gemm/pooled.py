@@ -47,7 +47,7 @@ def pooled_responses(
     out: F32,
     *,
     both: bool = False,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> F32:
     """Mean of relu(z), z = x ⋆ filters + bias, over pool x pool windows every `stride`; with `both`, of relu(−z) too.
 
@@ -77,7 +77,7 @@ def pooled_responses(
     return out
 
 
-def _by_maps(x: F32, convolution: Convolution, y_axis: Axis, cells: Cells, out: F32, threads: int) -> None:
+def _by_maps(x: F32, convolution: Convolution, y_axis: Axis, cells: Cells, out: F32, threads: int | None) -> None:
     """Windows that the cache cannot hold: maps of some filters over two windows, averaged in turn."""
     n, more = convolution.filters.shape[0], y_axis.extent - 1
     pool, stride, width = cells.pool, cells.stride, x.shape[2]
@@ -97,7 +97,7 @@ def _by_maps(x: F32, convolution: Convolution, y_axis: Axis, cells: Cells, out: 
 
 
 def _directly(
-    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int
+    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
 
@@ -127,7 +127,7 @@ def _directly(
 
 
 def _by_winograd(
-    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int
+    x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
     spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
