@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_one_line(banks: dict[str, NetworkBank], tmp_path: 
         BankError, match=r"head.onnx: tensor gemm_8 cannot .*GlobalAveragePool .* the last is add_5, or glob"
     ):
         _ = bank.field
-    with pytest.raises(BankError, match=r"takes 2 bands, got 3 \(a, b, c\); choose and order bands with -b"):
+    with pytest.raises(BankError, match=r"takes 2 bands, got 3 \(a, b, c\); choose and order bands \(-b"):
         NetworkBank(model, "add_5", ("a", "b", "c"), np.zeros(3), np.ones(3))
     with pytest.raises(ModelError, match="has no tensor 'nowhere'; its outputs are gemm_8"):
         NetworkBank(model, "nowhere", ("a", "b"), *two)
