@@ -125,6 +125,17 @@ def test_windows_larger_than_the_cache(pool, stride):
     assert_allclose(result, slow(x, filters, bias, pool, stride, True), atol=1e-5)
 
 
+def test_one_convolution_may_be_pooled_and_not():
+    """Few filters are packed one by one for a plain call, in blocks for a pooled one."""
+    rng = np.random.default_rng(7)
+    x, filters = draw(rng, 3, 20, 24), draw(rng, 2, 3, 3, 3)
+    convolution, out = Convolution(filters), np.empty((2, 14, 18), np.float32)
+    for _ in range(2):
+        assert_allclose(convolution(x), conv2d_lowered(x, filters), atol=1e-5)
+        pooled_responses(x, convolution, 5, 1, out)
+        assert_allclose(out, slow(x, filters, None, 5, 1, False), atol=1e-5)
+
+
 def test_a_convolution_with_a_stride_is_refused():
     x, filters = np.ones((3, 10, 10), np.float32), np.ones((2, 3, 3, 3), np.float32)
     with pytest.raises(BlockError, match="stride 1"):

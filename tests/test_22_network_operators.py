@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx_models import floats, model, node
 
 from pipeline.errors import ModelError
+from pipeline.gemm.panel import Panel
 from pipeline.network.onnx_import import run
 from pipeline.network.operators import window_kernels
 
@@ -56,10 +57,10 @@ def outs(size, kernel, stride, dilation, pads):
 
 
 class TestWindows:
-    @pytest.mark.parametrize("pixels", [2048, 20], ids=["one band", "many bands"])
+    @pytest.mark.parametrize("room", [1 << 20, 1], ids=["one panel", "many panels"])
     @settings(max_examples=60)
-    @given(SIZE, PAIR, PAIR, PAIR, SIDES, st.integers(1, 2))
-    def test_depthwise(self, pixels, size, kernel, stride, dilation, pads, several):
+    @given(SIZE, PAIR, PAIR, PAIR, SIDES, st.integers(1, 4))
+    def test_depthwise(self, room, size, kernel, stride, dilation, pads, several):
         channels = 3
         x, filters, bias = (
             floats(2, channels, *size),
@@ -68,7 +69,7 @@ class TestWindows:
         )
         shape = {"strides": stride, "dilations": dilation, "pads": pads, "group": channels}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(window_kernels, "BAND_PIXELS", pixels)
+            patch.setattr(Panel.fitting, "__defaults__", (room,))
             (found,) = run(model([node("Conv", "x,w,b", "y", **shape)], constants={"w": filters, "b": bias}), [x])
         out = outs(size, kernel, stride, dilation, pads)
         for image, result in zip(x, found, strict=True):

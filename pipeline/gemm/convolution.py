@@ -65,7 +65,7 @@ class Convolution:
         self.bias = np.zeros(n, np.float32) if bias is None else real(bias, "bias", 1)
         if self.bias.shape != (n,):
             raise BlockError(f"bias must be ({n},), one for each filter, got {self.bias.shape}")
-        self._packed: dict[str, tuple[F32, F32]] = {}
+        self._packed: dict[tuple[str, int], tuple[F32, F32]] = {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(N, Ho, Wo) for an x of this shape. Raises BlockError where it does not fit."""
@@ -166,16 +166,12 @@ class Convolution:
         share_out(work, units, threads)
 
     def packed(self, way: str, block: int) -> tuple[F32, F32]:
-        """Filters and bias as the kernels of this way want them."""
-        if way not in self._packed:
-            pack = (
-                winograd.transformed(self.filters)
-                if way == "winograd"
-                else pack_filters(self.filters, self.groups, block)
-            )
-            bias = padded(self.bias.reshape(self.groups, -1), block)
-            self._packed[way] = pack, bias
-        return self._packed[way]
+        """Filters and bias as the kernels of this way want them, `block` filters side by side."""
+        if (way, block) not in self._packed:
+            filters, groups = self.filters, self.groups
+            pack = winograd.transformed(filters) if way == "winograd" else pack_filters(filters, groups, block)
+            self._packed[way, block] = pack, padded(self.bias.reshape(groups, -1), block)
+        return self._packed[way, block]
 
 
 def pack_filters(filters: F32, groups: int, block: int) -> F32:

@@ -175,11 +175,12 @@ def gather(line: int, step: int, length: int, start: int, stride: int, count: in
 def fill(
     x: Image, channels: int, y_axis: Axis, x_axis: Axis, cut: Panel, row: int, column: int, rows: int, panel: F32
 ) -> None:
-    """Fill the panel of the outputs from (row, column) on, for `rows` rows."""
+    """Fill the panel of the outputs from (row, column) on, for `rows` rows.
+
+    Lines are filled to their end: kernels read whole vectors, and undefined memory may be slow to multiply.
+    """
     lines = (rows - 1) * y_axis.stride + (y_axis.taps - 1) * y_axis.dilation + 1
     top, left = row * y_axis.stride - y_axis.before, column * x_axis.stride - x_axis.before
-    columns = min(cut.columns, x_axis.out - column) + ((x_axis.taps - 1) * x_axis.dilation) // x_axis.stride + 1
-    columns = min(columns, cut.pitch)
     for c in range(channels):
         for number in range(lines):
             at_line = (c * cut.lines + number) * x_axis.stride * cut.pitch
@@ -190,4 +191,4 @@ def fill(
             line = x.address + c * x.plane + y * x.line
             for phase in range(x_axis.stride):
                 to = panel.ctypes.data + 4 * (at_line + phase * cut.pitch)
-                gather(line, x.step, x_axis.length, left + phase, x_axis.stride, columns, to)
+                gather(line, x.step, x_axis.length, left + phase, x_axis.stride, cut.pitch, to)

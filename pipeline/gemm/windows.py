@@ -133,8 +133,8 @@ def _dense(
             else:
                 copy(power, sums, 4 * LANES * count)
             offset += size
-        left -= size
-        if left > 0:
+        if 2 * size <= cells.pool:
+            left -= size
             _sum(power, power + size * pitch, power, left * vectors)
         size *= 2
     for i in range(rows):
@@ -161,6 +161,7 @@ def _sum_run(power: int, pool: int, sums: int, spare: int, vectors: int) -> None
             else:
                 copy(power, sums, 4 * LANES * vectors)
             offset += size
-        _sum(power, power + 4 * size, spare, vectors)
-        power, spare = spare, power
+        if 2 * size <= pool:
+            _sum(power, power + 4 * size, spare, vectors)
+            power, spare = spare, power
         size *= 2

@@ -12,7 +12,6 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.gemm import Convolution, aligned
 from pipeline.network.operators.call import Array, Call, Operator, same_dtype
-from pipeline.network.operators.depthwise import Depthwise
 from pipeline.network.operators.line_kernels import add_apart
 from pipeline.network.operators.window import SAME, automatic, padding, pair, windows
 from pipeline.network.operators.window_kernels import plain
@@ -48,7 +47,7 @@ def prepare_conv(call: Call, known: tuple[Any, ...], given: tuple[bool, ...]) ->
     return run
 
 
-def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution | Depthwise:
+def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution:
     spatial = filters.shape[2:]
     if len(spatial) not in (1, 2) or filters.dtype != np.float32:
         raise ModelError(f"filters {filters.shape} of {filters.dtype}; 1-D and 2-D ones of float32 are supported")
@@ -60,10 +59,7 @@ def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution | Dep
     sides = padding(call, len(spatial))
     if len(spatial) == 1:
         filters, strides, dilations, sides = filters[:, :, None], [1, *strides], [1, *dilations], [(0, 0), *sides]
-    groups = call.attributes["group"]
-    alone = {} if groups > 1 and filters.shape[1] == 1 and len(filters) % groups == 0 else {"groups": groups}
-    kind: type[Convolution] | type[Depthwise] = Convolution if alone else Depthwise
-    return kind(
+    return Convolution(
         np.ascontiguousarray(filters),
         bias,
         stride=(strides[0], strides[1]),
@@ -71,13 +67,11 @@ def _packed(call: Call, filters: Array, bias: Array | None) -> Convolution | Dep
         dilation=(dilations[0], dilations[1]),
         floor=call.attributes.get("floor", -math.inf),
         ceiling=call.attributes.get("ceiling", math.inf),
-        **alone,
+        groups=call.attributes["group"],
     )
 
 
-def _run(
-    call: Call, packed: Convolution | Depthwise, x: Array, filters: Array, bias: Array | None, add: Array | None
-) -> Array:
+def _run(call: Call, packed: Convolution, x: Array, filters: Array, bias: Array | None, add: Array | None) -> Array:
     _check_images(x, filters)
     if x.shape[1] != filters.shape[1] * call.attributes["group"]:
         raise ModelError(

@@ -10,11 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pipeline.errors import ModelError
 from pipeline.network.operators.call import Array, Call, Operator
 from pipeline.network.operators.window import Axis, windows
-from pipeline.network.operators.window_kernels import convolve, largest, numbers, plain, room
+from pipeline.network.operators.window_kernels import largest, numbers, plain, room, summed
 from pipeline.network.sizes import checked
 
 FLAT = Axis(1, 1, 0, 0, 1, 1, 1)
-OPEN = (np.float32(-np.inf), np.float32(np.inf))
 
 
 def max_pool(call: Call, x: Array) -> Array | tuple[Array, Array]:
@@ -45,9 +44,7 @@ def average_pool(call: Call, x: Array) -> Array:
     y_axis, x_axis, shape = _plane(call, x)
     planes = _planes(x)
     out = np.empty((len(planes), y_axis.out, x_axis.out), np.float32)
-    ones = np.ones((len(planes), y_axis.taps * x_axis.taps), np.float32)
-    axes, none = (numbers(y_axis), numbers(x_axis)), np.empty((0, 0, 0), np.float32)
-    convolve(plain(planes), ones, np.zeros(len(planes), np.float32), none, out, *axes, OPEN, room(y_axis, x_axis))
+    summed(plain(planes), out, numbers(y_axis), numbers(x_axis), room(y_axis, x_axis))
     padded = bool(call.attributes.get("count_include_pad"))
     out /= _counted(y_axis, padded)[:, None] * _counted(x_axis, padded)
     return out.reshape(shape)

@@ -1,4 +1,4 @@
-"""Windows of each plane by itself: largest value, sum, and sums with weights (depthwise convolution).
+"""Windows of each plane by itself: the largest value, and the sum.
 
 A band of a plane is copied, with its padding, into one buffer for each place modulo the stride. There each tap of all
 windows is one run of memory, gaps between rows included, so that a window costs a few long vector operations.
@@ -23,7 +23,6 @@ At = tuple[int, int]
 """A plane, and a row of its windows."""
 Shape = tuple[int, int, int]
 """Height and width of a plane, and the elements from one row of windows to the next."""
-Bounds = tuple[np.float32, np.float32]
 
 BAND_PIXELS = 2048
 
@@ -104,29 +103,10 @@ def _raise(line: F32, source: F32, place: int, count: int) -> None:
 
 
 @jit
-def _add_scaled(line: F32, at: int, source: F32, place: int, factor: np.float32, count: int) -> None:
-    start, first = np.uint64(at), np.uint64(place)
+def _add(line: F32, source: F32, place: int, count: int) -> None:
+    first = np.uint64(place)
     for k in range(np.uint64(count)):
-        line[start + k] += factor * source[first + k]
-
-
-@jit
-def _add_three(line: F32, source: F32, places: NDArray[np.int64], factors: F32, at: int, count: int) -> None:
-    """Taps at, at + 1 and at + 2, in the order in which they would be added one by one."""
-    one, two, three = np.uint64(places[at]), np.uint64(places[at + 1]), np.uint64(places[at + 2])
-    by_one, by_two, by_three = factors[at], factors[at + 1], factors[at + 2]
-    for k in range(np.uint64(count)):
-        line[k] = line[k] + by_one * source[one + k] + by_two * source[two + k] + by_three * source[three + k]
-
-
-@jit
-def _bounded(out: F32, at: int, line: F32, place: int, bounds: Bounds, count: int) -> None:
-    start, first = np.uint64(at), np.uint64(place)
-    floor, ceiling = bounds
-    for k in range(np.uint64(count)):
-        value = line[first + k]
-        value = floor if value < floor else value
-        out[start + k] = ceiling if value > ceiling else value
+        line[k] += source[first + k]
 
 
 @jit
@@ -180,32 +160,21 @@ def largest(x: F32, out: F32, y_axis: Windows, x_axis: Windows, room: Room) -> N
 
 
 @jit
-def convolve(
-    x: F32, filters: F32, bias: F32, add: F32, out: F32, y_axis: Windows, x_axis: Windows, bounds: Bounds, room: Room
-) -> None:
-    """Fill out (N, rows, columns) with x (C, y, x) times filters (N, taps), N a multiple of C, one channel for each.
-
-    bias (N,) and add, shaped as out or empty, are added, and the bounds kept.
-    """
+def summed(x: F32, out: F32, y_axis: Windows, x_axis: Windows, room: Room) -> None:
+    """Fill out (planes, rows, columns) with the sum of each window of x (planes, y, x); padding counts as 0."""
     places, taps, band, rows = room
-    pitch, several = band.size // rows, filters.shape[0] // x.shape[0]
+    pitch, zero = band.size // rows, np.float32(0.0)
     planes, height, width = out.shape
     shape = (x.shape[1], x.shape[2], pitch)
-    pixels, results, added = x.reshape(x.size), out.reshape(out.size), add.reshape(add.size)
-    for n in range(planes):
+    pixels, results = x.reshape(x.size), out.reshape(out.size)
+    for plane in range(planes):
         for row in range(0, height, rows):
             count = min(rows, height - row)
             length = (count - 1) * pitch + width
-            padded = n > 0 and rows == height
-            _spread(pixels, (n // several, row), shape, places, y_axis, x_axis, np.float32(0.0), padded)
-            _fill(band, 0, length, bias[n])
-            whole = taps.size - taps.size % 3
-            for t in range(0, whole, 3):
-                _add_three(band, places, taps, filters[n], t, length)
-            for t in range(whole, taps.size):
-                _add_scaled(band, 0, places, taps[t], filters[n, t], length)
+            padded = plane > 0 and rows == height
+            _spread(pixels, (plane, row), shape, places, y_axis, x_axis, zero, padded)
+            _fill(band, 0, length, zero)
+            for t in range(taps.size):
+                _add(band, places, taps[t], length)
             for r in range(count):
-                at = (n * height + row + r) * width
-                if added.size:
-                    _add_scaled(band, r * pitch, added, at, np.float32(1.0), width)
-                _bounded(results, at, band, r * pitch, bounds, width)
+                _copy(results, (plane * height + row + r) * width, band, r * pitch, 1, width)
