@@ -26,7 +26,7 @@ from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.networks import is_mean, model_of
+from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
@@ -173,8 +173,6 @@ def _store_features(
     final = Path(receipt.folder) / "features.zarr"
     domain = choose_domain(stored, bank, pool, stride, wanted.domain)
     job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank), domain=domain.name)
-    if is_mean(bank) and wanted.dtype != "float32":
-        raise ConfigError(f"{wanted.bank} is one mean over the scene; its dtype is float32, got {wanted.dtype}")
     if wanted.dtype == "int8":
         coding = stored_coding(final, final.with_name(final.name + ".partial"))
         job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)

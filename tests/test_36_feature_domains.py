@@ -155,7 +155,7 @@ def test_slabs_of_a_wide_bank_are_what_one_worker_computes(folder: Path, tmp_pat
         out = tmp_path / f"{workers}.zarr"
         with ThreadPoolExecutor(workers) as pool:
             crew = Crew(pool, workers)
-            write_features(store, out, 256, bank, tmp_path / "wide.npz", 9, 5, crew, domain=domain)
+            write_features(store, out, 260, bank, tmp_path / "wide.npz", 9, 5, crew, domain=domain)
         seen.append(snapshot(out))
     assert seen[0] == seen[1]
     assert not any("slab" in name for name in seen[1])

@@ -163,6 +163,19 @@ def test_what_cannot_be_is_one_line_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "words"), [("f.tif", ("--dtype", "int8")), ("f.parquet", ())])
+def test_one_mean_goes_into_no_byte_and_no_table(job: Path, tmp_path: Path, name: str, words: tuple[str, ...]) -> None:
+    bank = f"onnx:{job}/models/head.onnx@{MEAN}"
+    result = call("features", job / "scene.tif", tmp_path / name, "--bank", bank, *words)
+    assert result.exit_code == 2
+    assert "is one mean over the scene: it goes to .zarr or .tif in float32" in result.stderr
+    text = (job / "mean.yaml").read_text().replace("features: {", "features: {dtype: int8, ")
+    (job / "byte.yaml").write_text(text)
+    result = call("run", job / "byte.yaml", job / "scene.tif", "--out", tmp_path / "out")
+    assert "is one mean over the scene" in result.stderr
+    assert not (tmp_path / "out/scene/scene.zarr").exists()
+
+
 def test_a_run_with_other_bands_ends_before_the_scene_is_denoised(job: Path, tmp_path: Path) -> None:
     text = (job / "map.yaml").read_text()
     (job / "bands.yaml").write_text(text.replace("read: {", "read: {bidx: [1, 2], "))

@@ -15,7 +15,16 @@ from pipeline.cli.progress import crew, stdin_lines
 from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
 from pipeline.flow.features import fit as fit_on
-from pipeline.flow.networks import AnyBank, check_words, is_mean, is_network, normalised, open_network, samples, settled
+from pipeline.flow.networks import (
+    AnyBank,
+    check_mean,
+    check_words,
+    is_network,
+    normalised,
+    open_network,
+    samples,
+    settled,
+)
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import TABLES, Watch, check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
@@ -107,14 +116,6 @@ def _fitted(
     return fitted, beside
 
 
-def _check_mean(network: NetworkBank | None, dst: Path, dtype: str) -> None:
-    """Raise ConfigError where one mean over the scene is to go where only maps do."""
-    if network and is_mean(network) and (dst.suffix in TABLES or dtype != "float32"):
-        raise ConfigError(
-            f"{network.name} is one mean over the scene: it goes to .zarr or .tif in float32, got {dst} {dtype}"
-        )
-
-
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
@@ -170,7 +171,8 @@ def features(
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
-    _check_mean(network, dst, dtype)
+    if network:
+        check_mean(network, dtype, table=bool(table))
     with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
         fitted, path = _fitted(bank, network, source, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)

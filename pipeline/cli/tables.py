@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.flow.features import feature_tile
+from pipeline.flow.networks import feature_tile
 from pipeline.flow.places import AtPlaces
 from pipeline.flow.stages import TABLES
 from pipeline.flow.tables import store_to_grid

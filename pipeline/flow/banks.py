@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.config import Features
 from pipeline.flow.features import check_bank, check_bank_name, fit
-from pipeline.flow.networks import AnyBank, check_network, is_network, normalised, open_network, samples
+from pipeline.flow.networks import AnyBank, check_mean, check_network, is_network, normalised, open_network, samples
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
@@ -94,10 +94,11 @@ def check_scene(wanted: Features, info: SceneInfo) -> None:
 
     Raises:
         BankError: the bands differ in number, name or order.
+        ConfigError: int8 is wanted of one mean over the scene.
         ModelError: the network cannot be read.
     """
     if is_network(wanted.bank):
-        open_network(wanted.bank, info.bands, wanted.exact)
+        check_mean(open_network(wanted.bank, info.bands, wanted.exact), wanted.dtype)
     elif wanted.bank.endswith(".npz"):
         check_bank(Bank.load(Path(wanted.bank)), info, wanted.bank)
 

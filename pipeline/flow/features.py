@@ -22,11 +22,6 @@ from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
 
 
-def feature_tile(tile: int, stride: int) -> int:
-    """The smallest multiple of stride that is at least `tile`: cells never straddle tiles."""
-    return -(-tile // stride) * stride
-
-
 def feature_info(
     info: SceneInfo, names: tuple[str, ...], rows: int, columns: int, coding: Coding | None = None
 ) -> SceneInfo:
@@ -143,9 +138,3 @@ def check_bank(bank: AnyBank, info: SceneInfo, where: str) -> None:
         BankError: the bands differ in number, name or order.
     """
     bank.check_scene(info.bands, f"{info.name} ({where})")
-
-
-def check_stride(pool: int, stride: int) -> None:
-    """Refuse a pool or stride below one pixel."""
-    if pool < 1 or stride < 1:
-        raise ConfigError(f"--pool and --stride must be at least 1, got {pool} and {stride}")

@@ -70,6 +70,11 @@ def normalised(bank: NetworkBank, blocks: Iterable[tuple[NDArray[Any], NDArray[n
     return replace(bank, mean=moments.mean, std=moments.std())
 
 
+def feature_tile(tile: int, stride: int) -> int:
+    """The smallest multiple of stride that is at least `tile`: cells never straddle tiles."""
+    return -(-tile // stride) * stride
+
+
 def settled(bank: AnyBank, tile: int, pool: int | None, stride: int | None) -> tuple[int, int, int]:
     """Tile, pool and stride in pixels: what was asked for, or what the bank has for it; whole cells in a tile.
 
@@ -85,12 +90,19 @@ def settled(bank: AnyBank, tile: int, pool: int | None, stride: int | None) -> t
         raise ConfigError(f"--pool and --stride must be at least 1, got {pool} and {stride}")
     if isinstance(bank, NetworkBank) and bank.exact:
         return anchored(tile, bank, stride), pool, stride
-    return -(-tile // stride) * stride, pool, stride
+    return feature_tile(tile, stride), pool, stride
 
 
 def is_mean(bank: AnyBank) -> bool:
     """Whether what is wanted is one mean over the whole scene, and no map."""
     return isinstance(bank, NetworkBank) and bank.field.mean
+
+
+def check_mean(bank: AnyBank, dtype: str, *, table: bool = False) -> None:
+    """Refuse int8 and tables for one mean over the scene: they are for maps. Raises ConfigError."""
+    if is_mean(bank) and (table or dtype != "float32"):
+        got = "a table" if table else dtype
+        raise ConfigError(f"{bank.name} is one mean over the scene: it goes to .zarr or .tif in float32, got {got}")
 
 
 def model_of(bank: AnyBank) -> str:

@@ -16,7 +16,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
-from pipeline.flow.features import check_bank, check_stride, feature_plan, feature_tile
+from pipeline.flow.features import check_bank, feature_plan
 from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
@@ -179,7 +179,8 @@ def write_features(
 ) -> Receipt:
     """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
 
-    `only` names the tiles that `finish` wants; the others are not computed. dtype: float32 or int8; `domain` as for
+    tile, pool and stride as `settled` gives them. `only` names the tiles that `finish` wants; the others are not
+    computed. dtype: float32 or int8; `domain` as for
     `choose_domain`.
 
     Raises:
@@ -188,21 +189,19 @@ def write_features(
         OutputError: the target exists, or cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
-    check_stride(pool, stride)
     check_bank(bank, source.info, str(bank_path))
-    side = feature_tile(tile, stride)
     chosen = choose_domain(source, bank, pool, stride, domain)
     crew.watch.note(f"{source.info.name}: {len(bank.features)} features of {bank.name}, {chosen}")
 
     staging = staging_path(target, overwrite, TABLES)
     job = FeatureJob(
-        source, str(staging), side, str(bank_path), pool, stride, only, model=model_of(bank), domain=chosen.name
+        source, str(staging), tile, str(bank_path), pool, stride, only, model=model_of(bank), domain=chosen.name
     )
     if dtype == "int8":
         crew.watch.note(f"{source.info.name}: the range of the features")
         job = with_coding(job, len(bank.features), crew.gather)
     made = {"digest": bank.digest()}
-    plan = feature_plan(staging, source, side, bank, made, pool, stride, coding=job.coding, domain=chosen.name)
+    plan = feature_plan(staging, source, tile, bank, made, pool, stride, coding=job.coding, domain=chosen.name)
     make_job: MakeJob = partial(filling, job, bank, crew)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 

@@ -12,8 +12,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
+from pipeline.raster.files import publish_file, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
@@ -92,7 +93,7 @@ def write_cog(
                 _try_options(info, options)
             _write(path, folder, info, windows, options)
             with _writing(path):
-                _publish(folder / "cog.tif", path)
+                publish_file(folder / "cog.tif", path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -239,20 +240,5 @@ def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
         raise ConfigError(f"creation options: {'; '.join(refused)}; see the options of GDAL's COG driver")
 
 
-def _publish(draft: Path, path: Path) -> None:
-    """Bring the bytes to the disk, then give the file its name."""
-    with open(draft, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what GDAL and the system raise into one line about the output."""
-    try:
-        yield
-    except (*GDAL_ERRORS, FormatError) as error:
-        free = shutil.disk_usage(path.parent).free >> 20
-        raise OutputError(
-            f"{path}: cannot be written: {reason(error)} ({free} MiB free there); free some space or write elsewhere"
-        ) from error
+def _writing(path: Path) -> AbstractContextManager[None]:
+    return writing(path, (*GDAL_ERRORS, FormatError), reason)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import pyarrow.parquet as pq
 import pyproj
 from numpy.typing import NDArray
 
-from pipeline.errors import OutputError
 from pipeline.raster.cog import check_output
+from pipeline.raster.files import publish_file, writing
 
 GEOMETRY, BBOX = "geometry", "bbox"
 GROUP_BYTES = 32 << 20
@@ -81,7 +80,7 @@ def write_geoparquet(
             geo = _metadata(crs_wkt, geometry_types, writer.finish())
             file.add_key_value_metadata({"geo": json.dumps(geo)})
         with _writing(path):
-            _publish(draft, path)
+            publish_file(draft, path)
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -111,21 +110,5 @@ def _metadata(crs_wkt: str | None, geometry_types: Sequence[str], box: list[floa
     return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-def _publish(draft: Path, path: Path) -> None:
-    """Bring the bytes to the disk, then give the file its name."""
-    with open(draft, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what Arrow and the system raise into one line about the output."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        free = shutil.disk_usage(path.parent).free >> 20
-        text = " ".join(str(error).split())
-        raise OutputError(
-            f"{path}: cannot be written: {text} ({free} MiB free there); free some space or write elsewhere"
-        ) from error
+def _writing(path: Path) -> AbstractContextManager[None]:
+    return writing(path, (OSError, pa.ArrowException), lambda error: " ".join(str(error).split()))
