@@ -166,7 +166,7 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank) -> tuple[Sta
     bands = len(info.bands)
     grid = Grid(info.height, info.width, tile)
     halo = bank.halo(pool, stride)
-    layers = describe(bank, pool, stride, info.height, info.width)
+    layers = describe(bank, pool, stride, info.height, info.width, tile=tile)
     flops = float(sum(layer.flops for layer in layers))
     out = _feature_bytes(workflow) * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
     bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
@@ -191,7 +191,7 @@ def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tu
     _, stride, tile, *_ = sizes = _sizes(info, workflow, bank)
     grid, bands = Grid(info.height, info.width, tile), len(info.bands)
     pixels, block = scene_blocks(bank, *sizes)
-    layers = describe_network(bank, info.height, info.width)
+    layers = describe_network(bank, info.height, info.width, block=block)
     flops = sum(layer.flops for layer in layers) * pixels / (info.height * info.width)
     cells = -(-info.height // stride) * -(-info.width // stride)
     out = _feature_bytes(workflow) * len(bank.features) * cells

@@ -1,7 +1,9 @@
 """What `plan` prints of a bank, against counts done by hand."""
 
 import numpy as np
+import pytest
 
+from pipeline.gemm import Convolution, convolution, pooled, pooled_responses, responses_at_once
 from pipeline.network import Bank, describe
 
 
@@ -35,7 +37,24 @@ def test_filters_of_one_band_cost_one_band():
     assert describe(bank(4), None, 1, 64, 64)[0].flops * 4 == describe(bank(1), None, 1, 64, 64)[0].flops
 
 
-def test_more_workers_than_panels_share_the_filters():
-    wide = Bank("b", ("a",), [0], [1], np.ones((128, 1, 3, 3)), np.zeros(128), tuple(map(str, range(128))))
-    assert describe(wide, 1, 1, 8, 8, workers=4)[0].filter_groups == 4
-    assert describe(wide, 1, 1, 8, 8, workers=1)[0].filter_groups == 1
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(("count", "pool", "stride"), [(8, 9, 4), (64, 9, 1), (64, 5, 5), (8, 70, 33)])
+def test_the_panel_is_the_one_that_the_engine_takes(monkeypatch, exact, count, pool, stride):
+    """Units of the call, times the responses of one, are the responses of the map and what hangs over."""
+    x, filters = np.zeros((20, 300, 420), np.float32), np.ones((count, 20, 3, 3), np.float32)
+    units = []
+    for module in (convolution, pooled):
+        monkeypatch.setattr(module, "share_out", lambda work, number, threads: units.append(number))
+    own = Convolution(filters, exact=exact)
+    own(x)
+    assert own.at_once(x.shape) * (units[0] - 1) < 298 * 418 <= own.at_once(x.shape) * units[0] < 1.5 * 298 * 418
+    if pool <= pooled.LARGEST:
+        cells = [(side - pool) // stride + 1 for side in (298, 418)]
+        pooled_responses(x, own, pool, stride, np.empty((count, *cells), np.float32))
+        once = responses_at_once(own, x.shape, pool, stride)
+        assert ((cells[0] - 1) * stride + pool) * ((cells[1] - 1) * stride + pool) <= once * units[1] < 2 * 298 * 418
+
+
+def test_tiles_have_smaller_panels_than_the_scene():
+    whole, tiled = (describe(bank(1), 9, 4, 1000, 1000, tile=tile)[0].panel_rows for tile in (None, 16))
+    assert 0 < tiled <= 21 * 21 < whole

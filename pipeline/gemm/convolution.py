@@ -72,6 +72,19 @@ class Convolution:
         y_axis, x_axis = axes_of(shape, self.filters.shape, self.stride, self.padding, self.dilation, self.groups)
         return self.filters.shape[0], y_axis.out, x_axis.out
 
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        """Output pixels of one panel, or of one of Winograd's units, for an x of this shape: what is computed before
+        more of x is read. Raises BlockError where it does not fit."""
+        n, channels = self.filters.shape[0] // self.groups, self.filters.shape[1]
+        y_axis, x_axis = axes_of(shape, self.filters.shape, self.stride, self.padding, self.dilation, self.groups)
+        if pointwise(y_axis, x_axis):
+            y_axis, x_axis = as_line(y_axis, x_axis)
+        if self.pays(y_axis, x_axis):
+            unit = Unit.fitting(channels, y_axis, x_axis)
+            return min(y_axis.out, TILE * unit.rows) * min(x_axis.out, TILE * unit.columns)
+        cut = Panel.fitting(channels, y_axis, x_axis, flat=n > LONE)
+        return cut.rows * cut.columns
+
     def __call__(
         self, x: NDArray[Any], *, add: F32 | None = None, out: F32 | None = None, threads: int | None = None
     ) -> F32:

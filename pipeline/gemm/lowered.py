@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from pipeline.gemm.axes import Pair, Sides, axes_of, real
 from pipeline.gemm.im2col import positions
 from pipeline.gemm.panel import Axis
-from pipeline.gemm.partition import partition
+from pipeline.gemm.partition import FLOAT, L2_BYTES
 
 F32 = NDArray[np.float32]
+
+SHORTEST_PANEL, LONGEST_PANEL = 512, 4096
 
 
 def conv2d_lowered(
@@ -45,6 +47,11 @@ def conv2d_lowered(
     return flat.reshape(-1, y_axis.out, x_axis.out)
 
 
+def panel_rows(m: int, n: int, k: int, cache_bytes: int = L2_BYTES) -> int:
+    """Pixels of a panel: cache / (bytes of one patch and one output), within what BLAS likes, at most m."""
+    return min(m, max(SHORTEST_PANEL, min(LONGEST_PANEL, cache_bytes // (FLOAT * (k + n)))))
+
+
 def reach(axis: Axis, tap: int, first: int, count: int) -> tuple[slice, slice]:
     """The part of outputs [first, first + count) whose tap `tap` is a real pixel, and those pixels."""
     start = first * axis.stride + tap * axis.dilation - axis.before
@@ -61,8 +68,7 @@ def _convolve(x: F32, filters: F32, bias: F32 | None, y_axis: Axis, x_axis: Axis
     k = weights.shape[1]
     if bias is not None:
         weights = np.concatenate([weights, bias[:, None]], axis=1)
-    cut = partition(y_axis.out * x_axis.out, n, k, taps=y_axis.taps * x_axis.taps).panel_rows
-    rows, columns = _panel_shape(cut, y_axis.out, x_axis.out)
+    rows, columns = _panel_shape(panel_rows(y_axis.out * x_axis.out, n, k), y_axis.out, x_axis.out)
     panel = np.empty((weights.shape[1], rows * columns), np.float32)
     panel[k:] = 1.0
     patches = panel[:k].reshape(*cube, rows, columns)

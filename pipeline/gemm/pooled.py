@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -77,6 +78,17 @@ def pooled_responses(
     return out
 
 
+def responses_at_once(convolution: Convolution, shape: tuple[int, ...], pool: int, stride: int) -> int:
+    """Responses of one filter that are computed and pooled before the next, for an x of this shape."""
+    y_axis, x_axis = axes_of(shape, convolution.filters.shape, 1, 0, convolution.dilation, 1)
+    if pool > LARGEST:
+        return y_axis.out * x_axis.out
+    high, wide = ((axis.out - pool) // stride + 1 for axis in (y_axis, x_axis))
+    cut = _cut_for_winograd if convolution.pays(y_axis, x_axis) else _cut_directly
+    cells = cut(shape[0], y_axis, x_axis, Cells(pool, stride, 0, 0, high, wide, False))
+    return _responses(cells.rows, cells) * _responses(cells.columns, cells)
+
+
 def _by_maps(x: F32, convolution: Convolution, y_axis: Axis, cells: Cells, out: F32, threads: int | None) -> None:
     """Windows that the cache cannot hold: maps of some filters over two windows, averaged in turn."""
     n, more = convolution.filters.shape[0], y_axis.extent - 1
@@ -100,16 +112,8 @@ def _directly(
     x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
-
-    def cut(rows: int, columns: int) -> Cut:
-        high, wide = _responses(rows, cells), _responses(columns, cells)
-        lanes = -(-wide // LANES) * LANES
-        size = 4 * channels * (high + y_axis.extent - 1) * (lanes + x_axis.extent) + 4 * FILTERS * high * lanes
-        return Cut(rows, columns, size, high * lanes / (rows * columns * cells.stride**2))
-
-    best = _best(cut, cells)
-    cells = cells._replace(rows=best.rows, columns=best.columns)
-    high, wide = _responses(best.rows, cells), _responses(best.columns, cells)
+    cells = _cut_directly(channels, y_axis, x_axis, cells)
+    high, wide = _responses(cells.rows, cells), _responses(cells.columns, cells)
     pitch = -(-wide // LANES) * LANES + x_axis.extent - 1 + LANES
     panel_cut = Panel(high, wide, high + y_axis.extent - 1, pitch)
     table = panel_cut.offsets(channels, y_axis, x_axis)
@@ -130,22 +134,8 @@ def _by_winograd(
     x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
-    spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
-
-    def unit_of(rows: int, columns: int, lanes: int) -> Unit:
-        high, wide = (-(-_responses(count, cells) // TILE) for count in (rows, columns))
-        return Unit.of(high, wide, y_axis, x_axis, lanes=lanes)
-
-    def cut(rows: int, columns: int) -> Cut:
-        unit = unit_of(rows, columns, COMMON_LANES)
-        size = 4 * SPECTRUM * (apart(spread, unit.pitch) + apart(COMMON_FILTERS, unit.pitch))
-        size += 4 * COMMON_FILTERS * TILE * unit.rows * TILE * unit.columns
-        computed = unit.rows * (unit.phase - COMMON_LANES) * TILE**2
-        return Cut(rows, columns, size, computed / (rows * columns * cells.stride**2))
-
-    best = _best(cut, cells)
-    cells = cells._replace(rows=best.rows, columns=best.columns)
-    unit = unit_of(best.rows, best.columns, LANES)
+    cells = _cut_for_winograd(channels, y_axis, x_axis, cells)
+    unit = _unit(cells.rows, cells.columns, cells, y_axis, x_axis, LANES)
     filters, bias = convolution.packed("winograd", FILTERS)
     weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)
     where = image(x)
@@ -153,7 +143,7 @@ def _by_winograd(
 
     def work(first: int, last: int) -> None:
         lines, V, M = (aligned((size,)) for size in unit.floats(channels))
-        scratch, room = _scratch(_responses(best.rows, cells), _responses(best.columns, cells))
+        scratch, room = _scratch(_responses(cells.rows, cells), _responses(cells.columns, cells))
         while first < last:
             first = kernels.by_winograd(
                 where, weights, y_axis, x_axis, unit, cells, out, first, last, lines, V, M, scratch, room
@@ -196,13 +186,45 @@ def _scratch(high: int, wide: int) -> tuple[F32, F32]:
     return responses, room
 
 
-def _best(cut: Any, cells: Cells) -> Cut:
-    """Of the cuts whose buffers fit the cache, the one that computes least for what it keeps; else the smallest."""
+def _unit(rows: int, columns: int, cells: Cells, y_axis: Axis, x_axis: Axis, lanes: int) -> Unit:
+    """Winograd's unit of the responses of rows x columns cells."""
+    high, wide = (-(-_responses(count, cells) // TILE) for count in (rows, columns))
+    return Unit.of(high, wide, y_axis, x_axis, lanes=lanes)
+
+
+def _cut_directly(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -> Cells:
+    """Cells in units whose panel and responses fit the cache."""
+
+    def cut(rows: int, columns: int) -> Cut:
+        high, wide = _responses(rows, cells), _responses(columns, cells)
+        lanes = -(-wide // LANES) * LANES
+        size = 4 * channels * (high + y_axis.extent - 1) * (lanes + x_axis.extent) + 4 * FILTERS * high * lanes
+        return Cut(rows, columns, size, high * lanes / (rows * columns * cells.stride**2))
+
+    return _best(cut, cells)
+
+
+def _cut_for_winograd(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -> Cells:
+    """Cells in units whose V, M and responses fit the cache, the same on every processor."""
+    spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
+
+    def cut(rows: int, columns: int) -> Cut:
+        unit = _unit(rows, columns, cells, y_axis, x_axis, COMMON_LANES)
+        size = 4 * SPECTRUM * (apart(spread, unit.pitch) + apart(COMMON_FILTERS, unit.pitch))
+        size += 4 * COMMON_FILTERS * TILE * unit.rows * TILE * unit.columns
+        computed = unit.rows * (unit.phase - COMMON_LANES) * TILE**2
+        return Cut(rows, columns, size, computed / (rows * columns * cells.stride**2))
+
+    return _best(cut, cells)
+
+
+def _best(cut: Callable[[int, int], Cut], cells: Cells) -> Cells:
+    """The cells in units: of those whose buffers fit the cache, those that compute least beyond; else the smallest."""
     sides = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 120, 160, 240)
     tried = []
     for rows in dict.fromkeys(min(side, cells.high) for side in sides):
         for columns in dict.fromkeys(min(side, cells.wide) for side in sides):
             tried.append(cut(-(-cells.high // -(-cells.high // rows)), -(-cells.wide // -(-cells.wide // columns))))
     fitting = [one for one in tried if one.size <= ROOM] or [min(tried, key=lambda one: one.size)]
-    best: Cut = min(fitting, key=lambda one: (one.waste, one.size))
-    return best
+    best = min(fitting, key=lambda one: (one.waste, one.size))
+    return cells._replace(rows=best.rows, columns=best.columns)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from numpy.typing import NDArray
+
+from pipeline.gemm import Convolution
 from pipeline.gemm.partition import FLOAT, partition
 from pipeline.grid import Grid
 from pipeline.network.cost import Layer
@@ -17,8 +21,14 @@ MOST_READ = 2.0
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul")
 
 
-def describe_network(bank: NetworkBank, height: int, width: int, *, workers: int = 1) -> tuple[Layer, ...]:
-    """The convolutions and products of the network over a whole height x width scene, in order, halos left out."""
+def describe_network(
+    bank: NetworkBank, height: int, width: int, *, block: tuple[int, int] | None = None
+) -> tuple[Layer, ...]:
+    """The convolutions and products of the network over a whole height x width scene, in order, halos left out.
+
+    Panels are those of a `block` of (rows, columns) of pixels, of the whole scene unless it is given.
+    """
+    share = [part / whole for part, whole in zip(block or (height, width), (height, width), strict=True)]
     field, graph = bank.field, bank.graph
     axes = axis_of(field, 0, height), axis_of(field, 1, width)
     made = {name for hop in field.hops for name in hop.outputs}
@@ -26,8 +36,9 @@ def describe_network(bank: NetworkBank, height: int, width: int, *, workers: int
     for node in graph.nodes:
         if node.op in PRODUCTS and node.outputs[0] in made:
             over = node.outputs[0] if node.op == "Conv" else node.inputs[0]
-            m = axes[0].lengths[over] * axes[1].lengths[over]
-            layers.append(_layer(node, graph, m, workers))
+            sides = [axis.lengths[over] for axis in axes]
+            part = [min(side, math.ceil(side * much)) for side, much in zip(sides, share, strict=True)]
+            layers.append(_layer(node, graph, sides[0] * sides[1], part))
     return tuple(layers)
 
 
@@ -74,17 +85,29 @@ def about(bank: NetworkBank, pool: int, stride: int, tile: int, height: int, wid
     return lines
 
 
-def _layer(node: Node, graph: Graph, m: int, workers: int) -> Layer:
+def _layer(node: Node, graph: Graph, m: int, part: list[int]) -> Layer:
     weights = graph.constants[node.inputs[1]]
     groups, taps = int(node.attributes.get("group", 1)), math.prod(weights.shape[2:])
     if node.op == "Conv":
         n, k = weights.shape[0], math.prod(weights.shape[1:])
     else:
         n, k, taps = math.prod(weights.shape[1:]) * groups, weights.shape[0] // groups, 1
-    cut = partition(m, max(1, n // groups), k, taps=taps, workers=workers)
+    cut = partition(m, max(1, n // groups), k, taps=taps)
     size = "x".join(map(str, weights.shape[2:])) or "product"
     name = f"{node.op.lower()} {size} {node.outputs[0]}"
-    return Layer(name, m, n, k, groups * cut.flops, groups * cut.bytes, cut.panel_rows, cut.filter_groups)
+    return Layer(name, m, n, k, groups * cut.flops, groups * cut.bytes, _panel(node, weights, part))
+
+
+def _panel(node: Node, weights: NDArray[Any], part: list[int]) -> int:
+    """Outputs computed at once of the part of a map; 0 where BLAS has the whole product."""
+    if node.op != "Conv" or weights.ndim != 4:
+        return 0
+    steps = [tuple(node.attributes.get(name) or (1, 1)) for name in ("strides", "dilations")]
+    stride, dilation = ((int(y), int(x)) for y, x in steps)
+    groups = int(node.attributes.get("group", 1))
+    convolution = Convolution(weights, stride=stride, dilation=dilation, groups=groups)
+    sides = [(part[i] - 1) * stride[i] + (weights.shape[2 + i] - 1) * dilation[i] + 1 for i in range(2)]
+    return convolution.at_once((weights.shape[1] * groups, *sides))
 
 
 def _bytes(field: Field, name: str, height: int, width: int) -> int:
