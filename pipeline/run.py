@@ -20,6 +20,7 @@ from pipeline.config import Workflow
 from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
+from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
@@ -31,7 +32,7 @@ from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
-from pipeline.flow.stages import Crew, MakeJob, fill, filling, raise_failures, settled
+from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source

@@ -10,9 +10,10 @@ from numpy.testing import assert_array_equal
 
 from pipeline.errors import SourceError
 from pipeline.flow import factored
+from pipeline.flow.crew import Crew
 from pipeline.flow.factored import choose_domain, mosaic_of
 from pipeline.flow.feature_job import FeatureJob, filter_groups, put_slab, shared_slabs
-from pipeline.flow.stages import Crew, write_features
+from pipeline.flow.stages import write_features
 from pipeline.grid import Grid, Window
 from pipeline.network import Bank, features_mosaic
 from pipeline.raster.chunks import chunk_path

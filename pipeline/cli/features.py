@@ -14,6 +14,7 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import crew, stdin_lines
 from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
+from pipeline.flow.crew import Watch
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.networks import (
     AnyBank,
@@ -26,7 +27,7 @@ from pipeline.flow.networks import (
     settled,
 )
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import TABLES, Watch, check_apart, staging_path, write_features
+from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.network.network_bank import NetworkBank

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline.cluster import open_cluster
-from pipeline.flow.stages import Crew
+from pipeline.flow.crew import Crew
 from pipeline.flow.tasks import Receipt
 
 

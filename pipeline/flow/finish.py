@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Workflow
+from pipeline.flow.crew import Watch
 from pipeline.flow.paperwork import write_item
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.report import write_scene_report
-from pipeline.flow.stages import Watch
 from pipeline.flow.write import store_to_cog
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source

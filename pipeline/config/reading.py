@@ -1,0 +1,144 @@
+"""A workflow file at the door: scene.yaml -> nodes with line numbers -> the models; what is wrong is named by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipeline.config.models import Compress, Denoise, Execution, Features, Read, Section, Workflow, Write
+from pipeline.errors import ConfigError
+
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 20
+
+
+def load_workflow(path: Path) -> Workflow:
+    """Read a workflow file; its paths come back resolved against its folder.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or says something a workflow cannot say.
+    """
+    root = _compose(path)
+    try:
+        workflow = Workflow.model_validate(_plain(root, path) or {})
+    except ValidationError as error:
+        raise ConfigError(_first_problem(path, root, error)) from error
+    folder = path.parent
+    sources = [
+        _resolve(folder, source) if isinstance(source, str) else [_resolve(folder, one) for one in source]
+        for source in workflow.sources
+    ]
+    features = workflow.features
+    if features is not None and features.bank.startswith("onnx:"):
+        # Not resolved: what stands behind the model is the name of a tensor, and may look like a path.
+        model = features.bank.removeprefix("onnx:")
+        model = model if Path(model).is_absolute() else f"{folder.resolve()}/{model}"
+        features = features.model_copy(update={"bank": f"onnx:{model}"})
+    elif features is not None and features.bank.endswith(".npz"):
+        features = features.model_copy(update={"bank": _resolve(folder, features.bank)})
+    out = _resolve(folder, workflow.out)
+    return workflow.model_copy(update={"sources": sources, "out": out, "features": features})
+
+
+def _resolve(folder: Path, text: str) -> str:
+    remote = "://" in text or text.startswith("/vsi")
+    return text if remote else str((folder / text).resolve())
+
+
+def _compose(path: Path) -> yaml.Node | None:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: a workflow of more than {_MAX_BYTES} bytes; is it a workflow?")
+        text = path.read_text(encoding="utf-8")
+        _check_events(path, text)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: the workflow cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: a workflow is UTF-8 text; this is not ({error.reason})") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_events(path: Path, text: str) -> None:
+    """Refuse what makes small files huge or slow, as soon as the parser meets it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path}: aliases (*{event.anchor}) are not used in workflows")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"{path}: nested too deeply for a workflow")
+
+
+def _plain(node: yaml.Node | None, path: Path) -> Any:
+    """The node as dicts, lists and scalars; keys stated twice are refused, PyYAML would keep the last."""
+    if node is not None and node.tag.startswith("tag:yaml.org,2002:python"):
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {node.tag.rpartition(':')[2]} is not used in workflows")
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if name in mapping:
+                raise ConfigError(f"{path}:{key.start_mark.line + 1}: {name} is said twice")
+            mapping[name] = _plain(value, path)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value, path) for value in node.value]
+    if node is None:
+        return None
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {node.value!r} is no value: {reason}") from error
+
+
+def _first_problem(path: Path, root: yaml.Node | None, error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = [part for part in problem["loc"] if part != "function-after"]
+    line, keys = _locate(root, where)
+    name = ".".join(str(key) for key in keys) or "the workflow"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(keys[:-1]))
+        return f"{path}:{line}: unknown key {name}; known here: {known}"
+    got = problem.get("input")
+    shown = "" if isinstance(got, dict) else f", got {got!r}"
+    return f"{path}:{line}: {name}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _locate(node: yaml.Node | None, where: list[Any]) -> tuple[int, list[Any]]:
+    """The line of the deepest part of `where` that stands in the file, and the part of `where` that is keys."""
+    line, keys = 1, []
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+        keys.append(part)
+    return line, keys
+
+
+def _known_keys(keys: list[Any]) -> list[str]:
+    sections: dict[str, type[Section]] = {
+        "read": Read,
+        "denoise": Denoise,
+        "compress": Compress,
+        "features": Features,
+        "write": Write,
+        "run": Execution,
+    }
+    model = sections.get(str(keys[0]), Workflow) if keys else Workflow
+    return list(model.model_fields)

@@ -1,0 +1,79 @@
+"""Who does the work of a stage, and who looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Protocol
+
+from pipeline.flow.tasks import Job, Receipt, gather, run_map
+from pipeline.gemm import parallel
+from pipeline.gemm.warm import compile_kernels
+
+
+class Watch(Protocol):
+    """Who looks on: progress bars, logs, or nobody."""
+
+    def begin(self, stage: str, tiles: int) -> None:
+        """A map over so many tiles begins."""
+
+    def advance(self, receipt: Receipt) -> None:
+        """A task of it came back."""
+
+    def note(self, text: str) -> None:
+        """A chapter of the job, in one line."""
+
+
+class Nobody:
+    """A Watch that does not look."""
+
+    def begin(self, stage: str, tiles: int) -> None:
+        """Look away."""
+
+    def advance(self, receipt: Receipt) -> None:
+        """Look away."""
+
+    def note(self, text: str) -> None:
+        """Look away."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work and who looks on."""
+
+    executor: Executor
+    workers: int
+    watch: Watch = field(default_factory=Nobody)
+    stop: Event = field(default_factory=Event)
+    check: Callable[[], None] = lambda: None
+    """Raises where nobody is left to do the work."""
+
+    def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
+        """Run one map to its end. Threads that would have no tile of their own share the others' convolutions."""
+        self.watch.begin(stage, len(job.grid))
+        alone = isinstance(self.executor, ThreadPoolExecutor) and 0 < 2 * len(job.grid) <= self.workers
+        with parallel(self.workers // len(job.grid) if alone else 1):
+            return run_map(
+                job,
+                self.executor,
+                self.workers,
+                batch=batch,
+                progress=self.watch.advance,
+                stop=self.stop,
+                check=self.check,
+            )
+
+    def warm(self) -> None:
+        """Have the kernels of the features compiled where the work will be, so that no clock counts it."""
+        for _ in self.gather(_compile, range(self.workers)):
+            pass
+
+    def gather(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
+        """The results of a function, in the order of its arguments."""
+        return gather(function, arguments, self.executor, self.workers, stop=self.stop, check=self.check)
+
+
+def _compile(_number: int) -> None:
+    compile_kernels()
