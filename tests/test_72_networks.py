@@ -260,3 +260,26 @@ def test_xarray_in_xarray_out(job: Path) -> None:
     assert result.shape == (3, 38, 43)
     assert result.y.values[0] == 1.5
     _close(result.values, _whole(job, "resnet.onnx", "add_5"))
+
+
+def test_inspect_lists_the_tensors_of_a_network(job: Path) -> None:
+    facts = call_json("inspect", job / "models" / "head.onnx")
+    assert (facts["bands"], facts["inputs"]) == (4, ["x"])
+    tensors = {tensor["tensor"]: tensor for tensor in facts["tensors"]}
+    assert tensors[MEAN]["mean"] is True
+    model = load(job / "models" / "head.onnx")
+    assert set(tensors) == {name for node in model.nodes for name in node.outputs if name}
+    refused = [tensor for tensor in tensors.values() if "refused" in tensor]
+    bank_of = {
+        name: NetworkBank(job / "models" / "head.onnx", name, tuple("abcd"), np.zeros(4), np.ones(4))
+        for name, tensor in tensors.items()
+        if "refused" not in tensor
+    }
+    assert refused
+    for name, bank in bank_of.items():
+        assert tensors[name]["features"] == len(bank.features)
+        assert tensors[name]["stride"] == [float(step) for step in bank.field.stride]
+    printed = call("inspect", job / "models" / "head.onnx")
+    assert printed.exit_code == 0
+    assert all(name in printed.stdout for name in tensors)
+    assert "no: " in printed.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,8 @@ from pipeline.flow.threads import one_blas_thread
 @click.argument("path", nargs=-1, required=True)
 @options.together(options.reading, options.as_json)
 def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
-    """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank.
+    """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
+    an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
 
     \b
     Example:
@@ -28,7 +30,14 @@ def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
       terrasketch inspect out/scene/scene.zarr --json
     """
     with one_blas_thread():
-        print_result(inspect_path(path, **reading), as_json)
+        facts = inspect_path(path, **reading)
+    tensors = None if as_json else facts.pop("tensors", None)
+    print_result(facts, as_json)
+    if tensors is not None:
+        head = ["tensor", "operator", "features", "stride", "halo", "in tiles"]
+        click.echo("\n" + table(head, [_tensor_row(tensor) for tensor in tensors]))
+        for reason in dict.fromkeys(tensor["refused"] for tensor in tensors if "refused" in tensor):
+            click.echo(f"no: {reason}")
 
 
 @click.command()
@@ -52,6 +61,15 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
     click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))
+
+
+def _tensor_row(facts: dict[str, Any]) -> list[str]:
+    if "refused" in facts:
+        return [facts["tensor"], facts["operator"], "", "", "", "no"]
+    y, x = facts["stride"]
+    stride = f"{y:g}" if y == x else f"{y:g} x {x:g}"
+    how = "mean over the scene" if facts["mean"] else "yes"
+    return [facts["tensor"], facts["operator"], str(facts["features"]), stride, str(max(facts["halo"])), how]
 
 
 def _row(name: str, scores: Scores) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -41,6 +42,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
+            near = get_close_matches(cmd_name, _COMMANDS, n=1)
+            if near:
+                ctx.fail(f"No such command '{cmd_name}'; did you mean {near[0]}?")
             return None
         command: click.Command = getattr(import_module(f"pipeline.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
         return command

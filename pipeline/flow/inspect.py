@@ -1,4 +1,4 @@
-"""What a path holds, in plain figures: a scene, a store of ours, or a bank."""
+"""What a path holds, in plain figures: a scene, a store of ours, a bank, or a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
 from pipeline.grid import Grid
 from pipeline.network import Bank
-from pipeline.network.network_bank import network_facts
+from pipeline.network.model_facts import model_facts
+from pipeline.network.network_bank import PREFIX, SUFFIX, network_facts, split
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
@@ -29,7 +30,10 @@ def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
     Raises:
         SourceError: it is none of ours and no raster.
         BankError: it ends in .npz and is no bank.
+        ModelError: it ends in .onnx and is no network that we run.
     """
+    if len(paths) == 1 and (paths[0].startswith(PREFIX) or paths[0].lower().endswith(SUFFIX)):
+        return model_facts(split(paths[0])[0])
     if len(paths) == 1 and paths[0].endswith(".npz"):
         try:
             return network_facts(Path(paths[0]))
