@@ -17,7 +17,15 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
-from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
+from pipeline.errors import (
+    ClusterError,
+    ConfigError,
+    Interrupted,
+    OutputError,
+    ResumeError,
+    StorageError,
+    TerrasketchError,
+)
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
@@ -127,7 +135,7 @@ def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: C
         return  # the receipt that is there tells of the outputs that are there
     try:
         receipt.write(workflow.model_dump())
-    except OutputError as full:
+    except (OutputError, StorageError) as full:
         crew.watch.note(str(full))
 
 

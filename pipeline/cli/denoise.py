@@ -12,12 +12,12 @@ from pipeline.cli.progress import crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import check_apart, write_scene
-from pipeline.storage import Place, place
+from pipeline.storage import Place
 
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=place)
+@click.argument("dst", type=options.output)
 @options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def denoise(

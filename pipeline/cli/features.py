@@ -41,7 +41,7 @@ FITTING, PLACES = ("count", "size", "seed"), ("geometry", "at")
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, type=place, metavar="BANK.npz")
+@click.option("-o", "--output", required=True, type=options.output, metavar="BANK.npz")
 @click.option("--bank", default="rcf-mixed", show_default=True, metavar="NAME", help="What to fit.")
 @options.together(options.count, options.size, options.seed, options.tile, options.reading)
 @options.together(options.overwrite, options.watching)
@@ -120,7 +120,7 @@ def _fitted(
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=place)
+@click.argument("dst", type=options.output)
 @click.option(
     "--bank",
     default="rcf-mixed",

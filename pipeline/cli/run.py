@@ -19,7 +19,7 @@ from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import name_scenes, run_workflow
-from pipeline.storage import Place, is_url, place
+from pipeline.storage import Place, is_url
 
 _SOME_FAILED = 3
 
@@ -27,7 +27,7 @@ _SOME_FAILED = 3
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
-@click.option("--out", type=place, metavar="DIR", help="Folder of the outputs.")
+@click.option("--out", type=options.output, metavar="DIR", help="Folder of the outputs.")
 @options.together(options.placing, options.overwrite, options.watching)
 def run(
     workflow: Path,

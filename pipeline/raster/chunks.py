@@ -142,6 +142,8 @@ def remove_tree(path: Place) -> None:
 def _remove_objects(path: ObjectPath) -> None:
     try:
         path.unlink(missing_ok=True)
+        if not path.is_dir():
+            return
         if (path / "zarr.json").is_file():
             (path / PARTIAL / "removed").put(b"")
             (path / "zarr.json").unlink(missing_ok=True)

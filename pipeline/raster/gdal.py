@@ -31,6 +31,8 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, ValueError, 
 _LOCAL = {"GDAL_NUM_THREADS": "1", "GDAL_TIFF_INTERNAL_MASK": "YES"}
 _REMOTE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # local folders must be listed: .msk and .aux.xml lie beside
+    # What was read stays with open datasets and no longer: an object may be another one by then.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsis3/:/vsigs/:/vsiaz/:/vsicurl/",
     "GDAL_HTTP_CONNECTTIMEOUT": "5",
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_MAX_RETRY": "4",

@@ -89,14 +89,14 @@ class StoreSource:
 
     @cached_property
     def _array(self) -> zarr.Array[Any]:
-        return zarr.open_array(zarr_of(self._place / self.variable), mode="r")
+        return zarr.open_array(zarr_of(self._place / self.variable), mode="r", zarr_format=3)
 
     @cached_property
     def _valid(self) -> zarr.Array[Any] | None:
         path = self._place / "valid"
-        if not (path / METADATA if isinstance(path, ObjectPath) else path).exists():
+        if not ((path / METADATA).is_file() if isinstance(path, ObjectPath) else path.is_dir()):
             return None
-        return zarr.open_array(zarr_of(path), mode="r")
+        return zarr.open_array(zarr_of(path), mode="r", zarr_format=3)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("path", "variable", "tile", "info")}

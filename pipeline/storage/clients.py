@@ -88,9 +88,9 @@ def _translated(error: Exception, url: str, writing: bool) -> StorageError:
     scheme = "https" if scheme == "http" else scheme
     first = " ".join(text.partition("\n\nDebug source")[0].split())
     code = re.search(r"<Code>(\w+)</Code>", text)
+    if "NoSuchBucket" in text or "ContainerNotFound" in text or (writing and isinstance(error, FileNotFoundError)):
+        return StorageError(errno.EIO, "there is no such bucket; make it first, or check its name", url)
     if isinstance(error, FileNotFoundError):
-        if writing or "NoSuchBucket" in text or "ContainerNotFound" in text:
-            return StorageError(errno.EIO, "there is no such bucket; make it first, or check its name", url)
         return MissingObjectError(errno.ENOENT, "there is no such object", url)
     if isinstance(error, AlreadyExistsError | PreconditionError):
         return ConditionError(errno.EEXIST, "it is there already", url)

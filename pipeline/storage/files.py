@@ -10,17 +10,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.errors import ConfigError
 from pipeline.storage.objects import ObjectPath, is_url
 
+_SCHEMES = ("s3://", "gs://", "az://", "https://", "http://")
 Place = Path | ObjectPath
 """A local path, or an address in an object store."""
 
 
 def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
-    """The place that a user's word names."""
+    """The place that a user's word names. Raises ConfigError for an address without a bucket or a host."""
     if isinstance(text, ObjectPath):
         return text
     word = os.fspath(text)
+    if word.startswith(_SCHEMES) and not is_url(word):
+        raise ConfigError(f"{word}: the address names no bucket or host; give {word.partition('://')[0]}://NAME/...")
     return ObjectPath(word) if is_url(word) else Path(word)
 
 
