@@ -9,6 +9,10 @@
     │   └── ConfigError     a workflow or an option is wrong                  (exit 2)
     ├── OutputError         an output exists, or cannot be written           (exit 1)
     │   └── ResumeError     a store was begun under another configuration
+    ├── StorageError        an object store does not do what is asked        (exit 1)
+    │   ├── MissingObjectError      there is no such object
+    │   ├── AccessError             it may not be done
+    │   └── ConditionError          an object is there already, or is another one
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
     ├── ClusterError        no scheduler answers, or no worker is left        (exit 1)
     ├── Interrupted         told to stop; resumable                          (exit 130)
@@ -58,6 +62,25 @@ class OutputError(TerrasketchError):
 
 class ResumeError(OutputError):
     """An unfinished store was begun under another configuration."""
+
+
+class StorageError(TerrasketchError, OSError):
+    """An object store does not do what is asked: (errno, what and remedy, address)."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}" if self.filename else super().__str__()
+
+
+class MissingObjectError(StorageError, FileNotFoundError):
+    """There is no such object."""
+
+
+class AccessError(StorageError, PermissionError):
+    """Credentials are missing, wrong, or not enough."""
+
+
+class ConditionError(StorageError, FileExistsError):
+    """An object is there already, or is not the one that was to be replaced."""
 
 
 class FormatError(TerrasketchError, ValueError):

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
-from pipeline.errors import ClusterError, ConfigError, Interrupted, OutputError, ResumeError, TerrasketchError
+from pipeline.errors import (
+    ClusterError,
+    ConfigError,
+    Interrupted,
+    OutputError,
+    ResumeError,
+    StorageError,
+    TerrasketchError,
+)
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
@@ -37,6 +45,7 @@ from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.storage import Place, lies_in, place
 
 OUTPUTS = (
     "scene.zarr",
@@ -67,10 +76,10 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
         check_wanted(workflow.features)
     receipts = []
     for name, paths in name_scenes(workflow.sources).items():
-        receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
+        receipt = SceneReceipt(name, str(place(workflow.out) / name), paths, command)
         receipts.append(receipt)
         try:
-            with alone(Path(receipt.folder) / ".running"):
+            with alone(place(receipt.folder) / ".running"):
                 run_scene(workflow, crew, receipt, overwrite)
                 if receipt.status != "complete":
                     receipt.write(workflow.model_dump())
@@ -88,7 +97,7 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
-        _clear(Path(receipt.folder), receipt.inputs)
+        _clear(place(receipt.folder), receipt.inputs)
     if workflow.features is not None:
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
@@ -126,11 +135,11 @@ def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: C
         return  # the receipt that is there tells of the outputs that are there
     try:
         receipt.write(workflow.model_dump())
-    except OutputError as full:
+    except (OutputError, StorageError) as full:
         crew.watch.note(str(full))
 
 
-def _clear(folder: Path, inputs: list[str]) -> None:
+def _clear(folder: Place, inputs: list[str]) -> None:
     """Remove the outputs of an earlier run, and nothing else.
 
     Raises:
@@ -138,7 +147,7 @@ def _clear(folder: Path, inputs: list[str]) -> None:
     """
     outputs = [folder / name for name in OUTPUTS] + [folder / f"{name}.partial" for name in OUTPUTS]
     for path in inputs:
-        if any(Path(path).absolute().is_relative_to(output.absolute()) for output in outputs):
+        if any(lies_in(place(path).absolute(), output.absolute()) for output in outputs):
             raise ConfigError(f"{path} is an output of this run, and would be overwritten; give another --out")
     for output in outputs:
         remove_tree(output)
@@ -148,9 +157,9 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
     tile, wanted = workflow.read.tile, workflow.compress
     sigma = None if workflow.denoise.sigma == "auto" else workflow.denoise.sigma
     denoising = Denoising(workflow.denoise.quality, sigma, workflow.denoise.basis)
-    basis = Path(receipt.folder) / "basis.npz"
+    basis = place(receipt.folder) / "basis.npz"
     bound = Bound(*wanted.bound)
-    plan = scene_plan(Path(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
+    plan = scene_plan(place(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
     crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
     return _stage(
         "denoise + compress",
@@ -169,9 +178,9 @@ def _store_features(
     wanted = workflow.features
     assert wanted is not None
     crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
-    bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder), scene.configuration)
+    bank, path, made = bank_of_run(wanted, stored, place(receipt.folder), scene.configuration)
     tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
-    final = Path(receipt.folder) / "features.zarr"
+    final = place(receipt.folder) / "features.zarr"
     domain = choose_domain(stored, bank, pool, stride, wanted.domain)
     job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank), domain=domain.name)
     if wanted.dtype == "int8":
@@ -203,7 +212,7 @@ def _stage(
 ) -> StoreSource:
     if not plan.begun:  # what was made of an earlier store says nothing of this one
         for product in products:
-            remove_tree(Path(receipt.folder) / product)
+            remove_tree(place(receipt.folder) / product)
     start = time.perf_counter()
     path, result = fill(plan, make_job, name, crew, batch)
     receipt.stages.append(StageReceipt.of(name, result, time.perf_counter() - start))

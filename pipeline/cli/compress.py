@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,16 +14,17 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import RASTERS, check_apart, write_scene
 from pipeline.flow.write import store_to_cog
+from pipeline.storage import Place, place
 
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("dst", type=options.output)
 @options.together(options.bounding, options.tile, options.reading)
 @options.together(options.overwrite, options.placing, options.watching)
 def compress(
     src: tuple[str, ...],
-    dst: Path,
+    dst: Place,
     snr: float | None,
     rmse: float | None,
     max_error: float | None,
@@ -57,12 +57,12 @@ def compress(
 
 
 @click.command()
-@click.argument("src", type=click.Path(path_type=Path))
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("src", type=place)
+@click.argument("dst", type=options.output)
 @options.together(options.creation, options.overwrite, options.watching)
 def decompress(
-    src: Path,
-    dst: Path,
+    src: Place,
+    dst: Place,
     creation_options: dict[str, str],
     overwrite: bool,
     as_json: bool,

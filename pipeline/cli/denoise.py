@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,16 +12,17 @@ from pipeline.cli.progress import crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import check_apart, write_scene
+from pipeline.storage import Place
 
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("dst", type=options.output)
 @options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def denoise(
     src: tuple[str, ...],
-    dst: Path,
+    dst: Place,
     quality: str,
     sigma: float | None,
     basis: str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,8 +30,10 @@ from pipeline.flow.stages import TABLES, check_apart, staging_path, write_featur
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.network.network_bank import NetworkBank
+from pipeline.raster.chunks import remove_tree
 from pipeline.raster.cog import check_output
 from pipeline.raster.scene import Source
+from pipeline.storage import Place, place
 
 FITTING, PLACES = ("count", "size", "seed"), ("geometry", "at")
 """Options of `features` that go together to where a bank is fitted, and to where a table is made."""
@@ -40,13 +41,13 @@ FITTING, PLACES = ("count", "size", "seed"), ("geometry", "at")
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="BANK.npz")
+@click.option("-o", "--output", required=True, type=options.output, metavar="BANK.npz")
 @click.option("--bank", default="rcf-mixed", show_default=True, metavar="NAME", help="What to fit.")
 @options.together(options.count, options.size, options.seed, options.tile, options.reading)
 @options.together(options.overwrite, options.watching)
 def fit(
     src: tuple[str, ...],
-    output: Path,
+    output: Place,
     bank: str,
     count: int | None,
     size: int | None,
@@ -82,13 +83,13 @@ def fit(
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _beside(target: Place) -> Iterator[Place]:
     """A path beside the output for a bank that workers on other hosts can read, gone in the end."""
     path = target.absolute().with_name(target.name + ".bank.npz.partial")
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        remove_tree(path)
 
 
 def _fitted(
@@ -96,15 +97,15 @@ def _fitted(
     network: NetworkBank | None,
     source: Source,
     tile: int,
-    beside: Path,
+    beside: Place,
     watch: Watch,
     *,
     normalise: str | None,
     **fitting: Any,
-) -> tuple[AnyBank, Path]:
+) -> tuple[AnyBank, Place]:
     """The bank of this file, or of this name, fitted on the scene and saved at `beside`; and where it lies."""
     if bank.endswith(".npz"):
-        path = Path(bank).resolve()
+        path = place(bank).resolve()
         return Bank.load(path), path
     watch.note(f"{network.name} on {source.info.name}" if network else f"fit {bank} on {source.info.name}")
     fitted: AnyBank
@@ -119,7 +120,7 @@ def _fitted(
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=click.Path(path_type=Path))
+@click.argument("dst", type=options.output)
 @click.option(
     "--bank",
     default="rcf-mixed",
@@ -133,7 +134,7 @@ def _fitted(
 @options.together(options.overwrite, options.placing, options.watching)
 def features(
     src: tuple[str, ...],
-    dst: Path,
+    dst: Place,
     bank: str,
     pool: int | None,
     stride: int | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from pipeline.flow.compare import compare as compare_scenes
 from pipeline.flow.inspect import inspect_path
 from pipeline.flow.read import open_scene
 from pipeline.flow.threads import one_blas_thread
+from pipeline.storage import Place, place
 
 
 @click.command()
@@ -41,10 +41,10 @@ def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=place)
+@click.argument("b", type=place)
 @options.together(options.as_json)
-def compare(a: Path, b: Path, as_json: bool) -> None:
+def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
     rmse and max error in data units, snr and psnr in dB (peak: A's range), sam in degrees.

@@ -9,9 +9,19 @@ import click
 
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError
+from pipeline.storage import Place, place
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MAX_BAND = 65535
+WRITABLE = ("s3", "gs", "az")
+
+
+def output(word: str) -> Place:
+    """An output: a local path, or an address that can be written to."""
+    scheme, slashes, _ = word.partition("://")
+    if slashes and scheme not in WRITABLE:
+        raise click.BadParameter(f"{word}: outputs are local, or at {', '.join(f'{name}://' for name in WRITABLE)}")
+    return place(word)
 
 
 def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +10,12 @@ import click
 from pipeline.cli.progress import print_bytes
 from pipeline.flow.paperwork import plain
 from pipeline.flow.tasks import Receipt
+from pipeline.storage import Place
 
 
-def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
+def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
     """What one stage wrote."""
-    size = target.stat().st_size if target.is_file() else receipt.stored
+    size = receipt.stored if target.suffix == ".zarr" else target.stat().st_size
     result = {
         "output": str(target),
         "tiles": receipt.tiles,

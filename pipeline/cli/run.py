@@ -19,6 +19,7 @@ from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import name_scenes, run_workflow
+from pipeline.storage import Place, is_url
 
 _SOME_FAILED = 3
 
@@ -26,12 +27,12 @@ _SOME_FAILED = 3
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the outputs.")
+@click.option("--out", type=options.output, metavar="DIR", help="Folder of the outputs.")
 @options.together(options.placing, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
-    out: Path | None,
+    out: Place | None,
     scheduler: str | None,
     workers: int | None,
     overwrite: bool,
@@ -87,7 +88,7 @@ def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: i
 
 
 def _override(
-    workflow: Workflow, src: tuple[str, ...], out: Path | None, scheduler: str | None, workers: int | None
+    workflow: Workflow, src: tuple[str, ...], out: Place | None, scheduler: str | None, workers: int | None
 ) -> Workflow:
     """The words of the command line win over the file's."""
     update: dict[str, Any] = {}
@@ -102,6 +103,8 @@ def _override(
 
 def _shown(folder: str) -> str:
     """A folder as the user would type it from here."""
+    if is_url(folder):
+        return folder
     path, here = Path(folder), Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else folder
 

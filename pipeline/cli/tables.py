@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -13,10 +12,11 @@ from pipeline.flow.stages import TABLES
 from pipeline.flow.tables import store_to_grid
 from pipeline.raster.placement import Placement
 from pipeline.raster.scene import Source
+from pipeline.storage import Place
 
 
 def table_of(
-    dst: Path,
+    dst: Place,
     source: Source,
     tile: int,
     stride: int,

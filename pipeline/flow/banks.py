@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,16 @@ from pipeline.flow.networks import AnyBank, check_mean, check_network, is_networ
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
+from pipeline.raster.object_stores import is_begun
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
+from pipeline.storage import Place, place
 
 
 def bank_of_run(
-    wanted: Features, stored: StoreSource, folder: Path, upstream: dict[str, Any]
-) -> tuple[AnyBank, Path, dict[str, Any]]:
+    wanted: Features, stored: StoreSource, folder: Place, upstream: dict[str, Any]
+) -> tuple[AnyBank, Place, dict[str, Any]]:
     """The bank, where it lies, and what it was made from (for the configuration hash).
 
     Raises:
@@ -30,7 +31,7 @@ def bank_of_run(
     if is_network(wanted.bank):
         return _network_of_run(wanted, stored, folder, upstream)
     if wanted.bank.endswith(".npz"):
-        path = Path(wanted.bank)
+        path = place(wanted.bank)
         bank = Bank.load(path)
         check_bank(bank, stored.info, str(path))
         return bank, path, {"name": bank.name, "digest": bank.digest()}
@@ -45,8 +46,8 @@ def bank_of_run(
 
 
 def _network_of_run(
-    wanted: Features, stored: StoreSource, folder: Path, upstream: dict[str, Any]
-) -> tuple[NetworkBank, Path, dict[str, Any]]:
+    wanted: Features, stored: StoreSource, folder: Place, upstream: dict[str, Any]
+) -> tuple[NetworkBank, Place, dict[str, Any]]:
     """A network with the stored scene's normalisation, kept as bank.npz; the model stays where it is."""
     network, path = open_network(wanted.bank, stored.info.bands, wanted.exact), folder / "bank.npz"
     made = {
@@ -64,10 +65,10 @@ def _network_of_run(
     return network, path, made
 
 
-def _made_features(folder: Path, made: dict[str, Any], upstream: dict[str, Any]) -> bool:
+def _made_features(folder: Place, made: dict[str, Any], upstream: dict[str, Any]) -> bool:
     """True where the features in the folder were begun with the bank that this scene and these options make."""
     for name in ("features.zarr", "features.zarr.partial"):
-        if (folder / name / "zarr.json").is_file():
+        if is_begun(folder / name):
             begun = read_attributes(folder / name).get("configuration", {})
             return bool(begun.get("source") == upstream and begun.get("features", {}).get("bank") == made)
     return False
@@ -84,7 +85,7 @@ def check_wanted(wanted: Features) -> None:
     if is_network(wanted.bank):
         check_network(wanted.bank)
     elif wanted.bank.endswith(".npz"):
-        Bank.load(Path(wanted.bank))
+        Bank.load(place(wanted.bank))
     else:
         check_bank_name(wanted.bank)
 
@@ -100,7 +101,7 @@ def check_scene(wanted: Features, info: SceneInfo) -> None:
     if is_network(wanted.bank):
         check_mean(open_network(wanted.bank, info.bands, wanted.exact), wanted.dtype)
     elif wanted.bank.endswith(".npz"):
-        check_bank(Bank.load(Path(wanted.bank)), info, wanted.bank)
+        check_bank(Bank.load(place(wanted.bank)), info, wanted.bank)
 
 
 def planned_bank(wanted: Features, bands: tuple[str, ...]) -> AnyBank:
@@ -113,7 +114,7 @@ def planned_bank(wanted: Features, bands: tuple[str, ...]) -> AnyBank:
     if is_network(wanted.bank):
         return open_network(wanted.bank, bands, wanted.exact)
     if wanted.bank.endswith(".npz"):
-        return Bank.load(Path(wanted.bank))
+        return Bank.load(place(wanted.bank))
     noise = np.random.default_rng([wanted.seed]).standard_normal((len(bands), 64, 64))
     samples = [(noise, np.ones((64, 64), bool))]
     return fit_bank(wanted.bank, samples, bands=bands, count=wanted.count, size=wanted.size, seed=wanted.seed)

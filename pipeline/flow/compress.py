@@ -6,7 +6,6 @@ import base64
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from pipeline.flow.denoise import Denoising, denoised_tile
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.nodata import is_nodata
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
+from pipeline.storage import Place, place
 
 SCENE = "scene"
 
@@ -44,11 +44,12 @@ class SceneJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunks are there and whole. The scene's chunk comes last and ends the task."""
-        store = Path(self.store)
+        store = place(self.store)
         index = (0, tile.row, tile.column)
         scene, valid = chunk_path(store, SCENE, *index), chunk_path(store, "valid", *index[1:])
-        if is_whole(scene, self._check) and (not self.source.info.masked or is_whole(valid, check_crc32c)):
-            return Wrote(self._raw_bytes(tile), scene.stat().st_size, resumed=True)
+        size = whole_size(scene, self._check)
+        if size is not None and (not self.source.info.masked or is_whole(valid, check_crc32c)):
+            return Wrote(self._raw_bytes(tile), size, resumed=True)
         block, real = denoised_tile(self.source, tile, self.tile, self.denoising)
         if self.source.info.masked:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
@@ -106,7 +107,7 @@ def source_identity(source: Source) -> dict[str, Any]:
 
 
 def scene_plan(
-    final: Path, source: Source, tile: int, denoising: Denoising, bound: Bound | None, effort: str = "fast"
+    final: Place, source: Source, tile: int, denoising: Denoising, bound: Bound | None, effort: str = "fast"
 ) -> Plan:
     """The store of `SceneJob`: its variables, attributes and configuration."""
     info = source.info

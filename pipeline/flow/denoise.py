@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.grid import Tile
 from pipeline.network import bank_file
 from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
+from pipeline.storage import place
 
 BASES = ("tile", "scene")
 FILE_KINDS = {"key": "U", **model_file.KINDS}
@@ -43,7 +43,7 @@ class ModelFile(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _load(file: ModelFile) -> SceneModel:
-    path = Path(file.path)
+    path = place(file.path)
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != file.digest:
             raise ValueError("another run has replaced it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from pipeline.network import Bank, Mosaic, Piece
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
+from pipeline.storage import place
 
 DOMAINS = ("auto", "factors", "pixels")
 SAMPLED = 64  # chunks whose headers are read
@@ -131,9 +131,9 @@ def _mean_planes(source: StoreSource) -> float:
     grid = Grid(source.info.height, source.info.width, source.tile)
     chosen = np.unique(np.linspace(0, len(grid) - 1, min(SAMPLED, len(grid))).round().astype(int))
     planes = []
-    for place in (grid[int(index)] for index in chosen):
+    for tile in (grid[int(index)] for index in chosen):
         try:
-            with chunk_path(Path(source.path), source.variable, 0, place.row, place.column).open("rb") as file:
+            with chunk_path(place(source.path), source.variable, 0, tile.row, tile.column).open("rb") as file:
                 header = read_header(file.read(PREFIX))
         except (OSError, FormatError):
             continue  # who reads it in full will say so

@@ -22,9 +22,10 @@ from pipeline.gemm.partition import cuts
 from pipeline.grid import Grid, Part, Tile
 from pipeline.network import Bank, features_mosaic
 from pipeline.network.int8 import NODATA, Coding
-from pipeline.raster.chunks import PARTIAL, check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.chunks import PARTIAL, check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
+from pipeline.storage import Place, is_url, place
 
 FEATURES = "features"
 F32 = NDArray[np.float32]
@@ -59,8 +60,9 @@ class FeatureJob:
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
         raw, path = self.raw_bytes(tile), self._chunk(tile)
-        if is_whole(path, check_crc32c):
-            return Wrote(raw, path.stat().st_size, resumed=True)
+        size = whole_size(path, check_crc32c)
+        if size is not None:
+            return Wrote(raw, size, resumed=True)
         features, clipped = self.compute(tile), 0
         side = self.tile // self.stride
         shape = (len(features), side, side)
@@ -69,8 +71,8 @@ class FeatureJob:
         else:
             codes, clipped = self.coding.encode(features)
             data = pack(codes, shape, NODATA)
-        put_chunk(Path(self.store), path, data)
-        for number in range(len(self.groups)):
+        put_chunk(place(self.store), path, data)
+        for number in range(len(self.groups) if self.has_slabs else 0):
             self._slab_path(tile, number).unlink(missing_ok=True)
         return Wrote(raw, len(data), clipped=clipped)
 
@@ -138,6 +140,8 @@ class FeatureJob:
     def _slab(self, tile: Tile, bank: Bank, number: int) -> tuple[F32, Bool]:
         """The features of one group: another task's, or computed here."""
         try:
+            if not self.has_slabs:
+                raise FileNotFoundError(self.store)
             with self._slab_path(tile, number).open("rb") as file:
                 return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -164,8 +168,13 @@ class FeatureJob:
             scene_shape=shape,
         )
 
-    def _chunk(self, tile: Tile) -> Path:
-        return chunk_path(Path(self.store), FEATURES, 0, tile.row, tile.column)
+    def _chunk(self, tile: Tile) -> Place:
+        return chunk_path(place(self.store), FEATURES, 0, tile.row, tile.column)
+
+    @property
+    def has_slabs(self) -> bool:
+        """Whether groups of filters may be tasks of their own: not where looking for slabs is a request each."""
+        return not is_url(self.store)
 
     def _slab_path(self, tile: Tile, number: int) -> Path:
         return Path(self.store) / PARTIAL / f"{tile.row}.{tile.column}.{number}.slab"
@@ -196,7 +205,7 @@ def put_slab(task: tuple[FeatureJob, int, int]) -> None:
 def shared_slabs(job: FeatureJob, workers: int) -> list[tuple[FeatureJob, int, int]]:
     """What `put_slab` has to do before the map where there are fewer tiles than workers; nothing elsewhere."""
     tiles, groups = len(job.grid), len(job.groups)
-    if tiles >= workers or groups == 1:
+    if tiles >= workers or groups == 1 or not job.has_slabs:
         return []
     return [(job, index, number) for index in range(tiles) for number in range(groups)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BankError, ConfigError
@@ -20,6 +19,7 @@ from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable
+from pipeline.storage import Place
 
 
 def feature_info(
@@ -47,7 +47,7 @@ def _plain_labels(count: int) -> dict[str, Any]:
 
 
 def feature_plan(
-    final: Path,
+    final: Place,
     source: Source,
     tile: int,
     bank: AnyBank,

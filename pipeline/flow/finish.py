@@ -14,6 +14,7 @@ from pipeline.flow.write import store_to_cog
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
+from pipeline.storage import place
 
 
 def finish_scene(
@@ -25,17 +26,17 @@ def finish_scene(
     watch: Watch,
 ) -> None:
     """Write what the workflow asks for and is not there yet; the receipt learns whether anything was new."""
-    folder = Path(receipt.folder)
-    for leftover in folder.glob(".*.partial"):  # of a writer that was killed
+    folder = place(receipt.folder)
+    for leftover in folder.glob(".*.partial") if isinstance(folder, Path) else ():  # of a writer that was killed
         remove_tree(leftover)
     new = not receipt.resumed
     for name, store in (("denoised", stored), ("features", features)):
         target = folder / f"{name}.tif"
         if store is None or name not in workflow.write.cog:
             continue
-        if not target.exists():
+        if not target.is_file():
             watch.note(f"{receipt.name}: write {target.name}")
-            store_to_cog(Path(store.path), target, overwrite=True)
+            store_to_cog(place(store.path), target, overwrite=True)
             new = True
     report = folder / "report.html"
     if new or not (folder / "item.json").is_file() or (workflow.write.report and not report.is_file()):

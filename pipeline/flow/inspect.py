@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BankError
+from pipeline.errors import BankError, SourceError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
@@ -20,6 +19,7 @@ from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
+from pipeline.storage import ObjectPath, place
 
 _TILE = 256
 
@@ -36,9 +36,9 @@ def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
         return model_facts(split(paths[0])[0])
     if len(paths) == 1 and paths[0].endswith(".npz"):
         try:
-            return network_facts(Path(paths[0]))
+            return network_facts(place(paths[0]))
         except BankError:  # not the file of a network
-            return _bank(Bank.load(Path(paths[0])))
+            return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
     facts = _scene(source)
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):
@@ -67,9 +67,9 @@ def _scene(source: Source) -> dict[str, Any]:
 
 def _store(source: StoreSource) -> dict[str, Any]:
     """Modes, ratio and ranks of a store, from its attributes and the chunks' sizes and headers."""
-    attributes = read_attributes(Path(source.path))
+    attributes = read_attributes(place(source.path))
     grid = Grid(source.info.height, source.info.width, source.tile)
-    sizes = [_size(source, tile.row, tile.column) for tile in grid]
+    sizes = _sizes(source, grid)
     there = [size for size in sizes if size is not None]
     raw = len(source.info.bands) * source.info.height * source.info.width * np.dtype(source.info.dtype).itemsize
     configuration = attributes.get("configuration", {})
@@ -104,9 +104,17 @@ def _store(source: StoreSource) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _size(source: StoreSource, row: int, column: int) -> int | None:
-    path = chunk_path(Path(source.path), source.variable, 0, row, column)
-    return path.stat().st_size if path.is_file() else None
+def _sizes(source: StoreSource, grid: Grid) -> list[int | None]:
+    """Bytes of each tile's chunk; None where there is none. In an object store by listing it."""
+    store = place(source.path)
+    if isinstance(store, ObjectPath):
+        try:
+            listed = dict((store / source.variable / "c").below())
+        except OSError as error:
+            raise SourceError(f"{store}: cannot be listed: {error.strerror}") from error
+        return [listed.get(f"0/{tile.row}/{tile.column}") for tile in grid]
+    paths = (chunk_path(store, source.variable, 0, tile.row, tile.column) for tile in grid)
+    return [path.stat().st_size if path.is_file() else None for path in paths]
 
 
 def _bank(bank: Bank) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The store is the journal: a chunk that is there and whole is done.
 
-While a store is being filled its name ends in `.partial`, so nothing half-written looks whole. A store begun under
-another configuration is refused, with the difference named.
+While a store is being filled its name ends in `.partial`, so nothing half-written looks whole; in an object store,
+where nothing is renamed, its metadata wait in a journal (raster/object_stores.py). A store begun under another
+configuration is refused, with the difference named.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,20 +19,27 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.errors import OutputError, ResumeError
+from pipeline.flow.lock import hold
 from pipeline.raster.chunks import publish, remove_tree, sweep
+from pipeline.raster.object_stores import finish_objects, is_begun, put_empty
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import Variable, create_store, read_attributes
+from pipeline.storage import ObjectPath, Place
 
 _SHOWN = 3
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def alone(lock: Place) -> Iterator[None]:
     """Keep other runs off an output while this one writes it; the system lets go of the lock when a process dies.
 
     Raises:
         OutputError: another run is writing there, or the folder cannot be made.
     """
+    if isinstance(lock, ObjectPath):
+        with hold(lock):
+            yield
+        return
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
@@ -53,44 +62,54 @@ def alone(lock: Path) -> Iterator[None]:
 class Plan:
     """A store to fill: where, of which scene, with which variables, under which configuration."""
 
-    final: Path
+    final: Place
     info: SceneInfo
     tile: int
     variables: tuple[Variable, ...]
     configuration: dict[str, Any]
 
     @property
-    def partial(self) -> Path:
-        """The store's name until it is whole."""
-        return self.final.with_name(self.final.name + ".partial")
+    def partial(self) -> Place:
+        """The store's name until it is whole; in an object store its own."""
+        return self.final.with_name(self.final.name + ".partial") if isinstance(self.final, Path) else self.final
 
     @property
     def begun(self) -> bool:
         """True where there is a store to take up again."""
-        return any((path / "zarr.json").is_file() for path in (self.final, self.partial))
+        return any(map(is_begun, dict.fromkeys((self.final, self.partial))))
 
-    def begin(self) -> Path:
+    def begin(self) -> Place:
         """The store to fill: the one that is there, or a new one.
 
         Raises:
             ResumeError: the one that is there was begun under another configuration.
         """
-        for path in (self.final, self.partial):
-            if (path / "zarr.json").is_file():
+        for path in dict.fromkeys((self.final, self.partial)):
+            if is_begun(path):
                 check_configuration(path, self.configuration)
                 sweep(path)
                 return path
         remove_tree(self.partial)
+        if isinstance(self.final, ObjectPath):
+            with tempfile.TemporaryDirectory(prefix="terrasketch-") as folder:
+                draft = Path(folder) / self.final.name
+                create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+                put_empty(draft, self.final)
+            return self.final
         draft = self.final.with_name(self.final.name + ".draft.partial")
         remove_tree(draft)
         create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
-        draft.replace(self.partial)
+        draft.replace(self.final.with_name(self.final.name + ".partial"))
         return self.partial
 
-    def finish(self, path: Path) -> Path:
-        """Every chunk is there: give the store its own name."""
+    def finish(self, path: Place) -> Place:
+        """Every chunk is there: give the store its own name, or its metadata."""
+        if isinstance(path, ObjectPath):
+            finish_objects(path)
+            return path
         sweep(path)
         if path != self.final:
+            assert isinstance(self.final, Path)
             publish(path, self.final)
         return self.final
 
@@ -111,7 +130,7 @@ def configuration_hash(configuration: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_configuration(path: Path, configuration: dict[str, Any]) -> None:
+def check_configuration(path: Place, configuration: dict[str, Any]) -> None:
     """Refuse a store that was begun under another configuration, naming what differs.
 
     Raises:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
 from pipeline.flow.tasks import Job, Receipt, Wrote
 from pipeline.grid import Grid, Tile, Window
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree
+from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree, whole_size
 from pipeline.raster.store_source import open_store
 from pipeline.raster.zarr_store import Variable, read_attributes
+from pipeline.storage import Place, place
 
 F64 = NDArray[np.float64]
 RunMap = Callable[[str, Job], Receipt]
@@ -38,7 +38,7 @@ def mean_job(job: FeatureJob, run: RunMap) -> MeanJob:
         TileError: a tile could not be computed.
         ResumeError: sums that are there are of another configuration.
     """
-    store = Path(job.store)
+    store = place(job.store)
     if not is_whole(chunk_path(store, FEATURES, 0, 0, 0), check_crc32c):
         plan = _sums_plan(job)
         path = plan.begin()
@@ -49,12 +49,12 @@ def mean_job(job: FeatureJob, run: RunMap) -> MeanJob:
     return MeanJob(job.store)
 
 
-def sums_path(store: Path) -> Path:
+def sums_path(store: Place) -> Place:
     """Where the sums of a store lie, whether it is whole or being filled."""
     return store.with_name(store.name.removesuffix(".partial") + ".sums")
 
 
-def remove_sums(store: Path) -> None:
+def remove_sums(store: Place) -> None:
     """Remove the sums of a store, whole or not."""
     path = sums_path(store)
     remove_tree(path)
@@ -75,10 +75,11 @@ class SumsJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
-        store, raw = Path(self.store), self.job.raw_bytes(tile)
+        store, raw = place(self.store), self.job.raw_bytes(tile)
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
-        if is_whole(path, check_crc32c):
-            return Wrote(raw, path.stat().st_size, resumed=True)
+        size = whole_size(path, check_crc32c)
+        if size is not None:
+            return Wrote(raw, size, resumed=True)
         features = self.job.compute(tile)
         known = np.isfinite(features).all(axis=0)
         sums = features[:, known].sum(axis=1, dtype=np.float64)
@@ -100,10 +101,11 @@ class MeanJob:
 
     def run(self, tile: Tile) -> Wrote:
         """Add up the sums, unless the mean is there."""
-        store = Path(self.store)
+        store = place(self.store)
         path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
-        if is_whole(path, check_crc32c):
-            return Wrote(0, path.stat().st_size, resumed=True)
+        size = whole_size(path, check_crc32c)
+        if size is not None:
+            return Wrote(0, size, resumed=True)
         sums = open_store(sums_path(store))
         rows = (Window(row, row + 1, 0, sums.info.width) for row in range(sums.info.height))
         total = tree_sum(part for row in rows for part in sums.read(row)[0][:, 0].T)
@@ -135,6 +137,6 @@ def _sums_plan(job: FeatureJob) -> Plan:
     bank, grid = load_bank(job.bank, job.model), job.grid
     names = (*bank.features, COUNT)
     info = feature_info(job.source.info, names, grid.tile, grid.tile)
-    configuration: dict[str, Any] = read_attributes(Path(job.store))["configuration"]
+    configuration: dict[str, Any] = read_attributes(place(job.store))["configuration"]
     sums = Variable(FEATURES, "float64", float("nan"), "feature", names)
-    return Plan(sums_path(Path(job.store)), replace(info, dtype="float64"), 1, (sums,), configuration)
+    return Plan(sums_path(place(job.store)), replace(info, dtype="float64"), 1, (sums,), configuration)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pipeline import __version__
 from pipeline.errors import OutputError
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
+from pipeline.storage import Place, put_whole
 
 _LIBRARIES = ("numpy", "scipy", "numba", "rasterio", "zarr", "numcodecs", "xarray", "dask", "distributed")
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Place, content: Any) -> None:
     """Write JSON under a temporary name, then rename. What JSON has no number for becomes null.
 
     Raises:
@@ -46,24 +46,21 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(plain(content), indent=2) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Place, text: str) -> None:
     """Write text under a temporary name, then rename.
 
     Raises:
         OutputError: it cannot be written.
     """
-    temporary = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        put_whole(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def write_item(folder: Path, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any]) -> None:
+def write_item(folder: Place, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any]) -> None:
     """Write item.json: a STAC item of what lies in the folder."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:

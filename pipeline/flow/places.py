@@ -16,13 +16,14 @@ from pipeline.errors import OutputError, SourceError
 from pipeline.flow.tables import feature_fields
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid
-from pipeline.raster.chunks import remove_tree
+from pipeline.raster.files import drafts
 from pipeline.raster.geoparquet import BBOX, BOX, GEOMETRY, TableWriter, boxes_column, rows_per_group, write_geoparquet
 from pipeline.raster.names import unique
 from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places, read_places
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.storage import Place
 
 CELLS = "cells"
 
@@ -63,7 +64,7 @@ class AtPlaces:
             raise SourceError(f"{self.path}: no place of it lies in {self.scene.name}; is its CRS the right one?")
         return tuple(self.places.tiles)
 
-    def write(self, store: Path, target: Path, *, overwrite: bool = False) -> int:
+    def write(self, store: Place, target: Place, *, overwrite: bool = False) -> int:
         """Write the table: the file's attributes, cells, a column for each feature, geometry, bbox; a row for each row.
 
         `cells` counts the valid cells that features are the mean of; without any, features are null. Memory: the
@@ -74,14 +75,11 @@ class AtPlaces:
             OutputError: the target exists (without overwrite) or cannot be written; nothing is left behind.
         """
         source = open_store(store)
-        sums = target.with_name(f".{target.name}.sums.partial")
         schema = _schema(self._attributes(slice(0, None)).schema, source.info.bands)
-        try:
-            total, count = self._sums(source, sums)
+        with drafts(target) as folder:
+            total, count = self._sums(source, folder / "sums")
             with write_geoparquet(target, schema, self.placement.crs_wkt, self._types(), overwrite=overwrite) as file:
                 self._write_rows(file, schema, total, count)
-        finally:
-            remove_tree(sums)
         return file.count
 
     def _sums(self, source: StoreSource, path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

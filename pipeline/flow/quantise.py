@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
 from pipeline.network.int8 import Coding
+from pipeline.raster.object_stores import is_begun
 from pipeline.raster.scene import SceneInfo
-from pipeline.raster.store_source import open_store
+from pipeline.raster.zarr_store import read_attributes
+from pipeline.storage import Place
 
 WINDOWS, CELLS, PIXELS = 64, 32, 512
 Gather = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
@@ -37,11 +38,11 @@ def with_coding(job: FeatureJob, features: int, gather: Gather) -> FeatureJob:
     return replace(job, coding=Coding.over(low, high))
 
 
-def stored_coding(*stores: Path) -> Coding | None:
+def stored_coding(*stores: Place) -> Coding | None:
     """The coding of the first of these stores that is there, begun or finished; None without any."""
     for store in stores:
-        if (store / "zarr.json").is_file():
-            return coding_of(open_store(store).info)
+        if is_begun(store):
+            return coding_of(SceneInfo.from_json(read_attributes(store)["source"]))
     return None
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Grid, Halo, Tile, Window
+from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.storage import ObjectPath, Place, is_url, place
 
 SAMPLES = 16
 
@@ -36,18 +38,28 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
         given = [name for name, value in options.items() if value not in (None, "nearest")]
         if given:
             raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
-        return open_store(Path(path))
+        return open_store(place(path))
     return open_source(paths if path is None else path, **options)
 
 
 def _absolute(path: str) -> str:
     """A local path as workers in another folder find it; what GDAL opens by other names is left alone."""
-    return str(Path(path).absolute()) if Path(path).exists() else path
+    return str(Path(path).absolute()) if not is_url(path) and Path(path).exists() else path
 
 
-def is_store(path: str | Path) -> bool:
-    """True where the path is a Zarr group."""
-    return (Path(path) / "zarr.json").is_file()
+def is_store(path: str | Place) -> bool:
+    """True where the path is a Zarr group; of web addresses and objects those are asked for that look like one.
+
+    Raises:
+        SourceError: the object store does not say.
+    """
+    where = place(path)
+    if isinstance(where, ObjectPath) and where.suffix not in ("", ".zarr"):
+        return False
+    try:
+        return (where / METADATA).is_file()
+    except OSError as error:
+        raise SourceError(f"{where}: cannot be read: {error.strerror}") from error
 
 
 def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDArray[np.bool_], Window]:

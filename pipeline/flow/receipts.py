@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.flow.paperwork import versions, write_json
 from pipeline.flow.tasks import Receipt
+from pipeline.raster.object_stores import METADATA
+from pipeline.storage import place
 
 
 @dataclass
@@ -64,16 +65,16 @@ class SceneReceipt:
 
     def write(self, options: dict[str, Any]) -> None:
         """Write receipt.json into the scene's folder."""
-        write_json(Path(self.folder) / "receipt.json", self.to_json(options))
+        write_json(place(self.folder) / "receipt.json", self.to_json(options))
 
     def _outputs(self) -> dict[str, int]:
         """Bytes of each output that is there; of a store, of its chunks."""
-        folder = Path(self.folder)
+        folder = place(self.folder)
         stored = {"scene.zarr": 0, "features.zarr": 1}
         sizes = {
             name: self.stages[number].stored_bytes
             for name, number in stored.items()
-            if (folder / name).is_dir() and number < len(self.stages)
+            if (folder / name / METADATA).is_file() and number < len(self.stages)
         }
         files = ("denoised.tif", "features.tif", "item.json", "report.html", "bank.npz", "basis.npz")
         return sizes | {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}

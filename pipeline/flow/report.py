@@ -6,7 +6,6 @@ Pictures are of the middle of the scene, at most 2048 pixels on a side: the cost
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
+from pipeline.storage import Place, place
 
 _PICTURE = 2048
 _DETAIL = 96
@@ -37,7 +37,7 @@ _MAP_TILES = 1 << 16
 
 
 def write_scene_report(
-    path: Path,
+    path: Place,
     workflow: Workflow,
     raw: Source,
     stored: StoreSource,
@@ -124,15 +124,15 @@ def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> r
     ranks = np.full((grid.rows, grid.columns), -1)
     sizes = np.full((grid.rows, grid.columns), -1)
     error = power = elements = 0.0
-    for place in grid:
-        path = chunk_path(Path(stored.path), SCENE, 0, place.row, place.column)
+    for tile in grid:
+        path = chunk_path(place(stored.path), SCENE, 0, tile.row, tile.column)
         try:
-            header, figures = _ends(path)
+            header, figures, length = _ends(path)
         except (OSError, FormatError):
             continue
-        sizes[place.row, place.column] = path.stat().st_size
+        sizes[tile.row, tile.column] = length
         if figures is not None:
-            ranks[place.row, place.column] = header.rank
+            ranks[tile.row, tile.column] = header.rank
             elements, power, error = elements + figures.elements, power + figures.power, error + figures.error
     rmse = float(np.sqrt(error / elements)) if elements else None
     snr = None
@@ -162,15 +162,15 @@ def _picture(source: Source, window: Window, step: int) -> NDArray[np.float32]:
     return np.concatenate(strips, axis=1)
 
 
-def _ends(path: Path) -> tuple[Header, Figures | None]:
-    """The header and the figures of a chunk, without reading what is between."""
+def _ends(path: Place) -> tuple[Header, Figures | None, int]:
+    """The header, the figures and the length of a chunk, without reading what is between."""
     with path.open("rb") as file:
         header = read_header(file.read(PREFIX))
         length = file.seek(0, 2)
         if length != header.nbytes:
             raise FormatError(f"chunk of {length} bytes where its header promises {header.nbytes}; it is damaged")
         file.seek(max(0, header.nbytes - TAIL))
-        return header, read_figures(header, file.read(TAIL))
+        return header, read_figures(header, file.read(TAIL)), length
 
 
 def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +25,7 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
 from pipeline.network import bank_file
 from pipeline.raster.scene import Source
+from pipeline.storage import Place
 
 SIDE = 256
 MOST_WINDOWS = 24
@@ -118,7 +118,7 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
     return pool.finished(model, total(partial(pool.members_moments, model=model, settings=settings)))
 
 
-def with_basis(source: Source, denoising: Denoising, path: Path, key: str, gather: Gather) -> Denoising:
+def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gather: Gather) -> Denoising:
     """The denoising with the scene's model, kept at `path` for the workers; fitted unless it is there under this key.
 
     Raises:
@@ -140,14 +140,14 @@ def with_basis(source: Source, denoising: Denoising, path: Path, key: str, gathe
     return replace(denoising, model=ModelFile(str(path), _digest(path)))
 
 
-def _made_for(path: Path, key: str) -> bool:
+def _made_for(path: Place, key: str) -> bool:
     try:
         return str(bank_file.read(path, FILE_KINDS)["key"]) == key
     except BankError:
         return False
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Place) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -22,19 +22,21 @@ from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.write import store_to_cog
-from pipeline.raster.chunks import publish, remove_tree
+from pipeline.raster.chunks import is_unfinished, publish, remove_tree
 from pipeline.raster.cog import check_output
+from pipeline.raster.object_stores import METADATA
 from pipeline.raster.scene import Source
+from pipeline.storage import ObjectPath, Place, lies_in, place
 
 RASTERS = (".tif", ".tiff")
 TABLES = (".parquet",)
 MakeJob = Callable[[str], Job]
 """From the path of the store to fill to the job that fills it."""
-Finish = Callable[[Path, Path], object]
+Finish = Callable[[Place, Place], object]
 """Makes the output, at its second path, of the store at its first."""
 
 
-def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Path, Receipt]:
+def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Place, Receipt]:
     """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
     path = plan.begin()
     job = make_job(str(path))
@@ -47,7 +49,7 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) 
 
 def write_scene(
     source: Source,
-    target: Path,
+    target: Place,
     tile: int,
     denoising: Denoising,
     bound: Bound | None,
@@ -78,7 +80,7 @@ def write_scene(
         remove_tree(basis)
 
 
-def settled(denoising: Denoising, source: Source, plan: Plan, path: Path, crew: Crew) -> Denoising:
+def settled(denoising: Denoising, source: Source, plan: Plan, path: Place, crew: Crew) -> Denoising:
     """The denoising, with the basis of the scene where that is asked for; kept at `path`, where workers read it.
 
     Raises:
@@ -92,10 +94,10 @@ def settled(denoising: Denoising, source: Source, plan: Plan, path: Path, crew: 
 
 def write_features(
     source: Source,
-    target: Path,
+    target: Place,
     tile: int,
     bank: AnyBank,
-    bank_path: Path,
+    bank_path: Place,
     pool: int,
     stride: int,
     crew: Crew,
@@ -147,8 +149,8 @@ def filling(job: FeatureJob, bank: AnyBank, crew: Crew, store: str) -> Job:
     return mean_job(job, crew.run) if is_mean(bank) else job
 
 
-def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> Path:
-    """Where the store is filled before it becomes `target`.
+def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> Place:
+    """Where the store is filled before it becomes `target`; a store in an object store is filled where it will be.
 
     Raises:
         ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
@@ -158,6 +160,8 @@ def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> P
         known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
         raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
+    if isinstance(target, ObjectPath):
+        return _object_staging(target)
     if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
     if not target.parent.is_dir():
@@ -165,7 +169,18 @@ def staging_path(target: Path, overwrite: bool, more: tuple[str, ...] = ()) -> P
     return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
 
 
-def check_apart(sources: Sequence[str | Path], target: Path) -> None:
+def _object_staging(target: ObjectPath) -> ObjectPath:
+    try:
+        ours = target.suffix == ".zarr" and ((target / METADATA).is_file() or is_unfinished(target))
+        foreign = not ours and target.is_dir()
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+    if foreign:
+        raise OutputError(f"{target} holds objects and no Zarr store; it is not ours to replace, give another name")
+    return target if target.suffix == ".zarr" else target.with_name(target.name + ".staging")
+
+
+def check_apart(sources: Sequence[str | Place], target: Place) -> None:
     """Refuse to write an output over its own input, whatever --overwrite says.
 
     Raises:
@@ -173,8 +188,10 @@ def check_apart(sources: Sequence[str | Path], target: Path) -> None:
     """
     output = target.resolve()
     for source in sources:
-        place = Path(source).resolve()
-        if place.exists() and (place.is_relative_to(output) or output.is_relative_to(place)):
+        other = place(source).resolve()
+        if not isinstance(other, ObjectPath) and not other.exists():
+            continue
+        if lies_in(other, output) or lies_in(output, other):
             raise OutputError(f"{target} is the input {source}, or in it, or holds it; give another output")
 
 
@@ -194,13 +211,14 @@ def _whole(
     make_job: MakeJob,
     stage: str,
     crew: Crew,
-    target: Path,
+    target: Place,
     creation_options: Mapping[str, str] | None,
     finish: Finish | None = None,
 ) -> Receipt:
     """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
     with alone(target.with_name(f".{target.name}.running")):
         _clear(plan)
+        done = False
         try:
             path, receipt = fill(plan, make_job, stage, crew)
             raise_failures(receipt.failures, plan.info.name)
@@ -210,11 +228,14 @@ def _whole(
             elif target.suffix in RASTERS:
                 crew.watch.note(f"write {target}")
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options)
-            else:
+            elif isinstance(path, Path) and isinstance(target, Path):
                 publish(path, target)
+            else:
+                done = True
             return receipt
         finally:
-            _clear(plan)
+            if not done:
+                _clear(plan)
 
 
 def _clear(plan: Plan) -> None:

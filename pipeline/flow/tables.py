@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,13 @@ from pipeline.raster.names import unique
 from pipeline.raster.placement import Placement
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.storage import Place
 
 ROW, COLUMN = "row", "column"
 
 
 def store_to_grid(
-    store: Path, target: Path, scene: SceneInfo, stride: int, *, centres: bool = False, overwrite: bool = False
+    store: Place, target: Place, scene: SceneInfo, stride: int, *, centres: bool = False, overwrite: bool = False
 ) -> int:
     """Write the cells of a feature store as rows: row, column, a column for each feature, geometry, bbox.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.cog import write_cog
 from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.storage import Place
 
 
 def store_to_cog(
-    store: Path, target: Path, *, overwrite: bool = False, creation_options: Mapping[str, str] | None = None
+    store: Place, target: Place, *, overwrite: bool = False, creation_options: Mapping[str, str] | None = None
 ) -> None:
     """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import BankError
 from pipeline.network import bank_file
 from pipeline.network.halo import Stage, centred, reach
+from pipeline.storage import Place, place
 
 VERSION = 2
 SPECTRUM_POOL = 5
@@ -163,15 +163,15 @@ class Bank:
         """SHA-256 of the bytes: what a configuration hash should name."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Place) -> None:
         """Write the bank to `path` whole or not at all. Raises OutputError."""
-        bank_file.write(Path(path), self.to_bytes())
+        bank_file.write(place(path), self.to_bytes())
 
     @classmethod
-    def load(cls, path: str | Path) -> Bank:
+    def load(cls, path: str | Place) -> Bank:
         """Read a bank of version 1 or 2 and check it before any of it is used. Raises BankError with the path."""
         kinds = KINDS | FRONT
-        parts = bank_file.read(Path(path), kinds, KINDS)
+        parts = bank_file.read(place(path), kinds, KINDS)
         try:
             values: dict[str, Any] = {
                 name: part.tolist() if kinds[name] in "Uib" else part for name, part in parts.items()

@@ -14,7 +14,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pipeline.errors import BankError, OutputError
+from pipeline.storage import Place, put_whole
 
 MOST_BYTES = 256 << 20
 MOST_DIRECTORY = 64 << 10
@@ -61,21 +61,15 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all: a temporary name beside it, then a rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def write(path: Place, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all."""
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        put_whole(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"cannot write the bank {path}: {error.strerror}; choose another place with -o") from error
 
 
-def read(path: Path, *versions: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def read(path: Place, *versions: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """The arrays of the archive at `path`: exactly the members that one of `versions` names, of those NumPy kinds.
 
     Raises BankError, with the path, for anything else.

@@ -20,6 +20,7 @@ from pipeline.network.graph import Graph
 from pipeline.network.onnx_import import load
 from pipeline.network.survey import input_channels, survey
 from pipeline.network.tiling import Field
+from pipeline.storage import Place, place
 
 PREFIX = "onnx:"
 SUFFIX = ".onnx"
@@ -149,14 +150,14 @@ class NetworkBank:
         """SHA-256 of the bytes, which hold the model's own: what a configuration hash should name."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Place) -> None:
         """Write all but the model to `path` whole or not at all. Raises OutputError."""
-        bank_file.write(Path(path), self.to_bytes())
+        bank_file.write(place(path), self.to_bytes())
 
     @classmethod
-    def load(cls, path: str | Path, model: str | Path) -> NetworkBank:
+    def load(cls, path: str | Place, model: str | Path) -> NetworkBank:
         """Read what `save` wrote. Raises BankError where it does not fit itself, or the model at hand."""
-        parts = bank_file.read(Path(path), KINDS)
+        parts = bank_file.read(place(path), KINDS)
         bands, mean, std = tuple(parts["bands"].tolist()), parts["mean"], parts["std"]
         try:
             exact, tensor, digest = (parts[name].item() for name in ("exact", "tensor", "digest"))
@@ -173,7 +174,7 @@ class NetworkBank:
         return cls(Path(model), tensor, bands, mean, std, exact, digest)
 
 
-def network_facts(path: Path) -> dict[str, Any]:
+def network_facts(path: Place) -> dict[str, Any]:
     """What a file that `save` wrote says, without the model. Raises BankError for any other."""
     parts = bank_file.read(path, KINDS)
     facts = {name: parts[name].tolist() for name in ("bands", "mean", "std", "exact", "digest")}

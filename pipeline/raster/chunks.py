@@ -1,7 +1,8 @@
-"""Chunks of a Zarr v3 store as files: put whole, found whole, never half.
+"""Chunks of a Zarr v3 store as files or objects: put whole, found whole, never half.
 
 A chunk is written under a temporary name inside the store and renamed, so whoever lists the store sees it whole or
-not at all. Plain variables are coded as `bytes, blosc, crc32c`; the checksum is what makes resuming safe.
+not at all; an object is put whole as it is. Plain variables are coded as `bytes, blosc, crc32c`; the checksum is what
+makes resuming safe.
 """
 
 from __future__ import annotations
@@ -22,22 +23,29 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.errors import FormatError, OutputError
+from pipeline.storage import ObjectPath, Place
 
 PARTIAL = ".partial"
+JOURNAL = "journal.json"
+"""In PARTIAL, of a store that is being filled in an object store (flow/journal.py)."""
 _LEVEL = 3
 
 
-def chunk_path(store: Path, variable: str, *index: int) -> Path:
+def chunk_path(store: Place, variable: str, *index: int) -> Place:
     """Where the chunk of this index lies in a store with Zarr's default chunk keys."""
     return store.joinpath(variable, "c", *map(str, index))
 
 
-def put_chunk(store: Path, path: Path, data: bytes) -> None:
-    """Write a chunk whole: a temporary file in the store's own `.partial` folder, then a rename.
+def put_chunk(store: Place, path: Place, data: bytes) -> None:
+    """Write a chunk whole: a temporary file in the store's own `.partial` folder, then a rename; one put of an object.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written; nothing half-written is left.
     """
+    if isinstance(path, ObjectPath):
+        put_object(path, data)
+        return
+    assert isinstance(store, Path)
     temporary = store / PARTIAL / uuid.uuid4().hex
     try:
         temporary.parent.mkdir(exist_ok=True)
@@ -50,18 +58,43 @@ def put_chunk(store: Path, path: Path, data: bytes) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
 
 
-def sweep(store: Path) -> None:
-    """Remove what killed writers left behind."""
-    shutil.rmtree(store / PARTIAL, ignore_errors=True)
-
-
-def is_whole(path: Path, check: Callable[[bytes], None]) -> bool:
-    """True where the chunk is there and `check` finds nothing wrong with its bytes."""
+def put_object(path: ObjectPath, data: bytes | Path) -> None:
+    """Put bytes or a file as an object, whole. Raises OutputError."""
     try:
-        check(path.read_bytes())
-    except (OSError, FormatError):
-        return False
-    return True
+        path.put(data)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sweep(store: Place) -> None:
+    """Remove what killed writers left behind; the journal of a store in an object store stays."""
+    if isinstance(store, Path):
+        shutil.rmtree(store / PARTIAL, ignore_errors=True)
+        return
+    (store / PARTIAL).remove_below(lambda name: name != JOURNAL)
+
+
+def whole_size(path: Place, check: Callable[[bytes], None]) -> int | None:
+    """Bytes of a chunk that is there and in whose bytes `check` finds nothing wrong; None for any other.
+
+    Raises:
+        OutputError: the object store does not say.
+    """
+    try:
+        data = path.read_bytes()
+        check(data)
+    except (FileNotFoundError, PermissionError, FormatError):
+        return None
+    except OSError as error:
+        if isinstance(path, Path):
+            return None
+        raise OutputError(f"{path}: cannot be read: {error.strerror}") from error
+    return len(data)
+
+
+def is_whole(path: Place, check: Callable[[bytes], None]) -> bool:
+    """True where the chunk is there and `check` finds nothing wrong with its bytes. Raises as `whole_size`."""
+    return whole_size(path, check) is not None
 
 
 def check_crc32c(data: bytes) -> None:
@@ -89,12 +122,41 @@ def pack(block: NDArray[Any], chunk: tuple[int, ...], fill: object) -> bytes:
     return data + struct.pack("<I", google_crc32c.value(data))
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a file or a folder that is ours, if it is there."""
-    if path.is_dir() and not path.is_symlink():
+def remove_tree(path: Place) -> None:
+    """Remove a file or a folder that is ours, if it is there.
+
+    Of a store in an object store the metadata go first, the group's before the arrays', and last what says that it is
+    ours.
+
+    Raises:
+        OutputError: an object store does not let us.
+    """
+    if isinstance(path, ObjectPath):
+        _remove_objects(path)
+    elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     elif path.exists() or path.is_symlink():
         path.unlink()
+
+
+def _remove_objects(path: ObjectPath) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            return
+        if (path / "zarr.json").is_file():
+            (path / PARTIAL / "removed").put(b"")
+            (path / "zarr.json").unlink(missing_ok=True)
+        path.remove_below(lambda name: name.endswith("/zarr.json"))
+        path.remove_below(lambda name: not name.startswith(f"{PARTIAL}/"))
+        path.remove_below()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def is_unfinished(path: Place) -> bool:
+    """Whether a store of ours is being filled or removed at this place of an object store. Raises OSError."""
+    return isinstance(path, ObjectPath) and (path / PARTIAL).is_dir()
 
 
 def publish(partial: Path, final: Path) -> None:

@@ -1,7 +1,8 @@
 """Cloud-optimised GeoTIFFs, streamed: windows in any order and of any size, in bounded memory, whole or not at all.
 
-Windows go into an uncompressed tiled GTiff in a folder of its own beside the target, which gets its overviews there;
-GDAL's COG driver makes the COG of it, which is checked and then renamed. Two things are not left to GDAL: compressed
+Windows go into an uncompressed tiled GTiff in a folder of its own beside the target (of an object: in the temporary
+folder), which gets its overviews there; GDAL's COG driver makes the COG of it, which is checked and then renamed, or
+uploaded. Two things are not left to GDAL: compressed
 blocks that windows cut across would be rewritten and leave holes, and overviews of many bands would be built pixel by
 pixel (256 bands: 5 times the time of the whole).
 """
@@ -10,8 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -29,11 +28,12 @@ from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
-from pipeline.raster.files import publish_file, writing
+from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.tiff import check_whole
+from pipeline.storage import ObjectPath, Place
 
 BLOCK_BYTES = 8 << 20
 BLOCK = 512
@@ -45,18 +45,28 @@ _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 Windows = Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Refuse an output, a file or a folder, that is there already.
+def check_output(path: Place, overwrite: bool) -> None:
+    """Refuse an output, a file or a folder, that is there already; and one that cannot be written to at all.
+
+    Of a store in an object store, one that is whole is there.
 
     Raises:
         OutputError: it is there and `overwrite` is False.
     """
-    if os.path.lexists(path) and not overwrite:
+    if isinstance(path, ObjectPath):
+        try:
+            path.check_writable()
+            there = (path / "zarr.json" if path.suffix == ".zarr" else path).is_file()
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    else:
+        there = os.path.lexists(path)
+    if there and not overwrite:
         raise OutputError(f"{path} exists; give another name, or --overwrite")
 
 
 def write_cog(
-    path: Path,
+    path: Place,
     info: SceneInfo,
     windows: Windows,
     *,
@@ -78,27 +88,19 @@ def write_cog(
         ConfigError: a creation option that the driver does not know, or a nodata that no pixel can hold.
     """
     check_output(path, overwrite)
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file")
     options = _options(info, overview_resampling, creation_options or {})
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; check its folder") from error
-    try:
-        with gdal_env():
-            if creation_options:
-                _try_options(info, options)
-            _write(path, folder, info, windows, options)
-            with _writing(path):
-                publish_file(folder / "cog.tif", path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with drafts(path) as folder, gdal_env():
+        if creation_options:
+            _try_options(info, options)
+        _write(path, folder, info, windows, options)
+        give(folder / "cog.tif", path, reason)
 
 
-def _write(path: Path, folder: Path, info: SceneInfo, windows: Windows, options: Mapping[str, str]) -> None:
+def _write(path: Place, folder: Path, info: SceneInfo, windows: Windows, options: Mapping[str, str]) -> None:
     """Fill the working file, and make the COG of it while it is open: what cannot be flushed raises here.
 
     GDAL closes files without an error on a full disk, so nothing is believed that was closed.
@@ -120,7 +122,7 @@ def _write(path: Path, folder: Path, info: SceneInfo, windows: Windows, options:
             dataset.close()
 
 
-def _fill(path: Path, dataset: DatasetWriter, info: SceneInfo, windows: Windows) -> None:
+def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows) -> None:
     """Write every window, and the mask from the first window on that needs one."""
     missing = info.height * info.width
     masked = False
@@ -240,5 +242,5 @@ def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
         raise ConfigError(f"creation options: {'; '.join(refused)}; see the options of GDAL's COG driver")
 
 
-def _writing(path: Path) -> AbstractContextManager[None]:
+def _writing(path: Place) -> AbstractContextManager[None]:
     return writing(path, (*GDAL_ERRORS, FormatError), reason)

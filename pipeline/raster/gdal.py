@@ -20,6 +20,8 @@ from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 
+from pipeline.storage import gdal_options
+
 CACHE_BYTES = 64 << 20
 HANDLES = 32
 
@@ -29,6 +31,10 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, ValueError, 
 _LOCAL = {"GDAL_NUM_THREADS": "1", "GDAL_TIFF_INTERNAL_MASK": "YES"}
 _REMOTE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # local folders must be listed: .msk and .aux.xml lie beside
+    # What was read stays with open datasets and no longer: an object may be another one by then.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsis3/:/vsigs/:/vsiaz/:/vsicurl/",
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_MULTIRANGE": "YES",
@@ -54,7 +60,7 @@ def gdal_env(path: str = "") -> Env:
         current = get_gdal_config("GDAL_CACHEMAX")
         if current is None or int(current) > CACHE_BYTES:
             set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
-    ours = _LOCAL | (_REMOTE if is_remote(path) else {})
+    ours = _LOCAL | (_REMOTE | gdal_options(path) if is_remote(path) else {})
     return Env(**{key: value for key, value in ours.items() if key not in os.environ and key not in theirs})
 
 

@@ -7,10 +7,8 @@ groups they do not need. https://geoparquet.org/releases/v1.1.0
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,8 @@ import pyproj
 from numpy.typing import NDArray
 
 from pipeline.raster.cog import check_output
-from pipeline.raster.files import publish_file, writing
+from pipeline.raster.files import drafts, give, writing
+from pipeline.storage import Place
 
 GEOMETRY, BBOX = "geometry", "bbox"
 GROUP_BYTES = 32 << 20
@@ -60,7 +59,7 @@ class TableWriter:
 
 @contextmanager
 def write_geoparquet(
-    path: Path, schema: pa.Schema, crs_wkt: str | None, geometry_types: Sequence[str], *, overwrite: bool = False
+    path: Place, schema: pa.Schema, crs_wkt: str | None, geometry_types: Sequence[str], *, overwrite: bool = False
 ) -> Iterator[TableWriter]:
     """A writer of tables of `schema`, which has `geometry` (WKB) and `bbox`; the file is there when the block ends.
 
@@ -72,18 +71,14 @@ def write_geoparquet(
         OutputError: the file exists, or cannot be written; nothing is left behind.
     """
     check_output(path, overwrite)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with drafts(path) as folder:
+        draft = folder / "table.parquet"
         with _writing(path), pq.ParquetWriter(draft, schema, compression="zstd", use_dictionary=False) as file:
             writer = TableWriter(file, schema, rows_per_group(schema))
             yield writer
             geo = _metadata(crs_wkt, geometry_types, writer.finish())
             file.add_key_value_metadata({"geo": json.dumps(geo)})
-        with _writing(path):
-            publish_file(draft, path)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        give(draft, path, _reason)
 
 
 def rows_per_group(schema: pa.Schema) -> int:
@@ -110,5 +105,9 @@ def _metadata(crs_wkt: str | None, geometry_types: Sequence[str], box: list[floa
     return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-def _writing(path: Path) -> AbstractContextManager[None]:
-    return writing(path, (OSError, pa.ArrowException), lambda error: " ".join(str(error).split()))
+def _writing(path: Place) -> AbstractContextManager[None]:
+    return writing(path, (OSError, pa.ArrowException), _reason)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())

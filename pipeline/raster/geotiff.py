@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import ConfigError, SourceError, StorageError
 from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint, fingerprint
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, reason
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import representable, sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
+from pipeline.storage import ObjectPath, is_url, place
 
 _CORNER = 64
 
@@ -101,7 +103,7 @@ def open_raster(
     except (SourceError, ConfigError):
         raise
     except GDAL_ERRORS as error:
-        why = reason(error)
+        why = _storage_reason(path) or reason(error)
         why = why if path in why else f"{path}: {why}"
         raise SourceError(f"cannot open {why}; give a raster that GDAL reads") from error
 
@@ -143,7 +145,7 @@ def _describe(
         # A chosen alpha band is data: written out as alpha again, it would be taken away on reading.
         colorinterp=tuple("undefined" if c is ColorInterp.alpha else c.name for c in dataset.colorinterp),
         masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,
-        fingerprint=_fingerprint(dataset),
+        fingerprint=_fingerprint(path, dataset),
     )
     whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha)
     return whole.select(positions)
@@ -208,9 +210,24 @@ def _georeference(dataset: DatasetReader) -> Georeference:
     )
 
 
-def _fingerprint(dataset: DatasetReader) -> str:
+def _storage_reason(path: str) -> str | None:
+    """Why an object cannot be read, in words of the object store; GDAL knows less, and forgets it."""
+    where = place(path) if is_url(path) else None
+    if not isinstance(where, ObjectPath) or where.scheme.startswith("http"):
+        return None
+    try:
+        where.stat()
+    except StorageError as error:
+        return str(error)
+    return None
+
+
+def _fingerprint(path: str, dataset: DatasetReader) -> str:
     if dataset.files and all(map(os.path.isfile, dataset.files)):
         return fingerprint(dataset.files)
+    if is_url(path) and "?" not in path and len(dataset.files) == 1:
+        with suppress(StorageError):
+            return fingerprint([path])
     height, width = min(_CORNER, dataset.height), min(_CORNER, dataset.width)
     first = dataset.read(window=((0, height), (0, width)), out_dtype="float64")
     last = dataset.read(

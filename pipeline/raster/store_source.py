@@ -1,4 +1,7 @@
-"""Reading a store of ours by windows: whole chunks through Zarr, the last few kept for the neighbours' halos."""
+"""Reading a store of ours by windows: whole chunks through Zarr, the last few kept for the neighbours' halos.
+
+In an object store a chunk is one request; it may be kept as long as the store was made of the same things.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol, TypeVar, cast
 
@@ -18,8 +20,11 @@ from pipeline.errors import SourceError
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.nodata import valid_from
+from pipeline.raster.object_stores import METADATA
+from pipeline.raster.object_zarr import zarr_of
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import read_attributes
+from pipeline.storage import ObjectPath, Place, place
 
 CACHE_BYTES = 64 << 20
 VARIABLES = ("scene", "features")
@@ -79,14 +84,19 @@ class StoreSource:
     info: SceneInfo
 
     @cached_property
+    def _place(self) -> Place:
+        return place(self.path)
+
+    @cached_property
     def _array(self) -> zarr.Array[Any]:
-        return zarr.open_array(Path(self.path) / self.variable, mode="r")
+        return zarr.open_array(zarr_of(self._place / self.variable), mode="r", zarr_format=3)
 
     @cached_property
     def _valid(self) -> zarr.Array[Any] | None:
-        if not (Path(self.path) / "valid").is_dir():
+        path = self._place / "valid"
+        if not ((path / METADATA).is_file() if isinstance(path, ObjectPath) else path.is_dir()):
             return None
-        return zarr.open_array(Path(self.path) / "valid", mode="r")
+        return zarr.open_array(zarr_of(path), mode="r", zarr_format=3)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("path", "variable", "tile", "info")}
@@ -139,29 +149,36 @@ class StoreSource:
         Raises:
             SourceError: the chunk is missing or damaged.
         """
-        path = chunk_path(Path(self.path), self.variable, 0, tile.row, tile.column)
+        path = chunk_path(self._place, self.variable, 0, tile.row, tile.column)
         return self._kept(path, name, tile.window, lambda: read(path.read_bytes()))
 
     def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:
-        path = chunk_path(Path(self.path), variable, *index)
+        path = chunk_path(self._place, variable, *index)
         array = self._valid if variable == "valid" else self._array
         assert array is not None
         return self._kept(path, "", window, lambda: np.asarray(array[(..., *window.slices)]))
 
-    def _kept(self, path: Path, name: str, window: Window, load: Callable[[], Held]) -> Held:
+    def _kept(self, path: Place, name: str, window: Window, load: Callable[[], Held]) -> Held:
+        missing = f"{path}: missing chunk ({window}); {_AGAIN}"
+
         def checked() -> Held:
             try:
                 return load()
             except SourceError:
                 raise
             except Exception as error:  # zarr passes on whatever a codec raises
+                if isinstance(path, ObjectPath) and isinstance(error, OSError):
+                    lost = isinstance(error, FileNotFoundError)
+                    raise SourceError(missing if lost else f"{path}: cannot be read: {error.strerror}") from error
                 reason = " ".join(str(error).split())
                 raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and {_AGAIN}") from error
 
+        if isinstance(path, ObjectPath):  # its fingerprint tells what is in it; to look at its date is a request more
+            return _cache.get((str(path), name, self.info.fingerprint), checked)
         try:
             stat = path.stat()
         except FileNotFoundError:
-            raise SourceError(f"{path}: missing chunk ({window}); {_AGAIN}") from None
+            raise SourceError(missing) from None
         return _cache.get((str(path), name, stat.st_mtime_ns, stat.st_ino, stat.st_size), checked)
 
 
@@ -169,14 +186,14 @@ def _codecs(array: zarr.Array[Any]) -> set[str]:
     return {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}  # type: ignore[union-attr]
 
 
-def _check_coding(path: Path, array: zarr.Array[Any]) -> None:
+def _check_coding(path: Place, array: zarr.Array[Any]) -> None:
     """Refuse codecs and dtypes that we never write: a store may come from anywhere."""
     codecs = _codecs(array)
     if codecs - CODECS or array.dtype.kind not in "biuf":
         raise SourceError(f"{path}: {array.dtype} coded by {', '.join(sorted(codecs))} is not what we wrote")
 
 
-def open_store(path: Path) -> StoreSource:
+def open_store(path: Place) -> StoreSource:
     """Open a store that `compress`, `denoise`, `features` or `run` wrote.
 
     Raises:
@@ -188,7 +205,7 @@ def open_store(path: Path) -> StoreSource:
         variable, tile = str(attributes["variable"]), int(attributes["tile"])
         if variable not in VARIABLES:
             raise SourceError(f"{path}: holds no {' or '.join(VARIABLES)}, but {variable!r}")
-        array = zarr.open_array(path / variable, mode="r", zarr_format=3)
+        array = zarr.open_array(zarr_of(path / variable), mode="r", zarr_format=3)
         _check_coding(path, array)
     except SourceError:
         raise

@@ -21,7 +21,9 @@ from zarr.errors import ZarrUserWarning
 
 from pipeline.errors import OutputError, SourceError
 from pipeline.raster.chunks import plain_codecs
+from pipeline.raster.object_stores import group_metadata
 from pipeline.raster.scene import Georeference, SceneInfo
+from pipeline.storage import ObjectPath, Place
 
 _CONVENTIONS = [
     {
@@ -80,16 +82,17 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
         raise OutputError(f"{path}: the store cannot be made: {error.strerror}") from error
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
-    """What we wrote under `terrasketch` in a store's attributes.
+def read_attributes(path: Place) -> dict[str, Any]:
+    """What we wrote under `terrasketch` in a store's attributes, of one that is being filled too.
 
     Raises:
         SourceError: there is no Zarr group, or it is not one of ours.
     """
-    metadata = path / "zarr.json"
     try:
-        ours = json.loads(metadata.read_bytes())["attributes"]["terrasketch"]
+        ours = json.loads(group_metadata(path))["attributes"]["terrasketch"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(path, ObjectPath) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
         raise SourceError(
             f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
             "write one with `terrasketch compress` or `run`"

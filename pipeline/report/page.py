@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -14,6 +13,7 @@ from pipeline.report import charts, pictures, words
 from pipeline.report.bands import Triple, composites
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
+from pipeline.storage import ObjectPath, place, put_whole
 
 
 def render(data: ReportData) -> str:
@@ -41,23 +41,17 @@ def render(data: ReportData) -> str:
     )
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
+def write_report(path: str | os.PathLike[str] | ObjectPath, data: ReportData) -> None:
     """Render `data` to `path`: a temporary name first, then renamed, so that no half page is ever seen there.
 
     Raises OutputError when the file cannot be written; nothing is left behind then.
     """
-    target = Path(path)
+    target = place(path)
     # A file name that is no UTF-8 arrives with surrogates, which must not break the page.
     page = render(data).encode("utf-8", errors="replace")
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with part.open("wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        put_whole(target, page)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(
             f"{target}: the report cannot be written: {error.strerror}; free the path or the disk"
         ) from error

@@ -1,0 +1,102 @@
+"""What is done alike to local files and to objects: put whole, drafted, compared by where they lie."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.errors import ConfigError
+from pipeline.storage.objects import ObjectPath, is_url
+
+_SCHEMES = ("s3://", "gs://", "az://", "https://", "http://")
+Place = Path | ObjectPath
+"""A local path, or an address in an object store."""
+
+
+def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
+    """The place that a user's word names. Raises ConfigError for an address without a bucket or a host."""
+    if isinstance(text, ObjectPath):
+        return text
+    word = os.fspath(text)
+    if word.startswith(_SCHEMES) and not is_url(word):
+        raise ConfigError(f"{word}: the address names no bucket or host; give {word.partition('://')[0]}://NAME/...")
+    return ObjectPath(word) if is_url(word) else Path(word)
+
+
+def put_whole(path: Place, data: bytes) -> None:
+    """Write a file or an object whole or not at all: of a file a draft beside it, brought to the disk, then renamed.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    if isinstance(path, ObjectPath):
+        path.put(data)
+        return
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Place) -> Iterator[BinaryIO]:
+    """A file to write, which gets its place when the block ends well; an object's draft is a local file.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    if isinstance(path, ObjectPath):
+        with tempfile.NamedTemporaryFile(prefix="terrasketch-", suffix=".partial") as file:
+            yield file  # type: ignore[misc]
+            file.flush()
+            put_file(Path(file.name), path)
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def put_file(draft: Path, path: Place) -> None:
+    """Bring the bytes of a finished draft to the disk and give it its name; or upload it, whole. Raises OSError."""
+    if isinstance(path, ObjectPath):
+        path.put(draft)
+        return
+    with open(draft, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+@contextmanager
+def scratch(path: Place, prefix: str) -> Iterator[Path]:
+    """A folder for the drafts of `path`, gone in the end: beside a file, in the temporary folder for an object.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be put at `path`.
+    """
+    if isinstance(path, ObjectPath):
+        path.check_writable()
+    where = None if isinstance(path, ObjectPath) else path.parent
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=where))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def lies_in(inner: str | Place, outer: Place) -> bool:
+    """Whether a place is another one, or lies in it."""
+    inner = place(inner) if isinstance(inner, str) else inner
+    if isinstance(inner, ObjectPath) or isinstance(outer, ObjectPath):
+        return f"{inner}/".startswith(f"{outer}/")
+    return inner.is_relative_to(outer)
