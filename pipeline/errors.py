@@ -19,11 +19,20 @@ A message says what, where, got and remedy, in one line. Every class pickles: wo
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class TerrasketchError(Exception):
     """Root of the tree: what went wrong, where, what was got, and what to do about it."""
 
     exit_code = 1
+    file: str | None = None
+    """The file that is to blame, where one is; receipts name it."""
+
+    def of(self, file: str) -> Self:
+        """The same error, which knows its file."""
+        self.file = file
+        return self
 
 
 class InputError(TerrasketchError, ValueError):

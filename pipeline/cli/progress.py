@@ -56,7 +56,7 @@ class Terminal:
         self._raw += receipt.raw
         elapsed = self._progress.tasks[-1].elapsed or 0.0
         rate = f"{self._raw / 1e6 / elapsed:.0f} MB/s" if elapsed > 0 else ""
-        self._progress.update(self._task, advance=receipt.tiles + len(receipt.failures), rate=rate)
+        self._progress.update(self._task, advance=receipt.tiles + receipt.failed, rate=rate)
 
     def note(self, text: str) -> None:
         """One line, with -v."""

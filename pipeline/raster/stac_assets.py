@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +11,7 @@ from typing import Any
 import pystac
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.stac_json import is_url, read_document, read_feature, split_reference
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
@@ -32,25 +32,29 @@ class RasterAsset:
 
 
 def read_item(path: str) -> pystac.Item:
-    """Read a STAC item of version 1.0 or 1.1 from a local file.
+    """Read a STAC item of version 1.0 or 1.1: a file, an address, or one item (`#ID`) of an item collection.
 
     Raises:
-        SourceError: the file cannot be read, or is no STAC item.
+        SourceError: it cannot be read, or is no STAC item.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-        facts = json.loads(text)
-    except OSError as error:
-        raise SourceError(f"cannot open {path}: {error.strerror}; give a STAC item on this machine") from error
-    except ValueError as error:
-        raise SourceError(f"{path} is no JSON ({' '.join(str(error).split())}); give a STAC item") from error
-    kind = facts.get("type") if isinstance(facts, dict) else type(facts).__name__
+    file, name = split_reference(path)
+    facts = read_document(file) if name is None else read_feature(file, name)
+    kind = facts.get("type")
     if kind != "Feature" or "stac_version" not in facts:
-        raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; give one item of it")
+        raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; {_remedy(kind, file)}")
     try:
-        return pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
+        # What lies relative to an item of a search lies relative to where it was found, if it says where.
+        home = next((link["href"] for link in facts.get("links", []) if link.get("rel") == "self"), file)
+        home = file if name is None else home
+        return pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
     except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
+
+
+def _remedy(kind: object, file: str) -> str:
+    if kind == "FeatureCollection":
+        return f"give one item of it as {file}#ID"
+    return "`run` takes all of its items" if kind in ("Collection", "Catalog") else "give one item of it"
 
 
 def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:
