@@ -27,11 +27,12 @@ class TerrasketchError(Exception):
 
     exit_code = 1
     file: str | None = None
-    """The file that is to blame, where one is; receipts name it."""
+    """The file that is to blame, where one is, and which part of it; receipts name them."""
+    window: dict[str, int] | None = None
 
-    def of(self, file: str) -> Self:
-        """The same error, which knows its file."""
-        self.file = file
+    def of(self, file: str | None, window: dict[str, int] | None = None) -> Self:
+        """The same error, which knows its file and window (`Window.to_json`)."""
+        self.file, self.window = file, window
         return self
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.flow.paperwork import versions, write_json
-from pipeline.flow.tasks import Failure, Receipt
-from pipeline.grid import Window
+from pipeline.flow.tasks import Receipt
 
 
 @dataclass
@@ -70,16 +69,16 @@ class SceneReceipt:
 
     @property
     def computed(self) -> bool:
-        """True where something of the scene is there, whole or not."""
+        """True where a chunk of the scene is there."""
         stores = ("scene.zarr", "scene.zarr.partial", "features.zarr", "features.zarr.partial")
-        return any((Path(self.folder) / name).is_dir() for name in stores)
+        return any(path.is_dir() for name in stores for path in (Path(self.folder) / name).glob("*/c"))
 
     def add(self, name: str, receipt: Receipt, seconds: float) -> None:
         """Record a map, and the tiles that failed in it."""
         self.stages.append(StageReceipt.of(name, receipt, seconds))
         for failure in receipt.failures:
             self.failures.append(str(failure))
-            self.failed.append(self._entry(failure.error, failure.file, failure))
+            self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))
         if receipt.failed > len(receipt.failures):
             self.failures.append(f"and {receipt.failed - len(receipt.failures)} more tiles")
 
@@ -89,7 +88,7 @@ class SceneReceipt:
         if not self.failures:
             line = " ".join(str(error).split())
             self.failures.append(line)
-            self.failed.append(self._entry(line, getattr(error, "file", None)))
+            self.failed.append(self._entry(line, getattr(error, "file", None), getattr(error, "window", None)))
 
     def to_json(self, options: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is written."""
@@ -101,12 +100,14 @@ class SceneReceipt:
         """Write receipt.json into the scene's folder."""
         write_json(Path(self.folder) / "receipt.json", self.to_json(options))
 
-    def _entry(self, error: str, file: str | None, tile: Failure | None = None) -> dict[str, Any]:
+    def _entry(
+        self, error: str, file: str | None, window: dict[str, int] | None, tile: int | None = None
+    ) -> dict[str, Any]:
         """Where no error names its file, a scene of one file has no other."""
         return {
             "file": file or (self.inputs[0] if len(self.inputs) == 1 else None),
-            "window": _rasterio_window(tile.window) if tile else None,
-            "tile": tile.tile if tile else None,
+            "window": window,
+            "tile": tile,
             "stage": self.stage,
             "error": error,
         }
@@ -122,8 +123,3 @@ class SceneReceipt:
         }
         files = ("denoised.tif", "features.tif", "item.json", "report.html", "bank.npz", "basis.npz")
         return sizes | {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}
-
-
-def _rasterio_window(window: Window) -> dict[str, int]:
-    height, width = window.shape
-    return {"col_off": window.x0, "row_off": window.y0, "width": width, "height": height}

@@ -64,7 +64,7 @@ class RasterSource:
         except GDAL_ERRORS as error:
             raise SourceError(
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
-            ).of(self.path) from error
+            ).of(self.path, window.to_json()) from error
         return block, valid
 
     def select(self, positions: Sequence[int]) -> RasterSource:

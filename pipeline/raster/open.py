@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import SourceError
@@ -95,9 +96,18 @@ def _open_item(
     for source, asset in zip(sources, assets, strict=True):
         labelled = len(source.info.bands) == len(asset.names)
         names += asset.names if labelled else [f"{asset.key}_{band}" for band in source.info.bands]
+    sources = [_with_tags(source, asset.tags) for source, asset in zip(sources, assets, strict=True)]
     names = list(unique(names))
     positions = choose(names, bidx, None, path)
     return stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
+
+
+def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> RasterSource:
+    """What an item says of its bands stands beside what the file says."""
+    if len(tags) != len(source.info.bands) or not any(tags):
+        return source
+    both = tuple({**said, **own} for said, own in zip(tags, source.info.band_tags, strict=True))
+    return replace(source, info=replace(source.info, band_tags=both))
 
 
 def _files_of(folder: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,8 @@ from pipeline.raster.stac_json import is_url, read_document, read_feature, split
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
+EO_TAGS = {name: f"eo:{name}" for name in ("common_name", "center_wavelength", "full_width_half_max")}
+"""Tags of our bands that STAC's eo extension has fields for; lengths in micrometres."""
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 
 
@@ -29,6 +31,8 @@ class RasterAsset:
     """The file's numbers of the bands, from 1; None for all."""
     names: tuple[str, ...]
     """As many as bands where the item names them, else the key alone."""
+    tags: tuple[Mapping[str, str], ...] = ()
+    """What the item says of the spectrum of each band, by the keys of EO_TAGS."""
 
 
 def read_item(path: str) -> pystac.Item:
@@ -81,7 +85,8 @@ def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
     for (key, href, whole), run in groupby(assets, lambda asset: (asset.key, asset.href, asset.bidx is None)):
         parts = list(run)
         bidx = None if whole else tuple(index for part in parts for index in part.bidx or ())
-        yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names))
+        tags = tuple(tag for part in parts for tag in part.tags)
+        yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names), tags)
 
 
 def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
@@ -91,7 +96,7 @@ def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset
         for key, asset in rasters.items():
             for number, band in enumerate(_bands(asset), 1):
                 if band.get(field) == name:
-                    return RasterAsset(key, _href(asset), (number,), (name,))
+                    return RasterAsset(key, _href(asset), (number,), (name,), _spectra([band]))
     inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
     there = ", ".join(dict.fromkeys([*rasters, *inside]))
     raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
@@ -100,7 +105,14 @@ def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset
 def _whole(key: str, asset: pystac.Asset) -> RasterAsset:
     bands = _bands(asset)
     named = len(bands) > 1 and all("name" in band for band in bands)
-    return RasterAsset(key, _href(asset), None, tuple(str(band["name"]) for band in bands) if named else (key,))
+    names = tuple(str(band["name"]) for band in bands) if named else (key,)
+    return RasterAsset(key, _href(asset), None, names, _spectra(bands))
+
+
+def _spectra(bands: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, str], ...]:
+    """Of each band, from STAC 1.1's names or those of 1.0."""
+    facts = [{tag: band.get(field, band.get(tag)) for tag, field in EO_TAGS.items()} for band in bands]
+    return tuple({tag: str(value) for tag, value in fact.items() if isinstance(value, str | float)} for fact in facts)
 
 
 def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
