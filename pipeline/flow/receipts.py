@@ -70,8 +70,10 @@ class SceneReceipt:
     @property
     def computed(self) -> bool:
         """True where a chunk of the scene is there."""
-        stores = ("scene.zarr", "scene.zarr.partial", "features.zarr", "features.zarr.partial")
-        return any(path.is_dir() for name in stores for path in (Path(self.folder) / name).glob("*/c"))
+        folders = [
+            Path(self.folder) / f"{name}.zarr{end}" for name in ("scene", "features") for end in ("", ".partial")
+        ]
+        return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
 
     def add(self, name: str, receipt: Receipt, seconds: float) -> None:
         """Record a map, and the tiles that failed in it."""

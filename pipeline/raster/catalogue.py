@@ -37,12 +37,13 @@ def members(path: str) -> Iterator[Member]:
     file, name = split_reference(path)
     kind, spans = outline(file)
     if name is not None or kind == "Feature":
-        yield Member(path, () if name is None else (safe_name(name.rpartition("/")[2]),))
+        yield Member(path, () if name is None else (safe_name(name),))
         return
     if kind == "FeatureCollection":
         for item in spans:
-            own = item.rpartition("/")[2]
-            yield Member(f"{file}#{item}", (safe_name(own), safe_name(item.replace("/", "_"))))
+            yield Member(f"{file}#{item}", (safe_name(item),))
+        if not spans:
+            raise SourceError(f"{path} holds no item; did the search find anything?")
     elif kind in ("Collection", "Catalog"):
         yield from _walk(path)
     else:
@@ -84,6 +85,8 @@ def _walk(root: str) -> Iterator[Member]:
                 f"{root}: a catalogue of more than {MAX_DEPTH} floors, {MAX_DOCUMENTS} parts or {MAX_ITEMS} items; "
                 "give the parts of it that you want"
             )
+    if not found:
+        raise SourceError(f"{root} links to no item; give the items, or what a search finds")
 
 
 def _links(document: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:

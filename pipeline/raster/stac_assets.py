@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -122,6 +123,8 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset) -> str:
+    if os.path.isabs(asset.href) and os.path.exists(asset.href):  # of an item from the network, fetched since
+        return asset.href
     return asset.get_absolute_href() or asset.href
 
 

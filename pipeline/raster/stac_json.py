@@ -113,6 +113,8 @@ def _outline(path: str, _stamp: tuple[int, int]) -> tuple[str, dict[str, Span]]:
     kind = ""
     with _opened(path) as buffer:
         for what, start, stop in _parts(buffer):
+            if what == "torn":
+                raise SourceError(f"{path} is no JSON (it ends too early or too late); get it again")
             if what == "type":
                 kind = str(_loads(buffer[start:stop], path))
                 continue
@@ -130,7 +132,9 @@ def _outline(path: str, _stamp: tuple[int, int]) -> tuple[str, dict[str, Span]]:
 
 
 def _parts(buffer: Buffer) -> Iterator[tuple[str, int, int]]:
-    """('type', span of its value) of the outermost object, and ('features', span) of each object in its `features`."""
+    """('type', span of its value) of the outermost object, ('features', span) of each object in its `features`, and
+    in the end 'torn' where a bracket is not closed.
+    """
     depth, start = 0, 0
     key, inside = b"", False
     for token in _TOKEN.finditer(buffer):
@@ -149,6 +153,8 @@ def _parts(buffer: Buffer) -> Iterator[tuple[str, int, int]]:
             if inside and depth == 2 and text == b"}":
                 yield "features", start, token.end()
             inside = inside and depth > 1
+    if depth:
+        yield "torn", 0, 0
 
 
 def _object(data: bytes, path: str) -> dict[str, Any]:
