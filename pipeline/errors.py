@@ -23,11 +23,21 @@ A message says what, where, got and remedy, in one line. Every class pickles: wo
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class TerrasketchError(Exception):
     """Root of the tree: what went wrong, where, what was got, and what to do about it."""
 
     exit_code = 1
+    file: str | None = None
+    """The file that is to blame, where one is, and which part of it; receipts name them."""
+    window: dict[str, int] | None = None
+
+    def of(self, file: str | None, window: dict[str, int] | None = None) -> Self:
+        """The same error, which knows its file and window (`Window.to_json`)."""
+        self.file, self.window = file, window
+        return self
 
 
 class InputError(TerrasketchError, ValueError):

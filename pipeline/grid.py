@@ -61,6 +61,10 @@ class Window:
             slice(self.x0 - outer.x0, self.x1 - outer.x0),
         )
 
+    def to_json(self) -> dict[str, int]:
+        """The window in rasterio's words: rasterio.windows.Window(**window.to_json())."""
+        return {"col_off": self.x0, "row_off": self.y0, "width": self.x1 - self.x0, "height": self.y1 - self.y0}
+
     def __str__(self) -> str:
         return f"rows {self.y0}:{self.y1}, columns {self.x0}:{self.x1}"
 

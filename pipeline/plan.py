@@ -95,8 +95,8 @@ def batch_size(info: SceneInfo, tile: int) -> int:
     return max(1, min(64, round(_BATCH_SECONDS / seconds)))
 
 
-def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) -> ScenePlan:
-    """Plan one scene of a workflow from its header alone.
+def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *, many: bool = False) -> ScenePlan:
+    """Plan one scene of a workflow from its header alone; one of `many` is mapped while another is finished.
 
     Raises:
         SourceError: the scene cannot be opened.
@@ -123,7 +123,13 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int) ->
     pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
     finish = FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
     maps = max(workers * max(stage.task_memory for stage in stages), _basis_memory(info, workflow, workers))
-    memory = LIBRARIES + GDAL_CACHE + CACHE_BYTES + held + max(maps, fitting, finish)
+    memory = (
+        LIBRARIES
+        + GDAL_CACHE
+        + CACHE_BYTES
+        + held
+        + (max(maps, fitting) + finish if many else max(maps, fitting, finish))
+    )
     shape = (len(info.bands), info.height, info.width)
     return ScenePlan(name, shape, info.dtype, workflow.read.tile, workers, stages, memory, products, notes)
 

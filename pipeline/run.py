@@ -2,18 +2,19 @@
 
 (1) raw window + halo -> denoise -> trim -> encode -> a chunk of scene.zarr
 (2) scene.zarr window + halo -> features -> a chunk of features.zarr
-(3) COGs, STAC item, report and receipt, from the stores
+(3) COGs, STAC item, report and receipt, from the stores; and of many scenes a collection and a summary
 
 What we analyse is what we archive, and a chunk that is there is done.
 """
 
 from __future__ import annotations
 
-import re
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.config import Workflow
@@ -27,6 +28,7 @@ from pipeline.errors import (
     TerrasketchError,
 )
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
+from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
@@ -39,8 +41,11 @@ from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
-from pipeline.flow.receipts import SceneReceipt, StageReceipt
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
+from pipeline.flow.summary import Summary, remember
+from pipeline.flow.threads import in_background
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
@@ -60,10 +65,21 @@ OUTPUTS = (
     "receipt.json",
 )
 """What a run writes into the folder of a scene."""
+Finish = Callable[[], SceneReceipt]
 
 
-def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: bool = False) -> list[SceneReceipt]:
-    """Run every scene of a workflow; a scene that fails does not stop the others.
+def run_workflow(
+    workflow: Workflow,
+    crew: Crew,
+    command: str,
+    *,
+    overwrite: bool = False,
+    scenes: dict[str, list[str]] | None = None,
+) -> Iterator[SceneReceipt]:
+    """Run every scene of a workflow, in order, as they are asked for; one that fails does not stop the others.
+
+    While the maps of a scene run, the scene before it is finished. `scenes` are the paths by the names of the folders;
+    by default those of the workflow's sources.
 
     Raises:
         ConfigError: there are no scenes, two would share a folder, or no bank has the name asked for.
@@ -74,26 +90,65 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
     """
     if workflow.features is not None:
         check_wanted(workflow.features)
-    receipts = []
-    for name, paths in name_scenes(workflow.sources).items():
-        receipt = SceneReceipt(name, str(place(workflow.out) / name), paths, command)
-        receipts.append(receipt)
-        try:
-            with alone(place(receipt.folder) / ".running"):
-                run_scene(workflow, crew, receipt, overwrite)
+    scenes = name_scenes(workflow.sources, workflow.out) if scenes is None else scenes
+    summary = Summary(workflow.out, scenes, workflow.model_dump(), command)
+    before: Future[SceneReceipt] | None = None
+    try:
+        summary.save()
+        for name, paths in scenes.items():
+            receipt = SceneReceipt(name, str(place(workflow.out) / name), paths, command)
+            finish = map_scene(workflow, crew, receipt, overwrite)
+            if before is not None:
+                yield _told(before, summary, crew)
+            before = in_background(finish)
+        if before is not None:
+            yield _told(before, summary, crew)
+    except (Interrupted, ClusterError) as stopped:
+        if before is not None:
+            _told(before, summary, crew)
+        if isinstance(stopped, ClusterError):
+            raise
+        raise Interrupted(f"{stopped}; run the same command again to resume") from stopped
+    finally:
+        with suppress(TerrasketchError):
+            summary.save()
+    write_collection(place(workflow.out), list(scenes), many=len(scenes) > 1)
+
+
+def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> Finish:
+    """One scene through the two maps; what is left to do is its finish, which fails no more than the receipt says.
+
+    Raises:
+        Interrupted: the crew was stopped.
+        ClusterError: there is nobody left to do the work.
+    """
+    held = ExitStack()
+    try:
+        held.enter_context(alone(place(receipt.folder) / ".running"))
+        finish = _maps(workflow, crew, receipt, overwrite)
+    except (Interrupted, ClusterError):
+        held.close()
+        raise
+    except Exception as error:  # whatever ends one scene, the others go on
+        _record(receipt, error, workflow, crew)
+        held.close()
+        return lambda: receipt
+
+    def finished() -> SceneReceipt:
+        with held:
+            try:
+                receipt.stage = "finish"
+                finish()
                 if receipt.status != "complete":
                     receipt.write(workflow.model_dump())
-        except Interrupted as stopped:
-            raise Interrupted(f"{stopped}; run the same command again to resume") from stopped
-        except ClusterError:
-            raise
-        except Exception as error:  # whatever ends one scene, the others go on
-            _record(receipt, error, workflow, crew)
-    return receipts
+            except Exception as error:
+                _record(receipt, error, workflow, crew)
+        return receipt
+
+    return finished
 
 
-def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> None:
-    """One scene through the two maps and the finish; the receipt is filled on the way."""
+def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool) -> Callable[[], None]:
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
@@ -102,28 +157,14 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
-    finish_scene(workflow, raw, stored, features, receipt, crew.watch)
+    return partial(finish_scene, workflow, raw, stored, features, receipt, crew.watch)
 
 
-def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
-    """A folder name for each scene: the stem of its (first) path, in characters any file system takes.
-
-    Raises:
-        ConfigError: there are no scenes, or two have the same name.
-    """
-    if not sources:
-        raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
-    names: dict[str, list[str]] = {}
-    for source in sources:
-        paths = [source] if isinstance(source, str) else list(source)
-        stem = Path(paths[0].rstrip("/")).name
-        name = re.sub(r"[^\w.+-]", "_", stem.rsplit(".", 1)[0] if "." in stem[1:] else stem).strip(".") or "scene"
-        if name in names:
-            raise ConfigError(
-                f"{paths[0]} and {names[name][0]} would both be written to {name}/; run them with two --out"
-            )
-        names[name] = paths
-    return names
+def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> SceneReceipt:
+    """The receipt of a scene, once it is finished and in the summary."""
+    receipt = finishing.result()
+    remember(summary, receipt, crew.watch.note)
+    return receipt
 
 
 def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: Crew) -> None:
@@ -213,9 +254,8 @@ def _stage(
     if not plan.begun:  # what was made of an earlier store says nothing of this one
         for product in products:
             remove_tree(place(receipt.folder) / product)
-    start = time.perf_counter()
+    receipt.stage, start = name, time.perf_counter()
     path, result = fill(plan, make_job, name, crew, batch)
-    receipt.stages.append(StageReceipt.of(name, result, time.perf_counter() - start))
-    receipt.failures += result.failures
-    raise_failures(result.failures, receipt.name)
+    receipt.add(name, result, time.perf_counter() - start)
+    raise_failures(result, receipt.name)
     return open_store(path)

@@ -83,7 +83,7 @@ def test_a_failing_tile_is_one_line_and_the_others_go_on() -> None:
     with ThreadPoolExecutor(2) as pool:
         total = run_map(job, pool, 2, batch=4)
     assert total.tiles == 7
-    assert sorted(total.failures) == [
+    assert sorted(map(str, total.failures)) == [
         "tile 3 (rows 0:1, columns 3:4): tile 3 is torn",
         "tile 7 (rows 0:1, columns 7:8): tile 7 is torn",
     ]

@@ -10,7 +10,8 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import print_receipt, print_result
-from pipeline.cli.progress import crew, stdin_lines
+from pipeline.cli.progress import crew
+from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
 from pipeline.flow.crew import Watch
@@ -26,6 +27,7 @@ from pipeline.flow.networks import (
     settled,
 )
 from pipeline.flow.read import open_scene
+from pipeline.flow.sources import find_scenes
 from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
@@ -59,7 +61,8 @@ def fit(
     quiet: bool,
     **reading: Any,
 ) -> None:
-    """Fit a bank of filters, with its normalisation, on the scenes SRC (- reads paths from stdin).
+    """Fit a bank of filters, with its normalisation, on the scenes SRC: rasters, folders, quoted patterns, STAC files
+    (- reads paths, or a STAC search's result, from stdin).
 
     Features of several scenes can be compared when one bank, fitted on all of them, made them.
 
@@ -70,7 +73,7 @@ def fit(
     if output.suffix != ".npz":
         raise ConfigError(f"{output}: a bank is a file ending in .npz")
     check_output(output, overwrite)
-    paths = [path for word in src for path in (stdin_lines() if word == "-" else [word])]
+    paths = [scene.paths for source in given(src) for scene in find_scenes(source)]
     if not paths:
         raise ConfigError("no scenes to fit on; name some, or give their paths on standard input")
     with one_blas_thread():

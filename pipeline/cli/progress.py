@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -56,7 +55,7 @@ class Terminal:
         self._raw += receipt.raw
         elapsed = self._progress.tasks[-1].elapsed or 0.0
         rate = f"{self._raw / 1e6 / elapsed:.0f} MB/s" if elapsed > 0 else ""
-        self._progress.update(self._task, advance=receipt.tiles + len(receipt.failures), rate=rate)
+        self._progress.update(self._task, advance=receipt.tiles + receipt.failed, rate=rate)
 
     def note(self, text: str) -> None:
         """One line, with -v."""
@@ -102,8 +101,3 @@ def print_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
-
-
-def stdin_lines() -> list[str]:
-    """The scene paths on standard input, one a line."""
-    return [line.strip() for line in sys.stdin if line.strip()]

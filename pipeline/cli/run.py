@@ -12,27 +12,31 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import table
-from pipeline.cli.progress import crew, print_bytes, stdin_lines
+from pipeline.cli.progress import crew, print_bytes
+from pipeline.cli.sources import given
+from pipeline.cli.tally import SOME_FAILED, Tally
+from pipeline.cli.totals import Totals
 from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
-from pipeline.flow.paperwork import plain
-from pipeline.flow.receipts import SceneReceipt
+from pipeline.errors import SourceError
+from pipeline.flow.sources import name_scenes
+from pipeline.flow.summary import unfinished
 from pipeline.plan import ScenePlan, plan_scene
-from pipeline.run import name_scenes, run_workflow
-from pipeline.storage import Place, is_url
-
-_SOME_FAILED = 3
+from pipeline.run import run_workflow
+from pipeline.storage import Place, place
 
 
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
 @click.option("--out", type=options.output, metavar="DIR", help="Folder of the outputs.")
+@click.option("--retry-failed", is_flag=True, help="Run only the scenes of --out that failed or were never begun.")
 @options.together(options.placing, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
     out: Place | None,
+    retry_failed: bool,
     scheduler: str | None,
     workers: int | None,
     overwrite: bool,
@@ -40,29 +44,36 @@ def run(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Run WORKFLOW.yaml on the scenes it names, or on SRC (- reads paths from stdin).
+    """Run WORKFLOW.yaml on the scenes it names, or on SRC: rasters, folders, quoted patterns, STAC items, item
+    collections and catalogues (- reads paths, or a STAC search's result, from stdin).
 
     An interrupted or failed run goes on where it stopped when the same command is given again.
 
     \b
     Example:
       terrasketch run workflows/scene.yaml scene.tif --out out/scene --workers 2
+      terrasketch run workflows/scene.yaml 'scenes/**/*.tif' --out out/all
+      terrasketch run workflows/scene.yaml --out out/all --retry-failed
+      stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
-    job = _override(load_workflow(workflow), src, out, scheduler, workers)
-    name_scenes(job.sources)
-    with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
-        receipts = run_workflow(job, team, shlex.join(["terrasketch", *sys.argv[1:]]), overwrite=overwrite)
-    if as_json:
-        click.echo(
-            json.dumps(plain({"scenes": [receipt.to_json(job.model_dump()) for receipt in receipts]}), allow_nan=False)
-        )
-    else:
-        for receipt in receipts:
-            click.echo(_summary(receipt))
-    for receipt in receipts:
-        for failure in receipt.failures:
-            click.echo(f"Error: {receipt.name}: {failure}", err=True)
-    sys.exit(_exit_code(receipts))
+    job = _override(load_workflow(workflow), src, out, scheduler, workers, keep=True)
+    scenes, already = _scenes(job, bool(src), retry_failed)
+    with Tally(as_json) as tally:
+        if scenes:
+            with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
+                command = shlex.join(["terrasketch", *sys.argv[1:]])
+                for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
+                    tally.add(receipt, job)
+        code = tally.close(job.out, already)
+    sys.exit(code)
+
+
+def _scenes(job: Workflow, named: bool, retry_failed: bool) -> tuple[dict[str, list[str]], int]:
+    """The scenes to run, and how many need not be run again."""
+    if not retry_failed:
+        return name_scenes(job.sources, job.out), 0
+    scenes = name_scenes(job.sources, job.out) if named else {}
+    return unfinished(job.out, scenes, job.model_dump())
 
 
 @click.command()
@@ -77,63 +88,46 @@ def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: i
       terrasketch plan workflows/scene.yaml scene.tif --workers 4
     """
     job = _override(load_workflow(workflow), src, None, scheduler, workers)
-    plans = [
-        plan_scene(name, paths, job, job.run.workers or cores()) for name, paths in name_scenes(job.sources).items()
-    ]
+    scenes = name_scenes(job.sources, job.out)
+    total, many, failed = Totals(), len(scenes) > 1, False
+    for name, paths in scenes.items():
+        try:
+            scene = plan_scene(name, paths, job, job.run.workers or cores(), many=many)
+        except SourceError as error:  # its run would fail, and the others' not
+            if not many:
+                raise
+            failed = True
+            click.echo(f"Error: {name}: {' '.join(str(error).split())}", err=True)
+            continue
+        total.add(scene)
+        before = ", " if total.scenes > 1 else '{"scenes": ['
+        click.echo(before + json.dumps(scene.to_json()) if as_json else _print_plan(scene), nl=not as_json)
     if as_json:
-        click.echo(json.dumps({"scenes": [scene.to_json() for scene in plans]}))
-        return
-    for scene in plans:
-        click.echo(_print_plan(scene))
+        click.echo(("" if total.scenes else '{"scenes": [') + f'], "total": {json.dumps(total.to_json())}}}')
+    elif many:
+        click.echo(str(total))
+    if failed:
+        sys.exit(SOME_FAILED if total.scenes else 1)
 
 
 def _override(
-    workflow: Workflow, src: tuple[str, ...], out: Place | None, scheduler: str | None, workers: int | None
+    workflow: Workflow,
+    src: tuple[str, ...],
+    out: Place | None,
+    scheduler: str | None,
+    workers: int | None,
+    *,
+    keep: bool = False,
 ) -> Workflow:
-    """The words of the command line win over the file's."""
+    """The words of the command line win over the file's. A search on standard input may be kept with the outputs."""
     update: dict[str, Any] = {}
-    if src:
-        update["sources"] = [path for word in src for path in (stdin_lines() if word == "-" else [word])]
     if out is not None:
         update["out"] = str(out.resolve())
+    if src:
+        update["sources"] = given(src, place(update.get("out", workflow.out)) if keep else None)
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
     return workflow.model_copy(update=update)
-
-
-def _shown(folder: str) -> str:
-    """A folder as the user would type it from here."""
-    if is_url(folder):
-        return folder
-    path, here = Path(folder), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else folder
-
-
-def _summary(receipt: SceneReceipt) -> str:
-    folder = _shown(receipt.folder)
-    if receipt.status == "complete":
-        return f"{receipt.name}: the outputs are complete in {folder}"
-    if receipt.status == "failed":
-        return f"{receipt.name}: failed; what was computed is kept in {folder}"
-    facts = receipt.facts
-    words = [f"{receipt.name}: written to {folder}"]
-    if facts.get("ratio"):
-        snr = f" at {facts['snr']:.1f} dB" if facts.get("snr") is not None else ""
-        words.append(
-            f"  scene.zarr     {print_bytes(facts['stored_bytes'])}, {facts['ratio']:.1f} x smaller than raw{snr}"
-        )
-    for stage in receipt.stages:
-        resumed = f", {stage.resumed} of them there already" if stage.resumed else ""
-        words.append(f"  {stage.name:<19} {stage.tiles} tiles{resumed} in {stage.seconds:.1f} s")
-    return "\n".join(words)
-
-
-def _exit_code(receipts: list[SceneReceipt]) -> int:
-    failed = [receipt for receipt in receipts if receipt.status == "failed"]
-    if not failed:
-        return 0
-    nothing = len(failed) == len(receipts) and not any(stage.tiles for receipt in failed for stage in receipt.stages)
-    return 1 if nothing else _SOME_FAILED
 
 
 def _print_plan(scene: ScenePlan) -> str:

@@ -44,7 +44,7 @@ def finish_scene(
         receipt.facts |= _facts(receipt)
         if workflow.write.report:
             receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)
-        write_item(folder, stored.info, features.info if features else None, _processing(workflow))
+        write_item(folder, stored.info, features.info if features else None, _processing(workflow), receipt.inputs)
         new = True
     receipt.status = "done" if new else "complete"
 

@@ -44,7 +44,8 @@ def mean_job(job: FeatureJob, run: RunMap) -> MeanJob:
         path = plan.begin()
         receipt = run("network", SumsJob(job, str(path)))
         if receipt.failures:
-            raise TileError(f"{job.source.info.name}: {receipt.failures[0]}")
+            failure = receipt.failures[0]
+            raise TileError(f"{job.source.info.name}: {failure}").of(failure.file, failure.window.to_json())
         plan.finish(path)
     return MeanJob(job.store)
 

@@ -15,6 +15,7 @@ from pipeline import __version__
 from pipeline.errors import OutputError
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
+from pipeline.raster.stac_origin import href_from, origin_of
 from pipeline.storage import Place, put_whole
 
 _LIBRARIES = ("numpy", "scipy", "numba", "rasterio", "zarr", "numcodecs", "xarray", "dask", "distributed")
@@ -60,8 +61,10 @@ def write_text(path: Place, text: str) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def write_item(folder: Place, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any]) -> None:
-    """Write item.json: a STAC item of what lies in the folder."""
+def write_item(
+    folder: Place, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any], inputs: list[str]
+) -> None:
+    """Write item.json: a STAC item of what lies in the folder, made of `inputs`."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:
         assets["features"] = Asset("features.zarr", _ZARR, ("data",), "Features, (feature, y, x)", features)
@@ -73,7 +76,12 @@ def write_item(folder: Place, info: SceneInfo, features: SceneInfo | None, proce
         ("receipt.json", "application/json", "metadata"),
     ):
         assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
-    write_json(folder / "item.json", make_item(info, assets, processing))
+    origin = origin_of(inputs)
+    source = href_from(origin, folder) if origin else None
+    called = None if origin else folder.name
+    write_json(
+        folder / "item.json", make_item(info, assets, processing, name=called, origin=origin, derived_from=source)
+    )
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What became of a run: a receipt per scene, a figure per stage, every failure by name."""
+"""What became of a scene: a receipt, a figure per stage, every failure by name."""
 
 from __future__ import annotations
 
@@ -26,12 +26,21 @@ class StageReceipt:
     """By the clock."""
     clipped: int = 0
     """Values beyond the range of int8 features, in the tiles that this run computed."""
+    failed: int = 0
 
     @classmethod
     def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
         """The figures of a map."""
         return cls(
-            name, receipt.tiles, receipt.resumed, receipt.raw, receipt.stored, receipt.seconds, seconds, receipt.clipped
+            name=name,
+            tiles=receipt.tiles,
+            resumed=receipt.resumed,
+            raw_bytes=receipt.raw,
+            stored_bytes=receipt.stored,
+            work_seconds=receipt.seconds,
+            seconds=seconds,
+            clipped=receipt.clipped,
+            failed=receipt.failed,
         )
 
 
@@ -46,6 +55,11 @@ class SceneReceipt:
     status: str = "failed"
     stages: list[StageReceipt] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    """A line each, as people read it."""
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    """The same for machines: file, window (rasterio's words), tile, stage, error."""
+    stage: str = "read"
+    """What was at work last."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures found at the end: ratio, snr, noise, shapes."""
 
@@ -54,18 +68,52 @@ class SceneReceipt:
         """True where no tile had to be computed."""
         return bool(self.stages) and all(stage.resumed == stage.tiles for stage in self.stages)
 
+    @property
+    def computed(self) -> bool:
+        """True where a chunk of the scene is there."""
+        folders = [
+            place(self.folder) / f"{name}.zarr{end}" for name in ("scene", "features") for end in ("", ".partial")
+        ]
+        return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
+
+    def add(self, name: str, receipt: Receipt, seconds: float) -> None:
+        """Record a map, and the tiles that failed in it."""
+        self.stages.append(StageReceipt.of(name, receipt, seconds))
+        for failure in receipt.failures:
+            self.failures.append(str(failure))
+            self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))
+        if receipt.failed > len(receipt.failures):
+            self.failures.append(f"and {receipt.failed - len(receipt.failures)} more tiles")
+
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""
         self.status = "failed"
-        self.failures = self.failures or [" ".join(str(error).split())]
+        if not self.failures:
+            line = " ".join(str(error).split())
+            self.failures.append(line)
+            self.failed.append(self._entry(line, getattr(error, "file", None), getattr(error, "window", None)))
 
     def to_json(self, options: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is written."""
-        return asdict(self) | {"options": options, "versions": versions(), "outputs": self._outputs()}
+        facts = asdict(self)
+        del facts["stage"]
+        return facts | {"options": options, "versions": versions(), "outputs": self._outputs()}
 
     def write(self, options: dict[str, Any]) -> None:
         """Write receipt.json into the scene's folder."""
         write_json(place(self.folder) / "receipt.json", self.to_json(options))
+
+    def _entry(
+        self, error: str, file: str | None, window: dict[str, int] | None, tile: int | None = None
+    ) -> dict[str, Any]:
+        """Where no error names its file, a scene of one file has no other."""
+        return {
+            "file": file or (self.inputs[0] if len(self.inputs) == 1 else None),
+            "window": window,
+            "tile": tile,
+            "stage": self.stage,
+            "error": error,
+        }
 
     def _outputs(self) -> dict[str, int]:
         """Bytes of each output that is there; of a store, of its chunks."""

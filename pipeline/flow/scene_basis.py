@@ -65,7 +65,8 @@ class Look:
         try:
             return self.step(*self.source.read(window), (window.y0, window.x0))
         except TerrasketchError as error:
-            raise TileError(f"{self.source.info.name}: basis of the scene ({window}): {error}") from error
+            message = f"{self.source.info.name}: basis of the scene ({window}): {error}"
+            raise TileError(message).of(error.file, window.to_json()) from error
 
 
 def spread_windows(height: int, width: int, side: int = SIDE, most: int = MOST_WINDOWS) -> list[Window]:

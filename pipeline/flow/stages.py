@@ -195,15 +195,15 @@ def check_apart(sources: Sequence[str | Place], target: Place) -> None:
             raise OutputError(f"{target} is the input {source}, or in it, or holds it; give another output")
 
 
-def raise_failures(failures: Sequence[str], name: str) -> None:
+def raise_failures(receipt: Receipt, name: str) -> None:
     """Turn the failures of a map into one error.
 
     Raises:
         TileError: there are any.
     """
-    if failures:
-        more = f" (and {len(failures) - 1} more tiles)" if len(failures) > 1 else ""
-        raise TileError(f"{name}: {failures[0]}{more}")
+    if receipt.failures:
+        more = f" (and {receipt.failed - 1} more tiles)" if receipt.failed > 1 else ""
+        raise TileError(f"{name}: {receipt.failures[0]}{more}")
 
 
 def _whole(
@@ -221,7 +221,7 @@ def _whole(
         done = False
         try:
             path, receipt = fill(plan, make_job, stage, crew)
-            raise_failures(receipt.failures, plan.info.name)
+            raise_failures(receipt, plan.info.name)
             if finish is not None:
                 crew.watch.note(f"write {target}")
                 finish(path, target)

@@ -18,13 +18,15 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
-from pipeline.grid import Grid, Tile
+from pipeline.grid import Grid, Tile, Window
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 WINDOW = 3
 DRAIN_SECONDS = 60.0
+KEPT = 1000
+"""Failures of a map that are kept: all may fail, and the driver's memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Job(Protocol):
         """Compute one tile and write its chunk."""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A tile that could not be computed, and the file that is to blame where one is."""
+
+    tile: int
+    window: Window
+    error: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return f"tile {self.tile} ({self.window}): {self.error}"
+
+
 @dataclass
 class Receipt:
     """What tasks report and maps add up: counts, bytes, seconds of work, and the tiles that failed."""
@@ -59,7 +74,9 @@ class Receipt:
     stored: int = 0
     seconds: float = 0.0
     clipped: int = 0
-    failures: list[str] = field(default_factory=list)
+    failed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    """The first of them, KEPT at most."""
 
     def add(self, other: Receipt) -> None:
         """Add another receipt to this one."""
@@ -69,7 +86,8 @@ class Receipt:
         self.stored += other.stored
         self.seconds += other.seconds
         self.clipped += other.clipped
-        self.failures += other.failures
+        self.failed += other.failed
+        self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
 
 def run_batch(job: Job, first: int, last: int) -> Receipt:
@@ -83,7 +101,9 @@ def run_batch(job: Job, first: int, last: int) -> Receipt:
             except OutputError:
                 raise
             except (TerrasketchError, MemoryError) as error:
-                receipt.failures.append(f"tile {index} ({job.grid[index].window}): {_one_line(error)}")
+                receipt.failed += 1
+                file = getattr(error, "file", None)
+                receipt.failures.append(Failure(index, job.grid[index].window, _one_line(error), file))
                 continue
             receipt.tiles += 1
             receipt.resumed += wrote.resumed

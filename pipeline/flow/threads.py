@@ -6,12 +6,16 @@ them too early. So the first task in sets them and the last task out takes them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, Thread
+from typing import TypeVar
 
 import threadpoolctl
 from threadpoolctl import threadpool_limits
+
+Result = TypeVar("Result")
 
 
 class _Limits:
@@ -50,3 +54,17 @@ def _take_control() -> None:
     controller = getattr(threadpoolctl, "OpenBLASController", None)
     if controller is not None and hasattr(controller, "clear_controlling_thread"):
         controller.clear_controlling_thread(force=True)
+
+
+def in_background(function: Callable[[], Result]) -> Future[Result]:
+    """What the function gives, computed beside us. The process need not wait for it to end, as a pool would have it."""
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=work, name="terrasketch-finish", daemon=True).start()
+    return future

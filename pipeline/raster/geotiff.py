@@ -66,7 +66,7 @@ class RasterSource:
         except GDAL_ERRORS as error:
             raise SourceError(
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
-            ) from error
+            ).of(self.path, window.to_json()) from error
         return block, valid
 
     def select(self, positions: Sequence[int]) -> RasterSource:
@@ -105,7 +105,7 @@ def open_raster(
     except GDAL_ERRORS as error:
         why = _storage_reason(path) or reason(error)
         why = why if path in why else f"{path}: {why}"
-        raise SourceError(f"cannot open {why}; give a raster that GDAL reads") from error
+        raise SourceError(f"cannot open {why}; give a raster that GDAL reads").of(path) from error
 
 
 def _describe(

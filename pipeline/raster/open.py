@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import SourceError
-from pipeline.raster.gdal import is_remote
+from pipeline.raster.folders import RASTER_ENDINGS, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.names import (
     band_names,
     choose,
     file_labels,
-    natural_key,
     safe_name,
     scene_name,
     shared_front,
@@ -21,10 +21,10 @@ from pipeline.raster.names import (
 )
 from pipeline.raster.scene import Source
 from pipeline.raster.stac_assets import chosen_assets, read_item
+from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
 
-_ENDINGS = {".tif", ".tiff", ".jp2", ".j2k", ".img", ".vrt", ".bil", ".bsq", ".ntf"}
 PathLike = str | os.PathLike[str]
 
 
@@ -41,7 +41,8 @@ def open_source(
 
     Args:
         paths: any GDAL path; a folder of band files or a list of them (stacked on the finest grid); a STAC item
-            (`.json`), whose raster assets with the role `data` are taken where `bands` names none.
+            (`.json`, or `.json#ID` in an item collection), whose raster assets with the role `data` are taken where
+            `bands` names none.
         bidx: numbers of the bands, from 1: of the file, or of the stack.
         bands: or their names; for a STAC item asset keys, band names or common names.
         resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's own by default.
@@ -60,7 +61,7 @@ def open_source(
     texts = [os.fspath(path) for path in given]
     if not texts:
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
-    if len(texts) == 1 and texts[0].lower().endswith(".json"):
+    if len(texts) == 1 and is_stac(texts[0]):
         return _open_item(texts[0], bidx, bands, resolution, resampling, nodata)
     name = scene_name(texts[0])
     if len(texts) == 1 and os.path.isdir(texts[0]):
@@ -95,26 +96,35 @@ def _open_item(
     for source, asset in zip(sources, assets, strict=True):
         labelled = len(source.info.bands) == len(asset.names)
         names += asset.names if labelled else [f"{asset.key}_{band}" for band in source.info.bands]
+    sources = [_with_tags(source, asset.tags) for source, asset in zip(sources, assets, strict=True)]
     names = list(unique(names))
     positions = choose(names, bidx, None, path)
     return stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
 
 
+def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> RasterSource:
+    """What an item says of its bands stands beside what the file says."""
+    if len(tags) != len(source.info.bands) or not any(tags):
+        return source
+    both = tuple({**said, **own} for said, own in zip(tags, source.info.band_tags, strict=True))
+    return replace(source, info=replace(source.info, band_tags=both))
+
+
 def _files_of(folder: Path) -> list[str]:
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
-    files = [file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS and file.is_file()]
+    files = rasters_in(folder)
     if not files:
         raise SourceError(
-            f"{folder} holds no raster ({', '.join(sorted(_ENDINGS))}); give the folder of the band files"
+            f"{folder} holds no raster ({', '.join(sorted(RASTER_ENDINGS))}); give the folder of the band files"
         )
-    return [str(file) for file in sorted(files, key=lambda file: (natural_key(file.stem), file.name))]
+    return [str(file) for file in files]
 
 
 def _check_file(path: str) -> None:
     if os.path.isdir(path):
         raise SourceError(f"{path} is a folder within a list; give one folder alone, or its files")
-    if path.lower().endswith(".json") and not is_remote(path):
+    if is_stac(path):
         raise SourceError(f"{path} is an item within a list of rasters; give it alone")
 
 

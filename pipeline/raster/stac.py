@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +18,13 @@ import pystac
 
 from pipeline.raster.footprint import bounding_box, footprint
 from pipeline.raster.scene import Georeference, SceneInfo
+from pipeline.raster.stac_assets import EO_TAGS
+from pipeline.raster.stac_origin import Origin
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TIME_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME", "TIFFTAG_DATETIME")
@@ -46,6 +50,9 @@ def make_item(
     *,
     acquired: datetime | None = None,
     now: datetime | None = None,
+    name: str | None = None,
+    origin: Origin | None = None,
+    derived_from: str | None = None,
 ) -> dict[str, Any]:
     """A valid STAC item as JSON's types.
 
@@ -56,31 +63,38 @@ def make_item(
         acquired: when the scene was taken; by default from its tags. Where nothing tells, the item says that it was
             some time before `now`.
         now: the time of processing; the present by default.
+        name: the item's id; the origin's, or the scene's name, by default.
+        origin: the item that the scene was read from: its time, and what it says of the sensor, stay true.
+        derived_from: the origin's address, as the item is to link to it.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+    acquired = acquired or (origin.acquired if origin else None)
     acquired = acquired.astimezone(UTC) if acquired else acquisition_time(info.tags)
+    start, end = (origin.start, origin.end) if origin else (None, None)
     geometry = footprint(info)
     properties = {
+        **(origin.properties if origin else {}),
         "created": _text(now),
         **_projection(info),
         "processing:software": {"terrasketch": _version()},
         "processing:datetime": _text(now),
         "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
     }
-    if acquired is None:
+    if acquired is None and (start is None or end is None):
+        start, end = EARLIEST, now
         properties["description"] = "The time of acquisition is not known; it was before this item was made."
     item = pystac.Item(
-        id=info.name,
+        id=name or (origin.id if origin else info.name),
         geometry=geometry,
         bbox=bounding_box(geometry) if geometry else None,
         datetime=acquired,
-        start_datetime=None if acquired else EARLIEST,
-        end_datetime=None if acquired else now,
+        start_datetime=start,
+        end_datetime=end,
         properties=properties,
-        stac_extensions=[PROJECTION, RASTER, PROCESSING]
-        if any(a.info for a in assets.values())
-        else [PROJECTION, PROCESSING],
+        stac_extensions=_extensions(assets, origin),
     )
+    if derived_from:
+        item.add_link(pystac.Link("derived_from", derived_from, "application/geo+json"))
     for key, asset in assets.items():
         path = PurePosixPath(asset.href)
         assert not ({"/", ".."} & set(path.parts)), asset.href
@@ -96,6 +110,15 @@ def make_item(
             ),
         )
     return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]:
+    infos = [asset.info for asset in assets.values() if asset.info]
+    found = [PROJECTION, RASTER, PROCESSING] if infos else [PROJECTION, PROCESSING]
+    if any(EO_TAGS.keys() & tags.keys() for info in infos for tags in info.band_tags):
+        found.append(EO)
+    found += (EO if "/eo/" in uri else uri for uri in (origin.extensions if origin else ()))
+    return list(dict.fromkeys(found))
 
 
 def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
@@ -134,8 +157,9 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
         fields["nodata"] = _number(info.nodata)
     fields["raster:sampling"] = "point" if info.tags.get("AREA_OR_POINT") == "Point" else "area"
     bands = []
-    for name, unit, scale, offset in zip(info.bands, info.units, info.scales, info.offsets, strict=True):
-        band: dict[str, Any] = {"name": name}
+    facts = zip(info.bands, info.units, info.scales, info.offsets, info.band_tags, strict=True)
+    for name, unit, scale, offset, tags in facts:
+        band: dict[str, Any] = {"name": name} | _spectral(tags)
         if unit:
             band["unit"] = unit
         if (scale, offset) != (1.0, 0.0) and math.isfinite(scale) and math.isfinite(offset):
@@ -143,6 +167,16 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
         bands.append(band)
     fields["bands"] = bands
     return fields
+
+
+def _spectral(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What a band sees, as the eo extension has it; micrometres."""
+    found: dict[str, Any] = {}
+    for tag, name in EO_TAGS.items():
+        with suppress(ValueError):
+            if tag in tags:
+                found[name] = tags[tag] if tag == "common_name" else float(tags[tag])
+    return found
 
 
 def _number(value: float) -> float | str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any
 import pystac
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.stac_json import is_url, read_document, read_feature, split_reference
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
+EO_TAGS = {name: f"eo:{name}" for name in ("common_name", "center_wavelength", "full_width_half_max")}
+"""Tags of our bands that STAC's eo extension has fields for; lengths in micrometres."""
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 
 
@@ -29,28 +32,34 @@ class RasterAsset:
     """The file's numbers of the bands, from 1; None for all."""
     names: tuple[str, ...]
     """As many as bands where the item names them, else the key alone."""
+    tags: tuple[Mapping[str, str], ...] = ()
+    """What the item says of the spectrum of each band, by the keys of EO_TAGS."""
 
 
 def read_item(path: str) -> pystac.Item:
-    """Read a STAC item of version 1.0 or 1.1 from a local file.
+    """Read a STAC item of version 1.0 or 1.1: a file, an address, or one item (`#ID`) of an item collection.
 
     Raises:
-        SourceError: the file cannot be read, or is no STAC item.
+        SourceError: it cannot be read, or is no STAC item.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-        facts = json.loads(text)
-    except OSError as error:
-        raise SourceError(f"cannot open {path}: {error.strerror}; give a STAC item on this machine") from error
-    except ValueError as error:
-        raise SourceError(f"{path} is no JSON ({' '.join(str(error).split())}); give a STAC item") from error
-    kind = facts.get("type") if isinstance(facts, dict) else type(facts).__name__
+    file, name = split_reference(path)
+    facts = read_document(file) if name is None else read_feature(file, name)
+    kind = facts.get("type")
     if kind != "Feature" or "stac_version" not in facts:
-        raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; give one item of it")
+        raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; {_remedy(kind, file)}")
     try:
-        return pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
+        # What lies relative to an item of a search lies relative to where it was found, if it says where.
+        home = next((link["href"] for link in facts.get("links", []) if link.get("rel") == "self"), file)
+        home = file if name is None else home
+        return pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
     except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
+
+
+def _remedy(kind: object, file: str) -> str:
+    if kind == "FeatureCollection":
+        return f"give one item of it as {file}#ID"
+    return "`run` takes all of its items" if kind in ("Collection", "Catalog") else "give one item of it"
 
 
 def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:
@@ -77,7 +86,8 @@ def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
     for (key, href, whole), run in groupby(assets, lambda asset: (asset.key, asset.href, asset.bidx is None)):
         parts = list(run)
         bidx = None if whole else tuple(index for part in parts for index in part.bidx or ())
-        yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names))
+        tags = tuple(tag for part in parts for tag in part.tags)
+        yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names), tags)
 
 
 def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
@@ -87,7 +97,7 @@ def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset
         for key, asset in rasters.items():
             for number, band in enumerate(_bands(asset), 1):
                 if band.get(field) == name:
-                    return RasterAsset(key, _href(asset), (number,), (name,))
+                    return RasterAsset(key, _href(asset), (number,), (name,), _spectra([band]))
     inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
     there = ", ".join(dict.fromkeys([*rasters, *inside]))
     raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
@@ -96,7 +106,14 @@ def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset
 def _whole(key: str, asset: pystac.Asset) -> RasterAsset:
     bands = _bands(asset)
     named = len(bands) > 1 and all("name" in band for band in bands)
-    return RasterAsset(key, _href(asset), None, tuple(str(band["name"]) for band in bands) if named else (key,))
+    names = tuple(str(band["name"]) for band in bands) if named else (key,)
+    return RasterAsset(key, _href(asset), None, names, _spectra(bands))
+
+
+def _spectra(bands: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, str], ...]:
+    """Of each band, from STAC 1.1's names or those of 1.0."""
+    facts = [{tag: band.get(field, band.get(tag)) for tag, field in EO_TAGS.items()} for band in bands]
+    return tuple({tag: str(value) for tag, value in fact.items() if isinstance(value, str | float)} for fact in facts)
 
 
 def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
@@ -106,6 +123,8 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset) -> str:
+    if os.path.isabs(asset.href) and os.path.exists(asset.href):  # of an item from the network, fetched since
+        return asset.href
     return asset.get_absolute_href() or asset.href
 
 

@@ -1,0 +1,110 @@
+"""What a run says of its scenes in the end: a few lines each, a total, every failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import click
+
+from pipeline.cli.progress import print_bytes
+from pipeline.config import Workflow
+from pipeline.flow.paperwork import plain
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.storage import is_url
+
+SOME_FAILED = 3
+
+
+class Tally:
+    """Gathers receipts. What is to be printed waits on the disk: it may be long, and bars are drawn until the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._json = as_json
+        self._counts = dict.fromkeys(("done", "complete", "failed"), 0)
+        self._computed = False
+        self._lines, self._errors = (_spool(), _spool())
+
+    def __enter__(self) -> Tally:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._errors.close()
+
+    def add(self, receipt: SceneReceipt, job: Workflow) -> None:
+        """Keep the lines of one scene."""
+        self._counts[receipt.status] += 1
+        self._computed |= any(stage.tiles for stage in receipt.stages)
+        if self._json:
+            self._lines.write(json.dumps(plain(receipt.to_json(job.model_dump())), allow_nan=False) + "\n")
+        else:
+            self._lines.write(_summary(receipt) + "\n")
+        self._errors.writelines(f"Error: {receipt.name}: {failure}\n" for failure in receipt.failures)
+
+    def close(self, out: str, already: int) -> int:
+        """Print everything, and give the exit code. `already`: scenes that needed no run."""
+        total, failed = sum(self._counts.values()), self._counts["failed"]
+        if self._json:
+            click.echo('{"scenes": [', nl=False)
+            for number, line in enumerate(_read(self._lines)):
+                click.echo((", " if number else "") + line, nl=False)
+            click.echo("]}")
+        else:
+            for line in _read(self._lines):
+                click.echo(line)
+            if total > 1 or already:
+                click.echo(self._total(already, shown(out)))
+        for line in _read(self._errors):
+            click.echo(line, err=True)
+        if not failed:
+            return 0
+        return 1 if failed == total and not self._computed and not already else SOME_FAILED
+
+    def _total(self, already: int, out: str) -> str:
+        words = {"done": "written", "complete": "complete already", "failed": "failed"}
+        parts = [f"{count} {words[status]}" for status, count in self._counts.items() if count]
+        parts += [f"{already} not run again"] if already else []
+        where = f" in {out}"
+        if self._counts["failed"]:
+            where = f"; {out}/run.json has the reasons, --retry-failed runs them again"
+        return f"{sum(self._counts.values()) + already} scenes: {', '.join(parts)}{where}"
+
+
+def shown(folder: str) -> str:
+    """A folder as the user would type it from here."""
+    if is_url(folder):
+        return folder
+    path, here = Path(folder), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else folder
+
+
+def _summary(receipt: SceneReceipt) -> str:
+    folder = shown(receipt.folder)
+    if receipt.status == "complete":
+        return f"{receipt.name}: the outputs are complete in {folder}"
+    if receipt.status == "failed":
+        return f"{receipt.name}: failed" + (f"; what was computed is kept in {folder}" if receipt.computed else "")
+    facts = receipt.facts
+    words = [f"{receipt.name}: written to {folder}"]
+    if facts.get("ratio"):
+        snr = f" at {facts['snr']:.1f} dB" if facts.get("snr") is not None else ""
+        words.append(
+            f"  scene.zarr     {print_bytes(facts['stored_bytes'])}, {facts['ratio']:.1f} x smaller than raw{snr}"
+        )
+    for stage in receipt.stages:
+        resumed = f", {stage.resumed} of them there already" if stage.resumed else ""
+        words.append(f"  {stage.name:<19} {stage.tiles} tiles{resumed} in {stage.seconds:.1f} s")
+    return "\n".join(words)
+
+
+def _spool() -> IO[str]:
+    return TemporaryFile("w+", encoding="utf-8", errors="surrogateescape")
+
+
+def _read(file: IO[str]) -> Iterator[str]:
+    file.seek(0)
+    return (line.rstrip("\n") for line in file)

@@ -1,0 +1,170 @@
+"""Sources as people give them -> scenes, each with its folder's name and the paths that `open_scene` takes.
+
+A pattern ('scenes/**/*.tif'), a folder and a catalogue may be many scenes; a list of files is one. Nothing is opened
+but catalogues, and of the files in folders their headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import has_magic, iglob
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.flow.read import is_store
+from pipeline.raster.catalogue import members
+from pipeline.raster.folders import RASTER_ENDINGS, scenes_in
+from pipeline.raster.gdal import is_remote
+from pipeline.raster.names import natural_key
+from pipeline.raster.stac_json import is_stac
+
+_KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One scene: what to open, and names its folder may have, the best first."""
+
+    paths: list[str]
+    names: tuple[str, ...]
+
+
+def name_scenes(sources: Sequence[str | Sequence[str]], out: str | None = None) -> dict[str, list[str]]:
+    """The paths of each scene under the name of its folder: the stem of its (first) path, or the id of its STAC item.
+
+    Where two scenes of patterns, folders or catalogues would share a name, the folders they come from are put before
+    it. The same scene given twice is one. What lies in `out` is no input.
+
+    Raises:
+        ConfigError: there are no scenes, a pattern matches nothing, or two would have the same name.
+        SourceError: a folder or a catalogue cannot be read, or holds no scene.
+    """
+    if not sources:
+        raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
+    found = {tuple(scene.paths): scene for source in sources for scene in find_scenes(source, out)}
+    scenes = list(found.values())
+    if not scenes:
+        raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of this run; give another --out")
+    depth = dict.fromkeys(range(len(scenes)), 0)
+    while clashing := _clashes(scenes, depth):
+        longer = [number for number in clashing if depth[number] + 1 < len(scenes[number].names)]
+        if not longer:
+            one, two = (scenes[number] for number in clashing[:2])
+            raise ConfigError(
+                f"{one.paths[0]} and {two.paths[0]} would both be written to {one.names[-1]}/; "
+                "give them by one quoted pattern ('*/NAME.tif'), which names them by their folders, or run them with "
+                "two --out"
+            )
+        for number in longer:
+            depth[number] += 1
+    return {scene.names[depth[number]]: scene.paths for number, scene in enumerate(scenes)}
+
+
+def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator[Found]:
+    """The scenes of one source, in order.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+        SourceError: a folder or a catalogue cannot be read, or holds no scene.
+    """
+    if not isinstance(source, str):
+        paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
+        yield Found(paths, (folder_name(paths[0]),))
+    elif is_pattern(source):
+        root = _root(source)
+        for path in _matches(source, out):
+            for scene in _of_path(path, out):
+                yield Found(scene.paths, (*scene.names, _below(root, scene.paths[0])))
+    else:
+        yield from _of_path(source, out)
+
+
+def folder_name(path: str) -> str:
+    """The stem of a path in characters that any file system takes."""
+    stem = Path(path.rstrip("/")).name
+    return re.sub(r"[^\w.+-]", "_", stem.rsplit(".", 1)[0] if "." in stem[1:] else stem).strip(".") or "scene"
+
+
+def is_pattern(text: str) -> bool:
+    """True where *, ? or [ stand for other letters, and are not those of a file or an address.
+
+    Raises:
+        ConfigError: it is a pattern of an address, which cannot be listed.
+    """
+    if not has_magic(text) or text.startswith("<") or Path(text).exists():
+        return False
+    if is_remote(text) or text.startswith("/vsi"):
+        if "*" in text.split("?")[0]:
+            raise ConfigError(
+                f"{text}: patterns are for files on this machine; give the addresses, or a STAC catalogue"
+            )
+        return False
+    return not re.match(r"^[A-Z][A-Z0-9_]+:", text)  # GDAL's own: NETCDF:"file.nc":variable
+
+
+def _of_path(path: str, out: str | None) -> Iterator[Found]:
+    if is_stac(path):
+        for member in members(path):
+            yield Found([member.reference], member.names or (folder_name(path),))
+        return
+    folder = Path(path)
+    if not folder.is_dir() or is_store(path):
+        yield Found([path], (folder_name(path),))
+        return
+    for scene in scenes_in(folder):
+        if scene == folder:
+            yield Found([path], (folder_name(path),))
+        elif not _is_output(scene, out):
+            longer = _below(folder, str(scene))
+            yield from (Found(part.paths, (*part.names, longer)) for part in _inside(scene))
+
+
+def _inside(path: Path) -> Iterator[Found]:
+    """A scene that a folder holds; or the catalogue of it."""
+    if is_stac(str(path)):
+        yield from _of_path(str(path), None)
+    else:
+        yield Found([str(path)], (folder_name(str(path)),))
+
+
+def _matches(pattern: str, out: str | None) -> list[str]:
+    """What the pattern stands for, in the order people expect, sidecar files left out."""
+    named = not has_magic(Path(pattern).suffix) and Path(pattern).suffix != ""
+    paths = [
+        path
+        for path in iglob(pattern, recursive=True)
+        if (named or Path(path).is_dir() or Path(path).suffix.lower() in _KNOWN) and not _is_output(Path(path), out)
+    ]
+    if "**" in pattern and not named:  # every folder on the way would be a match
+        paths = [path for path in paths if not Path(path).is_dir() or is_store(path)]
+    if not paths:
+        raise ConfigError(f"{pattern} matches no scene; is the pattern right, and seen from the right folder?")
+    return sorted(paths, key=lambda path: tuple(map(natural_key, Path(path).parts)))
+
+
+def _is_output(path: Path, out: str | None) -> bool:
+    return out is not None and path.absolute().is_relative_to(Path(out).absolute())
+
+
+def _root(pattern: str) -> Path:
+    """The folders of a pattern before its first sign."""
+    parts = Path(pattern).parts
+    fixed = next(number for number, part in enumerate(parts) if has_magic(part))
+    return Path(*parts[:fixed])
+
+
+def _below(root: Path, path: str) -> str:
+    """The folders between and the stem as one name."""
+    file = Path(path)
+    parts = file.relative_to(root).parts if file.is_relative_to(root) else file.parts[-2:]
+    return "_".join(folder_name(part) if part == parts[-1] else re.sub(r"[^\w.+-]", "_", part) for part in parts)
+
+
+def _clashes(scenes: list[Found], depth: dict[int, int]) -> list[int]:
+    """The numbers of the scenes whose names, at this depth, are not theirs alone."""
+    names = [scene.names[depth[number]] for number, scene in enumerate(scenes)]
+    counts = Counter(names)
+    return sorted((number for number, name in enumerate(names) if counts[name] > 1), key=lambda number: names[number])

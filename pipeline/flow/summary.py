@@ -1,0 +1,138 @@
+"""OUT/run.json: what became of every scene that was written to one folder of outputs, a line each.
+
+It names all scenes from the start, so that whoever comes later knows which were never begun. The receipts in the
+scenes' folders are the truth; a run that was killed has them, and an old summary.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, OutputError, TerrasketchError
+from pipeline.flow.journal import configuration_hash
+from pipeline.flow.paperwork import plain, write_text
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.storage import Place, place
+
+SUMMARY = "run.json"
+DONE = ("done", "complete")
+_SECTIONS = ("read", "denoise", "compress", "features", "write")
+_SAVE_EVERY = 30.0
+"""Seconds, at least, between two times that the summary is written while scenes are worked on."""
+
+
+class Summary:
+    """The scenes of one run among those that earlier runs left in the same folder."""
+
+    def __init__(self, out: str, scenes: dict[str, list[str]], options: dict[str, Any], command: str) -> None:
+        self._path = place(out) / SUMMARY
+        self._command = command
+        self._key = workflow_key(options)
+        self._wanted = len(scenes) > 1 or self._path.is_file()
+        self._scenes: dict[str, dict[str, Any]] = {
+            name: {
+                "name": name,
+                "status": "waiting",
+                "workflow": self._key,
+                "inputs": [*map(_absolute, paths)],
+                "failure": None,
+            }
+            for name, paths in scenes.items()
+        }
+        self._saved = 0.0
+
+    def record(self, receipt: SceneReceipt) -> None:
+        """What became of a scene; it is on disk a little later."""
+        first = receipt.failed[0] if receipt.failed else None
+        self._scenes[receipt.name] |= {"status": receipt.status, "failure": first}
+        if time.monotonic() - self._saved > _SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the summary, where there are many scenes or there is one already.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not self._wanted:
+            return
+        scenes = read_summary(self._path.parent) | self._scenes
+        counts: dict[str, int] = {}
+        for scene in scenes.values():
+            counts[scene["status"]] = counts.get(scene["status"], 0) + 1
+        head = json.dumps({"command": self._command, "counts": counts}, indent=2).removesuffix("\n}")
+        lines = ",\n".join("    " + json.dumps(plain(scene)) for scene in scenes.values())
+        write_text(self._path, f'{head},\n  "scenes": [\n{lines}\n  ]\n}}\n')
+        self._saved = time.monotonic()
+
+
+def workflow_key(options: dict[str, Any]) -> str:
+    """A short hash of what decides the outputs of a workflow."""
+    return configuration_hash({name: plain(options.get(name)) for name in _SECTIONS})[:12]
+
+
+def read_summary(out: Place) -> dict[str, dict[str, Any]]:
+    """The scenes of a summary by their names; none where there is no summary, or none that can be read."""
+    try:
+        scenes = json.loads((out / SUMMARY).read_text("utf-8"))["scenes"]
+        return {str(scene["name"]): _checked(scene) for scene in scenes}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(f"{out / SUMMARY} is no summary of a run ({error}); remove it and run again") from error
+
+
+def _checked(scene: dict[str, Any]) -> dict[str, Any]:
+    name, inputs = scene["name"], scene["inputs"]
+    if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+        raise ValueError(f"{name!r} is no name of a scene")
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(path, str) for path in inputs):
+        raise ValueError(f"the inputs of {name} are no list of paths")
+    return {key: scene.get(key) for key in ("name", "status", "workflow", "inputs", "failure")}
+
+
+def unfinished(out: str, scenes: dict[str, list[str]], options: dict[str, Any]) -> tuple[dict[str, list[str]], int]:
+    """Of these scenes, or of all that the summary names where there are none: those that failed or were never begun
+    under this workflow; and how many are done.
+
+    Raises:
+        ConfigError: there are no scenes, or those of the summary were run with other options.
+    """
+    folder, key = place(out), workflow_key(options)
+    earlier = read_summary(folder)
+    if not scenes:
+        scenes = {name: list(scene["inputs"]) for name, scene in earlier.items() if scene["workflow"] == key}
+        if not scenes:
+            why = "all its scenes were run with other options" if earlier else "there is none"
+            raise ConfigError(f"{folder / SUMMARY}: {why}; run the workflow without --retry-failed")
+    left = {name: paths for name, paths in scenes.items() if not _is_done(folder / name, earlier.get(name), paths, key)}
+    return left, len(scenes) - len(left)
+
+
+def _is_done(folder: Place, scene: dict[str, Any] | None, inputs: list[str], key: str) -> bool:
+    if scene is not None and scene["workflow"] == key and scene["status"] != "waiting":
+        return scene["status"] in DONE
+    try:
+        receipt = json.loads((folder / "receipt.json").read_text("utf-8"))
+        same = [*map(_absolute, receipt["inputs"])] == [*map(_absolute, inputs)] and workflow_key(
+            receipt["options"]
+        ) == key
+        return bool(same and receipt["status"] in DONE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _absolute(path: str) -> str:
+    """A local path as a run in another folder finds it; addresses and GDAL's own names as they are."""
+    return path if ":" in path or path.startswith(("/", "<")) else str(Path(path).absolute())
+
+
+def remember(summary: Summary, receipt: SceneReceipt, note: Any) -> None:
+    """Record a scene; a summary that cannot be written is said and stops nobody."""
+    try:
+        summary.record(receipt)
+    except TerrasketchError as error:
+        note(str(error))
