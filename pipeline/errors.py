@@ -11,6 +11,7 @@
     │   └── ResumeError     a store was begun under another configuration
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
     ├── ClusterError        no scheduler answers, or no worker is left        (exit 1)
+    │   └── LostTask        every worker that took a task died
     ├── Interrupted         told to stop; resumable                          (exit 130)
     └── TileError           a tile cannot be computed; names scene and window (exit 1)
 
@@ -70,6 +71,10 @@ class TileError(TerrasketchError):
 
 class ClusterError(TerrasketchError):
     """A scheduler cannot be reached, has no workers left, or runs other versions."""
+
+
+class LostTask(ClusterError):
+    """Every worker that took a task died under it."""
 
 
 class Interrupted(TerrasketchError):

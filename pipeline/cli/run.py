@@ -27,7 +27,7 @@ _SOME_FAILED = 3
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the outputs.")
-@options.together(options.placing, options.overwrite, options.watching)
+@options.together(options.running, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
