@@ -12,10 +12,6 @@ from uuid import uuid4
 from pipeline.cluster.versions import SAME_ON_WORKERS, Unfit, differences, facts, refusal, stamp, unable
 from pipeline.errors import ClusterError, LostTask
 
-_AGAIN = 1
-"""How often a task is handed over anew that Dask has given up, because `allowed-failures` workers died under it: they
-may have been preempted. A task that kills its workers must end in the end."""
-
 
 class DaskExecutor(Executor):
     """Submits to the workers of a client; its futures can be waited for with concurrent.futures.
@@ -33,27 +29,22 @@ class DaskExecutor(Executor):
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """function(*args) on some worker, if that runs the same versions."""
         outer: Future[Any] = Future()
-        self._send(outer, partial(function, *args, **kwargs), _AGAIN)
-        return outer
-
-    def _send(self, outer: Future[Any], call: partial[Any], again: int) -> None:
-        key = f"{getattr(call.func, '__name__', 'task')}-{uuid4().hex}"  # the name that dashboards show
+        key = f"{getattr(function, '__name__', 'task')}-{uuid4().hex}"  # the name that dashboards show
+        call = partial(function, *args, **kwargs)
         try:
             inner = self._client.submit(run_there, stamp(), call, key=key, pure=False)
         except Exception as error:  # Dask's client knows many ways to be closed
             self._settle(outer, None, self._gone(error))
-            return
+            return outer
         outer.add_done_callback(lambda done: inner.cancel() if done.cancelled() else None)
-        self._client.loop.add_callback(self._wait, outer, inner, call, again)
+        self._client.loop.add_callback(self._wait, outer, inner)
+        return outer
 
-    async def _wait(self, outer: Future[Any], inner: Any, call: partial[Any], again: int) -> None:
+    async def _wait(self, outer: Future[Any], inner: Any) -> None:
         try:
             result = await self._client.gather(inner, asynchronous=True)
         except self._distributed.scheduler.KilledWorker as killed:
-            if again and not outer.cancelled():
-                self._send(outer, call, again - 1)
-            else:
-                self._settle(outer, None, LostTask(f"{self._name}: {killed.allowed_failures + 1} workers died of it"))
+            self._settle(outer, None, LostTask(f"{killed.allowed_failures + 1} workers died while they had it"))
         except BaseException as error:  # asyncio's cancellation too: nobody may wait for ever
             self._settle(outer, None, self._translated(error, inner.status))
         else:

@@ -163,7 +163,11 @@ def run_map(
 
 
 class _Flight:
-    """The tasks of one map that are out, and the sum of what came back."""
+    """The tasks of one map that are out, and the sum of what came back.
+
+    Workers may die because of a tile or of something else, and with all that they hold. So the tiles of a lost task are
+    suspects: they are tried again alone, one at a time, and those whose workers die once more are failures.
+    """
 
     def __init__(self, job: Job, executor: Executor, batch: int, progress: Callable[[Receipt], None]) -> None:
         self.name = uuid4().hex
@@ -172,23 +176,35 @@ class _Flight:
         self._job, self._executor, self._progress = job, executor, progress
         tiles = len(job.grid)
         self._batches = ((first, min(first + batch, tiles)) for first in range(0, tiles, batch))
+        self._suspects: deque[int] = deque()
+        self._tried: Future[Receipt] | None = None
 
     def send(self, most: int) -> bool:
         """Fill up to so many tasks; whether any is out."""
         for first, last in islice(self._batches, max(most - len(self.pending), 0)):
-            future = self._executor.submit(run_batch, self._job, first, last, self.name)
-            self.pending[future] = (first, last)
+            self._submit(first, last)
+        if self._suspects and self._tried not in self.pending:
+            suspect = self._suspects.popleft()
+            self._tried = self._submit(suspect, suspect + 1)
         return bool(self.pending)
 
     def take(self, future: Future[Receipt]) -> None:
-        """Add what came back. Tiles that kill their workers are failures; the others go on."""
+        """Add what came back."""
         first, last = self.pending.pop(future)
         try:
             receipt = future.result()
         except LostTask as lost:
-            receipt = Receipt(failures=[_failure(self._job, index, lost) for index in range(first, last)])
+            if future is not self._tried:
+                self._suspects.extend(range(first, last))
+                return
+            receipt = Receipt(failures=[_failure(self._job, first, lost)])
         self.total.add(receipt)
         self._progress(receipt)
+
+    def _submit(self, first: int, last: int) -> Future[Receipt]:
+        future = self._executor.submit(run_batch, self._job, first, last, self.name)
+        self.pending[future] = (first, last)
+        return future
 
 
 def gather(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+import scipy.linalg  # noqa: F401  (brings a BLAS of its own: loaded within a task it would escape the limits)
 import threadpoolctl
 from threadpoolctl import threadpool_limits
 
