@@ -1,6 +1,5 @@
 """On real workers: settings hold in every task, versions are checked, who is preempted or dies loses nothing."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,10 +12,9 @@ from pipeline.cluster.versions import facts
 from pipeline.errors import ClusterError
 from pipeline.flow.tasks import gather, run_map
 from pipeline.grid import Grid
-from tests.dask_hosts import Hosts, Slow, blas_threads, hosts, listeners, settings, until
+from tests.dask_hosts import Hosts, Slow, blas_threads, hosts, settings, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 LIAR = "from pipeline.cluster import versions; versions.facts()['numpy'] = '1.0.0'"
 
 
@@ -94,14 +92,3 @@ def test_a_worker_told_to_leave_loses_nothing(plain: Hosts, tmp_path: Path, nann
     assert (receipt.tiles, receipt.failures) == (48, [])
     assert [int((tmp_path / f"{n}.done").read_text()) for n in range(48)] == [n * n for n in range(48)]
     until(lambda: plain.count() == 1)
-
-
-def test_processes_listen_on_the_loopback_alone_and_threads_nowhere() -> None:
-    before = listeners(os.getpid())
-    with open_cluster("threads", 2):
-        assert listeners(os.getpid()) == before
-    with open_cluster("processes", 1) as cluster:
-        assert cluster.executor.submit(os.getpid).result() != os.getpid()
-        found = listeners(os.getpid())
-    assert found
-    assert found <= LOOPBACK

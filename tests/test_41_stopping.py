@@ -15,8 +15,9 @@ from pipeline.cluster import open_cluster
 from pipeline.errors import ClusterError
 from pipeline.flow.tasks import run_map
 from pipeline.grid import Grid
-from tests.dask_hosts import ROOT, Slow, descendants, environment, hosts, until
+from tests.dask_hosts import ROOT, Slow, descendants, environment, hosts, listeners, until
 
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 PROGRAM = """
 import hashlib, sys
 from pipeline.cli.progress import crew
@@ -105,3 +106,15 @@ def test_a_scheduler_that_is_gone_is_one_line(tmp_path: Path) -> None:
                 check=cluster.check,
                 tell=cluster.tell,
             )
+
+
+@pytest.mark.cluster
+def test_processes_listen_on_the_loopback_alone_and_threads_nowhere() -> None:
+    before = listeners(os.getpid())
+    with open_cluster("threads", 2):
+        assert listeners(os.getpid()) == before
+    with open_cluster("processes", 1) as cluster:
+        assert cluster.executor.submit(os.getpid).result() != os.getpid()
+        found = listeners(os.getpid())
+    assert found
+    assert found <= LOOPBACK

@@ -96,21 +96,17 @@ def dashboard(client: Any) -> str | None:
 @contextmanager
 def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
     """A client of that many processes of one thread on this host, which listen on the loopback alone."""
-    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way. Dask's
-    # LocalCluster would let the pages of its workers listen everywhere.
-    worker = here | {
-        "nthreads": 1,
-        "memory_limit": 0,
-        "dashboard": False,
-        "preload": [_LEAVE_SIGNALS],
-        "silence_logs": logging.ERROR,
-    }
+    # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
     with (
-        dask.SpecCluster(
-            {number: {"cls": dask.Nanny, "options": worker} for number in range(workers)},
-            {"cls": dask.Scheduler, "options": here | {"dashboard": True}},
+        dask.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
             silence_logs=logging.ERROR,
+            preload=[_LEAVE_SIGNALS],
         ) as cluster,
         dask.Client(cluster) as client,
     ):
