@@ -79,7 +79,7 @@ def crew(scheduler: str | None, workers: int | None, verbose: bool, quiet: bool)
     with (
         stop_on_signals(stop),
         Terminal(verbose, quiet) as terminal,
-        open_cluster(scheduler, workers, say=terminal.say, report=report) as cluster,
+        open_cluster(scheduler, workers, say=terminal.say, stopped=stop.is_set, report=report) as cluster,
     ):
         terminal.note(f"work on {cluster.name}")
         yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check, cluster.room, cluster.tell)

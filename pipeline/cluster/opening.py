@@ -16,8 +16,6 @@ from pipeline.cluster.versions import check_all
 from pipeline.cluster.where import Where, where
 from pipeline.errors import ConfigError
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -44,7 +42,8 @@ def open_cluster(
     scheduler: str | None = None,
     workers: int | None = None,
     *,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
+    stopped: Callable[[], bool] = lambda: False,
     report: Path | None = None,
 ) -> Iterator[Cluster]:
     """Open the executor that `--scheduler` names, and close it again.
@@ -54,11 +53,13 @@ def open_cluster(
             `tcp://host:8786`, or a scheduler file; by default what Dask's environment says, or threads.
         workers: threads or processes to start; of a running scheduler, how many of its threads to keep busy.
         say: takes lines for people: the dashboard's address, what they wait for.
+        stopped: whether to wait no longer for a first worker.
         report: where Dask's performance report is to be written.
 
     Raises:
         ConfigError: the scheduler is none of these, or threads, of which Dask has no report.
         ClusterError: it does not answer, has no workers, or runs other versions.
+        Interrupted: `stopped` while it has no workers.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
@@ -69,7 +70,7 @@ def open_cluster(
         if place.word == "threads":
             yield stack.enter_context(_threads(workers or cores()))
         else:
-            yield stack.enter_context(_dask(place, workers, say, report))
+            yield stack.enter_context(_dask(place, workers, say, stopped, report))
 
 
 @contextmanager
@@ -83,7 +84,13 @@ def _threads(count: int) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _dask(place: Where, workers: int | None, say: Say, report: Path | None) -> Iterator[Cluster]:
+def _dask(
+    place: Where,
+    workers: int | None,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+    report: Path | None,
+) -> Iterator[Cluster]:
     dask = distributed()
     with ExitStack() as stack:
         if place.word == "processes":
@@ -91,7 +98,7 @@ def _dask(place: Where, workers: int | None, say: Say, report: Path | None) -> I
             client = stack.enter_context(local_cluster(dask, count))
             name, words = "the local workers", f"{count} processes"
         else:
-            client = stack.enter_context(connected(dask, place, say))
+            client = stack.enter_context(connected(dask, place, say, stopped))
             for note in check_all(client, place.word):
                 say(note)
             threads = sum(client.nthreads().values())

@@ -12,11 +12,11 @@ from threading import Thread
 from typing import Any
 
 from pipeline.cluster.where import Where
-from pipeline.errors import ClusterError, ConfigError
+from pipeline.errors import ClusterError, ConfigError, Interrupted
 
 _TIMEOUT = "15s"
-_FIRST_WORKER = 30.0
-"""Seconds in which the first worker must join a scheduler that runs."""
+_FIRST_WORKER = 120.0
+"""Seconds in which the first worker must join a scheduler that runs: images are pulled, queues move."""
 _LEAVE_SIGNALS = "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
 """Ctrl-C reaches every process of a terminal's job, SIGTERM those of a service; the client alone decides what becomes
 of them. They end with it, however it ends."""
@@ -114,19 +114,20 @@ def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
 
 
 @contextmanager
-def connected(dask: Any, place: Where, say: Callable[[str], None]) -> Iterator[Any]:
+def connected(dask: Any, place: Where, say: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Any]:
     """A client of a scheduler that has workers; the process's own where it is connected there already.
 
     Raises:
         ClusterError: the scheduler does not answer, or nobody joins it.
+        Interrupted: `stopped` while nobody has joined.
     """
     current = _current(dask, place)
     if current is not None:  # whoever made it may hold credentials that no address tells
-        _wait_for_workers(current, place, say)
+        _wait_for_workers(current, place, say, stopped)
         yield current
         return
     with _connect(dask, place) as client:
-        _wait_for_workers(client, place, say)
+        _wait_for_workers(client, place, say, stopped)
         yield client
 
 
@@ -159,14 +160,17 @@ def _connect(dask: Any, place: Where) -> Any:
         raise ClusterError(f"{place.word}: no scheduler answers ({reason}); is `dask scheduler` running?") from error
 
 
-def _wait_for_workers(client: Any, place: Where, say: Callable[[str], None]) -> None:
+def _wait_for_workers(client: Any, place: Where, say: Callable[[str], None], stopped: Callable[[], bool]) -> None:
     if client.nthreads():
         return
     say(f"{place.word}: waiting for a first worker")
-    try:
-        client.wait_for_workers(1, timeout=_FIRST_WORKER)
-    except (OSError, TimeoutError) as error:
-        raise ClusterError(
-            f"{place.word}: no worker has joined this scheduler in {_FIRST_WORKER:.0f} s; "
-            f"start some with `dask worker {place.word}`"
-        ) from error
+    end = time.monotonic() + _FIRST_WORKER
+    while not client.nthreads():
+        if stopped():
+            raise Interrupted("stopped before the first tile")
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"{place.word}: no worker has joined this scheduler in {_FIRST_WORKER:.0f} s; "
+                f"start some with `dask worker {place.word}`"
+            )
+        time.sleep(0.5)
