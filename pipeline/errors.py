@@ -15,6 +15,7 @@
     │   └── ConditionError          an object is there already, or is another one
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
     ├── ClusterError        no scheduler answers, or no worker is left        (exit 1)
+    │   └── LostTask        every worker that took a task died
     ├── Interrupted         told to stop; resumable                          (exit 130)
     └── TileError           a tile cannot be computed; names scene and window (exit 1)
 
@@ -103,6 +104,10 @@ class TileError(TerrasketchError):
 
 class ClusterError(TerrasketchError):
     """A scheduler cannot be reached, has no workers left, or runs other versions."""
+
+
+class LostTask(ClusterError):
+    """Every worker that took a task died under it."""
 
 
 class Interrupted(TerrasketchError):

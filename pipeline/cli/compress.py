@@ -21,7 +21,7 @@ from pipeline.storage import Place, place
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
 @options.together(options.bounding, options.tile, options.reading)
-@options.together(options.overwrite, options.placing, options.watching)
+@options.together(options.overwrite, options.running, options.watching)
 def compress(
     src: tuple[str, ...],
     dst: Place,
@@ -51,7 +51,7 @@ def compress(
     bound = options.bound_of(snr, rmse, max_error, lossless)
     check_apart(src, dst)
     source = open_scene(src, **reading)
-    with crew(scheduler or "threads", workers, verbose, quiet) as team:
+    with crew(scheduler, workers, verbose, quiet) as team:
         receipt = write_scene(source, dst, tile, Denoising("none"), bound, team, effort=effort, overwrite=overwrite)
     print_receipt(dst, receipt, as_json)
 

@@ -19,7 +19,7 @@ from pipeline.storage import Place
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
 @options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
-@options.together(options.creation, options.overwrite, options.placing, options.watching)
+@options.together(options.creation, options.overwrite, options.running, options.watching)
 def denoise(
     src: tuple[str, ...],
     dst: Place,
@@ -48,7 +48,7 @@ def denoise(
     """
     check_apart(src, dst)
     source = open_scene(src, **reading)
-    with crew(scheduler or "threads", workers, verbose, quiet) as team:
+    with crew(scheduler, workers, verbose, quiet) as team:
         receipt = write_scene(
             source,
             dst,

@@ -134,7 +134,7 @@ def _fitted(
 @options.together(options.pool, options.stride, options.count, options.size, options.seed)
 @options.together(options.domain, options.normalise, options.exact, options.tile, options.reading)
 @options.together(options.dtype, options.geometry, options.at, options.creation)
-@options.together(options.overwrite, options.placing, options.watching)
+@options.together(options.overwrite, options.running, options.watching)
 def features(
     src: tuple[str, ...],
     dst: Place,
@@ -178,7 +178,7 @@ def features(
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
     if network:
         check_mean(network, dtype, table=bool(table))
-    with crew(scheduler or "threads", workers, verbose, quiet) as team, _beside(dst) as beside:
+    with crew(scheduler, workers, verbose, quiet) as team, _beside(dst) as beside:
         fitted, path = _fitted(bank, network, source, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(

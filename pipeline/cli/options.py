@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,6 +14,8 @@ from pipeline.storage import Place, place
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MAX_BAND = 65535
+PERFORMANCE_REPORT = "terrasketch.performance_report"
+"""The key of the path in the context of a command."""
 WRITABLE = ("s3", "gs", "az")
 
 
@@ -183,7 +186,16 @@ domain = click.option(
 scheduler = click.option(
     "--scheduler",
     metavar="WHERE",
-    help="threads, processes, an address such as tcp://host:8786, or a scheduler file.",
+    help="threads, processes, an address such as tcp://host:8786, or a scheduler file "
+    "[DASK_SCHEDULER_ADDRESS, or threads].",
+)
+performance_report = click.option(
+    "--performance-report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    expose_value=False,  # it goes to where the cluster is opened, past commands that have no use for it
+    callback=lambda context, _parameter, value: context.meta.update({PERFORMANCE_REPORT: value}),
+    help="Write Dask's report of the run; not of threads.",
 )
 workers = click.option("--workers", type=click.IntRange(1), metavar="N", help="Tasks at a time [all cores].")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
@@ -205,6 +217,7 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 reading = together(bidx, bands, nodata, resolution, resampling)
 watching = together(as_json, verbose, quiet)
 placing = together(scheduler, workers)
+running = together(placing, performance_report)
 bounding = together(snr, rmse, max_error, lossless, effort)
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
-from types import FrameType
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipeline.cli.options import PERFORMANCE_REPORT
+from pipeline.cli.signals import stop_on_signals
 from pipeline.cluster import open_cluster
 from pipeline.flow.crew import Crew
-from pipeline.flow.tasks import Receipt
+from pipeline.flow.tasks import Receipt, Stop
 
 
 class Terminal:
     """A Watch that draws bars where stderr is a terminal, and is silent elsewhere."""
 
     def __init__(self, verbose: bool, quiet: bool) -> None:
-        self._verbose = verbose
+        self._verbose, self._quiet = verbose, quiet
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description:>10}"),
@@ -60,38 +58,30 @@ class Terminal:
     def note(self, text: str) -> None:
         """One line, with -v."""
         if self._verbose:
-            self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._print(text)
+
+    def say(self, text: str) -> None:
+        """One line, unless -q."""
+        if not self._quiet:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def crew(scheduler: str, workers: int | None, verbose: bool, quiet: bool) -> Iterator[Crew]:
+def crew(scheduler: str | None, workers: int | None, verbose: bool, quiet: bool) -> Iterator[Crew]:
     """A cluster, a terminal and a stop button: the first SIGINT or SIGTERM drains, the second stops at once."""
-    stop = Event()
+    stop = Stop()
+    context = click.get_current_context(silent=True)
+    report = context.meta.get(PERFORMANCE_REPORT) if context else None
     with (
-        _stop_on_signals(stop),
-        open_cluster(scheduler, workers) as cluster,
+        stop_on_signals(stop),
         Terminal(verbose, quiet) as terminal,
+        open_cluster(scheduler, workers, say=terminal.say, stopped=stop.is_set, report=report) as cluster,
     ):
         terminal.note(f"work on {cluster.name}")
-        yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check)
-
-
-@contextmanager
-def _stop_on_signals(stop: Event) -> Iterator[None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        click.echo("stopping: tasks in flight are finished first (again to stop at once)", err=True)
-
-    before: dict[signal.Signals, Any] = {}
-    for caught in (signal.SIGINT, signal.SIGTERM):
-        before[caught] = signal.signal(caught, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check, cluster.room, cluster.tell)
 
 
 def print_bytes(count: float) -> str:

@@ -31,7 +31,7 @@ from pipeline.storage import Place, place
 @click.argument("src", nargs=-1)
 @click.option("--out", type=options.output, metavar="DIR", help="Folder of the outputs.")
 @click.option("--retry-failed", is_flag=True, help="Run only the scenes of --out that failed or were never begun.")
-@options.together(options.placing, options.overwrite, options.watching)
+@options.together(options.running, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],

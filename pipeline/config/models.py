@@ -116,7 +116,11 @@ class Write(Section):
 class Execution(Section):
     """Where the tasks run."""
 
-    scheduler: str = Field("threads", description="threads, processes, tcp://host:port, or a scheduler file")
+    scheduler: str | None = Field(
+        None,
+        description="threads, processes, tcp://host:port, or a scheduler file; "
+        "where nothing is said, what DASK_SCHEDULER_ADDRESS says, or threads",
+    )
     workers: int | None = Field(None, ge=1)
 
 

@@ -39,8 +39,10 @@ def load_workflow(path: Path) -> Workflow:
         features = features.model_copy(update={"bank": f"onnx:{model}"})
     elif features is not None and features.bank.endswith(".npz"):
         features = features.model_copy(update={"bank": _resolve(folder, features.bank)})
-    out = _resolve(folder, workflow.out)
-    return workflow.model_copy(update={"sources": sources, "out": out, "features": features})
+    out, place = _resolve(folder, workflow.out), workflow.run
+    if place.scheduler is not None and place.scheduler.endswith(".json"):
+        place = place.model_copy(update={"scheduler": _resolve(folder, place.scheduler)})
+    return workflow.model_copy(update={"sources": sources, "out": out, "features": features, "run": place})
 
 
 def _resolve(folder: Path, text: str) -> str:

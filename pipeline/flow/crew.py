@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any, Protocol
 
-from pipeline.flow.tasks import Job, Receipt, gather, run_map
+from pipeline.flow.tasks import Job, Receipt, Stop, gather, run_map, tell_here
 from pipeline.gemm import parallel
 from pipeline.gemm.warm import compile_kernels
 
@@ -46,9 +45,13 @@ class Crew:
     executor: Executor
     workers: int
     watch: Watch = field(default_factory=Nobody)
-    stop: Event = field(default_factory=Event)
+    stop: Stop = field(default_factory=Stop)
     check: Callable[[], None] = lambda: None
     """Raises where nobody is left to do the work."""
+    room: Callable[[], int] | None = None
+    """How many workers there are by now, where they come and go."""
+    tell: Callable[..., None] = tell_here
+    """Calls a function in every process that works."""
 
     def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
         """Run one map to its end. Threads that would have no tile of their own share the others' convolutions."""
@@ -63,6 +66,8 @@ class Crew:
                 progress=self.watch.advance,
                 stop=self.stop,
                 check=self.check,
+                room=self.room,
+                tell=self.tell,
             )
 
     def warm(self) -> None:
@@ -72,7 +77,9 @@ class Crew:
 
     def gather(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
         """The results of a function, in the order of its arguments."""
-        return gather(function, arguments, self.executor, self.workers, stop=self.stop, check=self.check)
+        return gather(
+            function, arguments, self.executor, self.workers, stop=self.stop, check=self.check, tell=self.tell
+        )
 
 
 def _compile(_number: int) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import Lock, Thread
 from typing import TypeVar
 
+import scipy.linalg  # noqa: F401  (brings a BLAS of its own: loaded within a task it would escape the limits)
 import threadpoolctl
 from threadpoolctl import threadpool_limits
 

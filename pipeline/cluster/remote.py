@@ -1,0 +1,176 @@
+"""Dask's side: local workers on the loopback, a scheduler that runs already, and whether its workers are alive."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from pipeline.cluster.where import Where
+from pipeline.errors import ClusterError, ConfigError, Interrupted
+
+_TIMEOUT = "15s"
+_FIRST_WORKER = 120.0
+"""Seconds in which the first worker must join a scheduler that runs: images are pulled, queues move."""
+_LEAVE_SIGNALS = "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
+"""Ctrl-C reaches every process of a terminal's job, SIGTERM those of a service; the client alone decides what becomes
+of them. They end with it, however it ends."""
+_ASK_EVERY, _PATIENCE = 5.0, 60.0
+"""Seconds between two looks at the workers, and without any before a job is given up."""
+
+
+def distributed() -> Any:
+    """Dask's distributed, which is an extra.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import distributed  # noqa: PLC0415  (optional dependency)
+    except ImportError as error:
+        raise ConfigError(
+            "this --scheduler needs Dask's distributed; install it with: pip install 'terrasketch[cluster]'"
+        ) from error
+    return distributed
+
+
+class Pulse:
+    """How many threads a Dask cluster has. New workers may join, so an empty one is given some time."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._threads = 1
+        self._alive = time.monotonic()
+        self._asked = self._alive - _ASK_EVERY
+
+    def threads(self) -> int:
+        """The threads of all workers, as they were some seconds ago at most."""
+        now = time.monotonic()
+        if now - self._asked >= _ASK_EVERY:
+            self._asked = now
+            try:
+                found = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
+            except (OSError, ValueError, TimeoutError):
+                found = 0
+            if found:
+                self._threads, self._alive = found, now
+        return self._threads
+
+    def check(self) -> None:
+        """Look whether anybody is there.
+
+        Raises:
+            ClusterError: nobody has been, for a while.
+        """
+        self.threads()
+        if self._asked - self._alive > _PATIENCE:
+            raise ClusterError(
+                f"{self._name}: no worker has answered for {_PATIENCE:.0f} s; start some and run again to resume"
+            )
+
+
+def tell_workers(client: Any, function: Callable[..., object], *args: object) -> None:
+    """Call a function on every worker without waiting: some may not answer."""
+
+    def tell() -> None:
+        with suppress(Exception):  # a worker that is gone need not be told
+            client.run(function, *args, on_error="ignore")
+
+    Thread(target=tell, daemon=True).start()
+
+
+def dashboard(client: Any) -> str | None:
+    """The address of the scheduler's page; None where it has none."""
+    try:
+        return str(client.dashboard_link) or None
+    except (KeyError, AttributeError, ValueError):
+        return None
+
+
+@contextmanager
+def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
+    """A client of that many processes of one thread on this host, which listen on the loopback alone."""
+    # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
+    with (
+        dask.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+            preload=[_LEAVE_SIGNALS],
+        ) as cluster,
+        dask.Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def connected(dask: Any, place: Where, say: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Any]:
+    """A client of a scheduler that has workers; the process's own where it is connected there already.
+
+    Raises:
+        ClusterError: the scheduler does not answer, or nobody joins it.
+        Interrupted: `stopped` while nobody has joined.
+    """
+    current = _current(dask, place)
+    if current is not None:  # whoever made it may hold credentials that no address tells
+        _wait_for_workers(current, place, say, stopped)
+        yield current
+        return
+    with _connect(dask, place) as client:
+        _wait_for_workers(client, place, say, stopped)
+        yield client
+
+
+def _current(dask: Any, place: Where) -> Any:
+    try:
+        client = dask.Client.current()
+    except ValueError:
+        return None
+    known = {str(getattr(of, name, None)) for of, name in _addresses(client)}
+    return client if place.word in known else None
+
+
+def _addresses(client: Any) -> list[tuple[Any, str]]:
+    return [(client.scheduler, "address"), (client.cluster, "scheduler_address")]
+
+
+def _connect(dask: Any, place: Where) -> Any:
+    if place.is_file or place.word.endswith(".json"):
+        if not Path(place.word).is_file():
+            raise ClusterError(f"{place.word}: no such scheduler file; `dask scheduler --scheduler-file` writes one")
+        words = {"scheduler_file": place.word}
+    else:
+        words = {"address": place.word}
+    try:
+        with warnings.catch_warnings():  # Dask's table of versions; ours is one line
+            warnings.simplefilter("ignore", dask.versions.VersionMismatchWarning)
+            return dask.Client(timeout=_TIMEOUT, **words)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ClusterError(f"{place.word}: no scheduler answers ({reason}); is `dask scheduler` running?") from error
+
+
+def _wait_for_workers(client: Any, place: Where, say: Callable[[str], None], stopped: Callable[[], bool]) -> None:
+    if client.nthreads():
+        return
+    say(f"{place.word}: waiting for a first worker")
+    end = time.monotonic() + _FIRST_WORKER
+    while not client.nthreads():
+        if stopped():
+            raise Interrupted("stopped before the first tile")
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"{place.word}: no worker has joined this scheduler in {_FIRST_WORKER:.0f} s; "
+                f"start some with `dask worker {place.word}`"
+            )
+        time.sleep(0.5)

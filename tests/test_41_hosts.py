@@ -1,0 +1,94 @@
+"""On real workers: settings hold in every task, versions are checked, who is preempted or dies loses nothing."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster import cores, open_cluster
+from pipeline.cluster.versions import facts
+from pipeline.errors import ClusterError
+from pipeline.flow.tasks import gather, run_map
+from pipeline.grid import Grid
+from tests.dask_hosts import Hosts, Slow, blas_threads, hosts, settings, until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+LIAR = "from pipeline.cluster import versions; versions.facts()['numpy'] = '1.0.0'"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """A scheduler and a worker without nanny, which nobody told about threads."""
+    folder = tmp_path_factory.mktemp("hosts")
+    with hosts(folder) as found:
+        found.start_worker("--no-nanny", NUMBA_CACHE_DIR=str(folder / "kernels"), GDAL_NUM_THREADS="2")
+        yield found
+
+
+def test_settings_hold_in_every_task_whoever_started_the_worker(plain: Hosts) -> None:
+    with open_cluster(plain.address) as cluster:
+        assert cluster.name == f"1 threads at {plain.address}"
+        (found,) = gather(settings, [0], cluster.executor, 1)
+        outside = cluster.executor.submit(blas_threads).result()
+    assert found["pid"] == plain.workers[0].pid
+    assert found["blas"] == [1]
+    assert outside == [cores()]
+    assert found["gdal"]["GDAL_NUM_THREADS"] == 2  # the word of the worker's environment
+    assert found["gdal"]["GDAL_TIFF_INTERNAL_MASK"] in ("YES", True)
+    assert int(found["gdal"]["GDAL_CACHEMAX"]) <= 64 << 20
+    assert list((plain.folder / "kernels").rglob("*_summed*.nbi"))
+
+
+def test_a_map_that_is_halted_stops_between_two_tiles_and_counts_them(plain: Hosts, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def press(*_: object) -> None:
+        stop.set()
+
+    timer = threading.Timer(1.0, press)
+    with open_cluster(plain.address) as cluster:
+        timer.start()
+        job = Slow(Grid(1, 900, 1), str(tmp_path), 0.1)
+        with pytest.raises(BaseException, match="stopped with") as caught:
+            run_map(job, cluster.executor, 1, batch=300, stop=stop, tell=cluster.tell)
+    done = len(list(tmp_path.glob("*.done")))
+    assert str(caught.value) == f"stopped with {done} of 900 tiles done"
+    assert 1 <= done < 100
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_worker_that_joins_with_other_versions_is_named_by_its_first_task(plain: Hosts) -> None:
+    with open_cluster(plain.address, 2) as cluster:
+        late = plain.start_worker("--no-nanny", "--preload", LIAR)
+        try:
+            with pytest.raises(ClusterError, match=r"numpy 1\.0\.0") as caught:
+                list(gather(settings, range(200), cluster.executor, 2, tell=cluster.tell))
+            assert f"(here {facts()['numpy']})" in str(caught.value)
+            assert "worker tcp://127.0.0.1:" in str(caught.value)
+            with pytest.raises(ClusterError, match=r"numpy 1\.0\.0 .*install the same"), open_cluster(plain.address):
+                pass
+        finally:
+            late.terminate()
+            late.wait(20)
+    until(lambda: plain.count() == 1)
+
+
+@pytest.mark.parametrize("nanny", ["--nanny", "--no-nanny"])
+def test_a_worker_told_to_leave_loses_nothing(plain: Hosts, tmp_path: Path, nanny: str) -> None:
+    leaving = plain.start_worker(nanny)
+
+    def preempt() -> None:
+        until(lambda: len(list(tmp_path.glob("*.done"))) > 8)
+        leaving.send_signal(signal.SIGTERM)
+
+    with open_cluster(plain.address, 2) as cluster:
+        other = threading.Thread(target=preempt)
+        other.start()
+        receipt = run_map(Slow(Grid(1, 48, 1), str(tmp_path), 0.1), cluster.executor, 2, batch=4, check=cluster.check)
+        other.join()
+    assert leaving.wait(20) is not None
+    assert (receipt.tiles, receipt.failures) == (48, [])
+    assert [int((tmp_path / f"{n}.done").read_text()) for n in range(48)] == [n * n for n in range(48)]
+    until(lambda: plain.count() == 1)
