@@ -33,7 +33,6 @@ from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
-from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
@@ -85,6 +84,7 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
 
 def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> None:
     """One scene through the two maps and the finish; the receipt is filled on the way."""
+    start = time.perf_counter()
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
@@ -94,6 +94,7 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)
+    receipt.seconds = time.perf_counter() - start
 
 
 def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
@@ -156,7 +157,6 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         "denoise + compress",
         plan,
         lambda store: SceneJob(raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort),
-        batch_size(raw.info, tile),
         ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
@@ -185,7 +185,6 @@ def _store_features(
         "features",
         plan,
         partial(filling, job, bank, crew),
-        1 if model_of(bank) else batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,
         receipt,
@@ -196,7 +195,6 @@ def _stage(
     name: str,
     plan: Plan,
     make_job: MakeJob,
-    batch: int,
     products: tuple[str, ...],
     crew: Crew,
     receipt: SceneReceipt,
@@ -205,7 +203,7 @@ def _stage(
         for product in products:
             remove_tree(Path(receipt.folder) / product)
     start = time.perf_counter()
-    path, result = fill(plan, make_job, name, crew, batch)
+    path, result = fill(plan, make_job, name, crew)
     receipt.stages.append(StageReceipt.of(name, result, time.perf_counter() - start))
     receipt.failures += result.failures
     raise_failures(result.failures, receipt.name)

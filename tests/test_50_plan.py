@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.codec import Bound, encode
 from pipeline.config import load_workflow
-from pipeline.plan import CODE_MULTIPLE, SCENE_FIXED, batch_size, plan_scene
-from pipeline.raster.scene import SceneInfo
+from pipeline.plan import plan_scene
+from pipeline.plan.memory import CODE_MULTIPLE, SCENE_FIXED
 from tests.scenes import call, call_json, small_scene
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: {bank: classic, stride: 2}\n"
@@ -70,13 +70,6 @@ def test_a_wide_bank_is_planned_in_the_groups_that_it_is_convolved_in(job: Path)
     (job / "wide.yaml").write_text(wide)
     plan = plan_scene("s", [str(job / "scene.tif")], load_workflow(job / "wide.yaml"), 2)
     assert [row[-1] for row in plan.products[:2]] == ["9 x 3 x 1", "9 x 1 x 1"]
-
-
-def test_tasks_are_about_a_second_of_work() -> None:
-    few, many = (SceneInfo("s", ("b",) * bands, 9, 9, "uint16") for bands in (1, 200))
-    assert batch_size(few, 64) == 64
-    assert batch_size(many, 512) == 1
-    assert 1 <= batch_size(few, 256) <= 64
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""terrasketch run and plan."""
+"""terrasketch run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import Any
 import click
 
 from pipeline.cli import options
-from pipeline.cli.printing import table
 from pipeline.cli.progress import crew, print_bytes, stdin_lines
-from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
 from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
-from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import name_scenes, run_workflow
 
 _SOME_FAILED = 3
@@ -47,7 +44,7 @@ def run(
     Example:
       terrasketch run workflows/scene.yaml scene.tif --out out/scene --workers 2
     """
-    job = _override(load_workflow(workflow), src, out, scheduler, workers)
+    job = override(load_workflow(workflow), src, out, scheduler, workers)
     name_scenes(job.sources)
     with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
         receipts = run_workflow(job, team, shlex.join(["terrasketch", *sys.argv[1:]]), overwrite=overwrite)
@@ -64,29 +61,7 @@ def run(
     sys.exit(_exit_code(receipts))
 
 
-@click.command()
-@click.argument("workflow", type=click.Path(path_type=Path))
-@click.argument("src", nargs=-1)
-@options.together(options.placing, options.as_json)
-def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: int | None, as_json: bool) -> None:
-    """Print what WORKFLOW.yaml will cost on its scenes, or on SRC, before anything runs.
-
-    \b
-    Example:
-      terrasketch plan workflows/scene.yaml scene.tif --workers 4
-    """
-    job = _override(load_workflow(workflow), src, None, scheduler, workers)
-    plans = [
-        plan_scene(name, paths, job, job.run.workers or cores()) for name, paths in name_scenes(job.sources).items()
-    ]
-    if as_json:
-        click.echo(json.dumps({"scenes": [scene.to_json() for scene in plans]}))
-        return
-    for scene in plans:
-        click.echo(_print_plan(scene))
-
-
-def _override(
+def override(
     workflow: Workflow, src: tuple[str, ...], out: Path | None, scheduler: str | None, workers: int | None
 ) -> Workflow:
     """The words of the command line win over the file's."""
@@ -131,35 +106,3 @@ def _exit_code(receipts: list[SceneReceipt]) -> int:
         return 0
     nothing = len(failed) == len(receipts) and not any(stage.tiles for receipt in failed for stage in receipt.stages)
     return 1 if nothing else _SOME_FAILED
-
-
-def _print_plan(scene: ScenePlan) -> str:
-    bands, height, width = scene.shape
-    head = ["stage", "tiles", "tasks", "halo", "read", "written <=", "GFLOP", "FLOP/byte", "memory/task"]
-    rows = [
-        [
-            stage.name,
-            str(stage.tiles),
-            str(stage.tasks),
-            str(stage.halo),
-            print_bytes(stage.bytes_in),
-            print_bytes(stage.bytes_out),
-            f"{stage.flops / 1e9:.1f}",
-            f"{stage.intensity:.1f}",
-            print_bytes(stage.task_memory),
-        ]
-        for stage in scene.stages
-    ]
-    lines = [f"{scene.name}: {bands} x {height} x {width} {scene.dtype} (band x y x x), tiles of {scene.tile}"]
-    lines += [table(head, rows), ""]
-    if scene.products:
-        lines += [
-            table(
-                ["GEMM of the features", "m", "n", "k", "GFLOP", "FLOP/byte", "panel rows", "m x n x k parts"],
-                scene.products,
-            ),
-            "",
-        ]
-    lines += scene.notes
-    lines.append(f"peak memory: {print_bytes(scene.memory)} ({scene.workers} tasks at a time in one process)")
-    return "\n".join(lines)

@@ -50,7 +50,7 @@ class Crew:
     check: Callable[[], None] = lambda: None
     """Raises where nobody is left to do the work."""
 
-    def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
+    def run(self, stage: str, job: Job) -> Receipt:
         """Run one map to its end. Threads that would have no tile of their own share the others' convolutions."""
         self.watch.begin(stage, len(job.grid))
         alone = isinstance(self.executor, ThreadPoolExecutor) and 0 < 2 * len(job.grid) <= self.workers
@@ -59,7 +59,6 @@ class Crew:
                 job,
                 self.executor,
                 self.workers,
-                batch=batch,
                 progress=self.watch.advance,
                 stop=self.stop,
                 check=self.check,

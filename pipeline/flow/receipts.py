@@ -25,13 +25,14 @@ class StageReceipt:
     """By the clock."""
     clipped: int = 0
     """Values beyond the range of int8 features, in the tiles that this run computed."""
+    cpu_seconds: float = 0.0
+    """Of processor, summed over the tasks."""
 
     @classmethod
     def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
         """The figures of a map."""
-        return cls(
-            name, receipt.tiles, receipt.resumed, receipt.raw, receipt.stored, receipt.seconds, seconds, receipt.clipped
-        )
+        work = receipt.seconds, seconds, receipt.clipped, receipt.cpu
+        return cls(name, receipt.tiles, receipt.resumed, receipt.raw, receipt.stored, *work)
 
 
 @dataclass
@@ -47,6 +48,8 @@ class SceneReceipt:
     failures: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures found at the end: ratio, snr, noise, shapes."""
+    seconds: float = 0.0
+    """By the clock, for all of the scene: its stages, and before and after them what one process does alone."""
 
     @property
     def resumed(self) -> bool:
