@@ -96,6 +96,7 @@ def main(scheduler: str, kind: str, tiles: int, folder: Path) -> None:
     """Drive one job and print what it took; of chunks, once more when all are there."""
     side = math.isqrt(tiles)
     with open_cluster(scheduler) as cluster:
+        Crew(cluster.executor, cluster.workers).warm()  # or workers would import what they need while the clock runs
         if kind == "nothing":
             job = Nothing(Grid(side, tiles // side, 1))
             found = [measured(lambda count: run_map(job, cluster.executor, cluster.workers, progress=count))]
