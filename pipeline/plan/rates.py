@@ -67,9 +67,11 @@ def rates_of_receipt(path: Path) -> Rates:
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"))
         return rates_of(receipt, f"the receipt {path}")
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(f"--rates {path}: cannot be read: {error.strerror}; give a receipt.json") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ConfigError(f"--rates {path}: is no receipt of a run of this version; give its receipt.json") from error
 
 
@@ -78,7 +80,7 @@ def rates_of(receipt: dict[str, Any], origin: str, alone: float = ALONE) -> Rate
 
     Raises:
         ConfigError: tiles were there already, or some failed.
-        KeyError, TypeError, ZeroDivisionError: it is no receipt.
+        LookupError, TypeError, ZeroDivisionError: it is no receipt.
     """
     stages = receipt["stages"]
     if receipt["status"] != "done" or any(stage["resumed"] for stage in stages):
