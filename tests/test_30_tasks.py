@@ -108,8 +108,9 @@ def test_many_workers_get_longer_tasks_and_the_last_tasks_are_short() -> None:
     assert tasks_for(1000, 10.0, 4) == 1000
     assert tasks_for(5, 1e-3, 4) == 5
     batches = Batches(100, 2)
-    batches.done((0, 0), Receipt(tiles=64, seconds=1e-3))
-    assert [batches.take() for _ in range(3)] == [(0, 8), (8, 16), (16, 24)]
+    for _ in range(2):
+        batches.done((0, 0), Receipt(tiles=64, seconds=1e-3))
+    assert [batches.take() for _ in range(3)] == [(0, 25), (25, 43), (43, 57)]
 
 
 class Slow(Recorder):
@@ -123,7 +124,7 @@ class Slow(Recorder):
 def test_a_task_hands_back_what_it_has_after_its_time() -> None:
     job = Slow(Grid(1, 50, 1), bad=frozenset({0}))
     receipt = run_batch(job, 0, 50, seconds=0.05)
-    assert 2 <= receipt.met < 50
+    assert 1 <= receipt.met < 50
     assert receipt.met == len(job.seen) + 1
     assert run_batch(job, 40, 50, seconds=0.0).met == 1  # or nothing would ever be done
     assert 0 <= receipt.cpu < receipt.seconds
