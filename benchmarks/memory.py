@@ -15,7 +15,7 @@ from pipeline.grid import Grid, Window
 from sample_data.generator import TRANSFORM, Settings, scene_block
 
 SIDE, SMALL, BANDS, CELL = 32000, 4000, 2, 256
-FILLED = 8
+FILLED = 16
 """One cell in so many has pixels: the rest is nodata, so that the largest raster takes minutes and megabytes."""
 _WORKFLOW = """
 version: 1
@@ -55,7 +55,7 @@ def write_sparse(path: Path, side: int) -> None:
     shape = {"height": side, "width": side, "count": BANDS, "dtype": "uint16"}
     with rasterio.open(path, "w", driver="GTiff", **shape, **layout, **place) as file:
         for number, tile in enumerate(Grid(side, side, CELL)):
-            if (3 * tile.row + tile.column) % FILLED == 0:
+            if (5 * tile.row + tile.column) % FILLED == 0:
                 y, x = tile.window.shape
                 block = cells[number % len(cells)][:, :y, :x]
                 file.write(block, window=RasterWindow(tile.window.x0, tile.window.y0, x, y))

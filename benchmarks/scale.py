@@ -16,11 +16,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale_jobs import peak_mb
+from benchmarks.scale_jobs import TILE, peak_mb
 from benchmarks.scene import ROOT
 from benchmarks.tables import print_table
 
-TILES = {"nothing": 1_000_000, "chunks": 100_000}
+TILES = {"nothing": 1_000_000, "tasks": 5_000, "chunks": 100_000}
+NAMES = {
+    "nothing": ["no work"],
+    "tasks": ["no work, a task for each"],
+    "chunks": [f"{TILE} x {TILE} read and written", "the same, all there"],
+}
 WORKERS = 2
 
 
@@ -32,7 +37,7 @@ def main(smoke: bool, tiles: int | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as (address, scheduler):
             found = driven(str(address), kind, wanted, folder)
             memory = peak_mb(scheduler)
-        rows += [row(name, one, memory) for name, one in zip((kind, "the same, all there"), found, strict=False)]
+        rows += [row(name, one, memory) for name, one in zip(NAMES[kind], found, strict=True)]
     print(f"{WORKERS} workers of one thread; overhead: wall x workers less the work in tasks, a tile\n")
     head = ["stage", "tiles", "tasks", "wall, s", "work, s", "overhead, ms a tile", "driver's CPU, ms a tile"]
     print_table([*head, "tasks a second", "driver's peak, MB", "scheduler's peak, MB"], rows)

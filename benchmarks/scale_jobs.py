@@ -1,6 +1,6 @@
 """What `benchmarks.scale` has a real scheduler do, driven by a process of its own so that its memory can be read.
 
-python -m benchmarks.scale_jobs SCHEDULER_FILE nothing|chunks TILES FOLDER: prints a JSON object.
+python -m benchmarks.scale_jobs SCHEDULER_FILE nothing|tasks|chunks TILES FOLDER: prints a JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import open_cluster
+from pipeline.flow import tasks
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
@@ -46,10 +47,10 @@ def peak_mb(process: int | str = "self") -> float:
 
 def measured(work: Any) -> dict[str, Any]:
     """Seconds by the clock, of the driver's CPU and in tasks, tasks, and the driver's peak so far."""
-    tasks: list[int] = [0]
+    came: list[int] = [0]
 
     def count(_receipt: Receipt) -> None:
-        tasks[0] += 1
+        came[0] += 1
 
     start, cpu = time.perf_counter(), time.process_time()
     receipt: Receipt = work(count)
@@ -57,7 +58,7 @@ def measured(work: Any) -> dict[str, Any]:
     return {
         "tiles": receipt.tiles,
         "resumed": receipt.resumed,
-        "tasks": tasks[0],
+        "tasks": came[0],
         "seconds": time.perf_counter() - start,
         "driver_cpu": time.process_time() - cpu,
         "work": receipt.seconds,
@@ -97,7 +98,9 @@ def main(scheduler: str, kind: str, tiles: int, folder: Path) -> None:
     side = math.isqrt(tiles)
     with open_cluster(scheduler) as cluster:
         Crew(cluster.executor, cluster.workers).warm()  # or workers would import what they need while the clock runs
-        if kind == "nothing":
+        if kind != "chunks":
+            if kind == "tasks":
+                tasks.MOST_TILES = 1
             job = Nothing(Grid(side, tiles // side, 1))
             found = [measured(lambda count: run_map(job, cluster.executor, cluster.workers, progress=count))]
         else:
