@@ -72,7 +72,7 @@ def plan(
         return
     if len(plans) != 1:
         raise ConfigError(f"--scenes wants one scene that stands for all, got {len(plans)}; name it after the workflow")
-    known = _rates(job, next(iter(named.values())), rates, measure)
+    known = _rates(job, plans[0], next(iter(named.values())), rates, measure)
     megabytes = bandwidth * 1e6 if bandwidth else None
     campaign = plan_campaign(plans[0], known, scenes, count, drivers, megabytes)
     if as_json:
@@ -81,13 +81,13 @@ def plan(
         click.echo(_print_campaign(plans[0], campaign))
 
 
-def _rates(job: Workflow, paths: list[str], receipt: Path | None, measure: bool) -> Rates:
+def _rates(job: Workflow, scene: ScenePlan, paths: list[str], receipt: Path | None, measure: bool) -> Rates:
     """From the best that there is: a run, a piece of the scene, the package."""
     if receipt is not None and measure:
         raise ConfigError("give one of --rates and --calibrate")
     if receipt is not None:
         return rates_of_receipt(receipt)
-    return calibrate(paths, job) if measure else default_rates(job)
+    return calibrate(paths, job) if measure else default_rates(job, scene)
 
 
 def _print_plan(scene: ScenePlan) -> str:

@@ -10,16 +10,21 @@ from typing import Any
 
 from pipeline.config import Workflow
 from pipeline.errors import ConfigError
+from pipeline.plan.model import ScenePlan
 
 ALONE = 3.0
 """Seconds, about, that a process takes for any scene, however small: opening, a bank, the report's frame."""
 TASK_SECONDS = 3e-3
-"""Of driver and scheduler for one task: `make scale`, one core, 2026-11-26."""
-_DENOISE = {"none": 0.0, "fast": 0.25e-6, "quality": 0.6e-6}
-_CODE = {"fast": 0.03e-6, "best": 0.2e-6}
-_FEATURES = 0.2e-6
-_FINISH = 0.05e-6
-_MEASURED = "the package's own: the generator's 10 bands of uint16, a core of x86-64 with AVX-512 at 2.8 GHz"
+"""Of driver and scheduler for one task: `make scale`, docs/benchmarks.md."""
+_DENOISE = {"none": 2e-9, "fast": 86e-9, "quality": 256e-9}
+_CODE = {"fast": 8e-9, "best": 58e-9}
+_LOSSLESS = {"fast": 26e-9, "best": 180e-9}
+"""Seconds a byte of uint16, tiles of 256 with their halo: docs/benchmarks.md, "Denoising" and "The codec"."""
+_FLOPS = 60e9
+"""FLOP a second of features, pooling and writing counted."""
+_FINISH = 30e-9
+_STORED, _PRODUCTS = 0.1, 2.5
+_MEASURED = "the package's own: Sentinel-2, 10 bands of uint16, a core of x86-64 with AVX-512 at 2.8 GHz"
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,16 @@ class Rates:
     notes: list[str] = field(default_factory=list)
 
 
-def default_rates(workflow: Workflow) -> Rates:
+def default_rates(workflow: Workflow, scene: ScenePlan) -> Rates:
     """Rates of the options of a workflow, to be used where nothing was measured."""
-    itemsize = 2
-    scene = (_DENOISE[workflow.denoise.quality] + _CODE[workflow.compress.effort]) / itemsize
-    stages = {"denoise + compress": StageRate(scene, 0.1)}
-    if workflow.features is not None:
-        stages["features"] = StageRate(_FEATURES / itemsize, 2.0)
+    raw = scene.raw_bytes
+    code = _LOSSLESS if workflow.compress.lossless else _CODE
+    first = StageRate(_DENOISE[workflow.denoise.quality] + code[workflow.compress.effort], _STORED)
+    stages = {scene.stages[0].name: first}
+    for stage in scene.stages[1:]:
+        stages[stage.name] = StageRate(stage.flops / _FLOPS / raw, stage.bytes_out / raw)
     note = "these rates are not of your machine or scene: give --calibrate, or --rates RECEIPT.json of an earlier run"
-    return Rates(_MEASURED, stages, products=2.5 if workflow.write.cog else 0.0, notes=[note])
+    return Rates(_MEASURED, stages, products=_PRODUCTS if workflow.write.cog else 0.0, notes=[note])
 
 
 def rates_of_receipt(path: Path) -> Rates:
