@@ -141,8 +141,8 @@ def _print_campaign(scene: ScenePlan, campaign: Campaign) -> str:
         ]
         for stage in campaign.stages
     ]
-    alone = f"{campaign.serial_seconds:.1f}"
-    rows.append(["one process alone", alone, alone, "-", "-", alone, "driver", "-", "-"])
+    for name, seconds in (("before, alone", campaign.alone_seconds), ("finish, beside", campaign.finish_seconds)):
+        rows.append([name, f"{seconds:.1f}", f"{seconds:.1f}", "-", "-", f"{seconds:.1f}", "driver", "-", "-"])
     runs = f"{campaign.drivers} run{'s' if campaign.drivers > 1 else ''} at a time"
     lines = [
         _title(scene),
@@ -161,7 +161,7 @@ def _print_campaign(scene: ScenePlan, campaign: Campaign) -> str:
         f"{print_bytes(campaign.driver_memory)} a run",
     ]
     if campaign.drivers_wanted > campaign.drivers:
-        lines.append(f"remedy:        one process alone holds the workers up; --drivers {campaign.drivers_wanted}")
+        lines.append(f"remedy:        a run alone cannot keep the workers busy; --drivers {campaign.drivers_wanted}")
     return "\n".join(lines)
 
 

@@ -51,10 +51,12 @@ class Campaign:
     drivers: int
     origin: str
     stages: list[StageCost]
-    serial_seconds: float
-    """Of one scene: one process alone, before, between and after its maps."""
+    alone_seconds: float
+    """Of one scene: one process alone, before its maps."""
+    finish_seconds: float
+    """Of one scene: one process, while the maps of the next run."""
     scene_seconds: float
-    """Of one scene, by the clock."""
+    """From one scene to the next, by the clock."""
     seconds: float
     """By the clock."""
     core_hours: float
@@ -74,7 +76,9 @@ class Campaign:
     @property
     def limit(self) -> str:
         """What most of the time goes on: workers, storage or driver."""
-        spent = {"workers": 0.0, "storage": 0.0, "driver": self.serial_seconds}
+        if self.finish_seconds >= self.scene_seconds:
+            return "driver"
+        spent = {"workers": 0.0, "storage": 0.0, "driver": self.alone_seconds}
         for stage in self.stages:
             spent[stage.limit] += stage.seconds
         return max(spent, key=lambda name: spent[name])
@@ -101,8 +105,9 @@ def plan_campaign(
         raise ConfigError(f"{rates.origin} knows nothing of {unknown[0]}; give rates of a run of the same workflow")
     share = workers // drivers
     stages = _stages(scene, rates, share, bandwidth and bandwidth / drivers)
-    serial = rates.alone + rates.finish * scene.raw_bytes
+    finish = rates.finish * scene.raw_bytes
     mapping = sum(stage.seconds for stage in stages)
+    step = _step(scene, rates, stages)
     work = sum(stage.core_seconds for stage in stages)
     read = sum(stage.bytes_in for stage in stages)
     stored = sum(stage.bytes_out for stage in stages)
@@ -112,11 +117,12 @@ def plan_campaign(
         drivers=drivers,
         origin=rates.origin,
         stages=stages,
-        serial_seconds=serial,
-        scene_seconds=serial + mapping,
-        seconds=(serial + mapping) * math.ceil(scenes / drivers),
-        core_hours=scenes * (work + serial) / 3600,
-        utilisation=work / (share * (serial + mapping)),
+        alone_seconds=rates.alone,
+        finish_seconds=finish,
+        scene_seconds=step,
+        seconds=step * (math.ceil(scenes / drivers) - 1) + rates.alone + mapping + finish,
+        core_hours=scenes * (work + rates.alone + finish) / 3600,
+        utilisation=work / (share * step),
         drivers_wanted=_drivers(scene, rates, min(workers, scenes), workers),
         tasks=scenes * sum(stage.tasks for stage in stages),
         bytes_in=scenes * read,
@@ -154,15 +160,18 @@ def _stages(scene: ScenePlan, rates: Rates, workers: int, bandwidth: float | Non
     return costs
 
 
+def _step(scene: ScenePlan, rates: Rates, stages: list[StageCost]) -> float:
+    """Seconds from one scene to the next: its maps, unless the one before takes longer to be finished."""
+    return max(rates.alone + sum(stage.seconds for stage in stages), rates.finish * scene.raw_bytes)
+
+
 def _drivers(scene: ScenePlan, rates: Rates, most: int, workers: int) -> int:
     """The fewest runs at a time that keep BUSY of the workers at work, or else those that keep most of them."""
-    serial = rates.alone + rates.finish * scene.raw_bytes
     best, found = 1, 0.0
     for drivers in range(1, most + 1):
         share = workers // drivers
         stages = _stages(scene, rates, share, None)
-        lasting = serial + sum(stage.seconds for stage in stages)
-        busy = drivers * sum(stage.core_seconds for stage in stages) / (workers * lasting)
+        busy = drivers * sum(stage.core_seconds for stage in stages) / (workers * _step(scene, rates, stages))
         if busy >= BUSY:
             return drivers
         if busy > found:
