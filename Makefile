@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench image clean distclean
+.PHONY: help install demo test lint bench scale image clean distclean
 
 BIN := .venv/bin
 DEMO := out/demo
@@ -19,6 +19,7 @@ help:
 	@echo "make test      all tests"
 	@echo "make lint      ruff, mypy, the import floors, hadolint"
 	@echo "make bench     side by side with peers"
+	@echo "make scale     a million tiles through a real scheduler"
 	@echo "make image     the container image, with docker, podman or buildah"
 	@echo "make clean     remove outputs and caches; distclean removes .venv too"
 
@@ -58,6 +59,9 @@ lint: install
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
+
+scale: install
+	$(BIN)/python -m benchmarks scale $(if $(TILES),--tiles $(TILES))
 
 image:
 	@for tool in docker podman buildah; do \

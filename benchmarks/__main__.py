@@ -23,12 +23,16 @@ from benchmarks import (  # noqa: E402
     denoise_tiles,
     factors,
     features,
+    full_scene,
     memory,
     networks,
     partitioned,
     reading,
+    scale,
     scene,
     svd,
+    whole,
+    workers,
 )
 
 BENCHMARKS = {
@@ -47,7 +51,13 @@ BENCHMARKS = {
     "partitioned": partitioned.main,
     "memory": memory.main,
     "reading": reading.main,
+    "scale": scale.main,
+    "workers": workers.main,
+    "whole": whole.main,
+    "full-scene": full_scene.main,
 }
+SIZED = {"scale": "tiles", "full-scene": "side", "memory": "side", "whole": "side", "workers": "side"}
+"""Those that take a size, by the name of its option."""
 
 
 def main(words: list[str]) -> None:
@@ -55,6 +65,8 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default")
     parser.add_argument("--smoke", action="store_true", help="tiny input: does it run?")
+    parser.add_argument("--tiles", type=int, help="of scale; 1000000 of no work and 100000 of a little by default")
+    parser.add_argument("--side", type=int, help=f"pixels, of {', '.join(n for n in SIZED if SIZED[n] == 'side')}")
     options = parser.parse_args(words)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -62,7 +74,8 @@ def main(words: list[str]) -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread for BLAS")
     for name in options.names or BENCHMARKS:
         print(f"\n## {name}\n", flush=True)
-        BENCHMARKS[name](options.smoke)
+        size = getattr(options, SIZED[name]) if name in SIZED else None
+        BENCHMARKS[name](options.smoke, *([size] if size else []))
 
 
 if __name__ == "__main__":

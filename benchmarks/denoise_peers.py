@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.fasthyde import fasthyde
 from benchmarks.noises import FLOOR, GAIN, Noisy
 
 F64 = NDArray[np.float64]
@@ -50,18 +51,6 @@ def unbiased(D: F64) -> F64:
     """Closed form of the exact unbiased inverse of the Anscombe transform, read noise left in."""
     D = np.maximum(D, 2 * np.sqrt(0.375))
     return np.asarray(D**2 / 4 - 0.125 + np.sqrt(1.5) / (4 * D) - 1.375 / D**2 + 0.625 * np.sqrt(1.5) / D**3)
-
-
-def fasthyde(Z: F64, bm3d: Any) -> F64:
-    """Bands of unit noise (band, y, x): the planes above the noise, each by BM3D, and back."""
-    bands, pixels = len(Z), Z[0].size
-    mean = Z.mean(axis=(1, 2), keepdims=True)
-    flat = (Z - mean).reshape(bands, -1)
-    w, V = np.linalg.eigh(flat @ flat.T / pixels)
-    V = V[:, w > 1.04 * (1 + np.sqrt(bands / pixels)) ** 2]
-    planes = (V.T @ flat).reshape(-1, *Z.shape[1:])
-    clean = np.array([bm3d.bm3d(plane, 1.0) for plane in planes]).reshape(planes.shape)
-    return (V @ clean.reshape(len(clean), pixels)).reshape(Z.shape) + mean
 
 
 def cube(Z: F64, bm4d: Any) -> F64:

@@ -1,40 +1,149 @@
-"""Reading by windows: our reader (one handle per thread, small cache) against opening the file for every window."""
+"""Reading and writing by windows, beside rasterio's plain loop and rioxarray's to_raster under its lock."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+import dask
+import dask.array as da
 import rasterio
+import rioxarray  # noqa: F401  (adds .rio)
+import xarray as xr
+from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
-from benchmarks.tables import interleaved, print_table
-from pipeline.grid import Halo
+from benchmarks.tables import print_table
+from pipeline.flow.flight import run_map
+from pipeline.flow.tasks import Wrote
+from pipeline.grid import Grid, Halo, Tile, Window
+from pipeline.raster.chunks import chunk_path, pack, put_chunk
 from pipeline.raster.open import open_source
-from sample_data.generator import Settings, write_scene
+from sample_data.generator import TRANSFORM, Settings, write_scene
+
+BANDS, TILE, THREADS = 4, 256, 2
+Work = Callable[[], object]
 
 
 def main(smoke: bool) -> None:
-    """CPU seconds for all windows of 256 + halo 16 of one scene, in turn, as a ratio."""
+    """CPU and wall seconds of all windows of one scene, in turn, as ratios."""
     side = 512 if smoke else 6000  # several times the block cache, so that a second pass finds nothing of the first
+    rounds = 1 if smoke else 3
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
-        write_scene(path, Settings(height=side, width=side, bands=4, seed=1))
-        source = open_source(str(path))
-        windows = [tile.window.expand(Halo.even(16), side, side) for tile in source.info.grid(256)]
+        write_scene(path, Settings(height=side, width=side, bands=BANDS, seed=1))
+        print(f"{BANDS} x {side} x {side} uint16, windows of {TILE} with halo 16, pixels and mask\n")
+        print_ratios("reader", readers(path, side), rounds)
+        with rasterio.open(path) as file:
+            block = file.read()
+        print("\nThe same pixels from memory to disk in tiles\n")
+        print_ratios("writer", writers(block, Path(folder)), rounds)
 
-        def ours() -> None:
+
+def print_ratios(kind: str, works: dict[str, Work], rounds: int) -> None:
+    """A row each, over the first."""
+    found = timed(list(works.values()), rounds)
+    rows = [
+        [name, f"{cpu:.2f}", f"{cpu / found[0][0]:.2f}", f"{wall:.2f}", f"{wall / found[0][1]:.2f}"]
+        for name, (cpu, wall) in zip(works, found, strict=True)
+    ]
+    print_table([kind, "CPU s", "over ours", "wall s", "over ours"], rows)
+
+
+def timed(works: Sequence[Work], rounds: int) -> list[tuple[float, float]]:
+    """Median CPU and wall seconds of each, in turn, after one round that does not count."""
+    times: list[list[tuple[float, float]]] = [[] for _ in works]
+    for turn in range(rounds + 1):
+        for work, spent in zip(works, times, strict=True):
+            cpu, wall = time.process_time(), time.perf_counter()
+            work()
+            if turn:
+                spent.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return [(median(cpu for cpu, _ in spent), median(wall for _, wall in spent)) for spent in times]
+
+
+def readers(path: Path, side: int) -> dict[str, Work]:
+    """Ours on THREADS threads, and rasterio as people write it."""
+    source = open_source(str(path))
+    windows = [tile.window.expand(Halo.even(16), side, side) for tile in source.info.grid(TILE)]
+
+    def ours() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for _ in pool.map(source.read, windows):
+                pass
+
+    def alone() -> None:
+        for window in windows:
+            source.read(window)
+
+    def plain() -> None:
+        with rasterio.open(path) as file:
             for window in windows:
-                source.read(window)
+                both(file, window)
 
-        def plain() -> None:
-            for window in windows:
-                with rasterio.open(path) as file:
-                    shape = RasterWindow(window.x0, window.y0, window.shape[1], window.shape[0])
-                    file.read(window=shape)
-                    file.dataset_mask(window=shape)
+    def each() -> None:
+        for window in windows:
+            with rasterio.open(path) as file:
+                both(file, window)
 
-        mine, theirs = interleaved([ours, plain], 1 if smoke else 3)
-    print(f"4 x {side} x {side} uint16, windows of 256 with halo 16, pixels and mask\n")
-    rows = [["terrasketch", f"{mine:.2f}", "1"], ["rasterio.open per window", f"{theirs:.2f}", f"{theirs / mine:.2f}"]]
-    print_table(["reader", "CPU s", "times ours"], rows)
+    return {
+        f"terrasketch, {THREADS} threads": ours,
+        "terrasketch, one thread": alone,
+        "rasterio, opened once, a loop": plain,
+        "rasterio, opened for every window": each,
+    }
+
+
+def both(file: Any, window: Window) -> None:
+    """Pixels and mask."""
+    shape = RasterWindow(window.x0, window.y0, window.shape[1], window.shape[0])
+    file.read(window=shape)
+    file.dataset_mask(window=shape)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Tiles of an array into chunks of a store, as every map of ours writes them."""
+
+    grid: Grid
+    block: NDArray[Any]
+    store: Path
+
+    def run(self, tile: Tile) -> Wrote:
+        """Packed, checksummed, put whole under its name."""
+        window = tile.window
+        piece = self.block[:, window.y0 : window.y1, window.x0 : window.x1]
+        data = pack(piece, (BANDS, TILE, TILE), 0)
+        put_chunk(self.store, chunk_path(self.store, "scene", 0, tile.row, tile.column), data)
+        return Wrote(piece.nbytes, len(data))
+
+
+def writers(block: NDArray[Any], folder: Path) -> dict[str, Work]:
+    """Ours on THREADS threads, and to_raster of a lazy array under a lock with the codecs that people use."""
+    store = folder / "store"
+    store.mkdir()
+    job = Writing(Grid(*block.shape[1:], TILE), block, store)
+
+    def ours() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            run_map(job, pool, THREADS)
+
+    def to_raster(**options: Any) -> None:
+        lazy = da.from_array(block, chunks=(BANDS, TILE, TILE), name=False)
+        scene = xr.DataArray(lazy, dims=("band", "y", "x")).rio.write_transform(TRANSFORM)
+        with dask.config.set(scheduler="threads", num_workers=THREADS):
+            scene.rio.to_raster(folder / "out.tif", tiled=True, lock=threading.Lock(), **options)
+
+    return {
+        f"terrasketch's Zarr, Zstandard 3, {THREADS} threads": ours,
+        "to_raster, deflate": lambda: to_raster(compress="deflate", predictor=2),
+        "to_raster, Zstandard 3": lambda: to_raster(compress="zstd", zstd_level=3, predictor=2),
+        "to_raster, not compressed": to_raster,
+    }

@@ -46,7 +46,6 @@ from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.threads import in_background
-from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
@@ -122,10 +121,11 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
         Interrupted: the crew was stopped.
         ClusterError: there is nobody left to do the work.
     """
-    held = ExitStack()
+    held, start = ExitStack(), time.perf_counter()
     try:
         held.enter_context(alone(place(receipt.folder) / ".running"))
         finish = _maps(workflow, crew, receipt, overwrite)
+        receipt.seconds = time.perf_counter() - start
     except (Interrupted, ClusterError):
         held.close()
         raise
@@ -137,8 +137,10 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     def finished() -> SceneReceipt:
         with held:
             try:
-                receipt.stage = "finish"
+                receipt.stage, begun = "finish", time.perf_counter()
                 finish()
+                receipt.finish_seconds = time.perf_counter() - begun
+                receipt.seconds += receipt.finish_seconds
                 if receipt.status != "complete":
                     receipt.write(workflow.model_dump())
             except Exception as error:
@@ -206,7 +208,6 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         "denoise + compress",
         plan,
         lambda store: SceneJob(raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort),
-        batch_size(raw.info, tile),
         ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
@@ -235,7 +236,6 @@ def _store_features(
         "features",
         plan,
         partial(filling, job, bank, crew),
-        1 if model_of(bank) else batch_size(stored.info, tile),
         ("features.tif", "item.json", "report.html"),
         crew,
         receipt,
@@ -246,7 +246,6 @@ def _stage(
     name: str,
     plan: Plan,
     make_job: MakeJob,
-    batch: int,
     products: tuple[str, ...],
     crew: Crew,
     receipt: SceneReceipt,
@@ -255,7 +254,7 @@ def _stage(
         for product in products:
             remove_tree(place(receipt.folder) / product)
     receipt.stage, start = name, time.perf_counter()
-    path, result = fill(plan, make_job, name, crew, batch)
+    path, result = fill(plan, make_job, name, crew)
     receipt.add(name, result, time.perf_counter() - start)
     raise_failures(result, receipt.name)
     return open_store(path)

@@ -16,9 +16,9 @@ from pipeline.denoise.whiten import fit_whitening, whitening_of
 from pipeline.errors import ConfigError, SourceError, TileError
 from pipeline.flow import scene_basis
 from pipeline.flow.denoise import Denoising, denoised_tile, settle
+from pipeline.flow.flight import gather
 from pipeline.flow.read import open_scene
 from pipeline.flow.scene_basis import fit_scene, spread_windows, with_basis
-from pipeline.flow.tasks import gather
 from pipeline.grid import Grid
 from tests.scenes import band_psnr, call, read, small_scene, snapshot, write_tif
 

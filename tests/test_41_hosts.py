@@ -10,7 +10,7 @@ import pytest
 from pipeline.cluster import cores, open_cluster
 from pipeline.cluster.versions import facts
 from pipeline.errors import ClusterError
-from pipeline.flow.tasks import gather, run_map
+from pipeline.flow.flight import gather, run_map
 from pipeline.grid import Grid
 from tests.dask_hosts import Hosts, Slow, blas_threads, hosts, settings, until
 

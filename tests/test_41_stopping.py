@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cluster import open_cluster
 from pipeline.errors import ClusterError
-from pipeline.flow.tasks import run_map
+from pipeline.flow.flight import run_map
 from pipeline.grid import Grid
 from tests.dask_hosts import ROOT, Slow, descendants, environment, hosts, listeners, until
 

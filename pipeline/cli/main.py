@@ -28,7 +28,7 @@ _COMMANDS = {
     "fit": ("features", "Fit a bank of filters on one or more scenes."),
     "features": ("features", "Compute the convolutional features of a scene."),
     "run": ("run", "Run a workflow: denoise, compress, features and reports of one or many scenes."),
-    "plan": ("run", "Print what a workflow will cost: tiles, bytes, memory, FLOPs, arithmetic intensity."),
+    "plan": ("plan", "Print what a workflow will cost: tiles, bytes, memory, FLOPs, arithmetic intensity."),
     "inspect": ("inspect", "Show what a scene, store or bank holds."),
     "compare": ("inspect", "Compare two scenes: rmse, snr, psnr, ssim, sam, max error."),
 }

@@ -13,7 +13,8 @@ from pipeline.cli.options import PERFORMANCE_REPORT
 from pipeline.cli.signals import stop_on_signals
 from pipeline.cluster import open_cluster
 from pipeline.flow.crew import Crew
-from pipeline.flow.tasks import Receipt, Stop
+from pipeline.flow.flight import Stop
+from pipeline.flow.tasks import Receipt
 
 
 class Terminal:

@@ -1,8 +1,7 @@
-"""terrasketch run and plan."""
+"""terrasketch run."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,17 +10,12 @@ from typing import Any
 import click
 
 from pipeline.cli import options
-from pipeline.cli.printing import table
-from pipeline.cli.progress import crew, print_bytes
+from pipeline.cli.progress import crew
 from pipeline.cli.sources import given
-from pipeline.cli.tally import SOME_FAILED, Tally
-from pipeline.cli.totals import Totals
-from pipeline.cluster import cores
+from pipeline.cli.tally import Tally
 from pipeline.config import Workflow, load_workflow
-from pipeline.errors import SourceError
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.summary import unfinished
-from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import run_workflow
 from pipeline.storage import Place, place
 
@@ -56,7 +50,7 @@ def run(
       terrasketch run workflows/scene.yaml --out out/all --retry-failed
       stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
-    job = _override(load_workflow(workflow), src, out, scheduler, workers, keep=True)
+    job = override(load_workflow(workflow), src, out, scheduler, workers, keep=True)
     scenes, already = _scenes(job, bool(src), retry_failed)
     with Tally(as_json) as tally:
         if scenes:
@@ -76,41 +70,7 @@ def _scenes(job: Workflow, named: bool, retry_failed: bool) -> tuple[dict[str, l
     return unfinished(job.out, scenes, job.model_dump())
 
 
-@click.command()
-@click.argument("workflow", type=click.Path(path_type=Path))
-@click.argument("src", nargs=-1)
-@options.together(options.placing, options.as_json)
-def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: int | None, as_json: bool) -> None:
-    """Print what WORKFLOW.yaml will cost on its scenes, or on SRC, before anything runs.
-
-    \b
-    Example:
-      terrasketch plan workflows/scene.yaml scene.tif --workers 4
-    """
-    job = _override(load_workflow(workflow), src, None, scheduler, workers)
-    scenes = name_scenes(job.sources, job.out)
-    total, many, failed = Totals(), len(scenes) > 1, False
-    for name, paths in scenes.items():
-        try:
-            scene = plan_scene(name, paths, job, job.run.workers or cores(), many=many)
-        except SourceError as error:  # its run would fail, and the others' not
-            if not many:
-                raise
-            failed = True
-            click.echo(f"Error: {name}: {' '.join(str(error).split())}", err=True)
-            continue
-        total.add(scene)
-        before = ", " if total.scenes > 1 else '{"scenes": ['
-        click.echo(before + json.dumps(scene.to_json()) if as_json else _print_plan(scene), nl=not as_json)
-    if as_json:
-        click.echo(("" if total.scenes else '{"scenes": [') + f'], "total": {json.dumps(total.to_json())}}}')
-    elif many:
-        click.echo(str(total))
-    if failed:
-        sys.exit(SOME_FAILED if total.scenes else 1)
-
-
-def _override(
+def override(
     workflow: Workflow,
     src: tuple[str, ...],
     out: Place | None,
@@ -128,35 +88,3 @@ def _override(
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
     return workflow.model_copy(update=update)
-
-
-def _print_plan(scene: ScenePlan) -> str:
-    bands, height, width = scene.shape
-    head = ["stage", "tiles", "tasks", "halo", "read", "written <=", "GFLOP", "FLOP/byte", "memory/task"]
-    rows = [
-        [
-            stage.name,
-            str(stage.tiles),
-            str(stage.tasks),
-            str(stage.halo),
-            print_bytes(stage.bytes_in),
-            print_bytes(stage.bytes_out),
-            f"{stage.flops / 1e9:.1f}",
-            f"{stage.intensity:.1f}",
-            print_bytes(stage.task_memory),
-        ]
-        for stage in scene.stages
-    ]
-    lines = [f"{scene.name}: {bands} x {height} x {width} {scene.dtype} (band x y x x), tiles of {scene.tile}"]
-    lines += [table(head, rows), ""]
-    if scene.products:
-        lines += [
-            table(
-                ["GEMM of the features", "m", "n", "k", "GFLOP", "FLOP/byte", "panel rows", "m x n x k parts"],
-                scene.products,
-            ),
-            "",
-        ]
-    lines += scene.notes
-    lines.append(f"peak memory: {print_bytes(scene.memory)} ({scene.workers} tasks at a time in one process)")
-    return "\n".join(lines)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from threading import Thread, current_thread, main_thread
 from types import FrameType
 
-from pipeline.flow.tasks import Stop
+from pipeline.flow.flight import Stop
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED = 130

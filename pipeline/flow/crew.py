@@ -7,7 +7,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipeline.flow.tasks import Job, Receipt, Stop, gather, run_map, tell_here
+from pipeline.flow.flight import Stop, gather, run_map, tell_here
+from pipeline.flow.tasks import Job, Receipt
 from pipeline.gemm import parallel
 from pipeline.gemm.warm import compile_kernels
 
@@ -53,7 +54,7 @@ class Crew:
     tell: Callable[..., None] = tell_here
     """Calls a function in every process that works."""
 
-    def run(self, stage: str, job: Job, batch: int = 1) -> Receipt:
+    def run(self, stage: str, job: Job) -> Receipt:
         """Run one map to its end. Threads that would have no tile of their own share the others' convolutions."""
         self.watch.begin(stage, len(job.grid))
         alone = isinstance(self.executor, ThreadPoolExecutor) and 0 < 2 * len(job.grid) <= self.workers
@@ -62,7 +63,6 @@ class Crew:
                 job,
                 self.executor,
                 self.workers,
-                batch=batch,
                 progress=self.watch.advance,
                 stop=self.stop,
                 check=self.check,

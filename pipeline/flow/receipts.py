@@ -27,6 +27,8 @@ class StageReceipt:
     clipped: int = 0
     """Values beyond the range of int8 features, in the tiles that this run computed."""
     failed: int = 0
+    cpu_seconds: float = 0.0
+    """Of processor, summed over the tasks."""
 
     @classmethod
     def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
@@ -41,6 +43,7 @@ class StageReceipt:
             seconds=seconds,
             clipped=receipt.clipped,
             failed=receipt.failed,
+            cpu_seconds=receipt.cpu,
         )
 
 
@@ -62,6 +65,8 @@ class SceneReceipt:
     """What was at work last."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures found at the end: ratio, snr, noise, shapes."""
+    seconds: float = 0.0
+    """By the clock, for all of the scene: its stages, and before and after them what one process does alone."""
 
     @property
     def resumed(self) -> bool:

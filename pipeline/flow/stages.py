@@ -36,14 +36,14 @@ Finish = Callable[[Place, Place], object]
 """Makes the output, at its second path, of the store at its first."""
 
 
-def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew, batch: int = 1) -> tuple[Place, Receipt]:
+def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, Receipt]:
     """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
     path = plan.begin()
     job = make_job(str(path))
     if isinstance(job, FeatureJob):
         for _ in crew.gather(put_slab, shared_slabs(job, crew.workers)):
             pass
-    receipt = crew.run(stage, job, batch)
+    receipt = crew.run(stage, job)
     return (path if receipt.failures else plan.finish(path)), receipt
 
 

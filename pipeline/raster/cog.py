@@ -37,6 +37,8 @@ from pipeline.storage import ObjectPath, Place
 
 BLOCK_BYTES = 8 << 20
 BLOCK = 512
+LEVEL = "1"
+"""Of DEFLATE: half the time of GDAL's 6, for files 2 or 3 % larger."""
 # GTiff's words that people give for a COG: tiled it is anyway, and its blocks are square.
 _OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LEVEL", "ZSTD_LEVEL": "LEVEL"}
 _OF_OVERVIEWS = {"OVERVIEWS", "OVERVIEW_COUNT", "TILING_SCHEME", "TARGET_SRS"}
@@ -202,6 +204,8 @@ def _options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]
     pixel = len(info.bands) * np.dtype(info.dtype).itemsize
     side = max(16, min(BLOCK, math.isqrt(BLOCK_BYTES // pixel) // 16 * 16))
     ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
+    if "COMPRESS" not in asked:
+        ours["LEVEL"] = LEVEL
     ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
     if not _OF_OVERVIEWS & asked.keys():
         ours["OVERVIEWS"] = "AUTO" if _factors(info) else "NONE"  # AUTO takes those that are there

@@ -1,0 +1,71 @@
+"""The memory of a process: the libraries, GDAL's block cache, our cache of decoded chunks, and for each task at work
+the arrays its stage needs at its worst moment, in multiples of the tile with halo.
+
+The multiples are measured (docs/benchmarks.md) and rounded up: a run's peak stays at or below the plan.
+"""
+
+from __future__ import annotations
+
+from pipeline.config import Workflow
+from pipeline.denoise.settings import MAX_COLUMNS, settings_for
+from pipeline.flow.report import FEATURE_CELLS
+from pipeline.flow.scene_basis import SCORES, spread_windows
+from pipeline.grid import Window
+from pipeline.raster.scene import SceneInfo
+from pipeline.raster.store_source import CACHE_BYTES
+from pipeline.report.data import PICTURE_PIXELS
+
+LIBRARIES = 330 << 20
+"""Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
+FINISH = 220 << 20
+"""COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
+GDAL_CACHE = 64 << 20
+DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
+"""Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
+CODE_MULTIPLE = {"fast": 8, "best": 13}
+"""Of the same block, by effort; it does not come on top: a block is denoised before it is coded."""
+BASIS_DRIVER = 3 * 4 * SCORES
+"""Scores and sums that the driver holds while it learns the bases of a scene."""
+FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
+FRONT_MAPS = 0.5
+"""Components and hidden maps are there once or twice, where a band is FEATURE_BLOCKS times."""
+NETWORK_MAPS, WEIGHT_COPIES = 1.5, 2
+"""Of the maps that a network needs at one time, and of its weights: as read, and made ready."""
+
+
+def basis_windows(info: SceneInfo, workflow: Workflow) -> list[Window]:
+    """The windows that the bases of a scene are learnt from; none where tiles have their own."""
+    shared = workflow.denoise.basis == "scene" and workflow.denoise.quality != "none"
+    return spread_windows(info.height, info.width) if shared else []
+
+
+def basis_memory(info: SceneInfo, workflow: Workflow, workers: int) -> int:
+    """Bytes at work while the bases of a scene are learnt."""
+    windows = basis_windows(info, workflow)
+    if not windows:
+        return 0
+    bands = len(info.bands)
+    pixels = max(window.shape[0] * window.shape[1] for window in windows)
+    task = block_multiple(bands, workflow.denoise.quality) * 4 * bands * pixels + SCENE_FIXED
+    return int(workers * task + BASIS_DRIVER)
+
+
+def block_multiple(bands: int, quality: str) -> float:
+    """Memory of denoising over its block with halo in float32."""
+    if quality == "none":
+        return 0.0
+    settings = settings_for(quality, bands)
+    columns = min(MAX_COLUMNS, settings.patch**2 * bands)
+    return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
+
+
+def base_memory() -> int:
+    """Bytes of any process of ours."""
+    return LIBRARIES + GDAL_CACHE + CACHE_BYTES
+
+
+def finish_memory(info: SceneInfo, workflow: Workflow, features: int) -> int:
+    """Bytes at work while rasters and report are written."""
+    pixels = info.height * info.width
+    pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
+    return FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features

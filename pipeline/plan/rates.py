@@ -1,0 +1,103 @@
+"""What a byte of a scene costs: measured on a run, or on a piece of the scene, or else as it was measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Workflow
+from pipeline.errors import ConfigError
+from pipeline.plan.model import ScenePlan
+
+ALONE = 3.0
+"""Seconds, about, that a process takes for any scene, however small: opening, a bank, the report's frame."""
+TASK_SECONDS = 3e-3
+"""Of driver and scheduler for one task: `make scale`, docs/benchmarks.md."""
+_DENOISE = {"none": 2e-9, "fast": 86e-9, "quality": 256e-9}
+_CODE = {"fast": 8e-9, "best": 58e-9}
+_LOSSLESS = {"fast": 26e-9, "best": 180e-9}
+"""Seconds a byte of uint16, tiles of 256 with their halo: docs/benchmarks.md, "Denoising" and "The codec"."""
+_FLOPS = 60e9
+"""FLOP a second of features, pooling and writing counted."""
+_FINISH = 30e-9
+_STORED, _PRODUCTS = 0.1, 2.5
+_MEASURED = "the package's own: Sentinel-2, 10 bands of uint16, a core of x86-64 with AVX-512 at 2.8 GHz"
+
+
+@dataclass(frozen=True)
+class StageRate:
+    """One map, over bytes of raw pixels: seconds of a core, and bytes stored, for each."""
+
+    seconds: float
+    stored: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What is needed to tell the time of a scene from its size; where from, in words."""
+
+    origin: str
+    stages: Mapping[str, StageRate]
+    alone: float = ALONE
+    """Seconds of one process for any scene."""
+    finish: float = _FINISH
+    """Seconds of one process for each raw byte: rasters, report."""
+    products: float = 0.0
+    """Bytes of rasters and reports for each raw byte."""
+    task: float = TASK_SECONDS
+    """Seconds of driver and scheduler for each task."""
+    notes: list[str] = field(default_factory=list)
+
+
+def default_rates(workflow: Workflow, scene: ScenePlan) -> Rates:
+    """Rates of the options of a workflow, to be used where nothing was measured."""
+    raw = scene.raw_bytes
+    code = _LOSSLESS if workflow.compress.lossless else _CODE
+    first = StageRate(_DENOISE[workflow.denoise.quality] + code[workflow.compress.effort], _STORED)
+    stages = {scene.stages[0].name: first}
+    for stage in scene.stages[1:]:
+        stages[stage.name] = StageRate(stage.flops / _FLOPS / raw, stage.bytes_out / raw)
+    note = "these rates are not of your machine or scene: give --calibrate, or --rates RECEIPT.json of an earlier run"
+    return Rates(_MEASURED, stages, products=_PRODUCTS if workflow.write.cog else 0.0, notes=[note])
+
+
+def rates_of_receipt(path: Path) -> Rates:
+    """Rates of a run, of its receipt.json.
+
+    Raises:
+        ConfigError: it is no receipt, or of a run that was resumed or failed: its seconds are not of all tiles.
+    """
+    try:
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+        return rates_of(receipt, f"the receipt {path}")
+    except ConfigError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"--rates {path}: cannot be read: {error.strerror}; give a receipt.json") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ConfigError(f"--rates {path}: is no receipt of a run of this version; give its receipt.json") from error
+
+
+def rates_of(receipt: dict[str, Any], origin: str, alone: float = ALONE) -> Rates:
+    """Rates of a receipt as JSON; `alone` as in Rates.
+
+    Raises:
+        ConfigError: tiles were there already, or some failed.
+        LookupError, TypeError, ZeroDivisionError: it is no receipt.
+    """
+    stages = receipt["stages"]
+    if receipt["status"] != "done" or any(stage["resumed"] for stage in stages):
+        raise ConfigError(f"{origin} is of a run that failed or was resumed; give that of a whole run")
+    raw = float(stages[0]["raw_bytes"])
+    serial = float(receipt["seconds"]) - sum(float(stage["seconds"]) for stage in stages)
+    products = sum(size for name, size in receipt["outputs"].items() if not name.endswith(".zarr"))
+    return Rates(
+        origin,
+        {stage["name"]: StageRate(stage["cpu_seconds"] / raw, stage["stored_bytes"] / raw) for stage in stages},
+        min(alone, serial),
+        max(0.0, serial - alone) / raw,
+        products / raw,
+    )
