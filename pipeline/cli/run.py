@@ -18,7 +18,7 @@ from pipeline.cli.tally import SOME_FAILED, Tally
 from pipeline.cli.totals import Totals
 from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
-from pipeline.errors import SourceError
+from pipeline.errors import OutputError, SourceError
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.summary import unfinished
 from pipeline.plan import ScenePlan, plan_scene
@@ -61,8 +61,12 @@ def run(
         if scenes:
             with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
                 command = shlex.join(["terrasketch", *sys.argv[1:]])
-                for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
-                    tally.add(receipt, job)
+                try:
+                    for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
+                        tally.add(receipt, job)
+                except OutputError:  # of the collection: the scenes are there
+                    tally.close(job.out, already)
+                    raise
         code = tally.close(job.out, already)
     sys.exit(code)
 
