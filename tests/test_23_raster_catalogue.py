@@ -134,6 +134,16 @@ def test_a_catalogue_on_the_web_names_no_file_of_this_machine(tmp_path: Path, we
             list(members(f"{web}/{number}/catalog.json"))
 
 
+def test_an_item_on_the_web_names_no_raster_of_this_machine_and_one_kept_here_does(tmp_path: Path, web: str) -> None:
+    here = write_tif(tmp_path / "a.tif", numbers(2, 5, 6))
+    home = {"rel": "self", "href": "https://example.com/items/a"}
+    write(tmp_path / "a.json", item("a", str(here), links=[home]))
+    with pytest.raises(SourceError, match=f"cannot open .*{web}{here}"):
+        open_source(f"{web}/a.json")
+    assert open_source(tmp_path / "a.json").info.height == 5
+    assert open_source(f"{search(tmp_path / 'found.json', [item('a', str(here), links=[home])])}#a").info.height == 5
+
+
 def test_a_collection_of_an_api_says_how_to_search(tmp_path: Path) -> None:
     path = catalogue(tmp_path / "c.json", "Collection", items=["https://example.com/collections/c/items"])
     with pytest.raises(SourceError, match=r"stac-client search .* \| terrasketch run"):

@@ -20,6 +20,8 @@ from pipeline.raster.cog import write_cog
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo
 from pipeline.raster.stac import EARLIEST, PROCESSING, PROJECTION, RASTER, Asset, acquisition_time, make_item
+from pipeline.raster.stac_collection import Members
+from pipeline.raster.stac_origin import Origin
 from tests.raster_files import numbers, whole
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -170,3 +172,70 @@ def test_our_items_open_as_scenes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(source)[0], block)
     one, _ = whole(open_source(tmp_path / "item.json", bands=["B03"]))
     np.testing.assert_array_equal(one, block[1:])
+
+
+FIELDS = {
+    "proj": {"code", "wkt2", "projjson", "geometry", "bbox", "centroid", "shape", "transform"},
+    "raster": {"sampling", "bits_per_sample", "spatial_resolution", "scale", "offset", "histogram"},
+    "processing": {"expression", "lineage", "level", "facility", "software", "version", "datetime"},
+    "eo": {"cloud_cover", "snow_cover", "common_name", "center_wavelength", "full_width_half_max"},
+    "view": {"off_nadir", "incidence_angle", "azimuth", "sun_azimuth", "sun_elevation"},
+}
+"""Of the extensions, copied by hand from their pages: their schemas cannot be had where the tests run."""
+
+
+def _prefixed(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(_prefixed, value))
+    if isinstance(value, dict):
+        return {key for key in value if ":" in key} | set().union(*map(_prefixed, value.values()))
+    return set()
+
+
+def test_every_field_is_of_an_extension_that_is_declared() -> None:
+    origin = Origin(
+        "S2A/1",
+        "https://example.com/1",
+        datetime(2020, 1, 1, tzinfo=UTC),
+        properties={"eo:cloud_cover": 3.0, "view:sun_elevation": 20.0, "platform": "sentinel-2a"},
+        extensions=(
+            "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+            "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+        ),
+    )
+    tagged = replace(SCENE, band_tags=({"common_name": "red", "center_wavelength": "0.665"}, {}))
+    item = _valid(make_item(tagged, {"cog": Asset("a.tif", "image/tiff", info=tagged)}, {}, now=NOW, origin=origin))
+    assert item["assets"]["cog"]["bands"][0]["eo:center_wavelength"] == 0.665
+    declared = {uri.split("/")[3] for uri in item["stac_extensions"]}
+    assert declared == {"projection", "raster", "processing", "eo", "view"}
+    assert sum("/eo/" in uri for uri in item["stac_extensions"]) == 1
+    fields = _prefixed({key: item[key] for key in ("properties", "assets")})
+    assert {prefix for prefix, _, _ in (field.partition(":") for field in fields)} == set(FIELDS)
+    assert all(name in FIELDS[prefix] for prefix, _, name in (field.partition(":") for field in fields))
+    assert (item["id"], item["properties"]["datetime"]) == ("S2A/1", "2020-01-01T00:00:00Z")
+
+
+def test_an_item_of_a_span_of_time_keeps_it() -> None:
+    span = Origin("m", "m.json", start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 2, 1, tzinfo=UTC))
+    untold = replace(SCENE, tags={})
+    properties = _valid(make_item(untold, {}, {}, now=NOW, origin=span, derived_from="../m.json"))["properties"]
+    assert properties["datetime"] is None
+    assert (properties["start_datetime"], properties["end_datetime"]) == (
+        "2020-01-01T00:00:00Z",
+        "2020-02-01T00:00:00Z",
+    )
+    assert "description" not in properties
+
+
+@pytest.mark.parametrize("boxes", [[[170.0, -5, -170, 5], [0.0, 0, 1, 1]], [[1.0, 2, 3, 4], [2.0, 1, 5, 3]], []])
+def test_the_box_of_a_collection_holds_its_items(boxes: list[list[float]]) -> None:
+    gathered = Members()
+    for number, box in enumerate(boxes):
+        item = make_item(SCENE, ASSETS, {}, now=NOW, name=str(number))
+        gathered.add(f"./{number}/item.json", item | {"bbox": box})
+    collection = _valid(gathered.collection("c"))
+    west, south, east, north = collection["extent"]["spatial"]["bbox"][0]
+    for box in boxes:
+        assert south <= box[1] <= box[3] <= north
+        assert west <= min(box[0], box[2]) <= max(box[0], box[2]) <= east
+    assert [link["href"] for link in collection["links"][1:]] == [f"./{n}/item.json" for n in range(len(boxes))]

@@ -347,6 +347,15 @@ def test_a_collection_that_is_not_ours_stays(tmp_path: Path, job: Path) -> None:
     assert "collection" not in made
 
 
+def test_a_collection_that_cannot_be_written_is_said_after_the_scenes(tmp_path: Path, job: Path) -> None:
+    paths = [_scene(tmp_path / f"s{n}.tif", seed=n) for n in range(2)]
+    (tmp_path / "out" / "collection.json.partial").mkdir(parents=True)
+    result = call("run", job, *paths, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "2 scenes: 2 written" in result.stdout
+    assert "collection.json: cannot be written" in result.stderr
+
+
 def test_what_is_no_search_on_stdin_leaves_nothing(tmp_path: Path, job: Path) -> None:
     for text, code in (
         ('{"type": "FeatureCollection", "features": [', 1),

@@ -16,6 +16,8 @@ from pipeline.flow.crew import Crew
 from pipeline.flow.flight import Stop
 from pipeline.flow.tasks import Receipt
 
+_BARS = 4
+
 
 class Terminal:
     """A Watch that draws bars where stderr is a terminal, and is silent elsewhere."""
@@ -45,6 +47,8 @@ class Terminal:
     def begin(self, stage: str, tiles: int) -> None:
         """A bar for this stage."""
         self._raw = 0
+        for old in self._progress.task_ids[: 1 - _BARS]:  # of many scenes, the last are shown
+            self._progress.remove_task(old)
         self._task = self._progress.add_task(stage, total=tiles, rate="")
 
     def advance(self, receipt: Receipt) -> None:

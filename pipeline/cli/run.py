@@ -14,6 +14,7 @@ from pipeline.cli.progress import crew
 from pipeline.cli.sources import given
 from pipeline.cli.tally import Tally
 from pipeline.config import Workflow, load_workflow
+from pipeline.errors import OutputError
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.summary import unfinished
 from pipeline.run import run_workflow
@@ -56,8 +57,12 @@ def run(
         if scenes:
             with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
                 command = shlex.join(["terrasketch", *sys.argv[1:]])
-                for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
-                    tally.add(receipt, job)
+                try:
+                    for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
+                        tally.add(receipt, job)
+                except OutputError:  # of the collection: the scenes are there
+                    tally.close(job.out, already)
+                    raise
         code = tally.close(job.out, already)
     sys.exit(code)
 

@@ -130,7 +130,8 @@ class Workflow(Section):
     version: Literal[1] = 1
     sources: list[Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=list,
-        description="Scenes: a raster, a folder, a STAC item or a list of band files each",
+        description="Scenes: rasters, folders, patterns (scenes/*.tif), STAC items, item collections or catalogues; "
+        "a list of files is one scene",
     )
     out: str = Field("out", description="Folder of the outputs")
     read: Read = Read()

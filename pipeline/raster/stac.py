@@ -96,20 +96,20 @@ def make_item(
     if derived_from:
         item.add_link(pystac.Link("derived_from", derived_from, "application/geo+json"))
     for key, asset in assets.items():
-        path = PurePosixPath(asset.href)
-        assert not ({"/", ".."} & set(path.parts)), asset.href
-        extra = {} if asset.info is None else _pixels(asset.info, properties)
-        item.add_asset(
-            key,
-            pystac.Asset(
-                href=f"./{path}",
-                title=asset.title or None,
-                media_type=asset.media_type,
-                roles=list(asset.roles),
-                extra_fields=extra,
-            ),
-        )
+        item.add_asset(key, _stac_asset(asset, properties))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _stac_asset(asset: Asset, of_item: Mapping[str, Any]) -> pystac.Asset:
+    path = PurePosixPath(asset.href)
+    assert not ({"/", ".."} & set(path.parts)), asset.href
+    return pystac.Asset(
+        href=f"./{path}",
+        title=asset.title or None,
+        media_type=asset.media_type,
+        roles=list(asset.roles),
+        extra_fields={} if asset.info is None else _pixels(asset.info, of_item),
+    )
 
 
 def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]:

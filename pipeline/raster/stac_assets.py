@@ -51,7 +51,11 @@ def read_item(path: str) -> pystac.Item:
         # What lies relative to an item of a search lies relative to where it was found, if it says where.
         home = next((link["href"] for link in facts.get("links", []) if link.get("rel") == "self"), file)
         home = file if name is None else home
-        return pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
+        item = pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
+        for asset in item.assets.values():
+            if not is_url(file) and os.path.isabs(asset.href):  # of this machine, wherever the item was found
+                asset.owner = None
+        return item
     except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
 
@@ -123,8 +127,6 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset) -> str:
-    if os.path.isabs(asset.href) and os.path.exists(asset.href):  # of an item from the network, fetched since
-        return asset.href
     return asset.get_absolute_href() or asset.href
 
 
