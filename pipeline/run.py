@@ -93,8 +93,10 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
+    mapped = time.perf_counter()
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)
-    receipt.seconds = time.perf_counter() - start
+    receipt.finish_seconds = time.perf_counter() - mapped
+    receipt.seconds = mapped - start + receipt.finish_seconds
 
 
 def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
