@@ -16,7 +16,7 @@ from pipeline.config import load_workflow
 from pipeline.errors import ConfigError
 from pipeline.plan import Rates, ScenePlan, StagePlan, calibrate, plan_campaign, plan_scene, rates_of_receipt
 from pipeline.plan.memory import CODE_MULTIPLE, SCENE_FIXED
-from pipeline.plan.rates import ALONE, StageRate
+from pipeline.plan.rates import StageRate, rates_of
 from tests.scenes import call, call_json, small_scene
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: {bank: classic, stride: 2}\n"
@@ -189,6 +189,7 @@ def test_rates_that_miss_a_stage_and_too_many_drivers_are_refused() -> None:
 RECEIPT = {
     "status": "done",
     "seconds": 20.0,
+    "finish_seconds": 7.0,
     "stages": [
         {"name": "denoise + compress", "resumed": 0, "raw_bytes": 1000, "stored_bytes": 100, "cpu_seconds": 5.0}
         | {"seconds": 6.0},
@@ -203,10 +204,12 @@ def test_a_receipt_gives_rates(tmp_path: Path) -> None:
     path.write_text(json.dumps(RECEIPT))
     rates = rates_of_receipt(path)
     assert rates.stages == {"denoise + compress": StageRate(0.005, 0.1), "features": StageRate(0.002, 2.0)}
-    assert rates.alone == ALONE
-    assert rates.finish == pytest.approx((10 - ALONE) / 1000)
+    assert rates.alone == pytest.approx(3.0)
+    assert rates.finish == pytest.approx(7 / 1000)
     assert rates.products == pytest.approx(0.5)
     assert str(path) in rates.origin
+    small = {"stages": [{"raw_bytes": 200}], "finish_seconds": 3.0}
+    assert rates_of(RECEIPT, "", small).finish == pytest.approx((7 - 3) / 800)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.mixture import (
@@ -144,7 +144,7 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
     witnesses = None if clean.all() else V[clean].astype(np.float32)
     if witnesses is not None and (witnesses.size == 0 or V.shape[0] > V.shape[1]):
         return
-    limit = chi2.isf(CHANCE, len(planes) if witnesses is None else len(witnesses))
+    limit = chdtri(len(planes) if witnesses is None else len(witnesses), CHANCE)
     for rows in slabs(planes.shape):
         missed = planes[:, rows] - smooth[:, rows]
         if witnesses is not None:

@@ -66,7 +66,9 @@ class SceneReceipt:
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures found at the end: ratio, snr, noise, shapes."""
     seconds: float = 0.0
-    """By the clock, for all of the scene: its stages, and before and after them what one process does alone."""
+    """By the clock, for all of the scene: opening it, its stages, its finish."""
+    finish_seconds: float = 0.0
+    """By the clock, of its rasters, item and report."""
 
     @property
     def resumed(self) -> bool:

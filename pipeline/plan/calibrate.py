@@ -31,7 +31,7 @@ TILES = 5
 def calibrate(paths: list[str], workflow: Workflow) -> Rates:
     """Run the workflow on TILES x TILES tiles of a scene, in a temporary folder, and measure it.
 
-    One tile is run before, twice: the first time compiles, the second tells what any scene takes.
+    One tile is run before, twice: the first time compiles, the second tells what a finish takes of any scene.
 
     Raises:
         SourceError: the scene cannot be read.
@@ -45,9 +45,8 @@ def calibrate(paths: list[str], workflow: Workflow) -> Rates:
         small, large = (_crop(source, side, tile, Path(folder) / f"{side}.tif") for side in (tile, TILES * tile))
         runs = enumerate((small, small, large))
         _, first, last = [_run(piece, workflow, crew, Path(folder) / str(number)) for number, piece in runs]
-        alone = first.seconds - sum(stage.seconds for stage in first.stages)
         origin = f"measured on {central_window(source, TILES * tile)} of {source.info.name}, one thread"
-        return rates_of(last.to_json({}), origin, alone)
+        return rates_of(last.to_json({}), origin, first.to_json({}))
 
 
 def _run(piece: Path, workflow: Workflow, crew: Crew, out: Path) -> SceneReceipt:

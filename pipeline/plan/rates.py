@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan.model import ScenePlan
 
 ALONE = 3.0
-"""Seconds, about, that a process takes for any scene, however small: opening, a bank, the report's frame."""
+"""Seconds, about, that a process takes before the maps: opening, a bank."""
 TASK_SECONDS = 3e-3
 """Of driver and scheduler for one task: `make scale`, docs/benchmarks.md."""
 _DENOISE = {"none": 2e-9, "fast": 86e-9, "quality": 256e-9}
@@ -42,9 +42,9 @@ class Rates:
     origin: str
     stages: Mapping[str, StageRate]
     alone: float = ALONE
-    """Seconds of one process for any scene."""
+    """Seconds of one process for a scene before its maps, while workers wait."""
     finish: float = _FINISH
-    """Seconds of one process for each raw byte: rasters, report."""
+    """Seconds of one process for each raw byte: rasters and report, beside the maps of the next scene."""
     products: float = 0.0
     """Bytes of rasters and reports for each raw byte."""
     task: float = TASK_SECONDS
@@ -81,8 +81,8 @@ def rates_of_receipt(path: Path) -> Rates:
         raise ConfigError(f"--rates {path}: is no receipt of a run of this version; give its receipt.json") from error
 
 
-def rates_of(receipt: dict[str, Any], origin: str, alone: float = ALONE) -> Rates:
-    """Rates of a receipt as JSON; `alone` as in Rates.
+def rates_of(receipt: dict[str, Any], origin: str, small: dict[str, Any] | None = None) -> Rates:
+    """Rates of a receipt as JSON; with that of a `small` scene, what any finish takes does not grow with the scene.
 
     Raises:
         ConfigError: tiles were there already, or some failed.
@@ -92,12 +92,16 @@ def rates_of(receipt: dict[str, Any], origin: str, alone: float = ALONE) -> Rate
     if receipt["status"] != "done" or any(stage["resumed"] for stage in stages):
         raise ConfigError(f"{origin} is of a run that failed or was resumed; give that of a whole run")
     raw = float(stages[0]["raw_bytes"])
-    serial = float(receipt["seconds"]) - sum(float(stage["seconds"]) for stage in stages)
+    finish = float(receipt["finish_seconds"])
+    alone = float(receipt["seconds"]) - finish - sum(float(stage["seconds"]) for stage in stages)
+    if small is not None:
+        less, lasted = float(small["stages"][0]["raw_bytes"]), float(small["finish_seconds"])
+        finish = raw * max(0.0, finish - lasted) / (raw - less) if raw > less else finish
     products = sum(size for name, size in receipt["outputs"].items() if not name.endswith(".zarr"))
     return Rates(
         origin,
         {stage["name"]: StageRate(stage["cpu_seconds"] / raw, stage["stored_bytes"] / raw) for stage in stages},
-        min(alone, serial),
-        max(0.0, serial - alone) / raw,
+        alone,
+        finish / raw,
         products / raw,
     )
