@@ -28,9 +28,9 @@ features: null
 write: {cog: [], report: false}
 """
 SBATCH = """#!/bin/sh
-# A job is a process group of this host, its number the group's.
-setsid sh -c 'exec "$0"' "$1" > "$1.log" 2>&1 &
-cp "$1" "{folder}/job-$!.sh"
+# A job is a process group of this host, its number the group's. The script is a copy: the caller removes its own.
+cp "$1" "{folder}/job-$$.sh"
+setsid bash "{folder}/job-$$.sh" > "{folder}/job-$$.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh
