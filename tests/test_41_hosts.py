@@ -107,9 +107,10 @@ def test_a_scheduler_under_tls_is_found_by_dask_s_configuration(tmp_path: Path) 
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     words = ["-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "2", "-keyout", key, "-out", certificate]
     subprocess.run(["openssl", "req", "-x509", *words], check=True, capture_output=True)
-    own = {"ca-file": certificate, "client": {"cert": certificate, "key": key}}
+    own = {"ca-file": certificate, "client.cert": certificate, "client.key": key}
     tls = ("--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key)
-    with dask.config.set({"distributed.comm.tls": own}), hosts(tmp_path, "--protocol", "tls", *tls) as found:
+    configured = {f"distributed.comm.tls.{name}": value for name, value in own.items()}
+    with dask.config.set(configured), hosts(tmp_path, "--protocol", "tls", *tls) as found:
         found.start_worker("--no-nanny", *tls)
         assert found.address.startswith("tls://127.0.0.1:")
         with dask.config.set({"scheduler-address": found.address}), open_cluster() as cluster:
