@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
 
 from pipeline.cli.run import run
-from tests.dask_hosts import ROOT, environment
+from tests.dask_hosts import ROOT, environment, until
 from tests.scenes import call, small_scene, snapshot
 
 RECIPES = ROOT / "workflows" / "cluster"
@@ -28,14 +29,24 @@ features: null
 write: {cog: [], report: false}
 """
 SBATCH = """#!/bin/sh
-# A job is a process group of this host, its number the group's.
-setsid sh -c 'exec "$0"' "$1" > "$1.log" 2>&1 &
-cp "$1" "{folder}/job-$!.sh"
+# A job is a process group of this host, its number the group's. The script is a copy: the caller removes its own.
+cp "$1" "{folder}/job-$$.sh"
+setsid bash "{folder}/job-$$.sh" > "{folder}/job-$$.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh
 kill -TERM -- "-$1"
 echo "$1" >> "{folder}/cancelled"
+"""
+GATEWAY = """
+c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
+c.DaskGateway.address = "127.0.0.1:{}"
+c.Proxy.address = c.Proxy.tcp_address = "127.0.0.1:{}"
+c.UnsafeLocalBackend.clusters_directory = "{folder}/clusters"
+c.UnsafeLocalBackend.inherited_environment = ["PATH", "PYTHONPATH"]
+c.ClusterConfig.scheduler_cmd = {scheduler}
+c.ClusterConfig.worker_cmd = {worker}
+c.ClusterConfig.worker_cores = 1
 """
 TIMES = ("receipt.json", "report.html", "item.json")
 
@@ -49,6 +60,23 @@ def _job(folder: Path) -> list[str]:
     return [*words, str(folder / "out")]
 
 
+def _run(command: list[Any], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(
+        words, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def _dask(what: str) -> list[str]:
+    return [sys.executable, "-m", f"distributed.cli.dask_{what}"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _same(folder: Path) -> bool:
     found, wanted = (snapshot(folder / name, leave_out=TIMES) for name in ("out", "wanted"))
     return len(wanted) > 5 and found == wanted
@@ -58,14 +86,12 @@ def _same(folder: Path) -> bool:
 @pytest.mark.slow
 def test_plain_hosts(tmp_path: Path) -> None:
     words = _job(tmp_path)
-    made = subprocess.run(
+    made = _run(
         ["sh", RECIPES / "hosts.sh", *words],
-        cwd=tmp_path,
-        env=environment(BIN=str(Path(sys.executable).parent), THREADS="1", TMPDIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        tmp_path,
+        BIN=str(Path(sys.executable).parent),
+        THREADS="1",
+        TMPDIR=str(tmp_path),
     )
     assert made.returncode == 0, made.stderr
     assert "dashboard: http://127.0.0.1:" in made.stderr
@@ -90,15 +116,8 @@ def test_slurm(tmp_path: Path) -> None:
         assert recipe.count(old) == 1
         recipe = recipe.replace(old, new)
     (tmp_path / "mine.py").write_text(recipe)
-    made = subprocess.run(
-        [sys.executable, tmp_path / "mine.py", *words],
-        cwd=tmp_path,
-        env=environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    made = _run([sys.executable, tmp_path / "mine.py", *words], tmp_path, PATH=path)
     assert made.returncode == 0, made.stderr
     assert _same(tmp_path)
     scripts = [path.read_text() for path in tmp_path.glob("job-*.sh")]
@@ -107,6 +126,34 @@ def test_slurm(tmp_path: Path) -> None:
         assert line in scripts[0]
     assert "--lifetime 230m" in scripts[0]
     assert len((tmp_path / "cancelled").read_text().splitlines()) >= 2
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_gateway(tmp_path: Path) -> None:
+    pytest.importorskip("dask_gateway")
+    pytest.importorskip("dask_gateway_server")
+    words = _job(tmp_path)
+    ports = [_free_port(), _free_port()]
+    (tmp_path / "config.py").write_text(
+        GATEWAY.format(*ports, folder=tmp_path, scheduler=_dask("scheduler"), worker=_dask("worker"))
+    )
+    recipe = (RECIPES / "gateway.py").read_text()
+    for old, new in (("ADDRESS = None", f'ADDRESS = "http://127.0.0.1:{ports[1]}"'), ("WORKERS = 10", "WORKERS = 1")):
+        assert recipe.count(old) == 1
+        recipe = recipe.replace(old, new)
+    (tmp_path / "mine.py").write_text(recipe)
+    command = [sys.executable, "-m", "dask_gateway_server", "-f", str(tmp_path / "config.py")]
+    with open(tmp_path / "server.log", "wb") as log:
+        server = subprocess.Popen(command, env=environment(), stderr=log, stdout=log)
+    try:
+        until(lambda: "server started" in (tmp_path / "server.log").read_text(), 60)
+        made = _run([sys.executable, tmp_path / "mine.py", *words], tmp_path)
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert made.returncode == 0, made.stderr
+    assert _same(tmp_path)
 
 
 def _parses(command: Command, words: list[str]) -> None:
