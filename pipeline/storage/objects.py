@@ -175,7 +175,7 @@ class ObjectPath:
             OSError: it cannot be written.
         """
         self.check_writable()
-        mode: Any = "overwrite" if only is None else ("create" if only == "" else {"e_tag": only, "version": None})
+        mode: Any = "overwrite" if only is None else ("create" if only == "" else {"e_tag": only})
         # A put in parts knows no conditions; chunks and papers go in one.
         words: Any = {"chunk_size": PART_BYTES}
         if isinstance(data, bytes):
