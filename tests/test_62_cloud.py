@@ -333,6 +333,24 @@ def test_a_denied_request_says_so(s3: tuple[S3, str], tmp_path: Path) -> None:
     assert "access denied; set AWS_ACCESS_KEY_ID" in result.stderr
 
 
+def test_parts_of_an_object_are_read_as_of_a_file(s3: tuple[S3, str]) -> None:
+    _, prefix = s3
+    data = np.random.default_rng([1]).bytes(200_000)
+    for size in (0, 1, 65_536, 65_537, 200_000):
+        path = place(_url(prefix, str(size)))
+        path.write_bytes(data[:size])
+        with path.open("rb") as file:
+            assert file.read(10) == data[:size][:10]
+            assert file.seek(0, os.SEEK_END) == size
+            assert file.seek(max(0, size - 24)) == max(0, size - 24)
+            assert file.read() == data[:size][-24:] if size else True
+            file.seek(0)
+            assert file.read() == data[:size]
+        assert path.stat().st_size == size
+    with pytest.raises(FileNotFoundError):
+        place(_url(prefix, "none")).open("rb")
+
+
 def test_gdal_reads_what_was_written_and_nothing_older(s3: tuple[S3, str], tmp_path: Path) -> None:
     server, prefix = s3
     for seed in (1, 2):

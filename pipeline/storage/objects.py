@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import obstore
 
-from pipeline.errors import StorageError
+from pipeline.errors import RangeError, StorageError
 from pipeline.storage.clients import client, plainly
 
 FIRST_BYTES = 64 << 10
@@ -146,12 +146,8 @@ class ObjectPath:
 
         try:
             found: tuple[bytes, int] = self._ask(first)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            if self.stat().st_size == 0:  # no range lies in it
-                return b"", 0
-            raise
+        except RangeError:  # none lies in an empty object
+            return b"", 0
         return found
 
     def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:
