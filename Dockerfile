@@ -3,7 +3,7 @@ ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 ARG PYTHON=python3
-ARG EXTRAS=cluster,cloud
+ARG EXTRAS=cluster
 WORKDIR /src
 RUN ${PYTHON} -m venv /opt/terrasketch
 COPY pyproject.toml README.md LICENSE ./

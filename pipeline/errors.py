@@ -11,6 +11,7 @@
     │   └── ResumeError     a store was begun under another configuration
     ├── StorageError        an object store does not do what is asked        (exit 1)
     │   ├── MissingObjectError      there is no such object
+    │   ├── RangeError              it has no bytes there
     │   ├── AccessError             it may not be done
     │   └── ConditionError          an object is there already, or is another one
     ├── FormatError         bytes that are not a whole container of ours     (exit 1)
@@ -92,6 +93,10 @@ class AccessError(StorageError, PermissionError):
 
 class ConditionError(StorageError, FileExistsError):
     """An object is there already, or is not the one that was to be replaced."""
+
+
+class RangeError(StorageError):
+    """An object has no bytes there."""
 
 
 class FormatError(TerrasketchError, ValueError):

@@ -75,14 +75,14 @@ def test_files_and_functions_stay_short(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=names)
 def test_functions_import_nothing_but_optional_extras(path):
-    optional = declared("cluster", "cloud", "bench") - declared()
+    optional = declared("cluster", "bench") - declared()
     late = {name for function in functions(ast.parse(path.read_text())) for name in imported(function)}
     assert late <= optional
 
 
 def test_every_import_of_the_package_is_a_declared_dependency():
     providers = importlib.metadata.packages_distributions()
-    allowed = declared("cluster", "cloud")
+    allowed = declared("cluster")
     missing = set()
     for path in SOURCES:
         if path.is_relative_to(ROOT / "pipeline"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BankError, SourceError
+from pipeline.errors import BankError, SourceError, StorageError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
@@ -37,7 +37,9 @@ def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
     if len(paths) == 1 and paths[0].endswith(".npz"):
         try:
             return network_facts(place(paths[0]))
-        except BankError:  # not the file of a network
+        except BankError as error:  # not the file of a network
+            if isinstance(error.__cause__, StorageError):
+                raise
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
     facts = _scene(source)

@@ -34,7 +34,9 @@ _REMOTE = {
     # What was read stays with open datasets and no longer: an object may be another one by then.
     "CPL_VSIL_CURL_NON_CACHED": "/vsis3/:/vsigs/:/vsiaz/:/vsicurl/",
     "GDAL_HTTP_CONNECTTIMEOUT": "5",
-    "GDAL_HTTP_TIMEOUT": "60",
+    # A server that has fallen silent is given up; a slow one is not.
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_LOW_SPEED_TIME": "20",
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_MULTIRANGE": "YES",

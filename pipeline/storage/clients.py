@@ -21,7 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
-from pipeline.errors import AccessError, ConditionError, MissingObjectError, StorageError
+from pipeline.errors import AccessError, ConditionError, MissingObjectError, RangeError, StorageError
 from pipeline.storage.variables import current, obstore_config
 
 CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS = 5, 60, 25
@@ -96,6 +96,8 @@ def _translated(error: Exception, url: str, writing: bool) -> StorageError:
         return ConditionError(errno.EEXIST, "it is there already", url)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in text:
         return AccessError(errno.EACCES, f"access denied{f' ({code[1]})' if code else ''}; {_KEYS[scheme]}", url)
+    if "416 Range" in text or "Range started at" in text:
+        return RangeError(errno.EINVAL, "it has no bytes there; it is shorter than it should be", url)
     if isinstance(error, NotSupportedError):
         return StorageError(errno.ENOTSUP, "the server cannot do this", url)
     if "169.254.169.254" in text or "metadata.google" in text or "Missing" in first:

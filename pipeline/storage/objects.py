@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import obstore
 
-from pipeline.errors import StorageError
+from pipeline.errors import RangeError, StorageError
 from pipeline.storage.clients import client, plainly
 
 FIRST_BYTES = 64 << 10
@@ -146,12 +146,8 @@ class ObjectPath:
 
         try:
             found: tuple[bytes, int] = self._ask(first)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            if self.stat().st_size == 0:  # no range lies in it
-                return b"", 0
-            raise
+        except RangeError:  # none lies in an empty object
+            return b"", 0
         return found
 
     def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:
@@ -175,7 +171,7 @@ class ObjectPath:
             OSError: it cannot be written.
         """
         self.check_writable()
-        mode: Any = "overwrite" if only is None else ("create" if only == "" else {"e_tag": only, "version": None})
+        mode: Any = "overwrite" if only is None else ("create" if only == "" else {"e_tag": only})
         # A put in parts knows no conditions; chunks and papers go in one.
         words: Any = {"chunk_size": PART_BYTES}
         if isinstance(data, bytes):
