@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import open_cluster
-from pipeline.flow import tasks
+from pipeline.flow import batches
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
@@ -101,7 +101,7 @@ def main(scheduler: str, kind: str, tiles: int, folder: Path) -> None:
         Crew(cluster.executor, cluster.workers).warm()  # or workers would import what they need while the clock runs
         if kind != "chunks":
             if kind == "tasks":
-                tasks.MOST_TILES = 1
+                batches.MOST_TILES = 1
             job = Nothing(Grid(side, tiles // side, 1))
             found = [measured(lambda count: run_map(job, cluster.executor, cluster.workers, progress=count))]
         else:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline.errors import Interrupted, OutputError, SourceError
-from pipeline.flow import tasks
+from pipeline.flow import batches, flight
 from pipeline.flow.batches import MOST_TILES, Batches, task_seconds, tasks_for
 from pipeline.flow.flight import WINDOW, run_map
 from pipeline.flow.tasks import Receipt, Wrote, run_batch
@@ -139,7 +139,7 @@ def test_what_a_task_handed_back_is_done_by_another(monkeypatch: pytest.MonkeyPa
         first, self._next = self._next, self._end
         return (first, self._end) if first < self._end else None
 
-    monkeypatch.setattr(tasks, "TASK_SECONDS", 0.03)
+    monkeypatch.setattr(batches, "TASK_SECONDS", 0.03)
     monkeypatch.setattr(Batches, "take", greedy)
     job = Slow(Grid(1, 12, 1))
     progress: list[Receipt] = []
@@ -189,7 +189,7 @@ def test_a_stopped_map_finishes_what_is_in_flight_and_no_more() -> None:
 
 
 def test_a_map_whose_workers_are_gone_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(flight, "DRAIN_SECONDS", 0.1)
 
     class Nobody(Executor):
         def submit(self, fn, /, *args, **kwargs):

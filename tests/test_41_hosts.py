@@ -59,7 +59,7 @@ def test_a_map_that_is_halted_stops_between_two_tiles_and_counts_them(plain: Hos
         timer.start()
         job = Slow(Grid(1, 900, 1), str(tmp_path), 0.1)
         with pytest.raises(BaseException, match="stopped with") as caught:
-            run_map(job, cluster.executor, 1, batch=300, stop=stop, tell=cluster.tell)
+            run_map(job, cluster.executor, 1, stop=stop, tell=cluster.tell)
     done = len(list(tmp_path.glob("*.done")))
     assert str(caught.value) == f"stopped with {done} of 900 tiles done"
     assert 1 <= done < 100
@@ -93,7 +93,7 @@ def test_a_worker_told_to_leave_loses_nothing(plain: Hosts, tmp_path: Path, nann
     with open_cluster(plain.address, 2) as cluster:
         other = threading.Thread(target=preempt)
         other.start()
-        receipt = run_map(Slow(Grid(1, 48, 1), str(tmp_path), 0.1), cluster.executor, 2, batch=4, check=cluster.check)
+        receipt = run_map(Slow(Grid(1, 48, 1), str(tmp_path), 0.1), cluster.executor, 2, check=cluster.check)
         other.join()
     assert leaving.wait(20) is not None
     assert (receipt.tiles, receipt.failures) == (48, [])

@@ -32,7 +32,7 @@ if __name__ == "__main__":
             if main == "deaf":
                 team.executor.submit(Slow(Grid(1, 9, 1), folder, 30).run, Grid(1, 9, 1)[0])
                 hashlib.pbkdf2_hmac("sha256", b"a", b"b", 200_000_000)
-            team.run("sleep", Slow(Grid(1, 400, 1), folder, float(seconds)), batch=100)
+            team.run("sleep", Slow(Grid(1, 400, 1), folder, float(seconds)))
     except TerrasketchError as error:
         sys.exit(f"{error.exit_code}: {error}")
 """
@@ -86,7 +86,7 @@ def test_the_second_signal_ends_at_once_whatever_threads_do(tmp_path: Path, sche
 def test_tiles_that_kill_their_workers_are_failures_and_the_others_go_on(tmp_path: Path) -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), open_cluster("processes", 1) as cluster:
         job = Slow(Grid(1, 8, 1), str(tmp_path), 0.0, deadly=5)
-        receipt = run_map(job, cluster.executor, 1, batch=2, check=cluster.check)
+        receipt = run_map(job, cluster.executor, 1, check=cluster.check)
     assert len(receipt.failures) == 1
     assert receipt.failures[0].startswith("tile 5 (rows 0:1, columns 5:6): 1 workers died")
     assert receipt.tiles == 7
