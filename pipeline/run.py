@@ -35,6 +35,7 @@ from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.plan import batch_size
 from pipeline.raster.chunks import remove_tree
+from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
 
@@ -92,7 +93,8 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     if workflow.features is not None:
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
-    features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
+    teacher = masked_like(raw, stored)
+    features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)
 
 
@@ -164,12 +166,12 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
 
 
 def _store_features(
-    workflow: Workflow, stored: StoreSource, scene: Plan, crew: Crew, receipt: SceneReceipt
+    workflow: Workflow, stored: StoreSource, teacher: Source, scene: Plan, crew: Crew, receipt: SceneReceipt
 ) -> StoreSource:
     wanted = workflow.features
     assert wanted is not None
     crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
-    bank, path, made = bank_of_run(wanted, stored, Path(receipt.folder), scene.configuration)
+    bank, path, made = bank_of_run(wanted, teacher, stored.tile, Path(receipt.folder), scene.configuration)
     tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
     final = Path(receipt.folder) / "features.zarr"
     domain = choose_domain(stored, bank, pool, stride, wanted.domain)

@@ -18,7 +18,7 @@ from pipeline.flow.stages import check_apart, write_scene
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
-@options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
+@options.together(options.quality, options.sigma, options.basis, options.tile, options.reading, options.masking)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def denoise(
     src: tuple[str, ...],
@@ -46,7 +46,7 @@ def denoise(
       terrasketch denoise scene.tif clean.tif
       terrasketch denoise B02.tif B03.tif B04.tif clean.zarr --quality quality
     """
-    check_apart(src, dst)
+    check_apart([*src, *options.mask_files(reading)], dst)
     source = open_scene(src, **reading)
     with crew(scheduler or "threads", workers, verbose, quiet) as team:
         receipt = write_scene(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -27,6 +28,14 @@ def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[
             raise click.BadParameter(f"{part!r}: bands are counted from 1")
         numbers += range(low, high + 1)
     return numbers or None
+
+
+def parse_whole(_context: Any, _parameter: Any, value: str | None) -> list[int] | None:
+    """--mask-values 3,8,9."""
+    try:
+        return [int(part) for part in value.split(",")] if value else None
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers; give 3,8,9") from None
 
 
 def parse_creation_options(_context: Any, _parameter: Any, values: tuple[str, ...]) -> dict[str, str]:
@@ -72,6 +81,17 @@ resampling = click.option(
     default="nearest",
     show_default=True,
     help="How coarser band files are brought to the stack's grid.",
+)
+mask_band = click.option(
+    "--mask-band",
+    metavar="[CODING:]BAND|FILE",
+    help="Mask of clouds, not learnt from: SCL, QA_PIXEL, Fmask, scl:12, qa_pixel:FILE.tif.",
+)
+mask_values = click.option(
+    "--mask-values", metavar="V,V", callback=parse_whole, help="Values of the mask that are out, not its coding's."
+)
+mask_bits = click.option(
+    "--mask-bits", metavar="N,N", callback=parse_whole, help="Bits of the mask that are out, from 0, not its coding's."
 )
 tile = click.option(
     "--tile", type=click.IntRange(16, 8192), default=256, show_default=True, help="Side of a tile in pixels."
@@ -193,9 +213,16 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 reading = together(bidx, bands, nodata, resolution, resampling)
+masking = together(mask_band, mask_values, mask_bits)
 watching = together(as_json, verbose, quiet)
 placing = together(scheduler, workers)
 bounding = together(snr, rmse, max_error, lossless, effort)
+
+
+def mask_files(reading: dict[str, Any]) -> list[str]:
+    """The mask, where it is a file of its own: an input like the others."""
+    name = (reading["mask_band"] or "").rpartition(":")[2]
+    return [name] if Path(name).is_file() else []
 
 
 def bound_of(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:

@@ -27,7 +27,7 @@ _SOME_FAILED = 3
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the outputs.")
-@options.together(options.placing, options.overwrite, options.watching)
+@options.together(options.masking, options.placing, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
@@ -38,6 +38,7 @@ def run(
     as_json: bool,
     verbose: bool,
     quiet: bool,
+    **reading: Any,
 ) -> None:
     """Run WORKFLOW.yaml on the scenes it names, or on SRC (- reads paths from stdin).
 
@@ -47,7 +48,7 @@ def run(
     Example:
       terrasketch run workflows/scene.yaml scene.tif --out out/scene --workers 2
     """
-    job = _override(load_workflow(workflow), src, out, scheduler, workers)
+    job = _override(load_workflow(workflow), src, out, scheduler, workers, reading)
     name_scenes(job.sources)
     with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
         receipts = run_workflow(job, team, shlex.join(["terrasketch", *sys.argv[1:]]), overwrite=overwrite)
@@ -67,15 +68,22 @@ def run(
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
-@options.together(options.placing, options.as_json)
-def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: int | None, as_json: bool) -> None:
+@options.together(options.masking, options.placing, options.as_json)
+def plan(
+    workflow: Path,
+    src: tuple[str, ...],
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
     """Print what WORKFLOW.yaml will cost on its scenes, or on SRC, before anything runs.
 
     \b
     Example:
       terrasketch plan workflows/scene.yaml scene.tif --workers 4
     """
-    job = _override(load_workflow(workflow), src, None, scheduler, workers)
+    job = _override(load_workflow(workflow), src, None, scheduler, workers, reading)
     plans = [
         plan_scene(name, paths, job, job.run.workers or cores()) for name, paths in name_scenes(job.sources).items()
     ]
@@ -87,7 +95,12 @@ def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: i
 
 
 def _override(
-    workflow: Workflow, src: tuple[str, ...], out: Path | None, scheduler: str | None, workers: int | None
+    workflow: Workflow,
+    src: tuple[str, ...],
+    out: Path | None,
+    scheduler: str | None,
+    workers: int | None,
+    reading: dict[str, Any],
 ) -> Workflow:
     """The words of the command line win over the file's."""
     update: dict[str, Any] = {}
@@ -97,6 +110,8 @@ def _override(
         update["out"] = str(out.resolve())
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
+    told = {key: value for key, value in reading.items() if value is not None}
+    update["read"] = workflow.read.model_copy(update=told)
     return workflow.model_copy(update=update)
 
 

@@ -40,12 +40,19 @@ def load_workflow(path: Path) -> Workflow:
     elif features is not None and features.bank.endswith(".npz"):
         features = features.model_copy(update={"bank": _resolve(folder, features.bank)})
     out = _resolve(folder, workflow.out)
-    return workflow.model_copy(update={"sources": sources, "out": out, "features": features})
+    read = workflow.read.model_copy(update={"mask_band": _resolve_mask(folder, workflow.read.mask_band)})
+    return workflow.model_copy(update={"sources": sources, "out": out, "read": read, "features": features})
 
 
 def _resolve(folder: Path, text: str) -> str:
     remote = "://" in text or text.startswith("/vsi")
     return text if remote else str((folder / text).resolve())
+
+
+def _resolve_mask(folder: Path, text: str | None) -> str | None:
+    """[CODING:]FILE with the file resolved; what is no file there is a band, and stays."""
+    coding, colon, name = (text or "").rpartition(":")
+    return f"{coding}{colon}{_resolve(folder, name)}" if name and (folder / name).is_file() else text
 
 
 def _compose(path: Path) -> yaml.Node | None:

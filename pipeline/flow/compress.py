@@ -19,6 +19,7 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import is_nodata
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
@@ -96,7 +97,8 @@ def fill_value(info: SceneInfo) -> float | int:
 def source_identity(source: Source) -> dict[str, Any]:
     """What a store was made of, for the configuration hash: the input's contents, its bands and where they lie."""
     info = source.info
-    return {
+    mask = {"mask": source.identity()} if isinstance(source, MaskedSource) else {}
+    return mask | {
         "fingerprint": info.fingerprint,
         "bands": list(info.bands),
         "nodata": repr(info.nodata),

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.grid import Grid, Halo, Tile, Window
-from pipeline.raster.open import open_source
+from pipeline.raster.masks import teaching, unmasked
+from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
 
@@ -33,10 +34,11 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
     path = paths[0] if len(paths) == 1 else None
     if path is not None and is_store(path):
+        mask = {name: options.pop(name, None) for name in ("mask_band", "mask_values", "mask_bits")}
         given = [name for name, value in options.items() if value not in (None, "nearest")]
         if given:
             raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
-        return open_store(Path(path))
+        return with_mask_file(open_store(Path(path)), **mask)
     return open_source(paths if path is None else path, **options)
 
 
@@ -59,7 +61,8 @@ def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDAr
 
 def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
     """Windows spread evenly over the scene, the same for the same grid: for noise, banks and pictures."""
-    return spread(source, source.tile if isinstance(source, StoreSource) else tile, count)
+    bare = unmasked(source)
+    return spread(source, bare.tile if isinstance(bare, StoreSource) else tile, count)
 
 
 def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
@@ -70,8 +73,8 @@ def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
 
 
 def sample(source: Source, tile: int, count: int = SAMPLES) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """The blocks of the sample windows, one at a time."""
-    return (source.read(window) for window in sample_windows(source, tile, count))
+    """The blocks of the sample windows and where to learn from them, one at a time."""
+    return (teaching(source, window) for window in sample_windows(source, tile, count))
 
 
 def central_window(source: Source, side: int) -> Window:
