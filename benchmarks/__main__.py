@@ -28,6 +28,7 @@ from benchmarks import (  # noqa: E402
     partitioned,
     reading,
     scene,
+    stack,
     svd,
 )
 
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "networks": networks.main,
     "features": features.main,
     "scene": scene.main,
+    "stack": stack.main,
     "factors": factors.main,
     "partitioned": partitioned.main,
     "memory": memory.main,

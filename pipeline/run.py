@@ -67,7 +67,7 @@ def run_workflow(workflow: Workflow, crew: Crew, command: str, *, overwrite: boo
     if workflow.features is not None:
         check_wanted(workflow.features)
     receipts = []
-    for name, paths in name_scenes(workflow.sources).items():
+    for name, paths in name_scenes(workflow.sources, workflow.read.stack).items():
         receipt = SceneReceipt(name, str(Path(workflow.out) / name), paths, command)
         receipts.append(receipt)
         try:
@@ -98,8 +98,9 @@ def run_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     finish_scene(workflow, raw, stored, features, receipt, crew.watch)
 
 
-def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
-    """A folder name for each scene: the stem of its (first) path, in characters any file system takes.
+def name_scenes(sources: list[str | list[str]], dates: bool = False) -> dict[str, list[str]]:
+    """A folder name for each scene: the stem of its (first) path, in characters any file system takes; `-stack` behind
+    it where its paths are dates.
 
     Raises:
         ConfigError: there are no scenes, or two have the same name.
@@ -111,6 +112,7 @@ def name_scenes(sources: list[str | list[str]]) -> dict[str, list[str]]:
         paths = [source] if isinstance(source, str) else list(source)
         stem = Path(paths[0].rstrip("/")).name
         name = re.sub(r"[^\w.+-]", "_", stem.rsplit(".", 1)[0] if "." in stem[1:] else stem).strip(".") or "scene"
+        name += "-stack" * dates
         if name in names:
             raise ConfigError(
                 f"{paths[0]} and {names[name][0]} would both be written to {name}/; run them with two --out"

@@ -20,7 +20,7 @@ from pipeline.flow.write import store_to_cog
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
-@options.together(options.bounding, options.tile, options.reading, options.masking)
+@options.together(options.bounding, options.tile, options.reading, options.stacking, options.masking)
 @options.together(options.overwrite, options.placing, options.watching)
 def compress(
     src: tuple[str, ...],

@@ -18,7 +18,9 @@ from pipeline.flow.stages import check_apart, write_scene
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=click.Path(path_type=Path))
-@options.together(options.quality, options.sigma, options.basis, options.tile, options.reading, options.masking)
+@options.together(
+    options.quality, options.sigma, options.basis, options.tile, options.reading, options.stacking, options.masking
+)
 @options.together(options.creation, options.overwrite, options.placing, options.watching)
 def denoise(
     src: tuple[str, ...],

@@ -213,6 +213,11 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 reading = together(bidx, bands, nodata, resolution, resampling)
+stack = click.option("--stack", is_flag=True, help="SRC are dates of one place on one grid: one joint scene.")
+times = click.option(
+    "--times", metavar="T,T", callback=parse_names, help="When they were taken, ISO 8601, where nothing else says."
+)
+stacking = together(stack, times)
 masking = together(mask_band, mask_values, mask_bits)
 watching = together(as_json, verbose, quiet)
 placing = together(scheduler, workers)

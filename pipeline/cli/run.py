@@ -27,7 +27,7 @@ _SOME_FAILED = 3
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the outputs.")
-@options.together(options.masking, options.placing, options.overwrite, options.watching)
+@options.together(options.stacking, options.masking, options.placing, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
@@ -49,7 +49,7 @@ def run(
       terrasketch run workflows/scene.yaml scene.tif --out out/scene --workers 2
     """
     job = _override(load_workflow(workflow), src, out, scheduler, workers, reading)
-    name_scenes(job.sources)
+    name_scenes(job.sources, job.read.stack)
     with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
         receipts = run_workflow(job, team, shlex.join(["terrasketch", *sys.argv[1:]]), overwrite=overwrite)
     if as_json:
@@ -68,7 +68,7 @@ def run(
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.argument("src", nargs=-1)
-@options.together(options.masking, options.placing, options.as_json)
+@options.together(options.stacking, options.masking, options.placing, options.as_json)
 def plan(
     workflow: Path,
     src: tuple[str, ...],
@@ -85,7 +85,8 @@ def plan(
     """
     job = _override(load_workflow(workflow), src, None, scheduler, workers, reading)
     plans = [
-        plan_scene(name, paths, job, job.run.workers or cores()) for name, paths in name_scenes(job.sources).items()
+        plan_scene(name, paths, job, job.run.workers or cores())
+        for name, paths in name_scenes(job.sources, job.read.stack).items()
     ]
     if as_json:
         click.echo(json.dumps({"scenes": [scene.to_json() for scene in plans]}))
@@ -110,7 +111,9 @@ def _override(
         update["out"] = str(out.resolve())
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
-    told = {key: value for key, value in reading.items() if value is not None}
+    told = {key: value for key, value in reading.items() if value not in (None, False)}
+    if reading["stack"] and src:
+        update["sources"] = [update["sources"]]
     update["read"] = workflow.read.model_copy(update=told)
     return workflow.model_copy(update=update)
 

@@ -36,7 +36,7 @@ Valid = NDArray[np.bool_]
 # How often noise alone may look like an isolated target, per pixel.
 CHANCE = 1e-6
 # Least share of the valid pixels that must be clear for a block to be learnt from those alone.
-LEAST_CLEAR = 0.125
+LEAST_CLEAR = 0.25
 
 
 @dataclass(frozen=True)

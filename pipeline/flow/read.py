@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.grid import Grid, Halo, Tile, Window
+from pipeline.raster.dates import open_dates
 from pipeline.raster.masks import teaching, unmasked
 from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
@@ -25,13 +26,19 @@ SAMPLES = 16
 def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     """Open a raster, a folder or list of band files, a STAC item, or a store of ours.
 
-    `options` are those of `raster.open.open_source`; a store knows its bands and takes none.
+    `options` are those of `raster.open.open_source`; a store knows its bands and takes none. With `stack` the paths are
+    dates of one place, `times` those of `raster.dates.open_dates`.
 
     Raises:
         SourceError: it cannot be opened.
         ConfigError: an option does not fit it.
     """
     paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
+    dates, times = options.pop("stack", False), options.pop("times", None)
+    if dates:
+        return open_dates(paths, times=times, **options)
+    if times is not None:
+        raise ConfigError("--times are those of the dates of a --stack; leave them out, or give --stack too")
     path = paths[0] if len(paths) == 1 else None
     if path is not None and is_store(path):
         mask = {name: options.pop(name, None) for name in ("mask_band", "mask_values", "mask_bits")}

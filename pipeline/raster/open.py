@@ -74,7 +74,7 @@ def open_source(
     name = scene_name(texts[0])
     if len(texts) == 1 and os.path.isdir(texts[0]):
         name = safe_name(Path(texts[0]).resolve().name)
-        texts = _files_of(Path(texts[0]))
+        texts = files_of(Path(texts[0]))
     elif len(texts) > 1:
         name = _common_name(texts)
     if len(texts) == 1 and resolution is None:
@@ -179,7 +179,8 @@ def _open_item(
     return _with_mask(scene, choice, mask, asset.key if asset else "")
 
 
-def _files_of(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
+    """The rasters of a folder in the order people expect. Raises SourceError where there are none."""
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
     files = [file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS and file.is_file()]
