@@ -47,6 +47,7 @@ from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.threads import in_background
 from pipeline.raster.chunks import remove_tree
+from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place, lies_in, place
@@ -89,7 +90,7 @@ def run_workflow(
     """
     if workflow.features is not None:
         check_wanted(workflow.features)
-    scenes = name_scenes(workflow.sources, workflow.out) if scenes is None else scenes
+    scenes = name_scenes(workflow.sources, workflow.out, dates=workflow.read.stack) if scenes is None else scenes
     summary = Summary(workflow.out, scenes, workflow.model_dump(), command)
     before: Future[SceneReceipt] | None = None
     try:
@@ -158,7 +159,8 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     if workflow.features is not None:
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
-    features = _store_features(workflow, stored, plan, crew, receipt) if workflow.features else None
+    teacher = masked_like(raw, stored)
+    features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None
     return partial(finish_scene, workflow, raw, stored, features, receipt, crew.watch)
 
 
@@ -215,12 +217,12 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
 
 
 def _store_features(
-    workflow: Workflow, stored: StoreSource, scene: Plan, crew: Crew, receipt: SceneReceipt
+    workflow: Workflow, stored: StoreSource, teacher: Source, scene: Plan, crew: Crew, receipt: SceneReceipt
 ) -> StoreSource:
     wanted = workflow.features
     assert wanted is not None
     crew.watch.note(f"{receipt.name}: bank {wanted.bank}")
-    bank, path, made = bank_of_run(wanted, stored, place(receipt.folder), scene.configuration)
+    bank, path, made = bank_of_run(wanted, teacher, stored.tile, place(receipt.folder), scene.configuration)
     tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
     final = place(receipt.folder) / "features.zarr"
     domain = choose_domain(stored, bank, pool, stride, wanted.domain)

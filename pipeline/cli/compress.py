@@ -20,7 +20,7 @@ from pipeline.storage import Place, place
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
-@options.together(options.bounding, options.tile, options.reading)
+@options.together(options.bounding, options.tile, options.reading, options.stacking, options.masking)
 @options.together(options.overwrite, options.running, options.watching)
 def compress(
     src: tuple[str, ...],
@@ -49,7 +49,7 @@ def compress(
     if dst.suffix != ".zarr":
         raise ConfigError(f"{dst}: compress writes Zarr; give an output ending in .zarr")
     bound = options.bound_of(snr, rmse, max_error, lossless)
-    check_apart(src, dst)
+    check_apart([*src, *options.mask_files(reading)], dst)
     source = open_scene(src, **reading)
     with crew(scheduler, workers, verbose, quiet) as team:
         receipt = write_scene(source, dst, tile, Denoising("none"), bound, team, effort=effort, overwrite=overwrite)

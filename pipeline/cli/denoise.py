@@ -18,7 +18,9 @@ from pipeline.storage import Place
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
-@options.together(options.quality, options.sigma, options.basis, options.tile, options.reading)
+@options.together(
+    options.quality, options.sigma, options.basis, options.tile, options.reading, options.stacking, options.masking
+)
 @options.together(options.creation, options.overwrite, options.running, options.watching)
 def denoise(
     src: tuple[str, ...],
@@ -46,7 +48,7 @@ def denoise(
       terrasketch denoise scene.tif clean.tif
       terrasketch denoise B02.tif B03.tif B04.tif clean.zarr --quality quality
     """
-    check_apart(src, dst)
+    check_apart([*src, *options.mask_files(reading)], dst)
     source = open_scene(src, **reading)
     with crew(scheduler, workers, verbose, quiet) as team:
         receipt = write_scene(

@@ -34,6 +34,7 @@ from pipeline.network import Bank
 from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.cog import check_output
+from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
 from pipeline.storage import Place, place
 
@@ -45,7 +46,7 @@ FITTING, PLACES = ("count", "size", "seed"), ("geometry", "at")
 @click.argument("src", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, type=options.output, metavar="BANK.npz")
 @click.option("--bank", default="rcf-mixed", show_default=True, metavar="NAME", help="What to fit.")
-@options.together(options.count, options.size, options.seed, options.tile, options.reading)
+@options.together(options.count, options.size, options.seed, options.tile, options.reading, options.masking)
 @options.together(options.overwrite, options.watching)
 def fit(
     src: tuple[str, ...],
@@ -132,7 +133,7 @@ def _fitted(
     help="A bank to fit, or fitted, or a tensor of an ONNX network.",
 )
 @options.together(options.pool, options.stride, options.count, options.size, options.seed)
-@options.together(options.domain, options.normalise, options.exact, options.tile, options.reading)
+@options.together(options.domain, options.normalise, options.exact, options.tile, options.reading, options.masking)
 @options.together(options.dtype, options.geometry, options.at, options.creation)
 @options.together(options.overwrite, options.running, options.watching)
 def features(
@@ -170,8 +171,9 @@ def features(
     """
     fitting, places = ({word: words.pop(word) for word in names} for names in (FITTING, PLACES))
     check_words(bank, normalise, exact, {"count": fitting["count"], "size": fitting["size"]})
-    check_apart([*src, *filter(None, [places["at"]])], dst)
-    source = open_scene(src, **words)
+    check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
+    teacher = open_scene(src, **words)
+    source = unmasked(teacher)
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
@@ -179,7 +181,7 @@ def features(
     if network:
         check_mean(network, dtype, table=bool(table))
     with crew(scheduler, workers, verbose, quiet) as team, _beside(dst) as beside:
-        fitted, path = _fitted(bank, network, source, tile, beside, team.watch, normalise=normalise, **fitting)
+        fitted, path = _fitted(bank, network, teacher, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,

@@ -19,7 +19,7 @@ from pipeline.storage import Place, place
 
 @click.command()
 @click.argument("path", nargs=-1, required=True)
-@options.together(options.reading, options.as_json)
+@options.together(options.reading, options.masking, options.as_json)
 def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).

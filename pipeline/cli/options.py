@@ -42,6 +42,14 @@ def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[
     return numbers or None
 
 
+def parse_whole(_context: Any, _parameter: Any, value: str | None) -> list[int] | None:
+    """--mask-values 3,8,9."""
+    try:
+        return [int(part) for part in value.split(",")] if value else None
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers; give 3,8,9") from None
+
+
 def parse_creation_options(_context: Any, _parameter: Any, values: tuple[str, ...]) -> dict[str, str]:
     """--co NAME=VALUE, as many as there are."""
     options = {}
@@ -85,6 +93,17 @@ resampling = click.option(
     default="nearest",
     show_default=True,
     help="How coarser band files are brought to the stack's grid.",
+)
+mask_band = click.option(
+    "--mask-band",
+    metavar="[CODING:]BAND|FILE",
+    help="Mask of clouds, not learnt from: SCL, QA_PIXEL, Fmask, scl:12, qa_pixel:FILE.tif.",
+)
+mask_values = click.option(
+    "--mask-values", metavar="V,V", callback=parse_whole, help="Values of the mask that are out, not its coding's."
+)
+mask_bits = click.option(
+    "--mask-bits", metavar="N,N", callback=parse_whole, help="Bits of the mask that are out, from 0, not its coding's."
 )
 tile = click.option(
     "--tile", type=click.IntRange(16, 8192), default=256, show_default=True, help="Side of a tile in pixels."
@@ -215,10 +234,22 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 reading = together(bidx, bands, nodata, resolution, resampling)
+stack = click.option("--stack", is_flag=True, help="SRC are dates of one place on one grid: one joint scene.")
+times = click.option(
+    "--times", metavar="T,T", callback=parse_names, help="When they were taken, ISO 8601, where nothing else says."
+)
+stacking = together(stack, times)
+masking = together(mask_band, mask_values, mask_bits)
 watching = together(as_json, verbose, quiet)
 placing = together(scheduler, workers)
 running = together(placing, performance_report)
 bounding = together(snr, rmse, max_error, lossless, effort)
+
+
+def mask_files(reading: dict[str, Any]) -> list[str]:
+    """The mask, where it is a file of its own: an input like the others."""
+    name = (reading["mask_band"] or "").rpartition(":")[2]
+    return [name] if Path(name).is_file() else []
 
 
 def bound_of(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:

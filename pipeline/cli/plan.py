@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,7 +40,7 @@ from pipeline.plan import (
 @click.option("--rates", type=click.Path(path_type=Path), metavar="RECEIPT", help="Rates of the receipt.json of a run.")
 @click.option("--calibrate", "measure", is_flag=True, help="Measure rates on the middle of the scene first.")
 @click.option("--bandwidth", type=click.FloatRange(0, min_open=True), metavar="MB/S", help="What storage can do.")
-@options.together(options.placing, options.as_json)
+@options.together(options.stacking, options.masking, options.placing, options.as_json)
 def plan(
     workflow: Path,
     src: tuple[str, ...],
@@ -51,6 +52,7 @@ def plan(
     scheduler: str | None,
     workers: int | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Print what WORKFLOW.yaml will cost on its scenes, or on SRC, before anything runs.
 
@@ -59,9 +61,9 @@ def plan(
       terrasketch plan workflows/scene.yaml scene.tif --workers 4
       terrasketch plan workflows/scene.yaml scene.tif --scenes 10000 --workers 500 --calibrate
     """
-    job = override(load_workflow(workflow), src, None, scheduler, workers)
+    job = override(load_workflow(workflow), src, None, scheduler, workers, reading)
     count = job.run.workers or cores()
-    named = name_scenes(job.sources, job.out)
+    named = name_scenes(job.sources, job.out, dates=job.read.stack)
     if scenes is None:
         if measure or rates or bandwidth or drivers > 1:
             raise ConfigError(

@@ -26,7 +26,7 @@ from pipeline.storage import Place, place
 @click.argument("src", nargs=-1)
 @click.option("--out", type=options.output, metavar="DIR", help="Folder of the outputs.")
 @click.option("--retry-failed", is_flag=True, help="Run only the scenes of --out that failed or were never begun.")
-@options.together(options.running, options.overwrite, options.watching)
+@options.together(options.stacking, options.masking, options.running, options.overwrite, options.watching)
 def run(
     workflow: Path,
     src: tuple[str, ...],
@@ -38,6 +38,7 @@ def run(
     as_json: bool,
     verbose: bool,
     quiet: bool,
+    **reading: Any,
 ) -> None:
     """Run WORKFLOW.yaml on the scenes it names, or on SRC: rasters, folders, quoted patterns, STAC items, item
     collections and catalogues (- reads paths, or a STAC search's result, from stdin).
@@ -51,7 +52,7 @@ def run(
       terrasketch run workflows/scene.yaml --out out/all --retry-failed
       stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
-    job = override(load_workflow(workflow), src, out, scheduler, workers, keep=True)
+    job = override(load_workflow(workflow), src, out, scheduler, workers, reading, keep=True)
     scenes, already = _scenes(job, bool(src), retry_failed)
     with Tally(as_json) as tally:
         if scenes:
@@ -70,8 +71,8 @@ def run(
 def _scenes(job: Workflow, named: bool, retry_failed: bool) -> tuple[dict[str, list[str]], int]:
     """The scenes to run, and how many need not be run again."""
     if not retry_failed:
-        return name_scenes(job.sources, job.out), 0
-    scenes = name_scenes(job.sources, job.out) if named else {}
+        return name_scenes(job.sources, job.out, dates=job.read.stack), 0
+    scenes = name_scenes(job.sources, job.out, dates=job.read.stack) if named else {}
     return unfinished(job.out, scenes, job.model_dump())
 
 
@@ -81,6 +82,7 @@ def override(
     out: Place | None,
     scheduler: str | None,
     workers: int | None,
+    reading: dict[str, Any],
     *,
     keep: bool = False,
 ) -> Workflow:
@@ -92,4 +94,8 @@ def override(
         update["sources"] = given(src, place(update.get("out", workflow.out)) if keep else None)
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
+    told = {key: value for key, value in reading.items() if value not in (None, False)}
+    if src and (reading["stack"] or workflow.read.stack):
+        update["sources"] = [update["sources"]]
+    update["read"] = workflow.read.model_copy(update=told)
     return workflow.model_copy(update=update)

@@ -26,6 +26,15 @@ class Read(Section):
         "nearest", description="How coarser band files are brought to the stack's grid"
     )
     nodata: float | None = Field(None, description="Sentinel of invalid pixels, where the file does not say")
+    mask_band: str | None = Field(
+        None,
+        min_length=1,
+        description="Mask of clouds, not learnt from: [CODING:]BAND or FILE; scl, qa_pixel, fmask or cfmask",
+    )
+    mask_values: list[int] | None = Field(None, description="Values of the mask that are out, not its coding's")
+    stack: bool = Field(False, description="The files of a scene are dates of one place on one grid: one joint scene")
+    times: list[str] | None = Field(None, description="When the dates of a stack were taken, where nothing else says")
+    mask_bits: list[int] | None = Field(None, description="Bits of the mask that are out, from 0, not its coding's")
 
 
 class Denoise(Section):

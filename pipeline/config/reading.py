@@ -42,12 +42,21 @@ def load_workflow(path: Path) -> Workflow:
     out, place = _resolve(folder, workflow.out), workflow.run
     if place.scheduler is not None and place.scheduler.endswith(".json"):
         place = place.model_copy(update={"scheduler": _resolve(folder, place.scheduler)})
-    return workflow.model_copy(update={"sources": sources, "out": out, "features": features, "run": place})
+    read = workflow.read.model_copy(update={"mask_band": _resolve_mask(folder, workflow.read.mask_band)})
+    return workflow.model_copy(
+        update={"sources": sources, "out": out, "read": read, "features": features, "run": place}
+    )
 
 
 def _resolve(folder: Path, text: str) -> str:
     remote = "://" in text or text.startswith("/vsi")
     return text if remote else str((folder / text).resolve())
+
+
+def _resolve_mask(folder: Path, text: str | None) -> str | None:
+    """[CODING:]FILE with the file resolved; what is no file there is a band, and stays."""
+    coding, colon, name = (text or "").rpartition(":")
+    return f"{coding}{colon}{_resolve(folder, name)}" if name and (folder / name).is_file() else text
 
 
 def _compose(path: Path) -> yaml.Node | None:

@@ -23,10 +23,10 @@ from pipeline.denoise.mixture import (
     shrinker,
 )
 from pipeline.denoise.model import Learnt, SceneModel
-from pipeline.denoise.patch_svd import fold, patch_basis, patch_moments, project
-from pipeline.denoise.patches import fill_holes, patches_over, replication, voters
+from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
+from pipeline.denoise.patches import Patches, fill_holes, patches_over, replication, spared, voters
 from pipeline.denoise.settings import Settings, groups, settings_for
-from pipeline.denoise.whiten import fit_whitening, slabs
+from pipeline.denoise.whiten import Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
 
 F32 = NDArray[np.float32]
@@ -35,6 +35,8 @@ Valid = NDArray[np.bool_]
 
 # How often noise alone may look like an isolated target, per pixel.
 CHANCE = 1e-6
+# Least share of the valid pixels that must be clear for a block to be learnt from those alone.
+LEAST_CLEAR = 0.25
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,31 @@ def denoise_block(
     sigma: ArrayLike | None = None,
     origin: tuple[int, int] = (0, 0),
     model: SceneModel | None = None,
+    clear: Valid | None = None,
 ) -> Denoised:
     """Denoise block (band, y, x), any real dtype, where valid (y, x) bool; finite there.
 
     sigma: noise in data units, one for all or (band,); None finds it, and whether it grows with the signal. origin:
     (y, x) of the block's first pixel in the scene. model: noise, planes and bases of the whole scene, in place of the
-    block's own; sigma is then the model's. Bands of noise 0 and blocks smaller than a patch come back as they are.
+    block's own; sigma is then the model's. clear: (y, x) bool, where noise, planes and bases are learnt; other pixels
+    (clouds) are denoised by bases of all valid ones. Bands of noise 0 and blocks smaller than a patch come back as
+    they are.
     Raises BlockError for arrays that do not fit together, ConfigError for an unknown quality.
     """
     settings = settings_for(quality, block.shape[0] if block.ndim == 3 else 0)
     _check(block, valid)
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
-    rows = sample_rows(valid) if settings.sampled else None
-    measured = measure(block, valid, sigma, rows) if model is None else model.measured(block, valid)
+    trusted = valid if clear is None else learnable(valid, clear, model)
+    rows = sample_rows(trusted) if settings.sampled else None
+    measured = measure(block, valid, sigma, rows, trusted) if model is None else model.measured(block, valid, trusted)
     found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0, touched=False)
     unit = measured.unit(noisy)
     if model is None:
-        level = measured.level(unit, noisy, valid, rows)
-        whitening = fit_whitening(unit, valid, level)
+        level = measured.level(unit, noisy, trusted, rows)
+        whitening = fit_whitening(unit, trusted, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
         found = measured.total(level, noisy)
     planes = model.whitening.planes(unit, valid)
@@ -88,48 +94,80 @@ def denoise_block(
     smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = model.learnt[number] if model.learnt else None
-        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt)
+        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
     whole = bool(valid.all())
     for slab in slabs(result.shape):
-        bands = measured.back(model.whitening.bands(smooth, slab), noisy)
+        bands = model.whitening.bands(smooth, slab)
+        keep_beyond(bands, unit, planes, slab, model.whitening, valid & ~trusted)
+        bands = measured.back(bands, noisy)
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
     return Denoised(result, found, model.whitening.rank)
 
 
+def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:
+    """Where a block is learnt from: its clear pixels; all valid ones where few of them are clear, unless a model of the
+    scene has learnt already."""
+    trusted = valid & clear
+    few = np.count_nonzero(trusted) < LEAST_CLEAR * np.count_nonzero(valid)
+    return valid if few and model is None else trusted
+
+
 def denoise_planes(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None = None
+    planes: F32,
+    valid: Valid,
+    settings: Settings,
+    origin: tuple[int, int],
+    learnt: Learnt | None = None,
+    trusted: Valid | None = None,
 ) -> F32:
     """Planes (plane, y, x) of unit noise, denoised: one basis for all patches, within it one Gaussian for each class.
 
     Classes are found on the patches of the `learn` grid; those of the `apply` grid are then sorted, and each class is
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
+    Patches of `trusted` (y, x) pixels are denoised by what such patches teach, the others by all that is valid.
     """
+    trusted = valid if trusted is None else trusted
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
-    votes = voters(valid, apply)
-    learning = learnt or (learn(planes, valid, settings, origin) if votes.any() else None)
-    if learning is None:
-        return planes.copy()
+    own = spared(valid & ~trusted, apply)
+    parts = []
+    for chosen, teachers, known in ((own, trusted, learnt), (~own, valid, None)):
+        learning = known
+        if known is None and chosen.any():
+            learning = learn(planes, valid, settings, origin, teachers) or learn(planes, valid, settings, origin)
+        if learning is None and chosen.any():
+            return planes.copy()
+        if learning is not None:
+            some = apply.take(chosen)
+            parts.append((some, restorer(planes, some, voters(valid, some, teachers), learning)))
+    return fold(parts, planes.shape, settings.kaiser)
+
+
+def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> Restore:
+    """What gives the denoised patches of these numbers; votes (patch,) say which of them the classes are fitted to."""
     basis, sorters, classes = learning.basis, learning.sorters, learning.classes
-    scores = project(planes, apply, basis)
+    scores = project(planes, patches, basis)
     label = assign(scores[:, : sorters[0].size], sorters)
     if not classes:
         classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
     restore = shrinker(classes, basis)
-    return fold(apply, planes.shape, settings.kaiser, lambda numbers: restore(scores[numbers], label[numbers]))
+    return lambda numbers: restore(scores[numbers], label[numbers])
 
 
-def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]) -> Learnt | None:
+def learn(
+    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], trusted: Valid | None = None
+) -> Learnt | None:
     """Basis of the patches of planes (plane, y, x), and the classes to sort them by; None where no patch votes."""
     steps = settings.learning(valid.size, len(planes))
     patches = patches_over(valid.shape, settings.patch, steps, origin)
-    votes = voters(valid, patches)
+    trusted = valid if trusted is None else trusted
+    votes = voters(valid, patches, trusted)
     if not votes.any():
         return None
     basis = patch_basis(patch_moments(planes, patches, votes), settings.headroom)
     leading = basis.leading(settings.leading)
     scores = project(planes, patches, leading)[votes]
-    count = class_count(int(np.count_nonzero(valid)), basis, settings.classes)
+    count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
     return Learnt(basis, find_classes(scores, energy, count, settings.rounds), [])
 
@@ -152,6 +190,16 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
         lost = np.einsum("pyx,pyx->yx", missed, missed) > limit
         if lost.any():
             smooth[:, rows][:, lost] = planes[:, rows][:, lost]
+
+
+def keep_beyond(bands: F32, unit: NDArray[Any], planes: F32, rows: slice, whitening: Whitening, masked: Valid) -> None:
+    """Give bands (band, rows, x), where masked (y, x), what no plane of the clear pixels can say of them, in place.
+
+    Few planes of many bands hold the land, not a cloud's spectrum.
+    """
+    here = masked[rows]
+    if whitening.V.shape[0] > whitening.V.shape[1] and here.any():
+        bands[:, here] += unit[:, rows][:, here] - whitening.bands(planes, rows)[:, here]
 
 
 def _check(block: NDArray[Any], valid: Valid) -> None:

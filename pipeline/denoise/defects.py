@@ -33,12 +33,15 @@ class Repaired:
     """(band,) impulses replaced."""
 
 
-def repair(block: F32, valid: Valid, sigma: F64) -> Repaired:
+def repair(block: F32, valid: Valid, sigma: F64, learn: Valid | None = None) -> Repaired:
     """Mend block (band, y, x) float32, finite where valid (y, x) bool; noise σ (band,), data units, as estimated.
+
+    learn: those of the valid pixels that tell of stripes, and which bands have impulses; all by default.
 
     Bands of σ 0 and invalid pixels come back as they are. Pure: the block given is not written to.
     """
     bands = len(block)
+    learn = valid if learn is None else learn
     holes = np.zeros(block.shape, np.bool_)
     stripes = np.zeros(bands, np.bool_)
     impulses = np.zeros(bands, np.intp)
@@ -50,14 +53,14 @@ def repair(block: F32, valid: Valid, sigma: F64) -> Repaired:
         stripes |= dead.any(axis=(1, 2))
     for axis in (1, 2):
         turned = result.swapaxes(1, axis)
-        offsets = column_offsets(turned, valid.swapaxes(0, axis - 1), sigma)
+        offsets = column_offsets(turned, learn.swapaxes(0, axis - 1), sigma)
         found = offsets.any(axis=1)
         if found.any():
             result = result.copy() if result is block else result
             for k in np.flatnonzero(found):
                 result[k] -= np.where(valid, np.expand_dims(offsets[k], axis - 1), 0).astype(np.float32)
             stripes |= found
-    hit = impulsive(result, valid, sigma)
+    hit = impulsive(result, learn, sigma)
     for _ in range(ROUNDS if hit.size else 0):
         places, values = find_impulses(result, valid, sigma, hit)
         result = result.copy() if result is block else result

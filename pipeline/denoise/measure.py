@@ -69,22 +69,25 @@ class Measured:
         return bands if self.stabiliser is None else self.stabiliser.of(noisy).inverse(bands)
 
 
-def measure(block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None = None) -> Measured:
+def measure(
+    block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None = None, learn: Valid | None = None
+) -> Measured:
     """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level.
 
     rows: those of the block that noise is read from; None reads all.
     """
-    details = None if sigma is not None else _details(block, valid, rows)
-    found = estimate_noise(*_some(block, valid, rows), details) if sigma is None else _given(sigma, block.shape[0])
+    learn = valid if learn is None else learn
+    details = None if sigma is not None else _details(block, learn, rows)
+    found = estimate_noise(*_some(block, learn, rows), details) if sigma is None else _given(sigma, block.shape[0])
     found = np.where(found > rounding(block, valid), found, 0.0)
     if not found.any():
         return Measured(block, found, None, np.ones(found.size, np.bool_))
-    mended, clean = mend(block, valid, found)
+    mended, clean = mend(block, valid, found, learn)
     if mended is not block:
         block = mended
-        details = None if sigma is not None else _details(block, valid, rows)
-        found = estimate_noise(*_some(block, valid, rows), details) if sigma is None else found
-    stabiliser = fit_stabiliser(block, valid, found, details) if sigma is None else None
+        details = None if sigma is not None else _details(block, learn, rows)
+        found = estimate_noise(*_some(block, learn, rows), details) if sigma is None else found
+    stabiliser = fit_stabiliser(block, learn, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
     return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean)
 
@@ -119,7 +122,7 @@ def rounding(block: NDArray[Any], valid: Valid) -> F64:
     return np.spacing(np.array(peaks, np.float32)).astype(np.float64)
 
 
-def mend(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[NDArray[Any], Valid]:
+def mend(block: NDArray[Any], valid: Valid, sigma: F64, learn: Valid | None = None) -> tuple[NDArray[Any], Valid]:
     """Block (band, y, x) of noise σ (band,) without defects, the very array where it has none; bands without impulses.
 
     Wide numbers are mended about their mean: float32 would round their noise.
@@ -129,7 +132,7 @@ def mend(block: NDArray[Any], valid: Valid, sigma: F64) -> tuple[NDArray[Any], V
     if block.dtype.itemsize > 2 and block.dtype != np.float32 and valid.any():
         offset[:, 0, 0] = [np.round(np.mean(band[valid], dtype=np.float64)) for band in block]
         narrow = np.where(valid, block - offset, 0)
-    repaired = repair(narrow.astype(np.float32, copy=False), valid, sigma)
+    repaired = repair(narrow.astype(np.float32, copy=False), valid, sigma, learn)
     clean = np.asarray(repaired.impulses == 0)
     if repaired.holes is None and not repaired.stripes.any():
         return block, clean

@@ -46,9 +46,9 @@ class SceneModel:
     replicated: bool = False
     """Whether some band was made by doubling pixels on the even grid."""
 
-    def measured(self, block: NDArray[Any], valid: Valid) -> Measured:
-        """Block (band, y, x) mended, with the scene's noise."""
+    def measured(self, block: NDArray[Any], valid: Valid, learn: Valid | None = None) -> Measured:
+        """Block (band, y, x) mended where valid by what is seen where `learn`, with the scene's noise."""
         if not self.sigma.any():
             return Measured(block, self.sigma, None, np.ones(self.sigma.size, np.bool_))
-        mended, clean = mend(block, valid, self.sigma)
+        mended, clean = mend(block, valid, self.sigma, learn)
         return Measured(mended, self.sigma, self.stabiliser, clean)

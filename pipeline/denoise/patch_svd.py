@@ -6,7 +6,7 @@ of the noise and the gains: Gavish, Donoho (2017). The patch matrix is never hel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Votes = NDArray[np.bool_]
+Restore = Callable[[slice], tuple[F32, Index, F32]]
+"""Numbers of patches to their panel (patch, d), the row of each (patch,) in it, and their weights (patch,) > 0."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,19 @@ def project(planes: F32, patches: Patches, basis: PatchBasis) -> F32:
     return scores
 
 
-def fold(
-    patches: Patches, shape: tuple[int, ...], kaiser: float, restored: Callable[[slice], tuple[F32, Index, F32]]
-) -> F32:
-    """Planes of shape (plane, y, x): the weighted average of patches where they overlap.
+def fold(parts: Sequence[tuple[Patches, Restore]], shape: tuple[int, ...], kaiser: float) -> F32:
+    """Planes of shape (plane, y, x): the weighted average where patches, in parts that cover them, overlap.
 
-    restored(numbers) gives a panel (patch, d) of those patches, the row of each (patch,) in it, and their weights
-    (patch,) > 0; within a patch the middle weighs more than the rim, by a Kaiser window.
+    Within a patch the middle weighs more than the rim, by a Kaiser window.
     """
-    ramp = np.kaiser(patches.size, kaiser)
-    window = np.outer(ramp, ramp).ravel().astype(np.float32)
     total = np.zeros(shape, np.float32)
     weight = np.zeros(shape[1:], np.float32)
-    for numbers in patches.panels():
-        panel, place, weights = restored(numbers)
-        col2im(panel, place, weights, window, patches.ys[numbers], patches.xs[numbers], patches.size, total, weight)
+    for patches, restored in parts:
+        ramp = np.kaiser(patches.size, kaiser)
+        window = np.outer(ramp, ramp).ravel().astype(np.float32)
+        for numbers in patches.panels():
+            panel, place, weights = restored(numbers)
+            ys, xs = patches.ys[numbers], patches.xs[numbers]
+            col2im(panel, place, weights, window, ys, xs, patches.size, total, weight)
     total /= weight
     return total

@@ -46,6 +46,10 @@ class Patches:
     def __len__(self) -> int:
         return len(self.ys)
 
+    def take(self, chosen: NDArray[np.bool_]) -> Patches:
+        """Those of them that are chosen (patch,); the very ones where all are."""
+        return self if chosen.all() else Patches(self.size, self.ys[chosen], self.xs[chosen])
+
     def panels(self) -> Iterator[slice]:
         """Numbers of consecutive patches, at most PANEL_ROWS at a time."""
         return (slice(start, min(start + PANEL_ROWS, len(self))) for start in range(0, len(self), PANEL_ROWS))
@@ -87,11 +91,17 @@ def box_sums(plane: NDArray[Any], patches: Patches) -> F64:
     return np.asarray(sums[ys + size, xs + size] - sums[ys, xs + size] - sums[ys + size, xs] + sums[ys, xs])
 
 
-def voters(valid: Valid, patches: Patches) -> NDArray[np.bool_]:
-    """(patch,) which patches are real enough to vote."""
-    if valid.all():
-        return np.ones(len(patches), np.bool_)
-    return np.asarray(box_sums(valid, patches) >= VOTING_SHARE * patches.size**2)
+def voters(valid: Valid, patches: Patches, learn: Valid | None = None) -> NDArray[np.bool_]:
+    """(patch,) which patches are real enough to vote; none with a valid pixel that is not to be learnt from."""
+    votes = np.ones(len(patches), np.bool_)
+    if not valid.all():
+        votes = np.asarray(box_sums(valid, patches) >= VOTING_SHARE * patches.size**2)
+    return votes if learn is None or learn is valid else votes & spared(valid & ~learn, patches)
+
+
+def spared(masked: Valid, patches: Patches) -> NDArray[np.bool_]:
+    """(patch,) which patches have no masked pixel."""
+    return np.asarray(box_sums(masked, patches) == 0)
 
 
 def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> bool:

@@ -1,7 +1,7 @@
 """Noise, planes and bases of a scene from windows of it: what each window adds, and what is made of the sums.
 
 Source: docs/algorithms.md, "Denoise", bases of the scene. All sums are `Moments`, which add up in any number of
-windows; they are to be merged in a fixed order.
+windows; they are to be merged in a fixed order. A window teaches by its clear pixels alone, where that is said.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Survey:
     """What one window says of the scene."""
 
     pixels: int
-    """Valid ones."""
+    """Those it is learnt from."""
     sigma: F64
     """(band,) noise, data units."""
     stabiliser: Stabiliser | None
@@ -53,14 +53,17 @@ class Rows:
     """(patch,)"""
 
 
-def survey(block: NDArray[Any], valid: Valid, origin: Origin, *, sigma: ArrayLike | None) -> Survey | None:
-    """Noise and bands of a window (band, y, x); None where it has no valid pixel."""
-    if not valid.any():
+def survey(
+    block: NDArray[Any], valid: Valid, origin: Origin, *, sigma: ArrayLike | None, clear: Valid | None = None
+) -> Survey | None:
+    """Noise and bands of a window (band, y, x); None where it has no pixel to learn from."""
+    learn = _learnable(valid, clear)
+    if not learn.any():
         return None
-    measured = measure(block, valid, sigma)
-    moments = band_moments(measured.block, valid)
+    measured = measure(block, valid, sigma, learn=learn)
+    moments = band_moments(measured.block, learn)
     return Survey(
-        int(np.count_nonzero(valid)),
+        int(np.count_nonzero(learn)),
         measured.sigma,
         measured.stabiliser,
         moments,
@@ -71,7 +74,7 @@ def survey(block: NDArray[Any], valid: Valid, origin: Origin, *, sigma: ArrayLik
 def agree(surveys: list[Survey]) -> SceneModel:
     """The scene's noise, each band's from the windows where it has any, and the planes that follow; no bases yet.
 
-    Half the valid pixels must lie in windows whose noise grows with the signal before the scene's is taken to.
+    Half the pixels must lie in windows whose noise grows with the signal before the scene's is taken to.
     """
     pixels = np.array([one.pixels for one in surveys], np.float64)
     sigma = _medians(np.stack([one.sigma for one in surveys]), pixels)
@@ -111,26 +114,35 @@ def _joint(rising: list[Survey], mean: F64, sigma: F64) -> Stabiliser:
     return Stabiliser(gain, np.where(gain > 0, _medians(level, weight) - gain * mean, 0.0), sigma)
 
 
-def prepare(block: NDArray[Any], valid: Valid, model: SceneModel, settings: Settings) -> F32 | None:
+def _learnable(valid: Valid, clear: Valid | None) -> Valid:
+    return valid if clear is None else valid & clear
+
+
+def prepare(
+    block: NDArray[Any], valid: Valid, model: SceneModel, settings: Settings, clear: Valid | None = None
+) -> F32 | None:
     """Planes (plane, y, x) of unit noise of a window, without holes; None where it has nothing to give."""
     noisy = np.flatnonzero(model.sigma > 0)
     if noisy.size == 0 or not valid.any() or min(valid.shape) < settings.patch:
         return None
-    unit = model.measured(block, valid).unit(noisy)
+    unit = model.measured(block, valid, _learnable(valid, clear)).unit(noisy)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
     return planes
 
 
-def level(block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel) -> Survey | None:
+def level(
+    block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel, clear: Valid | None = None
+) -> Survey | None:
     """Noise and noisy bands of a window once its noise has been made level: as `survey`, but in unit noise."""
-    if not valid.any():
+    learn = _learnable(valid, clear)
+    if not learn.any():
         return None
     noisy = np.flatnonzero(model.sigma > 0)
-    measured = model.measured(block, valid)
+    measured = model.measured(block, valid, learn)
     unit = measured.unit(noisy)
-    sigma = measured.level(unit, noisy, valid)
-    return Survey(int(np.count_nonzero(valid)), sigma, None, band_moments(unit, valid), model.replicated)
+    sigma = measured.level(unit, noisy, learn)
+    return Survey(int(np.count_nonzero(learn)), sigma, None, band_moments(unit, learn), model.replicated)
 
 
 def levelled(model: SceneModel, levels: list[Survey]) -> SceneModel:
@@ -139,14 +151,20 @@ def levelled(model: SceneModel, levels: list[Survey]) -> SceneModel:
 
 
 def basis_moments(
-    block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel, settings: Settings
+    block: NDArray[Any],
+    valid: Valid,
+    origin: Origin,
+    *,
+    model: SceneModel,
+    settings: Settings,
+    clear: Valid | None = None,
 ) -> list[Moments] | None:
     """Moments of a window's patches, for each group of planes."""
-    planes = prepare(block, valid, model, settings)
+    planes = prepare(block, valid, model, settings, clear)
     if planes is None:
         return None
     patches = patches_over(valid.shape, settings.patch, settings.learn, origin)
-    votes = voters(valid, patches)
+    votes = voters(valid, patches, _learnable(valid, clear))
     return [patch_moments(planes[group], patches, votes) for group in groups(len(planes), settings.patch)]
 
 
@@ -156,14 +174,21 @@ def based(model: SceneModel, totals: list[Moments], settings: Settings) -> Scene
 
 
 def leading_rows(
-    block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel, settings: Settings, share: float
+    block: NDArray[Any],
+    valid: Valid,
+    origin: Origin,
+    *,
+    model: SceneModel,
+    settings: Settings,
+    share: float,
+    clear: Valid | None = None,
 ) -> list[Rows] | None:
     """A share of a window's patches, evenly spread, for each group of planes."""
-    planes = prepare(block, valid, model, settings)
+    planes = prepare(block, valid, model, settings, clear)
     if planes is None:
         return None
     patches = patches_over(valid.shape, settings.patch, settings.learn, origin)
-    voting = np.flatnonzero(voters(valid, patches))
+    voting = np.flatnonzero(voters(valid, patches, _learnable(valid, clear)))
     count = int(np.ceil(share * len(voting)))
     chosen = voting[(2 * np.arange(count) + 1) * len(voting) // max(1, 2 * count)]
     rows = []
@@ -175,7 +200,7 @@ def leading_rows(
 
 
 def sorted_out(model: SceneModel, found: list[list[Rows]], settings: Settings, pixels: int) -> SceneModel:
-    """The model with classes to sort patches by, from the rows (window, group) of so many valid pixels."""
+    """The model with classes to sort patches by, from the rows (window, group) of so many pixels."""
     learnt = []
     for one, rows in zip(model.learnt, zip(*found, strict=True), strict=True):
         scores = np.concatenate([part.scores for part in rows])
@@ -186,14 +211,20 @@ def sorted_out(model: SceneModel, found: list[list[Rows]], settings: Settings, p
 
 
 def members_moments(
-    block: NDArray[Any], valid: Valid, origin: Origin, *, model: SceneModel, settings: Settings
+    block: NDArray[Any],
+    valid: Valid,
+    origin: Origin,
+    *,
+    model: SceneModel,
+    settings: Settings,
+    clear: Valid | None = None,
 ) -> list[list[Moments]] | None:
     """Moments (group, class) of the scores of a window's patches in each class."""
-    planes = prepare(block, valid, model, settings)
+    planes = prepare(block, valid, model, settings, clear)
     if planes is None:
         return None
     patches = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
-    votes = voters(valid, patches)
+    votes = voters(valid, patches, _learnable(valid, clear))
     found = []
     for group, learnt in zip(groups(len(planes), settings.patch), model.learnt, strict=True):
         scores = project(planes[group], patches, learnt.basis)

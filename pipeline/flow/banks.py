@@ -13,16 +13,17 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.object_stores import is_begun
-from pipeline.raster.scene import SceneInfo
-from pipeline.raster.store_source import StoreSource
+from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import Place, place
 
 
 def bank_of_run(
-    wanted: Features, stored: StoreSource, folder: Place, upstream: dict[str, Any]
+    wanted: Features, stored: Source, tile: int, folder: Place, upstream: dict[str, Any]
 ) -> tuple[AnyBank, Place, dict[str, Any]]:
     """The bank, where it lies, and what it was made from (for the configuration hash).
+
+    `stored` has chunks of tile x tile pixels, and the scene's mask where there is one.
 
     Raises:
         BankError: it cannot be loaded or fitted, or was fitted on other bands.
@@ -40,13 +41,13 @@ def bank_of_run(
     if path.is_file() and _made_features(folder, made, upstream):
         return Bank.load(path), path, made
     with one_blas_thread():
-        bank = fit(wanted.bank, [stored], stored.tile, count=wanted.count, size=wanted.size, seed=wanted.seed)
+        bank = fit(wanted.bank, [stored], tile, count=wanted.count, size=wanted.size, seed=wanted.seed)
     bank.save(path)
     return bank, path, made
 
 
 def _network_of_run(
-    wanted: Features, stored: StoreSource, folder: Place, upstream: dict[str, Any]
+    wanted: Features, stored: Source, folder: Place, upstream: dict[str, Any]
 ) -> tuple[NetworkBank, Place, dict[str, Any]]:
     """A network with the stored scene's normalisation, kept as bank.npz; the model stays where it is."""
     network, path = open_network(wanted.bank, stored.info.bands, wanted.exact), folder / "bank.npz"

@@ -18,12 +18,17 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
+from pipeline.raster.dates import times_of
+from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import is_nodata
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
 from pipeline.storage import Place, place
 
 SCENE = "scene"
+TIME_ATTRIBUTES = {
+    "time": {"standard_name": "time", "units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def fill_value(info: SceneInfo) -> float | int:
 def source_identity(source: Source) -> dict[str, Any]:
     """What a store was made of, for the configuration hash: the input's contents, its bands and where they lie."""
     info = source.info
-    return {
+    mask = {"mask": source.identity()} if isinstance(source, MaskedSource) else {}
+    return mask | {
         "fingerprint": info.fingerprint,
         "bands": list(info.bands),
         "nodata": repr(info.nodata),
@@ -114,7 +120,17 @@ def scene_plan(
     serializer = None
     if bound is not None:
         serializer = LowRankCodec(bound=bound.mode, value=bound.value, nodata=info.nodata, effort=effort)
-    scene = Variable(SCENE, info.dtype, fill_value(info), "band", info.bands, serializer, _scene_attributes(info))
+    scene = Variable(
+        SCENE,
+        info.dtype,
+        fill_value(info),
+        "band",
+        info.bands,
+        serializer,
+        _scene_attributes(info),
+        _dates(info),
+        TIME_ATTRIBUTES,
+    )
     configuration = {
         "source": source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
@@ -123,6 +139,12 @@ def scene_plan(
     } | ({"effort": effort} if bound else {})
     variables = (scene, valid_variable()) if info.masked else (scene,)
     return Plan(final, info, tile, variables, configuration)
+
+
+def _dates(info: SceneInfo) -> dict[str, tuple[Any, ...]]:
+    """`time` and `band_name` of each band of a stack of dates, as coordinates along its axis."""
+    found = times_of(info)
+    return {} if found is None else {"time": found[0], "band_name": found[1]}
 
 
 def _xarray_fill(value: float | int) -> int | str:

@@ -16,6 +16,7 @@ from pipeline.errors import BankError, ConfigError, SourceError
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
 from pipeline.network import bank_file
+from pipeline.raster.masks import clear_of
 from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
 from pipeline.storage import place
@@ -81,10 +82,18 @@ class Denoising:
         named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
         return named if self.quality == "none" or self.basis == "tile" else named | {"basis": self.basis}
 
-    def block(self, block: NDArray[Any], valid: NDArray[np.bool_], origin: tuple[int, int]) -> Denoised:
-        """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene."""
+    def block(
+        self,
+        block: NDArray[Any],
+        valid: NDArray[np.bool_],
+        origin: tuple[int, int],
+        clear: NDArray[np.bool_] | None = None,
+    ) -> Denoised:
+        """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, learning where clear."""
         model = None if self.model is None else self.model.load()
-        return denoise_block(block, valid, quality=self.quality, sigma=self.sigma, origin=origin, model=model)
+        return denoise_block(
+            block, valid, quality=self.quality, sigma=self.sigma, origin=origin, model=model, clear=clear
+        )
 
 
 def denoised_tile(
@@ -95,7 +104,7 @@ def denoised_tile(
     if denoising.quality == "none":
         return block, valid
     place = tile.window.within(outer)
-    result = denoising.block(block, valid, (outer.y0, outer.x0))
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear_of(source, outer))
     inner, real = block[:, *place], valid[place]
     return settle(result, place, inner, real, source.info.nodata), real
 

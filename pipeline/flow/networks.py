@@ -20,6 +20,7 @@ from pipeline.network import Bank, features_block
 from pipeline.network.network_bank import PREFIX, NetworkBank, check_tensor, split, wanted_tensor
 from pipeline.network.network_features import anchored, network_block, network_window
 from pipeline.network.sample import Moments, usable
+from pipeline.raster.masks import teaching
 from pipeline.raster.scene import Source
 
 SAMPLE = 256
@@ -55,7 +56,7 @@ def check_network(words: str) -> None:
 
 def samples(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """What a scene's normalisation is found on: the same whatever the tile, as the features must be."""
-    return (source.read(window) for window in spread(source, SAMPLE))
+    return (teaching(source, window) for window in spread(source, SAMPLE))
 
 
 def normalised(bank: NetworkBank, blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]) -> NetworkBank:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Grid, Halo, Tile, Window
+from pipeline.raster.dates import open_dates
+from pipeline.raster.masks import teaching, unmasked
 from pipeline.raster.object_stores import METADATA
-from pipeline.raster.open import open_source
+from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import ObjectPath, Place, is_url, place
@@ -26,19 +28,26 @@ SAMPLES = 16
 def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     """Open a raster, a folder or list of band files, a STAC item, or a store of ours.
 
-    `options` are those of `raster.open.open_source`; a store knows its bands and takes none.
+    `options` are those of `raster.open.open_source`; a store knows its bands and takes none. With `stack` the paths are
+    dates of one place, `times` those of `raster.dates.open_dates`.
 
     Raises:
         SourceError: it cannot be opened.
         ConfigError: an option does not fit it.
     """
     paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
+    dates, times = options.pop("stack", False), options.pop("times", None)
+    if dates:
+        return open_dates(paths, times=times, **options)
+    if times is not None:
+        raise ConfigError("--times are those of the dates of a --stack; leave them out, or give --stack too")
     path = paths[0] if len(paths) == 1 else None
     if path is not None and is_store(path):
+        mask = {name: options.pop(name, None) for name in ("mask_band", "mask_values", "mask_bits")}
         given = [name for name, value in options.items() if value not in (None, "nearest")]
         if given:
             raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
-        return open_store(place(path))
+        return with_mask_file(open_store(place(path)), **mask)
     return open_source(paths if path is None else path, **options)
 
 
@@ -71,7 +80,8 @@ def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDAr
 
 def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
     """Windows spread evenly over the scene, the same for the same grid: for noise, banks and pictures."""
-    return spread(source, source.tile if isinstance(source, StoreSource) else tile, count)
+    bare = unmasked(source)
+    return spread(source, bare.tile if isinstance(bare, StoreSource) else tile, count)
 
 
 def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
@@ -82,8 +92,8 @@ def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
 
 
 def sample(source: Source, tile: int, count: int = SAMPLES) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """The blocks of the sample windows, one at a time."""
-    return (source.read(window) for window in sample_windows(source, tile, count))
+    """The blocks of the sample windows and where to learn from them, one at a time."""
+    return (teaching(source, window) for window in sample_windows(source, tile, count))
 
 
 def central_window(source: Source, side: int) -> Window:

@@ -24,6 +24,7 @@ from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
+from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import Place, place
@@ -47,7 +48,7 @@ def write_scene_report(
     """Write report.html, and return the figures worth a receipt: snr, rmse, noise per band."""
     pictures = take_pictures(raw, stored)
     noise = measure_noise(raw, workflow.read.tile)
-    after = measure_noise(stored, workflow.read.tile)
+    after = measure_noise(masked_like(raw, stored), workflow.read.tile)
     if noise is not None and after is not None:
         noise = replace(noise, sigma_after=after.sigma)
     scene = receipt.stages[0]
@@ -101,7 +102,7 @@ def take_pictures(raw: Source, stored: Source) -> Pictures:
 
 
 def measure_noise(raw: Source, tile: int) -> report.Noise | None:
-    """Noise per band in data units: the median of the estimates on up to nine tiles; None without valid pixels."""
+    """Noise per band in data units: the median of the estimates on up to nine tiles; None where none can be had."""
     sigmas, means, stds = [], [], []
     with one_blas_thread():
         for block, valid in sample(raw, tile, _NOISE_SAMPLES):

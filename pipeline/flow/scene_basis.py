@@ -24,6 +24,7 @@ from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
 from pipeline.network import bank_file
+from pipeline.raster.masks import clear_of
 from pipeline.raster.scene import Source
 from pipeline.storage import Place
 
@@ -63,7 +64,7 @@ class Look:
 
     def _window(self, window: Window) -> Any:
         try:
-            return self.step(*self.source.read(window), (window.y0, window.x0))
+            return self.step(*self.source.read(window), (window.y0, window.x0), clear=clear_of(self.source, window))
         except TerrasketchError as error:
             message = f"{self.source.info.name}: basis of the scene ({window}): {error}"
             raise TileError(message).of(error.file, window.to_json()) from error

@@ -32,11 +32,14 @@ class Found:
     names: tuple[str, ...]
 
 
-def name_scenes(sources: Sequence[str | Sequence[str]], out: str | None = None) -> dict[str, list[str]]:
+def name_scenes(
+    sources: Sequence[str | Sequence[str]], out: str | None = None, *, dates: bool = False
+) -> dict[str, list[str]]:
     """The paths of each scene under the name of its folder: the stem of its (first) path, or the id of its STAC item.
 
     Where two scenes of patterns, folders or catalogues would share a name, the folders they come from are put before
-    it. The same scene given twice is one. What lies in `out` is no input.
+    it. The same scene given twice is one. What lies in `out` is no input. With `dates`, all that one source names are
+    the dates of one scene, whose name ends in -stack.
 
     Raises:
         ConfigError: there are no scenes, a pattern matches nothing, or two would have the same name.
@@ -44,7 +47,8 @@ def name_scenes(sources: Sequence[str | Sequence[str]], out: str | None = None) 
     """
     if not sources:
         raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
-    found = {tuple(scene.paths): scene for source in sources for scene in find_scenes(source, out)}
+    find = _dates_of if dates else find_scenes
+    found = {tuple(scene.paths): scene for source in sources for scene in find(source, out)}
     scenes = list(found.values())
     if not scenes:
         raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of this run; give another --out")
@@ -80,6 +84,15 @@ def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator
                 yield Found(scene.paths, (*scene.names, _below(root, scene.paths[0])))
     else:
         yield from _of_path(source, out)
+
+
+def _dates_of(source: str | Sequence[str], out: str | None) -> Iterator[Found]:
+    """All scenes of one source, and of each part of a list, as dates of one scene."""
+    parts = [source] if isinstance(source, str) else source
+    scenes = [scene for part in parts for scene in find_scenes(part, out)]
+    if scenes:
+        paths = [path for scene in scenes for path in scene.paths]
+        yield Found(paths, tuple(f"{name}-stack" for name in scenes[0].names))
 
 
 def folder_name(path: str) -> str:

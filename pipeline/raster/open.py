@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.errors import SourceError
+from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.folders import RASTER_ENDINGS, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
+from pipeline.raster.masks import MaskChoice, masked
 from pipeline.raster.names import (
     band_names,
     choose,
@@ -20,7 +21,7 @@ from pipeline.raster.names import (
     unique,
 )
 from pipeline.raster.scene import Source
-from pipeline.raster.stac_assets import chosen_assets, read_item
+from pipeline.raster.stac_assets import chosen_assets, mask_asset, read_item
 from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
@@ -36,6 +37,9 @@ def open_source(
     resolution: float | tuple[float, float] | None = None,
     resampling: str = "nearest",
     nodata: float | None = None,
+    mask_band: str | None = None,
+    mask_values: Sequence[int] | None = None,
+    mask_bits: Sequence[int] | None = None,
 ) -> Source:
     """Open a scene for reading by windows.
 
@@ -48,35 +52,102 @@ def open_source(
         resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's own by default.
         resampling: how files of another resolution are placed: nearest (default), bilinear, cubic, average...
         nodata: the sentinel of all bands, in place of the files' own.
+        mask_band: [CODING:]BAND or FILE of a mask of clouds: a band or asset of the scene, which is then none of its
+            bands, or a file of its own. CODING is scl, qa_pixel, fmask or cfmask, where the name does not say.
+        mask_values: what values of the mask are out, in place of the coding's.
+        mask_bits: or any value with one of these bits, from 0.
 
     Returns:
-        A source that pickles and holds no open handle.
+        A source that pickles and holds no open handle; a MaskedSource where there is a mask.
 
     Raises:
         SourceError: something cannot be opened, or the files cannot be stacked; one line that says what and how.
         ConfigError: an option names what is not there.
     """
     check_resampling(resampling)
+    choice = MaskChoice.of(mask_band, mask_values, mask_bits)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     texts = [os.fspath(path) for path in given]
     if not texts:
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
     if len(texts) == 1 and is_stac(texts[0]):
-        return _open_item(texts[0], bidx, bands, resolution, resampling, nodata)
+        return _open_item(texts[0], bidx, bands, resolution, resampling, nodata, choice)
     name = scene_name(texts[0])
     if len(texts) == 1 and os.path.isdir(texts[0]):
         name = safe_name(Path(texts[0]).resolve().name)
-        texts = _files_of(Path(texts[0]))
+        texts = files_of(Path(texts[0]))
     elif len(texts) > 1:
         name = _common_name(texts)
     if len(texts) == 1 and resolution is None:
-        return open_raster(texts[0], bidx=bidx, bands=bands, nodata=nodata)
+        return _open_file(texts[0], bidx, bands, nodata, choice)
     for text in texts:
         _check_file(text)
     sources = [open_raster(text, nodata=nodata) for text in texts]
     names = _stacked_names(sources, texts)
-    positions = choose(names, bidx, bands, name)
-    return stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
+    found = choice.find(names) if choice else None
+    positions = _kept(choose(names, bidx, bands, name), found, names, bidx or bands)
+    scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
+    return _with_mask(scene, choice, *_band_of(sources, names, found))
+
+
+def _open_file(
+    path: str,
+    bidx: Sequence[int] | None,
+    bands: Sequence[str] | None,
+    nodata: float | None,
+    choice: MaskChoice | None,
+) -> Source:
+    """One file as it is; a band of it that is the mask is none of the scene's."""
+    if choice is None:
+        return open_raster(path, bidx=bidx, bands=bands, nodata=nodata)
+    whole = open_raster(path)
+    found = choice.find(whole.info.bands, whole.indexes)
+    if found is not None:
+        names, numbers = whole.info.bands, whole.indexes
+        # By number an alpha band can be asked for, which is at no position.
+        asked = [numbers.index(n) if n in numbers else -1 for n in bidx] if bidx else choose(names, None, bands, path)
+        kept = _kept(asked, found, names, bidx or bands)
+        bidx, bands = (bidx, bands) if bidx or bands else ([numbers[i] for i in kept], None)
+    scene = open_raster(path, bidx=bidx, bands=bands, nodata=nodata)
+    return _with_mask(scene, choice, *_band_of([whole], whole.info.bands, found))
+
+
+def _kept(
+    positions: Sequence[int], found: int | None, names: Sequence[str], asked: Sequence[object] | None
+) -> tuple[int, ...]:
+    """Positions of the bands without that of the mask, which may not be asked for."""
+    if found in positions and asked:
+        raise ConfigError(f"{names[found or 0]} is the mask, and none of the scene's bands; leave it out of the bands")
+    kept = tuple(position for position in positions if position != found)
+    if not kept:
+        raise ConfigError(f"{names[found or 0]} is the mask, and there is no other band; name a scene with some")
+    return kept
+
+
+def _band_of(
+    sources: Sequence[RasterSource], names: Sequence[str], position: int | None
+) -> tuple[RasterSource | None, str]:
+    """The band at a position over all files, and its name."""
+    if position is None:
+        return None, ""
+    files = [(source, band) for source in sources for band in range(len(source.indexes))]
+    source, band = files[position]
+    return source.select([band]), names[position]
+
+
+def _with_mask(scene: Source, choice: MaskChoice | None, mask: RasterSource | None, name: str) -> Source:
+    """The scene with its mask, found under this name; a file of its own where it is none of the bands."""
+    if choice is None:
+        return scene
+    mask = choice.open_file(scene.info) if mask is None else mask
+    return masked(scene, mask, choice.rule(name or Path(choice.target).name))
+
+
+def with_mask_file(
+    scene: Source, mask_band: str | None, mask_values: Sequence[int] | None, mask_bits: Sequence[int] | None
+) -> Source:
+    """A store with a mask, which is a file of its own. Raises as `open_source` does."""
+    return _with_mask(scene, MaskChoice.of(mask_band, mask_values, mask_bits), None, "")
 
 
 def _open_item(
@@ -86,20 +157,28 @@ def _open_item(
     resolution: float | tuple[float, float] | None,
     resampling: str,
     nodata: float | None,
+    choice: MaskChoice | None,
 ) -> Source:
-    """A STAC item: one asset is a raster of its own, several are stacked."""
+    """A STAC item: one asset is a raster of its own, several are stacked; one may be the mask."""
     item = read_item(path)
     assets = chosen_assets(item, bands, path)
     name = safe_name(item.id)
+    asset = mask_asset(item, choice.target) if choice else None
+    mask = open_raster(asset.href) if asset else None
+    if asset:
+        keys = [one.key for one in assets]
+        kept = _kept(range(len(keys)), keys.index(asset.key) if asset.key in keys else None, keys, bands)
+        assets = [assets[position] for position in kept]
     sources = [open_raster(asset.href, bidx=asset.bidx, nodata=nodata) for asset in assets]
     names: list[str] = []
-    for source, asset in zip(sources, assets, strict=True):
-        labelled = len(source.info.bands) == len(asset.names)
-        names += asset.names if labelled else [f"{asset.key}_{band}" for band in source.info.bands]
-    sources = [_with_tags(source, asset.tags) for source, asset in zip(sources, assets, strict=True)]
+    for source, one in zip(sources, assets, strict=True):
+        labelled = len(source.info.bands) == len(one.names)
+        names += one.names if labelled else [f"{one.key}_{band}" for band in source.info.bands]
+    sources = [_with_tags(source, one.tags) for source, one in zip(sources, assets, strict=True)]
     names = list(unique(names))
     positions = choose(names, bidx, None, path)
-    return stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
+    scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
+    return _with_mask(scene, choice, mask, asset.key if asset else "")
 
 
 def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> RasterSource:
@@ -110,7 +189,8 @@ def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> Raste
     return replace(source, info=replace(source.info, band_tags=both))
 
 
-def _files_of(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
+    """The rasters of a folder in the order people expect. Raises SourceError where there are none."""
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
     files = rasters_in(folder)

@@ -85,6 +85,14 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> 
     return [_whole(key, asset) for key, asset in (data or rasters).items()]
 
 
+def mask_asset(item: pystac.Item, name: str) -> RasterAsset | None:
+    """The raster asset of this key, whatever its case; None where there is none."""
+    for key, asset in item.assets.items():
+        if key.lower() == name.lower() and _is_raster(asset):
+            return _whole(key, asset)
+    return None
+
+
 def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
     """Neighbouring bands of one file as one."""
     for (key, href, whole), run in groupby(assets, lambda asset: (asset.key, asset.href, asset.bidx is None)):

@@ -111,7 +111,7 @@ def stack(
     if len(chosen) == 1 and resolution is None:  # nothing to place: it needs no georeference
         only: RasterSource = replace(chosen[0], info=replace(chosen[0].info, name=name, bands=names))
         return only
-    _check_grids(chosen)
+    _check_grids([(source.path, source.info.geo) for source in chosen])
     finest = min(chosen, key=lambda source: math.prod(source.info.geo.resolution or ()))
     transform, height, width = _union(chosen, _transform(finest.info), _step(finest.info, resolution))
     geo = Georeference(crs_wkt=finest.info.geo.crs_wkt, transform=transform)
@@ -127,22 +127,38 @@ def stack(
     return StackSource(tuple(members), info)
 
 
-def _check_grids(sources: Sequence[RasterSource]) -> None:
-    first = sources[0].info.geo
-    for source in sources:
-        geo = source.info.geo
+def place(source: RasterSource, scene: SceneInfo) -> Source:
+    """A file on the grid of a scene, by nearest neighbour; as it is where that is its grid, or it says of none.
+
+    Raises:
+        SourceError: it cannot be placed there, or lies beside the scene.
+    """
+    own, geo = source.info, scene.geo
+    same = (own.height, own.width) == (scene.height, scene.width)
+    if same and (own.geo.transform is None or (own.geo.transform, own.geo.crs_wkt) == (geo.transform, geo.crs_wkt)):
+        return source
+    _check_grids([(f"the scene {scene.name}", geo), (source.path, own.geo)])
+    placed = PlacedSource(source, replace(own, height=scene.height, width=scene.width, geo=geo))
+    if not all(reach.stop for reach in _reach(own, placed.info)):
+        raise SourceError(f"{source.path} lies beside {scene.name}: they share no pixel; give the one of this scene")
+    return placed
+
+
+def _check_grids(places: Sequence[tuple[str, Georeference]]) -> None:
+    name, first = places[0]
+    for path, geo in places:
         if geo.transform is None or geo.crs_wkt is None:
             raise SourceError(
-                f"{source.path} has no CRS and transform, so it cannot be placed among other bands; "
+                f"{path} has no CRS and transform, so it cannot be placed among other bands; "
                 "give it one (gdal_edit -a_srs, -a_ullr) or stack the files yourself (gdalbuildvrt -separate)"
             )
         if geo.crs_wkt != first.crs_wkt and CRS.from_wkt(geo.crs_wkt) != CRS.from_wkt(first.crs_wkt):
             raise SourceError(
-                f"{source.path} is in {_crs_name(geo)}, {sources[0].path} in {_crs_name(first)}; "
+                f"{path} is in {_crs_name(geo)}, {name} in {_crs_name(first)}; "
                 "warp the files to one CRS first (gdalwarp -t_srs)"
             )
         if geo.transform[1] or geo.transform[3]:
-            raise SourceError(f"{source.path} lies on a rotated grid; warp it first (gdalwarp) to stack it")
+            raise SourceError(f"{path} lies on a rotated grid; warp it first (gdalwarp) to stack it")
 
 
 def _crs_name(geo: Georeference) -> str:
@@ -191,13 +207,16 @@ def _inside(pixels: NDArray[np.intp], extent: int) -> slice:
     return slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
 
 
-def _covers(source: SceneInfo, grid: SceneInfo) -> bool:
+def _reach(source: SceneInfo, grid: SceneInfo) -> tuple[slice, slice]:
+    """Rows and columns of a grid that have a pixel of the source."""
     target, own = _transform(grid), _transform(source)
     rows = _nearest(0, grid.height, target[5], target[4], own[5], own[4])
     columns = _nearest(0, grid.width, target[2], target[0], own[2], own[0])
-    return _inside(rows, source.height) == slice(0, grid.height) and _inside(columns, source.width) == slice(
-        0, grid.width
-    )
+    return _inside(rows, source.height), _inside(columns, source.width)
+
+
+def _covers(source: SceneInfo, grid: SceneInfo) -> bool:
+    return _reach(source, grid) == (slice(0, grid.height), slice(0, grid.width))
 
 
 def _join(name: str, bands: tuple[str, ...], infos: Sequence[SceneInfo], whole: bool) -> SceneInfo:

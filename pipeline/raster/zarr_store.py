@@ -52,8 +52,9 @@ class Variable:
     labels: tuple[str, ...] = ()
     serializer: Any = None
     attributes: dict[str, Any] = field(default_factory=dict)
-    coordinates: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Numbers for each label, float32, as coordinates along its axis."""
+    coordinates: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """A value for each label as coordinates along its axis: words, whole numbers (int64), or others (float32)."""
+    coordinate_attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def valid_variable() -> Variable:
@@ -126,10 +127,13 @@ def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Varia
         )
         label[:] = np.array(variable.labels, dtype=object)
         for name, values in variable.coordinates.items():
-            numbers = group.create_array(
-                name, shape=labels, chunks=labels, dtype="float32", dimension_names=[variable.axis]
+            words, whole = (all(isinstance(value, kind) for value in values) for kind in (str, int))
+            dtype: Any = str if words else "int64" if whole else "float32"
+            about = variable.coordinate_attributes.get(name, {})
+            coordinate = group.create_array(
+                name, shape=labels, chunks=labels, dtype=dtype, dimension_names=[variable.axis], attributes=about
             )
-            numbers[:] = np.array(values, np.float32)
+            coordinate[:] = np.array(values, dtype=object if words else dtype)
 
 
 def _write_coordinates(group: zarr.Group, info: SceneInfo) -> None:

@@ -1,0 +1,214 @@
+"""Dates of one place on one grid as one scene of time x band bands, in the order of time."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.grid import Window
+from pipeline.raster.fingerprint import content_fingerprint
+from pipeline.raster.masks import MaskedSource, unmasked
+from pipeline.raster.nodata import is_nodata
+from pipeline.raster.open import files_of, open_source
+from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.stac import acquisition_time
+from pipeline.raster.stac_assets import read_item
+
+TIME, BAND = "STACK_TIME", "STACK_BAND"
+"""Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d))?(?!\d)"
+)
+_LANDSAT = re.compile(r"L[COTEM]0\d_")
+"""Names with the date of acquisition first, then that of processing."""
+
+
+@dataclass(frozen=True)
+class DateStack:
+    """Scenes of one grid one behind the other. Picklable, without an open handle."""
+
+    members: tuple[Source, ...]
+    info: SceneInfo
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """A window: block (time·band, y, x), and valid (y, x) where every date is.
+
+        Where a date has no pixel its bands hold the sentinel; those of the other dates are as they are.
+
+        Raises:
+            SourceError: the pixels of one date cannot be read.
+        """
+        block = np.empty((len(self.info.bands), *window.shape), self.info.dtype)
+        valid = np.ones(window.shape, bool)
+        for part, member in zip(np.split(block, len(self.members)), self.members, strict=True):
+            values, real = member.read(window)
+            part[...] = values
+            if not real.all() and self.info.nodata is not None:
+                gone = ~real & ~is_nodata(part, self.info.nodata).any(axis=0)
+                part[:, gone] = self.info.nodata
+            valid &= real
+        return block, valid
+
+
+@dataclass(frozen=True)
+class MaskedDates(MaskedSource):
+    """Dates with masks: a pixel teaches where it is clear on all of them."""
+
+    members: tuple[MaskedSource, ...] = ()
+
+    def clear(self, window: Window) -> NDArray[np.bool_]:
+        """(y, x) bool. Raises SourceError."""
+        return np.asarray(np.logical_and.reduce([member.clear(window) for member in self.members]), bool)
+
+    def identity(self) -> dict[str, Any]:
+        """What of the masks decides bytes."""
+        return {str(number): member.identity() for number, member in enumerate(self.members)}
+
+
+def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **options: Any) -> Source:
+    """Open the dates of one place, or a folder of them, as one scene of bands `2016-01-17 B02`, in order of time.
+
+    Args:
+        paths: rasters, folders of band files or STAC items, one a date; or one folder of rasters.
+        times: when they were taken, ISO 8601, one for each path in its order; found in items, tags and names else.
+        options: of `open_source`, for every date.
+
+    Raises:
+        SourceError: a date cannot be opened, its time is not to be found, or its grid or bands are not the first's.
+        ConfigError: as many times as paths are wanted, or one is no time.
+    """
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        paths = files_of(Path(paths[0]))
+    if len(paths) < 2:
+        raise ConfigError("--stack wants two dates or more; name their files, or their folder")
+    if times is not None and len(times) != len(paths):
+        raise ConfigError(f"{len(times)} --times for {len(paths)} dates; give one for each file, in their order")
+    opened = [open_source(path, **options) for path in paths]
+    whens = [_said(text) for text in times] if times else [_found(p, s) for p, s in zip(paths, opened, strict=True)]
+    order = sorted(range(len(paths)), key=lambda number: whens[number])
+    for one, two in pairwise(order):
+        if whens[one] == whens[two]:
+            raise SourceError(
+                f"{paths[one]} and {paths[two]} are both of {_iso(whens[one])}; tell them apart by --times"
+            )
+    for number in order:
+        _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
+    return _stacked([opened[number] for number in order], [whens[number] for number in order])
+
+
+def times_of(info: SceneInfo) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+    """Seconds since 1970 and the name on its date of each band of a stack; None where a scene is none."""
+    if not info.band_tags or not all(TIME in tags and BAND in tags for tags in info.band_tags):
+        return None
+    try:
+        seconds = tuple(int(_said(tags[TIME]).timestamp()) for tags in info.band_tags)
+    except ConfigError:
+        return None
+    return seconds, tuple(tags[BAND] for tags in info.band_tags)
+
+
+def _stacked(members: list[Source], whens: list[datetime]) -> Source:
+    infos = [member.info for member in members]
+    days = [when.date().isoformat() for when in whens]
+    labels = days if len(set(days)) == len(days) else [_iso(when) for when in whens]
+    tags = tuple(
+        {**of_band, TIME: _iso(when), BAND: band}
+        for info, when in zip(infos, whens, strict=True)
+        for band, of_band in zip(info.bands, info.band_tags, strict=True)
+    )
+    first = infos[0]
+    info = replace(
+        first,
+        name=f"{first.name}-{len(members)}dates",
+        bands=tuple(f"{label} {band}" for label, one in zip(labels, infos, strict=True) for band in one.bands),
+        dtype=str(np.result_type(*(one.dtype for one in infos))),
+        scales=sum((one.scales for one in infos), ()),
+        offsets=sum((one.offsets for one in infos), ()),
+        units=sum((one.units for one in infos), ()),
+        tags=dict(sorted(set(first.tags.items()).intersection(*(one.tags.items() for one in infos)))),
+        band_tags=tags,
+        colorinterp=("undefined",) * len(tags),
+        masked=any(one.masked for one in infos),
+        fingerprint=content_fingerprint(*(one.fingerprint.encode() for one in infos)),
+    )
+    scene = DateStack(tuple(unmasked(member) for member in members), info)
+    masks = tuple(member for member in members if isinstance(member, MaskedSource))
+    return MaskedDates(scene, masks[0].mask, masks[0].rule, masks) if masks else scene
+
+
+def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -> None:
+    """Refuse a date whose grid, bands or sentinel are not the first's, naming what differs."""
+    crs = first.geo.crs_wkt, info.geo.crs_wkt
+    same_crs = crs[0] == crs[1] or (None not in crs and CRS.from_wkt(crs[0]) == CRS.from_wkt(crs[1]))
+    for what, was, now in (
+        ("shape", (first.height, first.width), (info.height, info.width)),
+        ("CRS", "the first's", "the first's" if same_crs else "another"),
+        ("transform", first.geo.transform, info.geo.transform),
+        ("bands", ", ".join(first.bands), ", ".join(info.bands)),
+        ("nodata", repr(first.nodata), repr(info.nodata)),
+    ):
+        if was != now:
+            raise SourceError(f"{path}: its {what} is {now}, that of {first_path} is {was}; a stack has one grid")
+    if info.masked and info.nodata is None and np.dtype(info.dtype).kind != "f":
+        raise SourceError(f"{path} has a mask and no nodata to say so on one date alone; give --nodata")
+
+
+def _found(path: str, source: Source) -> datetime:
+    """When a date was taken: by its STAC item, else by its name and its tags, which must agree on the day."""
+    if path.lower().endswith(".json"):
+        item = read_item(path)
+        when = item.datetime or item.common_metadata.start_datetime
+        if when is not None:
+            return when.astimezone(UTC)
+    named, tagged = _in_name(path), acquisition_time(source.info.tags)
+    if len({when.date() for when in named}) > 1 and not _LANDSAT.match(Path(path).name):
+        same = [when for when in named if tagged is not None and when.date() == tagged.date()]
+        if not same:
+            days = ", ".join(sorted({when.date().isoformat() for when in named}))
+            raise SourceError(f"{path}: its name holds several dates ({days}); say which by --times")
+        named = same
+    if named and tagged is not None and named[0].date() != tagged.date():
+        raise SourceError(
+            f"{path}: its name says {named[0].date()}, its tags say {tagged.date()}; say which by --times"
+        )
+    if not named and tagged is None:
+        raise SourceError(f"{path}: neither a STAC item, its tags nor its name say when it was taken; give --times")
+    return tagged if tagged is not None else named[0]
+
+
+def _in_name(path: str) -> list[datetime]:
+    """The times in a file's name, or else in its folder's, in their order."""
+    for name in (Path(path).name, Path(path).resolve().parent.name):
+        found = []
+        for year, _, month, day, *clock in _DATE.findall(name):
+            try:
+                hour, minute, second = (int(part or 0) for part in clock)
+                found.append(datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC))
+            except ValueError:  # the 31st of a shorter month
+                continue
+        if found:
+            return found
+    return []
+
+
+def _said(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigError(f"{text!r} is no time; give --times 2016-01-17,2016-02-06T15:56:22 in ISO 8601") from None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _iso(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
