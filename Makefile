@@ -2,12 +2,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench image clean distclean
+.PHONY: help install demo test lint bench faults image clean distclean
 
 BIN := .venv/bin
 DEMO := out/demo
 SAMPLE := s2_18SVG_crop_10band_20m
 IMAGE := terrasketch
+N ?= 50
+SEED ?= 0
 # Each candidate is run, not just looked up: a version manager's shim may stand for a Python that is not there.
 CANDIDATES := python3.11 python3.12 python3.13 python3
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
@@ -19,6 +21,7 @@ help:
 	@echo "make test      all tests"
 	@echo "make lint      ruff, mypy, the import floors, hadolint"
 	@echo "make bench     side by side with peers"
+	@echo "make faults    kill, fill and tear at random, resume, compare every byte: N=50 schedules of SEED=0"
 	@echo "make image     the container image, with docker, podman or buildah"
 	@echo "make clean     remove outputs and caches; distclean removes .venv too"
 
@@ -58,6 +61,9 @@ lint: install
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
+
+faults: install
+	$(BIN)/python -m tests.faults --schedules $(N) --seed $(SEED)
 
 image:
 	@for tool in docker podman buildah; do \

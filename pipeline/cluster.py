@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -79,6 +80,10 @@ def _distributed() -> Any:
         raise ConfigError(
             "this --scheduler needs Dask's distributed; install it with: pip install 'terrasketch[cluster]'"
         ) from error
+    # What goes wrong comes back as an exception, of which we make one line: the log says it again, with tracebacks.
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from pipeline.errors import Interrupted, OutputError, SourceError
+from pipeline.errors import ClusterError, Interrupted, OutputError, SourceError
 from pipeline.flow import tasks
 from pipeline.flow.tasks import WINDOW, Receipt, Wrote, run_map
 from pipeline.flow.threads import one_blas_thread
@@ -122,6 +122,22 @@ def test_a_map_whose_workers_are_gone_ends(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(SourceError, match="no worker is left"):
         run_map(Recorder(Grid(1, 5, 1)), Nobody(), 1, check=check)
+
+
+def test_a_scheduler_that_is_gone_is_one_clear_line() -> None:
+    class Gone(Executor):
+        """Dask cancels what waits at a scheduler that it loses."""
+
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(ClusterError, match="the scheduler is gone"):
+        run_map(Recorder(Grid(1, 5, 1)), Gone(), 1)
+    with pytest.raises(ClusterError, match="the scheduler is gone"):
+        list(tasks.gather(abs, [1, 2], Gone(), 1))
 
 
 def _blas_threads() -> set[int]:

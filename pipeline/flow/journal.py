@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.errors import OutputError, ResumeError
-from pipeline.raster.chunks import publish, remove_tree, sweep
+from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import Variable, create_store, read_attributes
 
@@ -39,6 +40,8 @@ def alone(lock: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                raise FileNotFoundError(lock)  # its last holder has just removed it, and another may hold a new one
         except OSError as error:
             raise OutputError(
                 f"{lock.parent}: another run is writing here; wait for it, or give another output"
@@ -79,6 +82,7 @@ class Plan:
             if (path / "zarr.json").is_file():
                 check_configuration(path, self.configuration)
                 sweep(path)
+                self._mend(path)
                 return path
         remove_tree(self.partial)
         draft = self.final.with_name(self.final.name + ".draft.partial")
@@ -86,6 +90,20 @@ class Plan:
         create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
         draft.replace(self.partial)
         return self.partial
+
+    def _mend(self, path: Path) -> None:
+        """Put back what is no chunk of a tile, coordinates and the variables' metadata, where it is lost or torn."""
+        draft = path / PARTIAL / "frame"
+        create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+        try:
+            for new in filter(Path.is_file, sorted(draft.rglob("*"))):
+                old = path / new.relative_to(draft)
+                if not old.is_file() or (old.name != "zarr.json" and old.read_bytes() != new.read_bytes()):
+                    old.parent.mkdir(parents=True, exist_ok=True)
+                    new.replace(old)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
+        sweep(path)
 
     def finish(self, path: Path) -> Path:
         """Every chunk is there: give the store its own name."""

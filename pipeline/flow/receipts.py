@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,13 @@ class SceneReceipt:
     def resumed(self) -> bool:
         """True where no tile had to be computed."""
         return bool(self.stages) and all(stage.resumed == stage.tiles for stage in self.stages)
+
+    def was_done(self) -> bool:
+        """Whether the receipt in the folder is that of a finished run: it is written last, and may not have been."""
+        try:
+            return bool(json.loads((Path(self.folder) / "receipt.json").read_bytes())["status"] in ("done", "complete"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from pipeline.errors import Interrupted, OutputError, TerrasketchError
+from pipeline.errors import ClusterError, Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile
 
@@ -111,6 +111,7 @@ def run_map(
     Raises:
         OutputError: a chunk cannot be written (disk full); tasks in flight are finished first.
         Interrupted: `stop` was set; tasks in flight are finished first.
+        ClusterError: the scheduler is gone.
     """
     total = Receipt()
     pending: set[Future[Receipt]] = set()
@@ -121,7 +122,7 @@ def run_map(
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                receipt = future.result()
+                receipt = _result(future)
                 total.add(receipt)
                 progress(receipt)
             if not done:
@@ -160,11 +161,19 @@ def gather(
             if not done:
                 check()
                 continue
-            yield pending.popleft().result()
+            yield _result(pending.popleft())
             pending.extend(executor.submit(function, argument) for argument in islice(rest, 1))
     except BaseException:
         _drain(set(pending))
         raise
+
+
+def _result(future: Future[Result]) -> Result:
+    """What a task answered. Nobody here cancels what is waited for: Dask does, where its scheduler is gone."""
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise ClusterError("the scheduler is gone, with all in flight; start it, and run again to resume") from error
 
 
 def _batches(tiles: int, batch: int) -> Iterator[tuple[int, int]]:

@@ -49,7 +49,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
     target = Path(path)
     # A file name that is no UTF-8 arrives with surrogates, which must not break the page.
     page = render(data).encode("utf-8", errors="replace")
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    part = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with part.open("wb") as file:
             file.write(page)

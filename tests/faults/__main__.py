@@ -1,11 +1,12 @@
 """Play random schedules of kills, full disks and torn chunks; see docs/faults.md.
 
-python -m tests.faults [--schedules N] [--seed S] [--first K] [--only K] [--places threads,cluster,processes]
+python -m tests.faults [--schedules N] [--seed S] [--first K] [--only K] [--places threads,cluster,nannies,processes]
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -23,8 +24,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--only", type=int, help="play this one alone")
-    parser.add_argument("--places", default=",".join(PLACES), help="of threads, cluster, processes")
+    parser.add_argument("--places", default=",".join(PLACES), help="some of them, parted by commas")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nobody is left behind
     numbers = range(words.first, words.first + words.schedules) if words.only is None else [words.only]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     stage = Stage(folder)
@@ -36,7 +38,7 @@ def main() -> int:
             if words.only is not None:
                 print(*schedule.acts, sep="\n", flush=True)
             outcomes.append(stage.play(schedule))
-            print(outcomes[-1], flush=True)
+            print(outcomes[-1], *outcomes[-1].said, sep="\n", flush=True)
     finally:
         left = stage.close()
     print(summary(outcomes, time.monotonic() - start))

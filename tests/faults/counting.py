@@ -1,4 +1,4 @@
-"""Counts the tiles that a run begins, computes and finds done, in a file beside the outputs: one line of one length each.
+"""Counts the tiles that a run begins, computes and finds done: lines of one length in a file beside the outputs.
 
 The driver and every worker import this; the workers of a cluster as a preload of `dask worker`.
 """

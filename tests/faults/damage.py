@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 TO_CHUNKS = ("delete", "cut", "tear", "flip", "empty")
-TO_FILES = ("junk", "forget")
+TO_FILES = ("junk", "forget", "unframe")
 VARIABLES = ("scene", "valid", "features")
+FRAME = ("x/c/0", "y/c/0", "x/zarr.json", "band/c/0")
+"""Files of a store that are no chunk of a tile."""
 FORGETTABLE = ("bank.npz", "basis.npz", "receipt.json", "item.json", "report.html", "denoised.tif", "features.tif")
 
 
@@ -26,9 +28,7 @@ class Damage:
 def apply(damage: Damage, out: Path) -> str | None:
     """Do it; the path of the chunk that is no longer whole, by its store's final name, or None."""
     if damage.kind in TO_CHUNKS:
-        chunks = sorted(
-            path for name in VARIABLES for path in out.glob(f"*/*.zarr*/{name}/c/**/*") if path.is_file()
-        )
+        chunks = sorted(path for name in VARIABLES for path in out.glob(f"*/*.zarr*/{name}/c/**/*") if path.is_file())
         return _to_chunk(damage, chunks[int(damage.chance * len(chunks))], out) if chunks else None
     scenes = sorted(path for path in out.glob("*") if path.is_dir())
     if not scenes:
@@ -36,6 +36,11 @@ def apply(damage: Damage, out: Path) -> str | None:
     scene = scenes[int(damage.chance * len(scenes))]
     if damage.kind == "junk":
         _leave_junk(scene)
+    elif damage.kind == "unframe":
+        files = [store / name for store in sorted(scene.glob("*.zarr*")) for name in FRAME if (store / name).exists()]
+        if files:
+            files[int(damage.place * len(files))].unlink()
+            return by_final_name(files[int(damage.place * len(files))], out)
     else:
         name = FORGETTABLE[int(damage.place * len(FORGETTABLE))]
         (scene / name).unlink(missing_ok=True)
@@ -47,9 +52,11 @@ def by_final_name(path: Path, out: Path) -> str:
     return str(path.relative_to(out)).replace(".zarr.partial/", ".zarr/").replace(".sums.partial/", ".sums/")
 
 
-def tile_of(chunk: str) -> tuple[str, str, str]:
-    """(scene, stage, tile) that has to be computed again where this chunk is damaged."""
+def tile_of(chunk: str) -> tuple[str, str, str] | None:
+    """(scene, stage, tile) that has to be computed again where this file is damaged, if it is a chunk of a tile."""
     parts = chunk.split("/")
+    if parts[2] not in VARIABLES:
+        return None
     stage = parts[1].removeprefix("features.zarr.").removesuffix(".zarr")
     return parts[0], stage, ".".join(parts[-2:])
 
@@ -79,7 +86,8 @@ def _leave_junk(scene: Path) -> None:
     (scene / ".denoised.tif.x1y2z3.partial").mkdir(exist_ok=True)
     (scene / ".denoised.tif.x1y2z3.partial" / "draft.tif").write_bytes(b"II*\0")
     (scene / ".bank.npz.1.partial").write_bytes(b"PK")
-    (scene / "item.json.partial").write_bytes(b"{")
+    if not (scene / "item.json").exists():
+        (scene / "item.json.partial").write_bytes(b"{")
     if not (scene / "scene.zarr").exists() and not (scene / "scene.zarr.partial").exists():
         shutil.rmtree(scene / "scene.zarr.draft.partial", ignore_errors=True)
         (scene / "scene.zarr.draft.partial" / "scene").mkdir(parents=True)

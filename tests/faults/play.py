@@ -12,9 +12,9 @@ from typing import Any
 from tests.faults import damage as damages
 from tests.faults.counting import LENGTH, log_of
 from tests.faults.disk import Disk
-from tests.faults.jobs import Reference, computed, learn, write_jobs
-from tests.faults.processes import WORKERS, Cluster, Drivers, children, linger, send
-from tests.faults.schedule import KILL, Act, Schedule, Stroke
+from tests.faults.jobs import TEXTS, Reference, computed, learn, write_jobs
+from tests.faults.processes import WORKERS, Cluster, Nursery, children, linger, send
+from tests.faults.schedule import DASK, KILL, Act, Schedule, Stroke
 from tests.faults.verdict import about_the_end, after_stop, at_the_end
 
 PATIENCE = 150.0
@@ -39,6 +39,8 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
     seconds: float = 0.0
     codes: list[int | None] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """What drivers said on stderr, where it was not well."""
 
     def __str__(self) -> str:
         told = ", ".join(f"{count} {name}" for name, count in sorted(self.events.items()))
@@ -51,17 +53,18 @@ class Outcome:
 
 
 class Stage:
-    """Where schedules are played: the jobs with their references, a disk, a cluster, a server of drivers."""
+    """Where schedules are played: the jobs with their references, a disk, a nursery and a cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, jobs: tuple[str, ...] = tuple(TEXTS)) -> None:
         self.folder = folder
+        self.played = 0
         (folder / "logs").mkdir(parents=True)
-        self.drivers = Drivers()
-        self.cluster = Cluster(folder)
+        self.nursery = Nursery()
+        self.cluster = Cluster(folder, self.nursery)
         self.disk = Disk(folder / "disk")
         try:
             paths = write_jobs(folder / "jobs")
-            self.references = {name: self._undisturbed(name, path) for name, path in paths.items()}
+            self.references = {name: self._undisturbed(name, paths[name]) for name in jobs}
         except BaseException:
             self.close()
             raise
@@ -69,7 +72,7 @@ class Stage:
     def close(self) -> list[int]:
         """End everybody; the processes that had to be killed."""
         left = self.cluster.stop()
-        self.drivers.close()
+        self.nursery.close()
         self.disk.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
@@ -77,8 +80,9 @@ class Stage:
     def play(self, schedule: Schedule) -> Outcome:
         """Play one schedule."""
         outcome, start = Outcome(schedule), time.monotonic()
-        reference = self.references[schedule.job]
-        home = self.folder / "disk" / f"{schedule.seed}-{schedule.number}"
+        reference = self.references.get(schedule.job) or next(iter(self.references.values()))
+        self.played += 1
+        home = self.folder / "disk" / f"{self.played}-{schedule.seed}-{schedule.number}"
         out, broken = home / "out", set[str]()
         home.mkdir()
         for act in schedule.acts:
@@ -104,7 +108,7 @@ class Stage:
         home = self.folder / "disk" / name
         home.mkdir()
         order = Reference(name, workflow).order(home / "out", "threads", 1)
-        if self.drivers.here(order):
+        if self.nursery.here(order):
             raise RuntimeError(f"the undisturbed run of {name} failed")
         reference = learn(name, workflow, home / "out")
         shutil.rmtree(home)
@@ -116,43 +120,45 @@ class Stage:
         gone = set()
         for damage in act.damages:
             chunk = damages.apply(damage, out) if out.exists() else None
-            outcome.events[damage.kind] += 1
+            if chunk is not None or damage.kind in ("junk", "forget"):
+                outcome.events[damage.kind] += 1
             if chunk is not None:
                 broken.add(chunk)
                 gone.add(damages.tile_of(chunk))
-        outcome.destroyed += sum(_cost(tile, reference) for tile in gone)
+        outcome.destroyed += sum(_cost(tile, reference) for tile in gone if tile is not None)
 
     def _run(self, act: Act, reference: Reference, out: Path, outcome: Outcome) -> tuple[int | None, str]:
         """One run with its strokes; how it ended, and what it said."""
-        if act.place == "cluster":
-            self.cluster.ready()
+        if act.place in DASK:
+            left = self.cluster.ready(act.place == "nannies")
+            outcome.complaints += [f"{len(left)} processes outlived their cluster"] if left else []
         full = [stroke for stroke in act.strokes if stroke.victim == "disk"]
-        order = reference.order(out, str(self.cluster.file) if act.place == "cluster" else act.place, act.batch)
+        order = reference.order(out, str(self.cluster.file) if act.place in DASK else act.place, act.batch)
         order |= {word: str(self.folder / "logs" / f"{out.parent.name}.{word}") for word in ("stdout", "stderr")}
         for stroke in full:
             self._fill(stroke, order, reference, outcome)
         outcome.runs += 1
-        self.drivers.start(order)
+        self.nursery.start("driver", order)
         killed, code = self._strike(act, reference, out, outcome)
         self.disk.empty()
         if code is None:
-            send(self.drivers.pid, KILL)
-            self.drivers.ended(30.0)
+            send(self.nursery.driver, KILL)
+            self.nursery.ended(30.0)
         outcome.codes.append(code)
+        outcome.events.update(["disk full" if code else "disk nearly full"] * len(full))
         stderr = Path(order["stderr"]).read_text(errors="replace")
-        outcome.complaints += about_the_end(code, stderr, killed)
-        left = linger([self.drivers.pid], 20.0)
+        complaints = about_the_end(code, stderr, killed)
+        outcome.complaints += complaints
+        outcome.said += [stderr] if complaints else []
+        left = linger([self.nursery.driver], 20.0)
         outcome.complaints += [f"{len(left)} processes outlived their driver"] if left else []
         return code, stderr
 
     def _fill(self, stroke: Stroke, order: dict[str, Any], reference: Reference, outcome: Outcome) -> None:
         size = sum(map(len, reference.files.values()))
         outcome.allowed += WINDOW
-        if self.disk.leave(int(stroke.when * 1.1 * size)):
-            outcome.events["disk full"] += 1
-        else:
+        if not self.disk.leave(int(stroke.when * 1.1 * size)):
             order["largest"] = int(4096 + stroke.when * max(map(len, reference.files.values())))
-            outcome.events["file too large"] += 1
 
     def _strike(self, act: Act, reference: Reference, out: Path, outcome: Outcome) -> tuple[bool, int | None]:
         """Send the signals at their moments; whether the driver got one, and how it ended."""
@@ -160,7 +166,7 @@ class Stage:
         begun = _size(log_of(out.parent))
         for stroke in act.strokes:
             while stroke.victim != "disk":
-                code = self.drivers.ended(0.002)
+                code = self.nursery.ended(0.002)
                 if code is not None:
                     outcome.events["too late"] += 1
                     return killed, code
@@ -170,17 +176,17 @@ class Stage:
                     break
                 if time.monotonic() - start > PATIENCE:
                     return killed, None
-        code = self.drivers.ended(PATIENCE)
-        if act.place == "cluster":
+        code = self.nursery.ended(PATIENCE)
+        if act.place in DASK:
             self.cluster.replace()
         return killed, code
 
     def _hit(self, stroke: Stroke, act: Act, outcome: Outcome) -> bool:
         pid: int | None
         if stroke.victim == "driver":
-            pid = self.drivers.pid
+            pid = self.nursery.driver
         elif act.place == "processes":
-            below = children(self.drivers.pid)
+            below = children(self.nursery.driver)
             pid = below[stroke.number % len(below)] if below else None
         else:
             pid = self.cluster.victim(stroke.victim, stroke.number)
@@ -190,8 +196,8 @@ class Stage:
         how = "kill" if stroke.signal == KILL else "term"
         outcome.events[f"{how} {stroke.victim}"] += 1
         outcome.allowed += WORKERS * act.batch if stroke.victim in ("driver", "scheduler") else act.batch
-        if stroke.victim in ("nanny", "worker") and act.place == "cluster":
-            time.sleep(0.1)
+        if stroke.victim in ("nanny", "worker") and act.place in DASK:
+            time.sleep(0.05)
             self.cluster.replace()
         return stroke.victim == "driver"
 

@@ -10,12 +10,16 @@ import numpy as np
 from tests.faults.damage import TO_CHUNKS, TO_FILES, Damage
 from tests.faults.jobs import TEXTS
 
-PLACES = {"threads": 0.42, "cluster": 0.50, "processes": 0.08}
+PLACES = {"threads": 0.44, "cluster": 0.46, "nannies": 0.07, "processes": 0.03}
+"""Where runs are made; `cluster` has bare workers, `nannies` such as are started again."""
 STROKES = {
     "threads": {"driver": 0.7, "disk": 0.3},
-    "cluster": {"worker": 0.28, "nanny": 0.22, "driver": 0.25, "scheduler": 0.1, "disk": 0.15},
+    "cluster": {"worker": 0.45, "driver": 0.25, "scheduler": 0.15, "disk": 0.15},
+    "nannies": {"worker": 0.4, "nanny": 0.3, "driver": 0.15, "scheduler": 0.05, "disk": 0.1},
     "processes": {"driver": 0.6, "worker": 0.3, "disk": 0.1},
 }
+DASK = ("cluster", "nannies")
+"""The places that have a scheduler of their own."""
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
 MOMENTS = {"tiles": 0.65, "finish": 0.2, "clock": 0.15}
 
@@ -75,7 +79,7 @@ def draw(seed: int, number: int, places: tuple[str, ...] = tuple(PLACES)) -> Sch
 
 
 def _act(rng: np.random.Generator, place: str) -> Act:
-    count = int(rng.integers(1, 4)) if place == "cluster" else 1
+    count = int(rng.integers(1, 4)) if place in DASK else 1
     strokes = sorted((_stroke(rng, place) for _ in range(count)), key=lambda stroke: (stroke.moment, stroke.when))
     if any(stroke.victim == "disk" for stroke in strokes):
         strokes = [next(stroke for stroke in strokes if stroke.victim == "disk")]
