@@ -45,7 +45,13 @@ def test_random_schedules_in_threads_end_with_the_same_bytes(stage: Stage, numbe
 
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(stage: Stage) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
+    stage: Stage, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small and not stage.disk.mounted:
+        pytest.skip("no tmpfs can be mounted here: only the size of files can be bounded")
+    monkeypatch.setattr(stage.disk, "mounted", small)
     strokes = [(_stroke("disk", "clock", part),) for part in (0.05, 0.5)]
     outcome = stage.play(_schedule("threads", *strokes))
     assert outcome.complaints == []

@@ -41,7 +41,7 @@ def main() -> int:
             print(outcomes[-1], *outcomes[-1].said, sep="\n", flush=True)
     finally:
         left = stage.close()
-    print(summary(outcomes, time.monotonic() - start))
+        print(summary(outcomes, time.monotonic() - start))
     if left:
         print(f"{len(left)} processes of the cluster outlived it")
     return int(bool(left) or any(outcome.complaints for outcome in outcomes))

@@ -9,6 +9,7 @@ worker what `dask scheduler` and `dask worker` do. Each in a session of its own.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -49,6 +50,7 @@ def _obey(order: dict[str, Any], drivers: set[int]) -> None:
     if order["do"] == "here":
         _answer(f"exit {_here(order)}")
         return
+    gc.freeze()  # a collection in the child would copy all that lies here
     pid = os.fork()
     if pid == 0:
         _live(order)

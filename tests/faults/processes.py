@@ -12,24 +12,22 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from distributed import Client
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
+MARK = f"FAULTS_NURSERY={uuid4().hex}"
+"""In the environment of all that we start: numbers of processes are given again, and a stranger must not be hit."""
 _PATIENCE = 120.0
-
-
-def members(session: int) -> list[int]:
-    """The processes of a session that live."""
-    return [pid for pid, _, own in _processes() if own == session]
 
 
 def children(parent: int, word: bytes = b"spawn_main") -> list[int]:
     """The worker processes below a nanny or a driver."""
     found = []
     for pid, own, _ in _processes():
-        if own == parent:
+        if own == parent and alive(pid):
             with suppress(OSError):
                 if word in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
@@ -37,9 +35,10 @@ def children(parent: int, word: bytes = b"spawn_main") -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process lives: one that waits to be buried does not."""
+    """Whether a process of ours lives: one that waits to be buried does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX" and MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
 
@@ -58,7 +57,7 @@ def linger(sessions: list[int], seconds: float) -> list[int]:
     """Who is left of some sessions after so many seconds; they are killed."""
     until = time.monotonic() + seconds
     while True:
-        left = [pid for pid, _, own in _processes() if own in sessions]
+        left = [pid for pid, _, own in _processes() if own in sessions and alive(pid)]
         if not left or time.monotonic() > until:
             break
         time.sleep(0.05)
@@ -72,7 +71,10 @@ class Nursery:
 
     def __init__(self) -> None:
         words = [sys.executable, "-m", "tests.faults.nursery"]
-        known = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        name, _, value = MARK.partition("=")
+        known = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", name: value}
+        # Dask asks a worker that has gone for its results for so long; half a minute by default.
+        known["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "8s"
         self._server = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=known, start_new_session=True
         )
@@ -99,6 +101,8 @@ class Nursery:
 
     def close(self) -> None:
         """No more of them."""
+        send(self.driver, signal.SIGKILL)
+        linger([self.driver], 20.0)
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.close()

@@ -10,11 +10,11 @@ import numpy as np
 from tests.faults.damage import TO_CHUNKS, TO_FILES, Damage
 from tests.faults.jobs import TEXTS
 
-PLACES = {"threads": 0.44, "cluster": 0.46, "nannies": 0.07, "processes": 0.03}
+PLACES = {"threads": 0.44, "cluster": 0.48, "nannies": 0.05, "processes": 0.03}
 """Where runs are made; `cluster` has bare workers, `nannies` such as are started again."""
 STROKES = {
     "threads": {"driver": 0.7, "disk": 0.3},
-    "cluster": {"worker": 0.45, "driver": 0.25, "scheduler": 0.15, "disk": 0.15},
+    "cluster": {"worker": 0.5, "driver": 0.25, "scheduler": 0.1, "disk": 0.15},
     "nannies": {"worker": 0.4, "nanny": 0.3, "driver": 0.15, "scheduler": 0.05, "disk": 0.1},
     "processes": {"driver": 0.6, "worker": 0.3, "disk": 0.1},
 }
