@@ -2,12 +2,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench scale image clean distclean
+.PHONY: help install demo test lint bench scale faults image clean distclean
 
 BIN := .venv/bin
 DEMO := out/demo
 SAMPLE := s2_18SVG_crop_10band_20m
 IMAGE := terrasketch
+N ?= 50
+SEED ?= 0
 # Each candidate is run, not just looked up: a version manager's shim may stand for a Python that is not there.
 CANDIDATES := python3.11 python3.12 python3.13 python3
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
@@ -20,6 +22,7 @@ help:
 	@echo "make lint      ruff, mypy, the import floors, hadolint"
 	@echo "make bench     side by side with peers"
 	@echo "make scale     a million tiles through a real scheduler"
+	@echo "make faults    kill, fill and tear at random, resume, compare every byte: N=50 schedules of SEED=0"
 	@echo "make image     the container image, with docker, podman or buildah"
 	@echo "make clean     remove outputs and caches; distclean removes .venv too"
 
@@ -62,6 +65,9 @@ bench: .venv/.bench
 
 scale: install
 	$(BIN)/python -m benchmarks scale $(if $(TILES),--tiles $(TILES))
+
+faults: install
+	$(BIN)/python -m tests.faults --schedules $(N) --seed $(SEED)
 
 image:
 	@for tool in docker podman buildah; do \

@@ -1,15 +1,18 @@
 """The store is the journal: begun, resumed, refused, published; what killed writers left is swept."""
 
+import fcntl
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import ResumeError
-from pipeline.flow.journal import Plan, configuration_hash
+from pipeline.errors import OutputError, ResumeError
+from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
-from pipeline.raster.scene import SceneInfo
+from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.zarr_store import Variable, read_attributes
+from tests.scenes import snapshot
 
 INFO = SceneInfo("s", ("a", "b"), 20, 30, "uint16")
 
@@ -55,6 +58,34 @@ def test_a_half_made_store_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "s.zarr.partial").mkdir()
     path = _plan(tmp_path).begin()
     assert read_attributes(path)["variable"] == "scene"
+
+
+def test_coordinates_and_metadata_that_are_lost_or_torn_are_put_back(tmp_path: Path) -> None:
+    placed = replace(INFO, geo=Georeference(transform=(20.0, 0.0, 4e5, 0.0, -20.0, 4e6)))
+    plan = replace(_plan(tmp_path), info=placed)
+    path = plan.begin()
+    put_chunk(path, chunk_path(path, "scene", 0, 0, 1), b"not looked at here")
+    before = snapshot(path)
+    (path / "x/c/0").unlink()
+    (path / "y/c/0").write_bytes((path / "y/c/0").read_bytes()[:5])
+    (path / "scene/zarr.json").unlink()
+    assert plan.begin() == path
+    assert snapshot(path) == before
+
+
+def test_a_lock_that_its_last_holder_has_just_removed_holds_nobody_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / ".running"
+    locked = fcntl.flock
+
+    def too_late(file: object, how: int) -> None:
+        lock.unlink()
+        locked(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    with pytest.raises(OutputError, match="another run"), alone(lock):
+        pass
 
 
 def test_a_chunk_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -128,6 +128,21 @@ def test_an_unfinished_run_goes_on(job: Path, tmp_path: Path) -> None:
     assert snapshot(folder, leave_out=TIMES) == before
 
 
+@pytest.mark.parametrize("left", [None, b"{", b'{"status": "failed"}'])
+def test_a_run_killed_before_its_receipt_writes_it_when_it_is_resumed(
+    job: Path, tmp_path: Path, left: bytes | None
+) -> None:
+    folder = _copy(job, tmp_path / "late")
+    before = snapshot(folder, leave_out=TIMES)
+    receipt = folder / "receipt.json"
+    receipt.unlink() if left is None else receipt.write_bytes(left)
+    (folder / ".report.html.12.partial").write_bytes(b"<html>")
+    _run(tmp_path / "late")
+    assert json.loads(receipt.read_text())["status"] == "done"
+    assert snapshot(folder, leave_out=TIMES) == before
+    assert "complete" in _run(tmp_path / "late")
+
+
 def test_another_configuration_is_refused_unless_overwritten(job: Path, tmp_path: Path) -> None:
     folder = _copy(job, tmp_path / "other")
     text = (job / "job.yaml").read_text().replace("snr: 35", "snr: 20")

@@ -145,7 +145,9 @@ def test_the_wheel_holds_the_package_alone():
     assert (ROOT / "pipeline" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("target", ["install", "demo", "test", "lint", "bench", "image", "clean", "distclean"])
+@pytest.mark.parametrize(
+    "target", ["install", "demo", "test", "lint", "bench", "faults", "image", "clean", "distclean"]
+)
 def test_make_knows_its_targets(target):
     dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert dry.returncode == 0, dry.stderr

@@ -29,7 +29,7 @@ def finish_scene(
     folder = place(receipt.folder)
     for leftover in folder.glob(".*.partial") if isinstance(folder, Path) else ():  # of a writer that was killed
         remove_tree(leftover)
-    new = not receipt.resumed
+    new = not (receipt.resumed and receipt.was_done())
     for name, store in (("denoised", stored), ("features", features)):
         target = folder / f"{name}.tif"
         if store is None or name not in workflow.write.cog:

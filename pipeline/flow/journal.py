@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.errors import OutputError, ResumeError
 from pipeline.flow.lock import hold
-from pipeline.raster.chunks import publish, remove_tree, sweep
+from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
 from pipeline.raster.object_stores import finish_objects, is_begun, put_empty
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import Variable, create_store, read_attributes
@@ -48,6 +49,8 @@ def alone(lock: Place) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                raise FileNotFoundError(lock)  # its last holder has just removed it, and another may hold a new one
         except OSError as error:
             raise OutputError(
                 f"{lock.parent}: another run is writing here; wait for it, or give another output"
@@ -88,6 +91,7 @@ class Plan:
             if is_begun(path):
                 check_configuration(path, self.configuration)
                 sweep(path)
+                self._mend(path)
                 return path
         remove_tree(self.partial)
         if isinstance(self.final, ObjectPath):
@@ -101,6 +105,25 @@ class Plan:
         create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
         draft.replace(self.final.with_name(self.final.name + ".partial"))
         return self.partial
+
+    def _mend(self, path: Place) -> None:
+        """Put back what is no chunk of a tile, coordinates and the variables' metadata, where it is lost or torn.
+
+        Not in an object store, whose objects are whole or not there, and whose metadata are put last.
+        """
+        if isinstance(path, ObjectPath):
+            return
+        draft = path / PARTIAL / "frame"
+        create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+        try:
+            for new in filter(Path.is_file, sorted(draft.rglob("*"))):
+                old = path / new.relative_to(draft)
+                if not old.is_file() or (old.name != "zarr.json" and old.read_bytes() != new.read_bytes()):
+                    old.parent.mkdir(parents=True, exist_ok=True)
+                    new.replace(old)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
+        sweep(path)
 
     def finish(self, path: Place) -> Place:
         """Every chunk is there: give the store its own name, or its metadata."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -91,6 +92,15 @@ class SceneReceipt:
             self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))
         if receipt.failed > len(receipt.failures):
             self.failures.append(f"and {receipt.failed - len(receipt.failures)} more tiles")
+
+    def was_done(self) -> bool:
+        """Whether the receipt in the folder is that of a finished run: it is written last, and may not have been."""
+        try:
+            return bool(
+                json.loads((place(self.folder) / "receipt.json").read_bytes())["status"] in ("done", "complete")
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""
