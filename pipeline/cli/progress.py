@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pipeline.cluster import open_cluster
 from pipeline.flow.crew import Crew
 from pipeline.flow.tasks import Receipt
+from pipeline.untrusted import printable
 
 
 class Terminal:
@@ -61,7 +62,7 @@ class Terminal:
     def note(self, text: str) -> None:
         """One line, with -v."""
         if self._verbose:
-            self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._progress.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.plan import ScenePlan, plan_scene
 from pipeline.run import name_scenes, run_workflow
+from pipeline.untrusted import one_line, printable
 
 _SOME_FAILED = 3
 
@@ -57,10 +58,10 @@ def run(
         )
     else:
         for receipt in receipts:
-            click.echo(_summary(receipt))
+            click.echo(printable(_summary(receipt)))
     for receipt in receipts:
         for failure in receipt.failures:
-            click.echo(f"Error: {receipt.name}: {failure}", err=True)
+            click.echo(f"Error: {one_line(f'{receipt.name}: {failure}')}", err=True)
     sys.exit(_exit_code(receipts))
 
 
@@ -83,7 +84,7 @@ def plan(workflow: Path, src: tuple[str, ...], scheduler: str | None, workers: i
         click.echo(json.dumps({"scenes": [scene.to_json() for scene in plans]}))
         return
     for scene in plans:
-        click.echo(_print_plan(scene))
+        click.echo(printable(_print_plan(scene)))
 
 
 def _override(

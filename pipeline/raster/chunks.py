@@ -22,8 +22,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.errors import FormatError, OutputError
+from pipeline.untrusted import is_inside, read_file
 
 PARTIAL = ".partial"
+MOST_ELEMENTS = 1 << 28
+"""Of a chunk: as many as a container of our codec may hold."""
+MOST_BYTES = 8 * MOST_ELEMENTS + (1 << 16)
+"""Of a chunk's file."""
 _LEVEL = 3
 
 
@@ -39,6 +44,8 @@ def put_chunk(store: Path, path: Path, data: bytes) -> None:
         OutputError: the disk is full or the folder cannot be written; nothing half-written is left.
     """
     temporary = store / PARTIAL / uuid.uuid4().hex
+    if not (is_inside(path, store) and is_inside(temporary, store)):
+        raise OutputError(f"{path}: lies outside of its store by a link; give another output, or --overwrite")
     try:
         temporary.parent.mkdir(exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +65,8 @@ def sweep(store: Path) -> None:
 def is_whole(path: Path, check: Callable[[bytes], None]) -> bool:
     """True where the chunk is there and `check` finds nothing wrong with its bytes."""
     try:
-        check(path.read_bytes())
-    except (OSError, FormatError):
+        check(read_file(path, MOST_BYTES))
+    except (OSError, ValueError):  # a FormatError is a ValueError
         return False
     return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +11,8 @@ from typing import Any
 import pystac
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.references import check_href
+from pipeline.untrusted import read_json
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
@@ -38,8 +39,7 @@ def read_item(path: str) -> pystac.Item:
         SourceError: the file cannot be read, or is no STAC item.
     """
     try:
-        text = Path(path).read_text("utf-8")
-        facts = json.loads(text)
+        facts = read_json(path)
     except OSError as error:
         raise SourceError(f"cannot open {path}: {error.strerror}; give a STAC item on this machine") from error
     except ValueError as error:
@@ -49,8 +49,9 @@ def read_item(path: str) -> pystac.Item:
         raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; give one item of it")
     try:
         return pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
-    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
+    except Exception as error:  # whatever pystac makes of facts of other kinds than it expects
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{path} is no valid STAC item: {reason}") from error
 
 
 def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:
@@ -69,7 +70,7 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> 
         return list(_together([_find(rasters, name, path) for name in bands]))
     data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
     data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
-    return [_whole(key, asset) for key, asset in (data or rasters).items()]
+    return [_whole(key, asset, path) for key, asset in (data or rasters).items()]
 
 
 def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
@@ -82,21 +83,21 @@ def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
 
 def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
     if name in rasters:
-        return _whole(name, rasters[name])
+        return _whole(name, rasters[name], path)
     for field in ("name", "eo:common_name", "common_name"):
         for key, asset in rasters.items():
             for number, band in enumerate(_bands(asset), 1):
                 if band.get(field) == name:
-                    return RasterAsset(key, _href(asset), (number,), (name,))
+                    return RasterAsset(key, _href(asset, path), (number,), (name,))
     inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
     there = ", ".join(dict.fromkeys([*rasters, *inside]))
     raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
 
 
-def _whole(key: str, asset: pystac.Asset) -> RasterAsset:
+def _whole(key: str, asset: pystac.Asset, path: str) -> RasterAsset:
     bands = _bands(asset)
     named = len(bands) > 1 and all("name" in band for band in bands)
-    return RasterAsset(key, _href(asset), None, tuple(str(band["name"]) for band in bands) if named else (key,))
+    return RasterAsset(key, _href(asset, path), None, tuple(str(band["name"]) for band in bands) if named else (key,))
 
 
 def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
@@ -105,8 +106,10 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
     return [band for band in bands if isinstance(band, dict)]
 
 
-def _href(asset: pystac.Asset) -> str:
-    return asset.get_absolute_href() or asset.href
+def _href(asset: pystac.Asset, path: str) -> str:
+    href = asset.get_absolute_href() or asset.href
+    check_href(href, path)
+    return href
 
 
 def _is_raster(asset: pystac.Asset) -> bool:

@@ -20,8 +20,10 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from pipeline.errors import OutputError, SourceError
-from pipeline.raster.chunks import plain_codecs
+from pipeline.grid import MOST_SIDE
+from pipeline.raster.chunks import MOST_ELEMENTS, plain_codecs
 from pipeline.raster.scene import Georeference, SceneInfo
+from pipeline.untrusted import read_json
 
 _CONVENTIONS = [
     {
@@ -63,8 +65,9 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
     """Make the metadata, coordinates and georeference of a store whose chunks are tile x tile pixels.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be made or written, or the store is larger than any can be.
     """
+    _check_size(path, info, tile, variables)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         group = zarr.create_group(path, attributes=_group_attributes(info) | {"terrasketch": attributes})
@@ -80,6 +83,16 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
         raise OutputError(f"{path}: the store cannot be made: {error.strerror}") from error
 
 
+def _check_size(path: Path, info: SceneInfo, tile: int, variables: list[Variable]) -> None:
+    most = max(max(1, len(variable.labels)) for variable in variables) * tile * tile
+    if most > MOST_ELEMENTS:
+        raise OutputError(f"{path}: a chunk of {most} numbers is beyond {MOST_ELEMENTS}; give a smaller --tile")
+    if max(info.height, info.width) > MOST_SIDE:
+        raise OutputError(
+            f"{path}: a scene of {info.height} x {info.width} pixels is beyond {MOST_SIDE} on a side; cut it in parts"
+        )
+
+
 def read_attributes(path: Path) -> dict[str, Any]:
     """What we wrote under `terrasketch` in a store's attributes.
 
@@ -88,7 +101,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     """
     metadata = path / "zarr.json"
     try:
-        ours = json.loads(metadata.read_bytes())["attributes"]["terrasketch"]
+        ours = read_json(metadata)["attributes"]["terrasketch"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
