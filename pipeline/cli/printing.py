@@ -30,10 +30,10 @@ def print_receipt(target: Path, receipt: Receipt, as_json: bool) -> None:
         click.echo(json.dumps(result))
     else:
         smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
+        clipped = f", {receipt.clipped} values clipped" if receipt.clipped else ""
         click.echo(
             f"{printable(str(target))}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, "
-            f"{print_bytes(size)} stored{smaller}, {receipt.seconds:.1f} s of work"
-            + (f", {receipt.clipped} values clipped" if receipt.clipped else "")
+            f"{print_bytes(size)} stored{smaller}, {receipt.seconds:.1f} s of work{clipped}"
         )
 
 

@@ -48,10 +48,26 @@ def read_item(path: str) -> pystac.Item:
     if kind != "Feature" or "stac_version" not in facts:
         raise SourceError(f"{path} is no STAC item but {kind or 'an object without a type'}; give one item of it")
     try:
-        return pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
+        item = pystac.Item.from_dict(facts, href=str(Path(path).resolve()), migrate=True)
+        if not isinstance(item.id, str):
+            raise TypeError("its id is no text")
+        for key, asset in item.assets.items():
+            _check_asset(key, asset)
+        return item
     except Exception as error:  # whatever pystac makes of facts of other kinds than it expects
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(f"{path} is no valid STAC item: {reason}") from error
+
+
+def _check_asset(key: str, asset: pystac.Asset) -> None:
+    """Raise TypeError where the facts of an asset are of other kinds than STAC's: pystac takes any."""
+    kinds = {"href": (asset.href, str), "type": (asset.media_type, str), "roles": (asset.roles, list)}
+    kinds |= {name: (asset.extra_fields.get(name), list) for name in ("bands", "eo:bands")}
+    for name, (value, kind) in kinds.items():
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} of the asset {key} is no {kind.__name__}")
+    if asset.href is None or not all(isinstance(role, str) for role in asset.roles or ()):
+        raise TypeError(f"the asset {key} has no href, or roles that are no text")
 
 
 def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:

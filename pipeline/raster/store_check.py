@@ -24,6 +24,7 @@ CODINGS = ([LOW_RANK], ["bytes", "blosc", "crc32c"])
 DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"}
 _SLACK = 1 << 16
 """Bytes that coding may add to a chunk."""
+_CHECKSUM = 4
 _FRAME = struct.Struct("<4sIII")
 """Of Blosc: versions and flags, bytes decoded, of a block, coded (c-blosc, README_CHUNK_FORMAT)."""
 
@@ -84,7 +85,9 @@ def check_chunk(store: Path, path: Path, array: zarr.Array[Any]) -> os.stat_resu
     if "blosc" in codec_names(array):
         with path.open("rb") as file:
             start = file.read(_FRAME.size)
-        if len(start) < _FRAME.size or _FRAME.unpack(start)[1] != decoded:
+        # Blosc believes both lengths: a wrong one makes it read, or write, beyond its buffers.
+        lengths = _FRAME.unpack(start)[1::2] if len(start) == _FRAME.size else ()
+        if lengths != (decoded, facts.st_size - _CHECKSUM):
             raise ValueError(f"it does not unpack to the {decoded} bytes of a chunk")
     return facts
 
