@@ -26,6 +26,12 @@ class Halo(NamedTuple):
         return cls(pixels, pixels, pixels, pixels)
 
 
+MOST_SIDE = 1 << 24
+"""Of a scene, in pixels: the world at 2.4 m."""
+MOST_TILES = 1 << 24
+"""Of one scene; what a file of a few bytes that claims to be endless can make us walk through."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The half-open rectangle [y0, y1) x [x0, x1) of a scene, in pixels."""
@@ -91,6 +97,11 @@ class Grid:
             raise ConfigError(
                 f"a grid needs a scene and a tile of at least 1 pixel, got {self.height} x {self.width} "
                 f"in tiles of {self.tile}; give --tile a positive number"
+            )
+        if self.rows * self.columns > MOST_TILES:
+            raise ConfigError(
+                f"{self.height} x {self.width} pixels in tiles of {self.tile} are {self.rows * self.columns} tiles, "
+                f"more than {MOST_TILES}; give a larger --tile"
             )
 
     @property

@@ -16,6 +16,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import TerrasketchError
+from pipeline.untrusted import one_line, printable
 
 # A command's module is imported when it is asked for: `--help` and usage errors answer without loading GDAL and Dask.
 _COMMANDS = {
@@ -72,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
         code = commands.main(words, prog_name="terrasketch", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        click.echo(printable(error.format_message()))
         sys.exit(2)
     except click.ClickException as error:
         _fail(_usage(error), error.exit_code)
@@ -98,5 +99,5 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {one_line(message)}", err=True)
     sys.exit(code)

@@ -30,6 +30,7 @@ from pipeline.plan import (
     plan_scene,
     rates_of_receipt,
 )
+from pipeline.untrusted import one_line, printable
 
 
 @click.command()
@@ -79,7 +80,7 @@ def plan(
     if as_json:
         click.echo(json.dumps({"scenes": [scene.to_json()], "campaign": campaign.to_json()}))
     else:
-        click.echo(_print_campaign(scene, campaign))
+        click.echo(printable(_print_campaign(scene, campaign)))
 
 
 def _each(job: Workflow, named: Mapping[str, list[str]], workers: int, as_json: bool) -> int:
@@ -92,11 +93,11 @@ def _each(job: Workflow, named: Mapping[str, list[str]], workers: int, as_json: 
             if not many:
                 raise
             failed = True
-            click.echo(f"Error: {name}: {' '.join(str(error).split())}", err=True)
+            click.echo(f"Error: {one_line(f'{name}: {error}')}", err=True)
             continue
         total.add(scene)
         before = ", " if total.scenes > 1 else '{"scenes": ['
-        click.echo(before + json.dumps(scene.to_json()) if as_json else _print_plan(scene), nl=not as_json)
+        click.echo(before + json.dumps(scene.to_json()) if as_json else printable(_print_plan(scene)), nl=not as_json)
     if as_json:
         click.echo(("" if total.scenes else '{"scenes": [') + f'], "total": {json.dumps(total.to_json())}}}')
     elif many:

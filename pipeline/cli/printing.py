@@ -11,6 +11,7 @@ from pipeline.cli.progress import print_bytes
 from pipeline.flow.paperwork import plain
 from pipeline.flow.tasks import Receipt
 from pipeline.storage import Place
+from pipeline.untrusted import printable
 
 
 def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
@@ -29,9 +30,10 @@ def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
         click.echo(json.dumps(result))
     else:
         smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
+        clipped = f", {receipt.clipped} values clipped" if receipt.clipped else ""
         click.echo(
-            f"{target}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, {print_bytes(size)} stored{smaller}, "
-            f"{receipt.seconds:.1f} s of work" + (f", {receipt.clipped} values clipped" if receipt.clipped else "")
+            f"{printable(str(target))}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, "
+            f"{print_bytes(size)} stored{smaller}, {receipt.seconds:.1f} s of work{clipped}"
         )
 
 
@@ -42,11 +44,12 @@ def print_result(result: dict[str, Any], as_json: bool) -> None:
         return
     width = max(len(name) for name in result)
     for name, value in result.items():
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{printable(name):<{width}}  {printable(str(value))}")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A plain table: first column left, the others right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "  ".join(

@@ -15,6 +15,7 @@ from pipeline.cluster import open_cluster
 from pipeline.flow.crew import Crew
 from pipeline.flow.flight import Stop
 from pipeline.flow.tasks import Receipt
+from pipeline.untrusted import printable
 
 _BARS = 4
 
@@ -71,7 +72,7 @@ class Terminal:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._progress.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

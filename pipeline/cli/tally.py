@@ -15,6 +15,7 @@ from pipeline.config import Workflow
 from pipeline.flow.paperwork import plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.storage import is_url
+from pipeline.untrusted import one_line, printable
 
 SOME_FAILED = 3
 
@@ -42,8 +43,8 @@ class Tally:
         if self._json:
             self._lines.write(json.dumps(plain(receipt.to_json(job.model_dump())), allow_nan=False) + "\n")
         else:
-            self._lines.write(_summary(receipt) + "\n")
-        self._errors.writelines(f"Error: {receipt.name}: {failure}\n" for failure in receipt.failures)
+            self._lines.write(printable(_summary(receipt)) + "\n")
+        self._errors.writelines(f"Error: {one_line(f'{receipt.name}: {failure}')}\n" for failure in receipt.failures)
 
     def close(self, out: str, already: int) -> int:
         """Print everything, and give the exit code. `already`: scenes that needed no run."""

@@ -61,9 +61,11 @@ def _resolve_mask(folder: Path, text: str | None) -> str | None:
 
 def _compose(path: Path) -> yaml.Node | None:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        with path.open("rb") as file:  # a pipe is in order, and has no size
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
             raise ConfigError(f"{path}: a workflow of more than {_MAX_BYTES} bytes; is it a workflow?")
-        text = path.read_text(encoding="utf-8")
+        text = data.decode("utf-8")
         _check_events(path, text)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:

@@ -24,10 +24,15 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.errors import FormatError, OutputError
 from pipeline.storage import ObjectPath, Place
+from pipeline.untrusted import is_inside, read_file
 
 PARTIAL = ".partial"
 JOURNAL = "journal.json"
 """In PARTIAL, of a store that is being filled in an object store (flow/journal.py)."""
+MOST_ELEMENTS = 1 << 28
+"""Of a chunk: as many as a container of our codec may hold."""
+MOST_BYTES = 8 * MOST_ELEMENTS + (1 << 16)
+"""Of a chunk's file."""
 _LEVEL = 3
 
 
@@ -47,6 +52,8 @@ def put_chunk(store: Place, path: Place, data: bytes) -> None:
         return
     assert isinstance(store, Path)
     temporary = store / PARTIAL / uuid.uuid4().hex
+    if not (is_inside(path, store) and is_inside(temporary, store)):
+        raise OutputError(f"{path}: lies outside of its store by a link; give another output, or --overwrite")
     try:
         temporary.parent.mkdir(exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +81,16 @@ def sweep(store: Place) -> None:
     (store / PARTIAL).remove_below(lambda name: name != JOURNAL)
 
 
+def read_chunk(path: Place, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a chunk. Raises OSError, and ValueError where they are more than `most`."""
+    if not isinstance(path, ObjectPath):
+        return read_file(path, most)
+    data, size = path.read_first(most)
+    if size > most:
+        raise ValueError(f"{size} bytes are more than the {most} that it can take")
+    return data
+
+
 def whole_size(path: Place, check: Callable[[bytes], None]) -> int | None:
     """Bytes of a chunk that is there and in whose bytes `check` finds nothing wrong; None for any other.
 
@@ -81,9 +98,9 @@ def whole_size(path: Place, check: Callable[[bytes], None]) -> int | None:
         OutputError: the object store does not say.
     """
     try:
-        data = path.read_bytes()
+        data = read_chunk(path)
         check(data)
-    except (FileNotFoundError, PermissionError, FormatError):
+    except (FileNotFoundError, PermissionError, ValueError):  # a FormatError is a ValueError
         return None
     except OSError as error:
         if isinstance(path, Path):

@@ -20,6 +20,7 @@ from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 
+from pipeline.raster.references import check_local, local_drivers
 from pipeline.storage import gdal_options
 
 CACHE_BYTES = 64 << 20
@@ -67,9 +68,16 @@ def gdal_env(path: str = "") -> Env:
 
 
 def open_reader(path: str) -> DatasetReader:
-    """A new read-only dataset of its own, never shared."""
+    """A new read-only dataset of its own, never shared. A file on this machine opens no connection.
+
+    Raises:
+        SourceError: the file would.
+    """
     _hush()
-    return DatasetReader(path, sharing=False)
+    if not os.path.exists(path):
+        return DatasetReader(path, sharing=False)
+    check_local(path)
+    return DatasetReader(path, driver=local_drivers(), sharing=False)
 
 
 def open_writer(path: str, **profile: Any) -> DatasetWriter:

@@ -6,6 +6,7 @@ not transparent. The alpha band is no band of the scene, unless it is asked for 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,9 @@ from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.storage import ObjectPath, is_url, place
 
 _CORNER = 64
+MOST_BLOCK_BYTES = 1 << 30
+"""Of a block of the file: GDAL unpacks it whole, whatever of it is asked for."""
+MOST_READ_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class RasterSource:
         assert 0 <= window.y0 < window.y1 <= self.info.height, (self.path, window)
         assert 0 <= window.x0 < window.x1 <= self.info.width, (self.path, window)
         rows_columns = ((window.y0, window.y1), (window.x0, window.x1))
+        self._check_size(window)
         block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
         try:
             with gdal_env(self.path):
@@ -68,6 +73,14 @@ class RasterSource:
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
             ).of(self.path, window.to_json()) from error
         return block, valid
+
+    def _check_size(self, window: Window) -> None:
+        size = len(self.indexes) * math.prod(window.shape) * np.dtype(self.info.dtype).itemsize
+        if size > MOST_READ_BYTES:
+            raise SourceError(
+                f"{self.path}: {window} of {len(self.indexes)} bands are {size >> 20} MiB, beyond "
+                f"{MOST_READ_BYTES >> 20} MiB; give a smaller --tile, or choose bands"
+            )
 
     def select(self, positions: Sequence[int]) -> RasterSource:
         """The same file with the bands of these positions, counted from 0."""
@@ -123,6 +136,7 @@ def _describe(
     names = band_names(dataset.descriptions)
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
     _check_pixels(path, dataset, positions)
+    _check_blocks(path, dataset)
     own = tuple(map(_number, dataset.nodatavals)) if nodata is None else (nodata,) * dataset.count
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
     if nodata is not None and not representable(nodata, dtype):
@@ -178,6 +192,20 @@ def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int]) -
             raise SourceError(
                 f"{path}: band {index + 1} is {dataset.dtypes[index]}; give real numbers, for example amplitudes"
             )
+
+
+def _check_blocks(path: str, dataset: DatasetReader) -> None:
+    """Refuse what would take much memory at the first pixel, and a place that is none."""
+    together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
+    for (height, width), dtype in set(zip(dataset.block_shapes, dataset.dtypes, strict=True)):
+        size = height * width * np.dtype(dtype).itemsize * together
+        if size > MOST_BLOCK_BYTES:
+            raise SourceError(
+                f"{path} is stored in blocks of {height} x {width}, {size >> 20} MiB each, beyond "
+                f"{MOST_BLOCK_BYTES >> 20} MiB; rewrite it in tiles first (gdal_translate -co TILED=YES)"
+            )
+    if not np.isfinite(dataset.transform[:6]).all():
+        raise SourceError(f"{path}: its transform is not finite; give it another (gdal_edit -a_ullr)")
 
 
 def _mask_bands(flags: Sequence[Sequence[MaskFlags]], positions: Sequence[int], alpha: int | None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import pystac
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.references import check_href
 from pipeline.raster.stac_json import is_url, read_document, read_feature, split_reference
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
@@ -52,12 +53,27 @@ def read_item(path: str) -> pystac.Item:
         home = next((link["href"] for link in facts.get("links", []) if link.get("rel") == "self"), file)
         home = file if name is None else home
         item = pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
-        for asset in item.assets.values():
+        if not isinstance(item.id, str):
+            raise TypeError("its id is no text")
+        for key, asset in item.assets.items():
+            _check_asset(key, asset)
             if not is_url(file) and os.path.isabs(asset.href):  # of this machine, wherever the item was found
                 asset.owner = None
         return item
-    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{path} is no valid STAC item: {' '.join(str(error).split())}") from error
+    except Exception as error:  # whatever pystac makes of facts of other kinds than it expects
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{path} is no valid STAC item: {reason}") from error
+
+
+def _check_asset(key: str, asset: pystac.Asset) -> None:
+    """Raise TypeError where the facts of an asset are of other kinds than STAC's: pystac takes any."""
+    kinds = {"href": (asset.href, str), "type": (asset.media_type, str), "roles": (asset.roles, list)}
+    kinds |= {name: (asset.extra_fields.get(name), list) for name in ("bands", "eo:bands")}
+    for name, (value, kind) in kinds.items():
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} of the asset {key} is no {kind.__name__}")
+    if asset.href is None or not all(isinstance(role, str) for role in asset.roles or ()):
+        raise TypeError(f"the asset {key} has no href, or roles that are no text")
 
 
 def _remedy(kind: object, file: str) -> str:
@@ -82,14 +98,14 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> 
         return list(_together([_find(rasters, name, path) for name in bands]))
     data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
     data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
-    return [_whole(key, asset) for key, asset in (data or rasters).items()]
+    return [_whole(key, asset, path) for key, asset in (data or rasters).items()]
 
 
 def mask_asset(item: pystac.Item, name: str) -> RasterAsset | None:
     """The raster asset of this key, whatever its case; None where there is none."""
     for key, asset in item.assets.items():
         if key.lower() == name.lower() and _is_raster(asset):
-            return _whole(key, asset)
+            return _whole(key, asset, item.id)
     return None
 
 
@@ -104,22 +120,22 @@ def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
 
 def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
     if name in rasters:
-        return _whole(name, rasters[name])
+        return _whole(name, rasters[name], path)
     for field in ("name", "eo:common_name", "common_name"):
         for key, asset in rasters.items():
             for number, band in enumerate(_bands(asset), 1):
                 if band.get(field) == name:
-                    return RasterAsset(key, _href(asset), (number,), (name,), _spectra([band]))
+                    return RasterAsset(key, _href(asset, path), (number,), (name,), _spectra([band]))
     inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
     there = ", ".join(dict.fromkeys([*rasters, *inside]))
     raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
 
 
-def _whole(key: str, asset: pystac.Asset) -> RasterAsset:
+def _whole(key: str, asset: pystac.Asset, path: str) -> RasterAsset:
     bands = _bands(asset)
     named = len(bands) > 1 and all("name" in band for band in bands)
     names = tuple(str(band["name"]) for band in bands) if named else (key,)
-    return RasterAsset(key, _href(asset), None, names, _spectra(bands))
+    return RasterAsset(key, _href(asset, path), None, names, _spectra(bands))
 
 
 def _spectra(bands: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, str], ...]:
@@ -134,8 +150,10 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
     return [band for band in bands if isinstance(band, dict)]
 
 
-def _href(asset: pystac.Asset) -> str:
-    return asset.get_absolute_href() or asset.href
+def _href(asset: pystac.Asset, path: str) -> str:
+    href = asset.get_absolute_href() or asset.href
+    check_href(href, path)
+    return href
 
 
 def _is_raster(asset: pystac.Asset) -> bool:

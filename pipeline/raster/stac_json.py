@@ -6,7 +6,6 @@ looked through once, bracket by bracket, and only where each item lies is kept; 
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 
 from pipeline.errors import SourceError
 from pipeline.storage import ObjectPath
+from pipeline.untrusted import parse_json
 
 MAX_DOCUMENT = 16 << 20
 """Bytes of an item, a collection or a catalogue, and of anything that comes over HTTP."""
@@ -168,8 +168,8 @@ def _object(data: bytes, path: str) -> dict[str, Any]:
 
 def _loads(data: bytes, path: str) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return parse_json(data)
+    except ValueError as error:
         raise SourceError(f"{path} is no JSON ({' '.join(str(error).split())}); give a STAC item") from error
 
 

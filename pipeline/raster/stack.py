@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from pipeline.errors import ConfigError, SourceError
-from pipeline.grid import Window
+from pipeline.grid import MOST_SIDE, Window
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.scene import Affine6, Georeference, SceneInfo, Source
@@ -157,6 +157,8 @@ def _check_grids(places: Sequence[tuple[str, Georeference]]) -> None:
                 f"{path} is in {_crs_name(geo)}, {name} in {_crs_name(first)}; "
                 "warp the files to one CRS first (gdalwarp -t_srs)"
             )
+        if not (geo.transform[0] and geo.transform[4]):
+            raise SourceError(f"{path} has pixels of no size; give it a transform (gdal_edit -a_ullr)")
         if geo.transform[1] or geo.transform[3]:
             raise SourceError(f"{path} lies on a rotated grid; warp it first (gdalwarp) to stack it")
 
@@ -189,6 +191,11 @@ def _union(sources: Sequence[RasterSource], anchor: Affine6, step: tuple[float, 
         a, _, c, _, e, f = _transform(source.info)
         columns += [(c - anchor[2]) / step[0], (c + a * source.info.width - anchor[2]) / step[0]]
         rows += [(f - anchor[5]) / step[1], (f + e * source.info.height - anchor[5]) / step[1]]
+    if max(max(columns) - min(columns), max(rows) - min(rows)) > MOST_SIDE:
+        raise SourceError(
+            f"{sources[0].path} and the others lie over more than {MOST_SIDE} pixels of {step[0]:g} x {step[1]:g}; "
+            "stack files of one place, at a coarser resolution"
+        )
     left, top = math.floor(min(columns) + _TIE), math.floor(min(rows) + _TIE)
     right, bottom = math.ceil(max(columns) - _TIE), math.ceil(max(rows) - _TIE)
     transform = (step[0], 0.0, anchor[2] + left * step[0], 0.0, step[1], anchor[5] + top * step[1])

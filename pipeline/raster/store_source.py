@@ -18,18 +18,16 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.grid import Grid, Tile, Window
-from pipeline.raster.chunks import chunk_path
+from pipeline.raster.chunks import chunk_path, read_chunk
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.object_stores import METADATA
-from pipeline.raster.object_zarr import zarr_of
 from pipeline.raster.scene import SceneInfo
+from pipeline.raster.store_check import LOW_RANK, check_chunk, codec_names, open_array
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, Place, place
 
 CACHE_BYTES = 64 << 20
 VARIABLES = ("scene", "features")
-LOW_RANK = "terrasketch.lowrank"
-CODECS = {LOW_RANK, "bytes", "blosc", "crc32c"}
 _AGAIN = "write it again: `run` does, `compress` writes the whole store with --overwrite"
 
 Held = TypeVar("Held", bound="Sized")
@@ -89,14 +87,15 @@ class StoreSource:
 
     @cached_property
     def _array(self) -> zarr.Array[Any]:
-        return zarr.open_array(zarr_of(self._place / self.variable), mode="r", zarr_format=3)
+        shape = (len(self.info.bands), self.info.height, self.info.width)
+        return open_array(self._place / self.variable, shape, (shape[0], self.tile, self.tile))
 
     @cached_property
     def _valid(self) -> zarr.Array[Any] | None:
         path = self._place / "valid"
         if not ((path / METADATA).is_file() if isinstance(path, ObjectPath) else path.is_dir()):
             return None
-        return zarr.open_array(zarr_of(path), mode="r", zarr_format=3)
+        return open_array(path, (self.info.height, self.info.width), (self.tile, self.tile))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("path", "variable", "tile", "info")}
@@ -133,7 +132,7 @@ class StoreSource:
     @cached_property
     def is_low_rank(self) -> bool:
         """Whether the chunks of the variable are containers of our own."""
-        return LOW_RANK in _codecs(self._array)
+        return LOW_RANK in codec_names(self._array)
 
     def valid_of(self, tile: Tile) -> NDArray[np.bool_] | None:
         """What the store says of the validity of a tile's pixels (y, x); None where it holds no `valid`.
@@ -150,15 +149,19 @@ class StoreSource:
             SourceError: the chunk is missing or damaged.
         """
         path = chunk_path(self._place, self.variable, 0, tile.row, tile.column)
-        return self._kept(path, name, tile.window, lambda: read(path.read_bytes()))
+        return self._kept(path, name, tile.window, self._array, lambda: read(read_chunk(path)))
 
     def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:
         path = chunk_path(self._place, variable, *index)
         array = self._valid if variable == "valid" else self._array
         assert array is not None
-        return self._kept(path, "", window, lambda: np.asarray(array[(..., *window.slices)]))
+        return self._kept(path, "", window, array, lambda: np.asarray(array[(..., *window.slices)]))
 
-    def _kept(self, path: Place, name: str, window: Window, load: Callable[[], Held]) -> Held:
+    def _kept(self, path: Place, name: str, window: Window, array: zarr.Array[Any], load: Callable[[], Held]) -> Held:
+        def refusal(error: Exception) -> SourceError:
+            reason = " ".join(str(error).split())
+            return SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and {_AGAIN}")
+
         missing = f"{path}: missing chunk ({window}); {_AGAIN}"
 
         def checked() -> Held:
@@ -170,27 +173,20 @@ class StoreSource:
                 if isinstance(path, ObjectPath) and isinstance(error, OSError):
                     lost = isinstance(error, FileNotFoundError)
                     raise SourceError(missing if lost else f"{path}: cannot be read: {error.strerror}") from error
-                reason = " ".join(str(error).split())
-                raise SourceError(f"{path}: damaged chunk ({window}): {reason}; delete it and {_AGAIN}") from error
+                raise refusal(error) from error
 
-        if isinstance(path, ObjectPath):  # its fingerprint tells what is in it; to look at its date is a request more
+        store = self._place
+        if isinstance(path, ObjectPath) or isinstance(
+            store, ObjectPath
+        ):  # its fingerprint tells what is in it; to look at its date is a request more
             return _cache.get((str(path), name, self.info.fingerprint), checked)
         try:
-            stat = path.stat()
+            facts = check_chunk(store, path, array)
         except FileNotFoundError:
             raise SourceError(missing) from None
-        return _cache.get((str(path), name, stat.st_mtime_ns, stat.st_ino, stat.st_size), checked)
-
-
-def _codecs(array: zarr.Array[Any]) -> set[str]:
-    return {str(codec.to_dict()["name"]) for codec in array.metadata.codecs}  # type: ignore[union-attr]
-
-
-def _check_coding(path: Place, array: zarr.Array[Any]) -> None:
-    """Refuse codecs and dtypes that we never write: a store may come from anywhere."""
-    codecs = _codecs(array)
-    if codecs - CODECS or array.dtype.kind not in "biuf":
-        raise SourceError(f"{path}: {array.dtype} coded by {', '.join(sorted(codecs))} is not what we wrote")
+        except (OSError, ValueError) as error:
+            raise refusal(error) from error
+        return _cache.get((str(path), name, facts.st_mtime_ns, facts.st_ino, facts.st_size), checked)
 
 
 def open_store(path: Place) -> StoreSource:
@@ -203,18 +199,12 @@ def open_store(path: Place) -> StoreSource:
     try:
         info = SceneInfo.from_json(attributes["source"])
         variable, tile = str(attributes["variable"]), int(attributes["tile"])
-        if variable not in VARIABLES:
-            raise SourceError(f"{path}: holds no {' or '.join(VARIABLES)}, but {variable!r}")
-        array = zarr.open_array(zarr_of(path / variable), mode="r", zarr_format=3)
-        _check_coding(path, array)
-    except SourceError:
-        raise
-    except Exception as error:  # whatever zarr makes of damaged metadata
+        Grid(info.height, info.width, tile)
+    except Exception as error:  # whatever a mapping that is not ours lacks
         raise SourceError(f"{path}: the store's metadata are damaged: {' '.join(str(error).split())}") from error
+    if variable not in VARIABLES:
+        raise SourceError(f"{path}: holds no {' or '.join(VARIABLES)}, but {variable!r}")
     bands = len(info.bands)
-    if array.shape != (bands, info.height, info.width) or array.chunks != (bands, tile, tile):
-        raise SourceError(
-            f"{path}: `{variable}` has shape {array.shape} in chunks of {array.chunks}, not what we wrote"
-        )
+    array = open_array(path / variable, (bands, info.height, info.width), (bands, tile, tile))
     identity = f"{info.fingerprint}-{attributes.get('configuration_hash')}"
     return StoreSource(str(path), variable, tile, replace(info, dtype=str(array.dtype), fingerprint=identity))

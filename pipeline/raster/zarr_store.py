@@ -20,10 +20,12 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from pipeline.errors import OutputError, SourceError
-from pipeline.raster.chunks import plain_codecs
+from pipeline.grid import MOST_SIDE
+from pipeline.raster.chunks import MOST_ELEMENTS, plain_codecs
 from pipeline.raster.object_stores import group_metadata
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.storage import ObjectPath, Place
+from pipeline.untrusted import parse_json
 
 _CONVENTIONS = [
     {
@@ -66,8 +68,9 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
     """Make the metadata, coordinates and georeference of a store whose chunks are tile x tile pixels.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be made or written, or the store is larger than any can be.
     """
+    _check_size(path, info, tile, variables)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         group = zarr.create_group(path, attributes=_group_attributes(info) | {"terrasketch": attributes})
@@ -83,6 +86,16 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
         raise OutputError(f"{path}: the store cannot be made: {error.strerror}") from error
 
 
+def _check_size(path: Path, info: SceneInfo, tile: int, variables: list[Variable]) -> None:
+    most = max(max(1, len(variable.labels)) for variable in variables) * tile * tile
+    if most > MOST_ELEMENTS:
+        raise OutputError(f"{path}: a chunk of {most} numbers is beyond {MOST_ELEMENTS}; give a smaller --tile")
+    if max(info.height, info.width) > MOST_SIDE:
+        raise OutputError(
+            f"{path}: a scene of {info.height} x {info.width} pixels is beyond {MOST_SIDE} on a side; cut it in parts"
+        )
+
+
 def read_attributes(path: Place) -> dict[str, Any]:
     """What we wrote under `terrasketch` in a store's attributes, of one that is being filled too.
 
@@ -90,7 +103,7 @@ def read_attributes(path: Place) -> dict[str, Any]:
         SourceError: there is no Zarr group, or it is not one of ours.
     """
     try:
-        ours = json.loads(group_metadata(path))["attributes"]["terrasketch"]
+        ours = parse_json(group_metadata(path))["attributes"]["terrasketch"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(path, ObjectPath) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
