@@ -7,7 +7,7 @@ import dask
 import pytest
 
 from pipeline.cluster import versions, where
-from pipeline.cluster.versions import SAME_ON_WORKERS, check_all, differences, facts, stamp
+from pipeline.cluster.versions import SAME_ON_SCHEDULERS, SAME_ON_WORKERS, check_all, differences, facts, stamp
 from pipeline.config import load_workflow
 from pipeline.errors import ClusterError, ConfigError
 from tests.scenes import call, small_scene
@@ -89,7 +89,9 @@ class Told:
 
 def test_who_runs_the_same_is_fit() -> None:
     assert check_all(Told(facts(), a=facts(), b=facts()), "tcp://h:1") == []
-    assert {"terrasketch", "sources", "Python", "numpy", "numba", "zarr", "numcodecs", "GDAL"} <= facts().keys()
+    libraries = {"numpy", "scipy", "numba", "llvmlite", "zarr", "numcodecs", "GDAL"}
+    assert set(SAME_ON_WORKERS) == libraries | {"terrasketch", "sources", "Python", "dask", "distributed"}
+    assert set(SAME_ON_SCHEDULERS) == set(SAME_ON_WORKERS) - libraries
     assert "absent" not in facts().values()
 
 
