@@ -15,6 +15,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
     os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
 
 from benchmarks import (  # noqa: E402
+    clouds,
     codec,
     codec_peers,
     convolution,
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "denoise-scenes": denoise_scenes.main,
     "denoise-clean": denoise_scenes.clean,
     "denoise-tiles": denoise_tiles.main,
+    "clouds": clouds.main,
     "codec": codec.main,
     "codec-peers": codec_peers.main,
     "convolution": convolution.main,

@@ -27,7 +27,8 @@ NOISE = 0.01
 def main(smoke: bool) -> None:
     """A row for each set of dates and SNR, in bytes; less is better."""
     peer = rivals()[0].get(PEER)
-    rows = []
+    heads = ["ours, joint", "ours, by date", "joint less it", f"{PEER}, joint", "ours less it"]
+    print_table(["dates", "SNR, dB", *heads, f"{PEER}, by date", "ours less it"], [])
     with threadpool_limits(1):
         for name, dates in series(smoke):
             for snr in BOUNDS[1:2] if smoke else BOUNDS:
@@ -39,14 +40,12 @@ def main(smoke: bool) -> None:
                     coded = [peer(block, bound) for block in blocks] if peer else []
                     size = sum(one.nbytes for one in coded if one is not None)
                     cells += [str(size), _percent(own / size)] if size else ["–", "–"]
-                rows.append(cells)
-    heads = ["ours, joint", "ours, by date", "joint less it", f"{PEER}, joint", "ours less it"]
-    print_table(["dates", "SNR, dB", *heads, f"{PEER}, by date", "ours less it"], rows)
+                print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def series(smoke: bool) -> list[tuple[str, list[Block]]]:
     """Sets of dates, blocks (band, y, x): real ones where there is data, and made ones of a real scene."""
-    side = 32 if smoke else 384
+    side = 32 if smoke else 256
     found: list[tuple[str, list[Block]]] = []
     small = FULL.parent / "s2_L1C_5scenes_13band"
     if not smoke and small.is_dir():
