@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import convolve2d
 
 from pipeline.errors import BankError
 from pipeline.gemm import average_pool, conv2d
 from pipeline.grid import Window
-from pipeline.network import Bank, describe, features_block, fit_bank, fitting_bytes, recipes
+from pipeline.network import Bank, describe, features_block, filters, fit_bank, fitting_bytes, recipes
 from pipeline.network.filters import principal_components
 from pipeline.network.sample import Moments
 
@@ -198,3 +199,12 @@ def test_filters_need_as_many_patches(name):
 def test_filters_too_wide_to_whiten_are_refused_before_they_are_drawn(name):
     with pytest.raises(BankError, match=r"too many to whiten.*smaller --size"):
         fitted(name, bands=12, size=41)
+
+
+@pytest.mark.parametrize("size", [5, 7, 9, 31])
+def test_derivatives_are_convolved_as_scipy_does_to_the_bit(size: int) -> None:
+    sobel = np.outer([1.0, 2.0, 1.0], [-1.0, 0.0, 1.0])
+    for sigma in (0.75 * size / 7, 1.5 * size / 7):
+        smooth = filters._gaussian(size - 2, sigma)[0]
+        for kernel in (sobel, sobel.T):
+            assert np.array_equal(filters._convolved(smooth, kernel), convolve2d(smooth, kernel))
