@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.errors import SourceError
 from pipeline.flow.read import open_scene
 from pipeline.grid import Window
+from pipeline.storage import objects
 from tests.scenes import call, call_json, read, small_scene
 from tests.servers import range_server
 
@@ -43,6 +45,16 @@ def test_a_store_on_a_web_server_is_read_chunk_by_chunk(tmp_path: Path) -> None:
         assert call("fit", f"{url}/s.zarr", "-o", tmp_path / "b.npz", "--bank", "classic").exit_code == 0
         assert call("inspect", f"{url}/b.npz").exit_code == 0
     np.testing.assert_array_equal(read(tmp_path / "back.tif"), read(scene))
+
+
+def test_an_object_larger_than_any_chunk_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    assert call("compress", scene, tmp_path / "s.zarr", "--tile", 64).exit_code == 0
+    with range_server(tmp_path) as (url, _):
+        source = open_scene(f"{url}/s.zarr")
+        monkeypatch.setattr(objects, "MOST_BYTES", 2000)
+        with pytest.raises(SourceError, match="more than any chunk"):
+            source.read(Window(0, 9, 0, 9))
 
 
 @pytest.mark.parametrize("name", ["nothing.tif", "nothing.zarr", "nothing.npz"])

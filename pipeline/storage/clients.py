@@ -79,6 +79,8 @@ def plainly(url: str, *, writing: bool = False) -> Iterator[None]:
     """
     try:
         yield
+    except StorageError:
+        raise
     except (BaseError, OSError, ValueError) as error:
         raise _translated(error, url, writing) from error
 

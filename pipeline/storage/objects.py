@@ -25,7 +25,15 @@ FIRST_BYTES = 64 << 10
 """Read when an object is opened: most of what we read parts of is no larger, or says there where its parts lie."""
 PART_BYTES, LARGE_BYTES = 8 << 20, 32 << 20
 """Of a part of a large object, and from where on bytes are put in parts: each must be through in a request's time."""
+MOST_BYTES = 8 * (1 << 28) + (1 << 16)
+"""Of an object that is read as a whole: as many as a chunk may have."""
 _URL = re.compile(r"(s3|gs|az|https?)://([^/?#]+)(?:/(.*))?", re.DOTALL)
+
+
+def check_size(size: int, url: str) -> None:
+    """Refuse an object larger than any of ours before it is fetched. Raises StorageError."""
+    if size > MOST_BYTES:
+        raise StorageError(errno.EFBIG, f"{size} bytes are more than any chunk or paper of ours has", url)
 
 
 class Stat(NamedTuple):
@@ -126,8 +134,15 @@ class ObjectPath:
         return _stat(meta)
 
     def read_bytes(self) -> bytes:
-        """The whole object. Raises FileNotFoundError, OSError."""
-        return bytes(self._ask(lambda store: obstore.get(store, self.key).bytes()))
+        """The whole object, of at most MOST_BYTES. Raises FileNotFoundError, OSError."""
+
+        def whole(store: Any) -> bytes:
+            result = obstore.get(store, self.key)
+            check_size(int(result.meta["size"]), self.url)
+            return bytes(result.bytes())
+
+        found: bytes = self._ask(whole)
+        return found
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The whole object as text. Raises FileNotFoundError, OSError, UnicodeDecodeError."""
