@@ -112,9 +112,9 @@ def _override(
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
     told = {key: value for key, value in reading.items() if value not in (None, False)}
-    if reading["stack"] and src:
-        update["sources"] = [update["sources"]]
     update["read"] = workflow.read.model_copy(update=told)
+    if src and update["read"].stack:
+        update["sources"] = [update["sources"]]
     return workflow.model_copy(update=update)
 
 
