@@ -172,8 +172,7 @@ def features(
     fitting, places = ({word: words.pop(word) for word in names} for names in (FITTING, PLACES))
     check_words(bank, normalise, exact, {"count": fitting["count"], "size": fitting["size"]})
     check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
-    teacher = open_scene(src, **words)
-    source = unmasked(teacher)
+    source = unmasked(teacher := open_scene(src, **words))
     staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1

@@ -95,7 +95,7 @@ def override(
     placing = {"scheduler": scheduler, "workers": workers}
     update["run"] = workflow.run.model_copy(update={key: value for key, value in placing.items() if value is not None})
     told = {key: value for key, value in reading.items() if value not in (None, False)}
-    if src and (reading["stack"] or workflow.read.stack):
-        update["sources"] = [update["sources"]]
     update["read"] = workflow.read.model_copy(update=told)
+    if src and update["read"].stack:
+        update["sources"] = [update["sources"]]
     return workflow.model_copy(update=update)
