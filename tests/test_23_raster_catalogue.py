@@ -25,7 +25,7 @@ from tests.raster_files import numbers, whole, write_tif
 from tests.stac_files import catalogue, item, search, write
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["features", "type"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("features"), inner, max_size=3),
     max_leaves=12,
 )
