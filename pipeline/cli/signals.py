@@ -56,8 +56,8 @@ def _listen(ear: socket.socket, stop: Stop) -> None:
         if stop.is_set():
             _end()
         stop.set()
-        tiles = f": {stop.busy} tiles are finished first" if stop.busy else ""
-        sys.stderr.write(f"stopping{tiles} (again to stop at once)\n")
+        tiles = "1 tile is" if stop.busy == 1 else f"{stop.busy} tiles are"
+        sys.stderr.write(f"stopping{f': {tiles} finished first' if stop.busy else ''} (again to stop at once)\n")
         sys.stderr.flush()
 
 

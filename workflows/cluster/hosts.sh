@@ -10,10 +10,11 @@ set -eu
 HOSTS="${HOSTS:-}"                                          # edit: names for ssh; none: this host
 BIN="${BIN:-$(dirname "$(command -v terrasketch)")}"        # edit: where terrasketch and dask are installed
 THREADS="${THREADS:-$(getconf _NPROCESSORS_ONLN)}"          # of each worker
+export DASK_LOGGING__DISTRIBUTED="${DASK_LOGGING__DISTRIBUTED:-warning}"
 
 if [ -z "$HOSTS" ]; then here=127.0.0.1; else here=$(hostname -I | cut -d ' ' -f 1); fi
 folder=$(mktemp -d)
-started=""
+started="" # the scheduler last: it is stopped after its workers
 stop_all() {
     for pid in $started; do kill "$pid" 2>/dev/null || true; done
     wait
@@ -24,7 +25,7 @@ trap stop_all EXIT
 # In sessions of their own: Ctrl-C is for the run, which finishes its tiles on them.
 setsid "$BIN/dask" scheduler --host "$here" --port 0 --dashboard-address 127.0.0.1:0 \
     --scheduler-file "$folder/scheduler.json" &
-started="$started $!"
+started="$! $started"
 while [ ! -s "$folder/scheduler.json" ]; do
     kill -0 $started || exit 1
     sleep 0.2
@@ -33,11 +34,11 @@ address=$(sed -n 's/.*"address": "\([^"]*\)".*/\1/p' "$folder/scheduler.json")
 worker="$BIN/dask worker $address --nthreads $THREADS --dashboard-address 127.0.0.1:0 --death-timeout 60"
 if [ -z "$HOSTS" ]; then
     setsid $worker --host 127.0.0.1 --local-directory "$folder" &
-    started="$started $!"
+    started="$! $started"
 fi
 for name in $HOSTS; do # they end when the scheduler ends
     setsid ssh -o BatchMode=yes "$name" "cd '$PWD' && exec $worker" &
-    started="$started $!"
+    started="$! $started"
 done
 
 "$BIN/terrasketch" run "$@" --scheduler "$address" &
