@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench scale faults image clean distclean
+.PHONY: help install demo test lint bench scale faults image image-test lowest fuzz clean distclean
 
 BIN := .venv/bin
 DEMO := out/demo
@@ -24,6 +24,9 @@ help:
 	@echo "make scale     a million tiles through a real scheduler"
 	@echo "make faults    kill, fill and tear at random, resume, compare every byte: N=50 schedules of SEED=0"
 	@echo "make image     the container image, with docker, podman or buildah"
+	@echo "make image-test  build it with buildah as root, and run the demo inside"
+	@echo "make lowest    the tests that touch dependencies, with each at its lower bound"
+	@echo "make fuzz      damaged files at every door, for MINUTES"
 	@echo "make clean     remove outputs and caches; distclean removes .venv too"
 
 install: .venv/.installed
@@ -74,9 +77,27 @@ image:
 		if command -v $$tool >/dev/null; then set -x; exec $$tool build --tag $(IMAGE) .; fi; \
 	done; echo "skipped: the image needs docker, podman or buildah; see docs/docker.md"
 
+image-test:
+	sh tests/image.sh
+
+LOWEST := .venv-lowest/bin
+lowest:
+	test -x $(LOWEST)/python || "$(PYTHON)" -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet uv
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[cluster]'
+	$(LOWEST)/uv pip freeze --quiet --python $(LOWEST)/python --exclude-editable > .venv-lowest/constraints.txt
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint .venv-lowest/constraints.txt \
+		pytest hypothesis jsonschema rio-cogeo scikit-image
+	$(LOWEST)/python -m pytest tests/test_03* tests/test_20_codec_zarr.py tests/test_23* tests/test_3* \
+		tests/test_40* tests/test_5* tests/test_6* tests/test_7*
+
+MINUTES ?= 10
+fuzz: install
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
 clean:
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-lowest

@@ -39,11 +39,13 @@ class Terminal:
         self._raw = 0
 
     def __enter__(self) -> Terminal:
-        self._progress.start()
+        if not self._progress.disable:
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if not self._progress.disable:  # some versions of rich end a bar that never was with an empty line
+            self._progress.stop()
 
     def begin(self, stage: str, tiles: int) -> None:
         """A bar for this stage."""

@@ -74,7 +74,7 @@ def _store(source: StoreSource) -> dict[str, Any]:
     sizes = _sizes(source, grid)
     there = [size for size in sizes if size is not None]
     raw = len(source.info.bands) * source.info.height * source.info.width * np.dtype(source.info.dtype).itemsize
-    configuration = attributes.get("configuration", {})
+    configuration = _mapping(attributes.get("configuration"))
     facts: dict[str, Any] = {
         "variable": source.variable,
         "tile": source.tile,
@@ -91,7 +91,7 @@ def _store(source: StoreSource) -> dict[str, Any]:
         "configuration_hash": attributes.get("configuration_hash"),
     }
     storage = storage_facts(source, raw, sum(there), "")
-    ours = source.variable == SCENE and configuration.get("compress", {}).get("bound") != "plain"
+    ours = source.variable == SCENE and _mapping(configuration.get("compress")).get("bound") != "plain"
     if ours and storage.tile_bytes is not None:
         # Of the wrong length: what is wrong in other ways shows when it is decoded.
         facts["damaged"] = len(there) - int(np.count_nonzero(storage.tile_bytes >= 0))
@@ -117,6 +117,11 @@ def _sizes(source: StoreSource, grid: Grid) -> list[int | None]:
         return [listed.get(f"0/{tile.row}/{tile.column}") for tile in grid]
     paths = (chunk_path(store, source.variable, 0, tile.row, tile.column) for tile in grid)
     return [path.stat().st_size if path.is_file() else None for path in paths]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value, or nothing where a store that is not ours holds another kind."""
+    return value if isinstance(value, dict) else {}
 
 
 def _bank(bank: Bank) -> dict[str, Any]:

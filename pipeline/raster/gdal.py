@@ -20,6 +20,7 @@ from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 
+from pipeline.errors import SourceError
 from pipeline.raster.references import check_local, local_drivers
 from pipeline.storage import gdal_options
 
@@ -75,6 +76,8 @@ def open_reader(path: str) -> DatasetReader:
     """
     _hush()
     if not os.path.exists(path):
+        if "<" in path:  # GDAL finds a VRT in the middle of a name
+            raise SourceError(f"{path[:200]}: no such file; give a raster that GDAL reads")
         return DatasetReader(path, sharing=False)
     check_local(path)
     return DatasetReader(path, driver=local_drivers(), sharing=False)

@@ -38,7 +38,7 @@ def check_href(href: str, item: str) -> None:
     Raises:
         SourceError: it is a service, an address in memory, or text that GDAL would take for a raster.
     """
-    if not href.isprintable() or href.startswith("<"):
+    if not href.isprintable() or "<" in href:
         raise SourceError(f"{item}: an asset is at {one_line(href)[:200]!r}, which is no path")
     if _ASSET_URL.match(href) or _ASSET_VSI.match(href) or os.path.exists(href):
         return
@@ -81,7 +81,8 @@ def _check_file(path: str, top: str, seen: set[str], depth: int) -> None:
     except ValueError as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{path}: {error}; give a raster that GDAL reads") from error
+        where = path if path == top else f"{top}: {path}"
+        raise SourceError(f"{where}: {error}; give a raster that GDAL reads") from error
 
 
 def _check_text(text: bytes, folder: Path, top: str, seen: set[str], depth: int) -> None:
