@@ -75,7 +75,7 @@ def test_files_and_functions_stay_short(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=names)
 def test_functions_import_nothing_but_optional_extras(path):
-    optional = declared("cluster", "bench") - declared()
+    optional = declared("cluster", "bench", "bench-torch", "bench-bm3d") - declared()
     late = {name for function in functions(ast.parse(path.read_text())) for name in imported(function)}
     assert late <= optional
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import re
 import time
 import urllib.request
@@ -181,6 +182,8 @@ def _opened(path: str) -> Iterator[Buffer]:
         return
     try:
         with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SourceError(f"cannot open {path}: it is no file; give a STAC item on this machine")
             size = os.fstat(file.fileno()).st_size
             if size > MAX_SEARCH:
                 raise SourceError(f"{path} is larger than {MAX_SEARCH >> 30} GiB; split the search")
