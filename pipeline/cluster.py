@@ -82,7 +82,7 @@ def _distributed() -> Any:
         ) from error
     # What goes wrong comes back as an exception, of which we make one line: the log says it again, with tracebacks.
     for name in ["distributed", *logging.root.manager.loggerDict]:
-        if name.partition(".")[0] == "distributed":
+        if name.partition(".")[0] in ("distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 

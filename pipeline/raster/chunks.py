@@ -90,9 +90,14 @@ def pack(block: NDArray[Any], chunk: tuple[int, ...], fill: object) -> bytes:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder that is ours, if it is there."""
+    """Remove a file or a folder that is ours, if it is there. A folder loses its name first, so that who is killed on
+    the way leaves no half of it; what he leaves goes with the next."""
+    going = path.with_name(f".{path.name}.removed.partial")
+    if going.is_dir():
+        shutil.rmtree(going)
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        path.replace(going)
+        shutil.rmtree(going)
     elif path.exists() or path.is_symlink():
         path.unlink()
 

@@ -181,10 +181,11 @@ class Cluster:
         return leader if kind == "nanny" or not self._nannies else next(iter(children(leader)), None)
 
     def stop(self) -> list[int]:
-        """End everybody; who of them outlived the others and had to be killed."""
-        for pid in self._sessions:
+        """End everybody; who of them outlived a nanny that had been killed."""
+        orphans = linger([pid for pid in self._sessions if not alive(pid)], 20.0)
+        for pid in [*self._workers, self._scheduler]:
             send(pid, signal.SIGTERM)
-        orphans = linger(self._sessions, 40.0)
+        linger(self._sessions, 20.0)
         self._scheduler, self._workers, self._sessions = 0, [], []
         return orphans
 
