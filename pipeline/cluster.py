@@ -115,9 +115,9 @@ class _Pulse:
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Cluster]:
     distributed = _distributed()
-    # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
-    with (
-        distributed.LocalCluster(
+    try:
+        # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
+        started = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -125,9 +125,11 @@ def _local_cluster(workers: int) -> Iterator[Cluster]:
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
             preload=[_IGNORE_SIGINT],
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+        )
+    except (RuntimeError, OSError) as error:  # a worker that is killed before it has come up, too
+        reason = " ".join(str(error).split())
+        raise ClusterError(f"the local workers cannot be started ({reason}); run again to resume") from error
+    with started as cluster, distributed.Client(cluster) as client:
         pulse = _Pulse(client, "the local workers")
         yield Cluster(client.get_executor(pure=False), workers, f"{workers} processes", pulse.check)
 
