@@ -1,6 +1,7 @@
 """The store is the journal: begun, resumed, refused, published; what killed writers left is swept."""
 
 import fcntl
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.errors import OutputError, ResumeError
 from pipeline.flow.journal import Plan, alone, configuration_hash
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk
+from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.zarr_store import Variable, read_attributes
 from tests.scenes import snapshot
@@ -86,6 +87,21 @@ def test_a_lock_that_its_last_holder_has_just_removed_holds_nobody_off(
     monkeypatch.setattr(fcntl, "flock", too_late)
     with pytest.raises(OutputError, match="another run"), alone(lock):
         pass
+
+
+def test_a_store_that_is_removed_has_lost_its_name_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _plan(tmp_path).begin()
+
+    def killed(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_tree(path)
+    assert not path.exists()
+    remove_tree(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_chunk_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -111,6 +111,15 @@ def test_what_is_no_scheduler_is_refused() -> None:
         pass
 
 
+def test_local_workers_that_do_not_come_up_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(**_words: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.LocalCluster", killed)
+    with pytest.raises(ClusterError, match="the local workers cannot be started"), open_cluster("processes", 1):
+        pass
+
+
 def test_threads_are_as_many_as_cores() -> None:
     with open_cluster() as cluster:
         assert cluster.workers == cores()

@@ -40,7 +40,8 @@ def _schedule(place: str, *acts: tuple[Stroke, ...], job: str = "plain") -> Sche
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(2))
 def test_random_schedules_in_threads_end_with_the_same_bytes(stage: Stage, number: int) -> None:
-    assert stage.play(draw(45, number, ("threads",))).complaints == []
+    outcome = stage.play(draw(45, number, ("threads",)))
+    assert not outcome.complaints, outcome.said
 
 
 @pytest.mark.cluster
@@ -54,7 +55,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
     monkeypatch.setattr(stage.disk, "mounted", small)
     strokes = [(_stroke("disk", "clock", part),) for part in (0.05, 0.5)]
     outcome = stage.play(_schedule("threads", *strokes))
-    assert outcome.complaints == []
+    assert not outcome.complaints, outcome.said
     assert [code in (1, 3) for code in outcome.codes] == [True, True, False]
 
 
@@ -66,7 +67,7 @@ def test_workers_driver_and_scheduler_may_be_killed(stage: Stage) -> None:
         (_stroke("scheduler", "tiles", 0.1),),
     )
     outcome = stage.play(_schedule("cluster", *acts))
-    assert outcome.complaints == []
+    assert not outcome.complaints, outcome.said
     assert outcome.codes[:1] + outcome.codes[-1:] == [-KILL, 0]
     assert outcome.codes[1] in (1, 3)
 
@@ -74,7 +75,8 @@ def test_workers_driver_and_scheduler_may_be_killed(stage: Stage) -> None:
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_local_workers_die_with_their_driver(stage: Stage) -> None:
-    assert stage.play(_schedule("processes", (_stroke("driver", "tiles", 0.2),), job="many")).complaints == []
+    outcome = stage.play(_schedule("processes", (_stroke("driver", "tiles", 0.2),), job="many"))
+    assert not outcome.complaints, outcome.said
 
 
 def _finished(folder: Path) -> Reference:

@@ -36,6 +36,10 @@ def distributed() -> Any:
         raise ConfigError(
             "this --scheduler needs Dask's distributed; install it with: pip install 'terrasketch[cluster]'"
         ) from error
+    # What goes wrong comes back as an exception, of which we make one line: the log says it again, with tracebacks.
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
 
@@ -96,9 +100,9 @@ def dashboard(client: Any) -> str | None:
 @contextmanager
 def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
     """A client of that many processes of one thread on this host, which listen on the loopback alone."""
-    # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
-    with (
-        dask.LocalCluster(
+    try:
+        # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
+        started = dask.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -107,9 +111,11 @@ def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
             memory_limit=0,
             silence_logs=logging.ERROR,
             preload=[_LEAVE_SIGNALS],
-        ) as cluster,
-        dask.Client(cluster) as client,
-    ):
+        )
+    except (RuntimeError, OSError) as error:  # a worker that is killed before it has come up, too
+        reason = " ".join(str(error).split())
+        raise ClusterError(f"the local workers cannot be started ({reason}); run again to resume") from error
+    with started as cluster, dask.Client(cluster) as client:
         yield client
 
 

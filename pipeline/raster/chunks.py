@@ -142,16 +142,22 @@ def pack(block: NDArray[Any], chunk: tuple[int, ...], fill: object) -> bytes:
 def remove_tree(path: Place) -> None:
     """Remove a file or a folder that is ours, if it is there.
 
-    Of a store in an object store the metadata go first, the group's before the arrays', and last what says that it is
-    ours.
+    A folder loses its name first, so that who is killed on the way leaves no half of it; what he leaves goes with the
+    next. Of a store in an object store the metadata go first, the group's before the arrays', and last what says that
+    it is ours.
 
     Raises:
         OutputError: an object store does not let us.
     """
     if isinstance(path, ObjectPath):
         _remove_objects(path)
-    elif path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        return
+    going = path.with_name(f".{path.name}.removed.partial")
+    if going.is_dir():
+        shutil.rmtree(going)
+    if path.is_dir() and not path.is_symlink():
+        path.replace(going)
+        shutil.rmtree(going)
     elif path.exists() or path.is_symlink():
         path.unlink()
 

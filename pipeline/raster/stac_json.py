@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 import re
+import stat
 import time
 import urllib.request
 from collections.abc import Iterator

@@ -21,8 +21,8 @@ from typing import Any
 
 from distributed.cli import dask_scheduler, dask_worker
 
-import pipeline.run
 from pipeline.cli.main import main
+from pipeline.flow import batches
 from tests.faults import counting
 
 counting.install()
@@ -103,9 +103,8 @@ def _live(order: dict[str, Any]) -> None:
 
 def _set(order: dict[str, Any]) -> None:
     os.chdir(order["folder"])
-    batch = order["batch"]
-    assert hasattr(pipeline.run, "batch_size")
-    pipeline.run.batch_size = lambda *_: batch  # a second of work holds all tiles of a small scene
+    assert hasattr(batches, "MOST_TILES")
+    batches.MOST_TILES = order["batch"]  # a second of work holds all tiles of a small scene
 
 
 def _answer(text: str) -> None:

@@ -79,6 +79,7 @@ class Nursery:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=known, start_new_session=True
         )
         self.driver = 0
+        self._ends: list[str] = []
         self._rest = b""
 
     def here(self, order: dict[str, Any]) -> int:
@@ -89,14 +90,16 @@ class Nursery:
     def start(self, what: str, order: dict[str, Any]) -> int:
         """Start a driver, a scheduler or a worker: the leader of a session."""
         self._order(order | {"do": what})
-        pid = int(self._line(_PATIENCE).split()[1])
+        while (line := self._line(_PATIENCE)).startswith("exit"):  # of a driver that has just ended
+            self._ends.append(line)
+        pid = int(line.split()[1])
         if what == "driver":
             self.driver = pid
         return pid
 
     def ended(self, seconds: float) -> int | None:
         """The exit code of the driver, negative for a signal; None where it still runs after so many seconds."""
-        line = self._line(seconds)
+        line = self._ends.pop() if self._ends else self._line(seconds)
         return int(line.split()[1]) if line else None
 
     def close(self) -> None:
@@ -181,10 +184,11 @@ class Cluster:
         return leader if kind == "nanny" or not self._nannies else next(iter(children(leader)), None)
 
     def stop(self) -> list[int]:
-        """End everybody; who of them outlived the others and had to be killed."""
-        for pid in self._sessions:
+        """End everybody; who of them outlived a nanny that had been killed."""
+        orphans = linger([pid for pid in self._sessions if not alive(pid)], 20.0)
+        for pid in [*self._workers, self._scheduler]:
             send(pid, signal.SIGTERM)
-        orphans = linger(self._sessions, 40.0)
+        linger(self._sessions, 20.0)
         self._scheduler, self._workers, self._sessions = 0, [], []
         return orphans
 
