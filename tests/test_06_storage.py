@@ -76,6 +76,11 @@ S3 = {
     "GDAL's, safe": ({"AWS_S3_ENDPOINT": "h"}, "https://h", "FALSE"),
     "obstore's": ({"AWS_ENDPOINT": "http://h:1", "AWS_ALLOW_HTTP": "true"}, "http://h:1", "FALSE"),
     "bucket in the host": ({"AWS_ENDPOINT_URL": "http://h", "AWS_VIRTUAL_HOSTING": "TRUE"}, "http://h", "TRUE"),
+    "an address": (
+        {"AWS_ENDPOINT_URL": "http://10.0.0.1:9", "AWS_VIRTUAL_HOSTING": "TRUE"},
+        "http://10.0.0.1:9",
+        "FALSE",
+    ),
 }
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+_ADDRESS = re.compile(r"https?://(\[|(\d+\.){3}\d+(:|/|$))")
 YES = {"1", "yes", "true", "on"}
 NAMES = (
     *("HOME", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
@@ -96,6 +98,8 @@ def _gdal_s3() -> dict[str, str]:
 
 def _virtual(where: str | None) -> bool:
     """Whether the bucket is part of the host's name: at Amazon, not elsewhere, unless the user says so."""
+    if where is not None and _ADDRESS.match(where):  # there is no name to put it in
+        return False
     said = _first("AWS_VIRTUAL_HOSTING", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
     return where is None if said is None else said.lower() in YES
 
