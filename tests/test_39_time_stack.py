@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 import xarray as xr
@@ -211,4 +212,7 @@ def test_run_and_plan_take_dates(tmp_path: Path) -> None:
     assert [scene["status"] for scene in scenes] == ["done"]
     with rasterio_open(tmp_path / "out/S2_20160206-stack/denoised.tif") as file:
         assert file.descriptions[-1] == "2016-02-26 B03"
+    item = pystac.Item.from_file(str(tmp_path / "out/S2_20160206-stack/item.json"))
+    first, last = item.common_metadata.start_datetime, item.common_metadata.end_datetime
+    assert (item.datetime, f"{first:%Y%m%d}", f"{last:%Y%m%d}") == (None, *sorted(DAYS)[:: len(DAYS) - 1])
     assert call_json(*words)["scenes"][0]["status"] == "complete"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import rasterio
 
 from pipeline import __version__
 from pipeline.errors import OutputError
+from pipeline.raster.dates import times_of
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
 from pipeline.raster.stac_origin import href_from, origin_of
@@ -79,9 +81,17 @@ def write_item(
     origin = origin_of(inputs)
     source = href_from(origin, folder) if origin else None
     called = None if origin else folder.name
-    write_json(
-        folder / "item.json", make_item(info, assets, processing, name=called, origin=origin, derived_from=source)
-    )
+    item = make_item(info, assets, processing, span=_span(info), name=called, origin=origin, derived_from=source)
+    write_json(folder / "item.json", item)
+
+
+def _span(info: SceneInfo) -> tuple[datetime, datetime] | None:
+    """The first and the last date of a stack."""
+    times = times_of(info)
+    if times is None:
+        return None
+    first, last = (datetime.fromtimestamp(pick(times[0]), UTC) for pick in (min, max))
+    return first, last
 
 
 def plain(value: Any) -> Any:

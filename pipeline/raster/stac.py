@@ -49,6 +49,7 @@ def make_item(
     processing: Mapping[str, Any],
     *,
     acquired: datetime | None = None,
+    span: tuple[datetime, datetime] | None = None,
     now: datetime | None = None,
     name: str | None = None,
     origin: Origin | None = None,
@@ -62,6 +63,7 @@ def make_item(
         processing: what was done, a word or number for each step; None for steps left out.
         acquired: when the scene was taken; by default from its tags. Where nothing tells, the item says that it was
             some time before `now`.
+        span: when the first and the last date of a stack were taken.
         now: the time of processing; the present by default.
         name: the item's id; the origin's, or the scene's name, by default.
         origin: the item that the scene was read from: its time, and what it says of the sensor, stay true.
@@ -71,6 +73,8 @@ def make_item(
     acquired = acquired or (origin.acquired if origin else None)
     acquired = acquired.astimezone(UTC) if acquired else acquisition_time(info.tags)
     start, end = (origin.start, origin.end) if origin else (None, None)
+    if span is not None:
+        acquired, start, end = None, *span
     geometry = footprint(info)
     properties = {
         **(origin.properties if origin else {}),
