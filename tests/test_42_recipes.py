@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
 
-from pipeline.cli.run import plan, run
+from pipeline.cli.plan import plan
+from pipeline.cli.run import run
 from tests.dask_hosts import ROOT, environment, until
 from tests.scenes import call, small_scene, snapshot
 
