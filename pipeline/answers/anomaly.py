@@ -1,0 +1,150 @@
+"""Pixels unlike what is around them: the local background taken off, then a Mahalanobis distance (RX).
+
+Sources: Reed, Yu 1990 (RX: the mean of a window around the pixel, with a guard); Caefer, Silverman, Orthal, Antonelli,
+Sharoni, Rotman 2008, "Improved covariance matrices for point target detection in hyperspectral data" (quasi-local: the
+eigenvectors are the scene's, the variance along each is the window's, so that in a rough place more is needed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.answers.annulus import Annulus
+from pipeline.errors import BlockError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+SHRINK = 0.2
+"""Weight of the scene's variance beside the window's, in windows."""
+FEWEST = 16
+"""A pixel is scored where so many pixels of its window are of the background, or HALF of the window with `water`."""
+HALF = 0.5
+FLOOR = 1e-9
+"""Directions with less than this share of the largest variance are copies of others."""
+LEAST = 1e-3
+"""The least local variance, of the scene's."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """Which pixels are background, and over which window: what both passes must agree on.
+
+    water: positions of a green and a near infrared band; where they are given, pixels whose NDWI = (g − n)/(g + n) is
+    positive are the background, and others no pixel's neighbours.
+    """
+
+    annulus: Annulus
+    water: tuple[int, int] | None = None
+
+    def pixels(self, block: F32, valid: Bool) -> Bool:
+        """The pixels (y, x) that the background is learnt from."""
+        if self.water is None:
+            return valid
+        green, infrared = (block[band] for band in self.water)
+        return np.asarray(valid & (green > infrared) & (green + infrared > 0), bool)
+
+    def residual(self, block: F32, background: Bool) -> tuple[F32, F64]:
+        """The block (C, y, x) less the mean of each pixel's window, 0 without one; background pixels in it (y, x)."""
+        count = np.rint(self.annulus.sums(background))
+        out = np.empty(block.shape, np.float32)
+        for band, plane in enumerate(block):
+            level = plane[background].mean(dtype=np.float64) if background.any() else 0.0
+            around = self.annulus.sums(np.where(background, plane - level, 0.0)) / np.maximum(count, 1)
+            out[band] = np.where(count > 0, plane - level - around, 0.0)
+        return out, count
+
+    def enough(self, count: F64) -> Bool:
+        """Where a window holds enough background (y, x) to tell."""
+        area = self.annulus.window**2 - self.annulus.guard**2
+        return np.asarray(count >= (min(FEWEST, area) if self.water is None else HALF * area), bool)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The residuals' second moments over some background pixels: they add up."""
+
+    gram: F64
+    """(C, C) sum of r·rᵀ."""
+    count: int
+
+    @classmethod
+    def of(cls, block: F32, valid: Bool, background: Background, inner: tuple[slice, slice]) -> Moments:
+        """Those of a block's pixels within `inner`; block (C, y, x) float32, finite where valid."""
+        pixels = background.pixels(block, valid)
+        residual, count = background.residual(np.where(valid, block, np.float32(0.0)), pixels)
+        chosen = (pixels & background.enough(count))[inner]
+        rows = residual[:, *inner][:, chosen].astype(np.float64)
+        return cls(rows @ rows.T, int(chosen.sum()))
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.gram + other.gram, self.count + other.count)
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """What pixels are scored by: arrays alone, so that it can lie in a file.
+
+    whitening: (K, C) float64, residuals to K directions of unit variance; settings: window, guard, and the positions of
+    the bands that tell water, or −1.
+    """
+
+    whitening: F64
+    settings: NDArray[np.int64]
+
+    @classmethod
+    def fit(cls, moments: Moments, background: Background) -> Anomaly:
+        """The directions of the residuals' covariance, and their variances.
+
+        Raises:
+            BlockError: too few background pixels, or none that vary.
+        """
+        if moments.count <= len(moments.gram):
+            raise BlockError(
+                f"{moments.count} pixels of background are too few to know {len(moments.gram)} bands by; "
+                f"{'is there water?' if background.water else 'is all of it nodata?'}"
+            )
+        w, V = np.linalg.eigh(moments.gram / moments.count)
+        kept = w > FLOOR * w[-1]
+        if not kept.any() or w[-1] <= 0:
+            raise BlockError("no band varies over the scene; nothing can stand out")
+        signs = np.sign(V[np.abs(V).argmax(axis=0), np.arange(len(w))])
+        whitening = ((V * signs)[:, kept] / np.sqrt(w[kept])).T
+        water = background.water or (-1, -1)
+        return cls(whitening, np.array([background.annulus.window, background.annulus.guard, *water]))
+
+    @property
+    def background(self) -> Background:
+        """As it was when the model was fitted."""
+        window, guard, green, infrared = self.settings.tolist()
+        return Background(Annulus(window, guard), None if green < 0 else (green, infrared))
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a pixel that its score depends on: its window's, and theirs."""
+        return 2 * self.background.annulus.reach
+
+    def answer(self, block: F32, valid: Bool) -> F32:
+        """Scores (1, y, x) float32, about 1 on background, NaN where not valid or where there is too little around.
+
+        block: (C, y, x) float32, finite where valid.
+        """
+        background = self.background
+        block = np.where(valid, block, np.float32(0.0))
+        pixels = background.pixels(block, valid)
+        residual, count = background.residual(block, pixels)
+        known = valid & background.enough(count)
+        pixels = pixels & background.enough(count)
+        total = np.zeros(valid.shape)
+        around = np.rint(background.annulus.sums(pixels))
+        prior = SHRINK * background.annulus.window**2
+        for direction in self.whitening:
+            energy = np.tensordot(direction, residual, axes=1) ** 2
+            local = background.annulus.sums(np.where(pixels, energy, 0.0))
+            total += energy / np.maximum((local + prior) / (around + prior), LEAST)
+        scores = np.where(known, total / len(self.whitening), np.nan)
+        return scores[None].astype(np.float32)
