@@ -1,7 +1,7 @@
 """Answers from features: a block of features in, a map of similarity, groups, anomalies or predictions out."""
 
 from pipeline.answers.annulus import Annulus
-from pipeline.answers.anomaly import Anomaly, Background, Moments
+from pipeline.answers.anomaly import Anomaly, Background, Moments, Water
 from pipeline.answers.kmeans import MOST_GROUPS, Groups
 from pipeline.answers.regress import Regressor
 from pipeline.answers.scaling import Scaling
@@ -17,6 +17,7 @@ __all__ = [
     "Regressor",
     "Scaling",
     "Similar",
+    "Water",
     "best",
     "peaks",
 ]

@@ -36,10 +36,21 @@ class Annulus:
 
     def sums(self, plane: NDArray[np.generic]) -> F64:
         """For each pixel (y, x), the sum of the plane over its annulus."""
-        integral = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
-        np.cumsum(plane, axis=0, dtype=np.float64, out=integral[1:, 1:])
-        np.cumsum(integral[1:, 1:], axis=1, out=integral[1:, 1:])
+        integral = _integral(plane)
         return _boxes(integral, self.window) - _boxes(integral, self.guard)
+
+
+def box_sums(plane: NDArray[np.generic], side: int) -> F64:
+    """For each pixel (y, x), the sum of the plane over the side x side pixels around it, `side` odd."""
+    return _boxes(_integral(plane), side)
+
+
+def _integral(plane: NDArray[np.generic]) -> F64:
+    """Sums over all pixels above and to the left, with a row and a column of 0 before them."""
+    integral = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
+    np.cumsum(plane, axis=0, dtype=np.float64, out=integral[1:, 1:])
+    np.cumsum(integral[1:, 1:], axis=1, out=integral[1:, 1:])
+    return integral
 
 
 def _boxes(integral: F64, side: int) -> F64:

@@ -8,11 +8,12 @@ eigenvectors are the scene's, the variance along each is the window's, so that i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.answers.annulus import Annulus
+from pipeline.answers.annulus import Annulus, box_sums
 from pipeline.errors import BlockError
 
 F32 = NDArray[np.float32]
@@ -22,31 +23,43 @@ Bool = NDArray[np.bool_]
 SHRINK = 0.2
 """Weight of the scene's variance beside the window's, in windows."""
 FEWEST = 16
-"""A pixel is scored where so many pixels of its window are of the background, or HALF of the window with `water`."""
-HALF = 0.5
+"""A pixel is scored where so many pixels of its window are of the background."""
+OPEN, OBJECT = 0.8, 0.33
+"""On water a pixel is scored where this share of its window is water, and no more than that of its guard is not: what
+is no water is an object then, and no shore."""
 FLOOR = 1e-9
 """Directions with less than this share of the largest variance are copies of others."""
 LEAST = 1e-3
 """The least local variance, of the scene's."""
 
 
+class Water(NamedTuple):
+    """What water is told by: NDWI = (g − n)/(g + n) above `least` (McFeeters 1996)."""
+
+    green: int
+    infrared: int
+    """Positions of the bands."""
+    least: float = 0.0
+
+
 @dataclass(frozen=True)
 class Background:
     """Which pixels are background, and over which window: what both passes must agree on.
 
-    water: positions of a green and a near infrared band; where they are given, pixels whose NDWI = (g − n)/(g + n) is
-    positive are the background, and others no pixel's neighbours.
+    Of `water`, where it is given, water alone is the background. Pixels with much else around them are
+    not scored.
     """
 
     annulus: Annulus
-    water: tuple[int, int] | None = None
+    water: Water | None = None
 
     def pixels(self, block: F32, valid: Bool) -> Bool:
         """The pixels (y, x) that the background is learnt from."""
         if self.water is None:
             return valid
-        green, infrared = (block[band] for band in self.water)
-        return np.asarray(valid & (green > infrared) & (green + infrared > 0), bool)
+        green, infrared = block[self.water.green], block[self.water.infrared]
+        total = green + infrared
+        return np.asarray(valid & (total > 0) & (green - infrared > np.float32(self.water.least) * total), bool)
 
     def residual(self, block: F32, background: Bool) -> tuple[F32, F64]:
         """The block (C, y, x) less the mean of each pixel's window, 0 without one; background pixels in it (y, x)."""
@@ -58,10 +71,13 @@ class Background:
             out[band] = np.where(count > 0, plane - level - around, 0.0)
         return out, count
 
-    def enough(self, count: F64) -> Bool:
-        """Where a window holds enough background (y, x) to tell."""
+    def scored(self, background: Bool, count: F64) -> Bool:
+        """Where (y, x) there is enough background around a pixel to tell, and no land."""
         area = self.annulus.window**2 - self.annulus.guard**2
-        return np.asarray(count >= (min(FEWEST, area) if self.water is None else HALF * area), bool)
+        if self.water is None:
+            return np.asarray(count >= min(FEWEST, area), bool)
+        near = box_sums(~background, self.annulus.guard)
+        return np.asarray((count >= OPEN * area) & (near <= OBJECT * self.annulus.guard**2), bool)
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Moments:
         """Those of a block's pixels within `inner`; block (C, y, x) float32, finite where valid."""
         pixels = background.pixels(block, valid)
         residual, count = background.residual(np.where(valid, block, np.float32(0.0)), pixels)
-        chosen = (pixels & background.enough(count))[inner]
+        chosen = (pixels & background.scored(pixels, count))[inner]
         rows = residual[:, *inner][:, chosen].astype(np.float64)
         return cls(rows @ rows.T, int(chosen.sum()))
 
@@ -89,12 +105,12 @@ class Moments:
 class Anomaly:
     """What pixels are scored by: arrays alone, so that it can lie in a file.
 
-    whitening: (K, C) float64, residuals to K directions of unit variance; settings: window, guard, and the positions of
-    the bands that tell water, or −1.
+    whitening: (K, C) float64, residuals to K directions of unit variance; settings: (5,) float64, window, guard, and what
+    tells water, or −1.
     """
 
     whitening: F64
-    settings: NDArray[np.int64]
+    settings: F64
 
     @classmethod
     def fit(cls, moments: Moments, background: Background) -> Anomaly:
@@ -114,14 +130,15 @@ class Anomaly:
             raise BlockError("no band varies over the scene; nothing can stand out")
         signs = np.sign(V[np.abs(V).argmax(axis=0), np.arange(len(w))])
         whitening = ((V * signs)[:, kept] / np.sqrt(w[kept])).T
-        water = background.water or (-1, -1)
-        return cls(whitening, np.array([background.annulus.window, background.annulus.guard, *water]))
+        water = background.water or Water(-1, -1)
+        return cls(whitening, np.array([background.annulus.window, background.annulus.guard, *water], np.float64))
 
     @property
     def background(self) -> Background:
         """As it was when the model was fitted."""
-        window, guard, green, infrared = self.settings.tolist()
-        return Background(Annulus(window, guard), None if green < 0 else (green, infrared))
+        window, guard, green, infrared, least = self.settings.tolist()
+        water = None if green < 0 else Water(int(green), int(infrared), least)
+        return Background(Annulus(int(window), int(guard)), water)
 
     @property
     def halo(self) -> int:
@@ -137,8 +154,8 @@ class Anomaly:
         block = np.where(valid, block, np.float32(0.0))
         pixels = background.pixels(block, valid)
         residual, count = background.residual(block, pixels)
-        known = valid & background.enough(count)
-        pixels = pixels & background.enough(count)
+        scored = background.scored(pixels, count)
+        known, pixels = valid & scored, pixels & scored
         total = np.zeros(valid.shape)
         around = np.rint(background.annulus.sums(pixels))
         prior = SHRINK * background.annulus.window**2

@@ -58,7 +58,7 @@ def unit(rows: F32) -> F32:
 
 
 def peaks(plane: F32, apart: int) -> Bool:
-    """Cells (y, x) that no cell within `apart` of them, along both axes, surpasses, or equals from before in raster order.
+    """Cells (y, x) that no cell within `apart` of them, along both axes, surpasses, or equals and comes first.
 
     plane: (y, x) float32, NaN where there is no value. `apart` 0: every cell with a value.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.answers import MOST_GROUPS, Annulus, Background
+from pipeline.answers import MOST_GROUPS, Annulus, Background, Water
 from pipeline.cli import options
 from pipeline.cli.printing import print_result, table
 from pipeline.cli.progress import crew
@@ -23,7 +23,7 @@ from pipeline.flow.stages import check_apart
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.values import Values
 from pipeline.raster.names import choose
-from pipeline.raster.scene import Source
+from pipeline.raster.scene import SceneInfo, Source
 
 store = click.argument("store")
 target = click.argument("dst", type=click.Path(path_type=Path))
@@ -34,9 +34,7 @@ common = options.together(options.tile, options.reading, options.overwrite, opti
 @click.command()
 @store
 @target
-@click.option(
-    "--at", "at", multiple=True, metavar="X,Y", callback=options.parse_points, help="A place; may be repeated."
-)
+@options.place
 @click.option("--points", "places", metavar="FILE", help="Places: points or polygons, of any vector format.")
 @click.option("--crs", metavar="CODE", help="CRS of --at, such as EPSG:4326 for lon,lat [the store's].")
 @click.option("--top", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Cells in the table.")
@@ -111,7 +109,9 @@ def cluster(store: str, dst: Path, groups: int, seed: int, **words: Any) -> None
 @click.option("--window", type=int, default=21, show_default=True, help="Pixels a side that tell what is usual here.")
 @click.option("--guard", type=int, default=7, show_default=True, help="Pixels a side in their middle that do not.")
 @click.option(
-    "--water", metavar="GREEN,NIR", help="Names of the bands that tell water; the background is water alone then."
+    "--water",
+    metavar="GREEN,NIR[,NDWI]",
+    help="Look on water alone: where the NDWI of these bands is above NDWI [0].",
 )
 @click.option(
     "--pfa",
@@ -137,11 +137,7 @@ def anomaly(
     annulus = Annulus(window, guard)
     values, watching = _opened(src, dst, words, [], beside=True)
     info = values.source.info
-    names = options.parse_names(None, None, water)
-    if names is not None and len(names) != 2:
-        raise ConfigError(f"--water {water}: give two bands, a green and a near infrared one, such as B03,B08")
-    told = choose(info.bands, None, names, info.name) if names else None
-    background = Background(annulus, (told[0], told[1]) if told else None)
+    background = Background(annulus, None if water is None else _water(water, info))
     with crew(**watching) as team:
         receipt, facts = write_anomaly(values, background, dst, team, rate=pfa)
     _print(dst, receipt, {"table": str(dst.with_suffix(TABLE)), "pfa": pfa} | facts, words)
@@ -211,13 +207,25 @@ def _opened(
         check_apart([*paths, *filter(None, files)], output)
     check_map(dst, words["overwrite"], table=beside)
     reading = {name: words[name] for name in ("bidx", "bands", "nodata", "resolution", "resampling")}
-    source: Source = open_scene(src if isinstance(src, str) else src, **reading)
+    source: Source = open_scene(src, **reading)
     team = {"scheduler": words["scheduler"] or "threads"}
     return Values.of(source, words["tile"]), team | {key: words[key] for key in ("workers", "verbose", "quiet")}
 
 
 def _print(dst: Path, receipt: Receipt, facts: dict[str, Any], words: dict[str, Any]) -> None:
     print_result({"output": str(dst), "tiles": receipt.tiles} | facts, words["as_json"])
+
+
+def _water(words: str, info: SceneInfo) -> Water:
+    """--water GREEN,NIR[,NDWI]. Raises ConfigError."""
+    green, infrared, *rest = [*(word.strip() for word in words.split(",")), "", ""][: max(2, words.count(",") + 1)]
+    try:
+        least = float(rest[0]) if rest else 0.0
+    except ValueError:
+        least = float("nan")
+    if not infrared or len(rest) > 1 or not -1 < least < 1:
+        raise ConfigError(f"--water {words}: give a green and a near infrared band, such as B03,B08 or B03,B08,0.2")
+    return Water(*choose(info.bands, None, [green, infrared], info.name), least)
 
 
 def _traits(features: dict[str, float]) -> str:

@@ -177,6 +177,9 @@ at = click.option(
     metavar="FILE",
     help="Points or polygons, of any vector format: a .parquet with a row for each.",
 )
+place = click.option(
+    "--at", multiple=True, metavar="X,Y", callback=parse_points, help="A place to compare with; may be repeated."
+)
 domain = click.option(
     "--domain",
     type=click.Choice(["auto", "factors", "pixels"]),

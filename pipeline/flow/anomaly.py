@@ -1,4 +1,4 @@
-"""What does not belong: residuals' moments over the scene -> a score for every pixel -> those beyond a false-alarm rate."""
+"""What does not belong: moments of residuals -> a score for every pixel -> those beyond a false-alarm rate."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
@@ -52,8 +51,8 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     info = values.source.info
     frame = read_places(path, Placement.of(info.geo, info.name), info.name)
     own, classes = _labels_of(frame, path, field, kind)
-    known = pd.notna(own)
-    shapes = np.where(known, np.asarray(frame.geometry.values, dtype=object), None)
+    shapes = np.array(frame.geometry.values, dtype=object)
+    shapes[np.isnan(own)] = None
     tile, place, rows, columns = _members(values, shapes, seed)
     if not len(tile):
         raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
@@ -67,9 +66,8 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     if not len(order):
         raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
     place, rows, columns = place[order], rows[order], columns[order]
-    return Labelled(
-        features[valid], own[place].astype(np.intp if classes else np.float64), rows, columns, place, classes
-    )
+    labels = own[place].astype(np.intp if classes else np.float64)
+    return Labelled(features[valid], labels, rows, columns, place, classes)
 
 
 def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -78,17 +76,18 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
         there = ", ".join(str(name) for name in frame.columns if name != frame.geometry.name) or "none"
         raise ConfigError(f"{path}: no field {field}; there are {there}")
     column = frame[field]
-    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    numeric = column.dtype.kind in "iuf"
     if kind == "numbers" and not numeric:
         raise ConfigError(f"{path}: {field} holds no numbers; leave out --kind, or give another field")
     if kind == "numbers" or (kind == "auto" and numeric):
-        return np.where(np.isfinite(column.astype(float)), column.astype(float), np.nan), ()
-    words = column.map(lambda value: None if pd.isna(value) else _word(value))
-    classes = tuple(sorted(set(words.dropna()), key=_class_key))
+        numbers = column.to_numpy(np.float64, na_value=np.nan)
+        return np.where(np.isfinite(numbers), numbers, np.nan), ()
+    words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
+    classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise ConfigError(f"{path}: {field} holds {len(classes)} classes; 2 to {MOST_CLASSES} can be told apart")
     position = {name: float(number) for number, name in enumerate(classes)}
-    return np.array([position.get(word, np.nan) for word in words]), classes
+    return np.array([np.nan if word is None else position[word] for word in words]), classes
 
 
 def _word(value: Any) -> str:
@@ -104,16 +103,11 @@ def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[Index, In
     """Cells of the geometries: tile, geometry, row and column of the map; a seeded sample where they are too many."""
     info = values.source.info
     places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    parts = [
-        (
-            np.full(len(r), number),
-            np.full(len(r), shape),
-            r + values.grid[number].window.y0,
-            c + values.grid[number].window.x0,
-        )
-        for number in places.tiles
-        for shape, r, c in places.members(number)
-    ]
+    parts = []
+    for number in places.tiles:
+        window = values.grid[number].window
+        for shape, r, c in places.members(number):
+            parts.append((np.full(len(r), number), np.full(len(r), shape), r + window.y0, c + window.x0))
     if not parts:
         return tuple(np.empty(0, np.intp) for _ in range(4))  # type: ignore[return-value]
     tile, place, rows, columns = (np.concatenate(column).astype(np.intp) for column in zip(*parts, strict=True))

@@ -52,7 +52,7 @@ class Validation:
         """
         size = min(values.source.info.geo.resolution or (1.0, 1.0))
         cells = reach(values.source) if gap is None else round(gap / size)
-        extent = max(np.ptp(data.rows), np.ptp(data.columns)) + 1
+        extent = 1 + int(max(np.ptp(data.rows), np.ptp(data.columns)))
         side = max(-(-extent // ACROSS), 2 * cells, 1) if block is None else round(block / size)
         if side < 1 or cells < 0:
             raise ConfigError(f"--block {block:g} is less than half a cell of {size:g}; give more")
@@ -60,7 +60,7 @@ class Validation:
 
 
 def reach(source: Any) -> int:
-    """How many cells apart two cells must be to see no pixel in common: pool and filter, as the store remembers them."""
+    """How many cells apart cells are that see no pixel in common: by pool and filter, as the store remembers them."""
     if not isinstance(source, StoreSource):
         return 1
     features = read_attributes(Path(source.path)).get("configuration", {}).get("features", {})
@@ -172,5 +172,5 @@ def write_prediction(
         write_legend(target, legend)
         return report | {"classes": legend}
 
-    layer = Layer(field, "uint8", {number: colour for number, colour in enumerate(colours, 1)})
+    layer = Layer(field, "uint8", dict(enumerate(colours, 1)))
     return write_map(values, target, layer, "regress", model, crew, finish=finish)

@@ -1,4 +1,4 @@
-"""Where it looks like here: places asked about -> their features -> cosine to every cell -> a map, and the best cells."""
+"""Where it looks like here: features of the places asked about -> cosine to every cell -> a map, and the best cells."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew) -> Asked
     if not members:
         box = info.geo.bounds(info.height, info.width) or (0, info.height, info.width, 0)
         raise SourceError(
-            f"{words}: not in {info.name}, which spans x {box[0]:.10g} to {box[2]:.10g}, y {min(box[1], box[3]):.10g} to "
-            f"{max(box[1], box[3]):.10g}; coordinates are in its CRS, or in that of --crs"
+            f"{words}: not in {info.name}, which spans x {box[0]:.10g} to {box[2]:.10g}, "
+            f"y {min(box[1], box[3]):.10g} to {max(box[1], box[3]):.10g}; give places in it, or name their CRS by --crs"
         )
     total = np.zeros((len(shapes), len(info.bands)))
     count = np.zeros(len(shapes), np.int64)
@@ -115,7 +115,7 @@ def write_similar(
 
     def finish(store: StoreSource) -> dict[str, Any]:
         rows, columns, similarity = hits(store, places, top, apart)
-        attributes = {"rank": np.arange(1, len(rows) + 1, dtype=np.int32)}
+        attributes: dict[str, NDArray[Any]] = {"rank": np.arange(1, len(rows) + 1, dtype=np.int32)}
         attributes |= {"row": rows.astype(np.int32), "column": columns.astype(np.int32), "similarity": similarity}
         write_cells(target.with_suffix(TABLE), store.info, rows, columns, attributes)
         return {"hits": len(rows), "best": float(similarity[0]) if len(rows) else None}
@@ -135,9 +135,11 @@ def hits(store: StoreSource, places: Asked, top: int, apart: int) -> tuple[Index
         rows, columns, own = rows[first], columns[first], own[first]
         distance, _ = tree.query(np.stack([rows, columns], axis=1), p=np.inf)
         far = distance > apart
-        joined = [np.concatenate(pair) for pair in zip(found, (rows[far], columns[far], own[far]), strict=True)]
-        kept = best(joined[2], joined[0], joined[1], top)
-        found = joined[0][kept], joined[1][kept], joined[2][kept]
+        rows = np.concatenate([found[0], rows[far]])
+        columns = np.concatenate([found[1], columns[far]])
+        own = np.concatenate([found[2], own[far]])
+        kept = best(own, rows, columns, top)
+        found = rows[kept], columns[kept], own[kept]
     return found
 
 

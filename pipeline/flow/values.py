@@ -1,4 +1,4 @@
-"""A source's pixels or cells as numbers to learn from: float32, scales and offsets applied, and seeded samples of them."""
+"""A source's cells as numbers to learn from: float32, scales and offsets applied, and seeded samples of them."""
 
 from __future__ import annotations
 
