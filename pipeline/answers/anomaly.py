@@ -24,10 +24,10 @@ SHRINK = 0.2
 """Weight of the scene's variance beside the window's, in windows."""
 FEWEST = 16
 """A pixel is scored where so many pixels of its window are of the background."""
-OPEN, OBJECT = 0.8, 0.33
+OPEN, OBJECT = 0.6, 0.33
 """On water a pixel is scored where this share of its window is water, and no more than that of its guard is not: what
 is no water is an object then, and no shore."""
-FLOOR = 1e-9
+FLOOR = 1e-6
 """Directions with less than this share of the largest variance are copies of others."""
 LEAST = 1e-3
 """The least local variance, of the scene's."""
@@ -71,13 +71,15 @@ class Background:
             out[band] = np.where(count > 0, plane - level - around, 0.0)
         return out, count
 
-    def scored(self, background: Bool, count: F64) -> Bool:
-        """Where (y, x) there is enough background around a pixel to tell, and no land."""
+    def scored(self, valid: Bool, background: Bool, count: F64) -> Bool:
+        """The valid pixels (y, x) with enough background around them to tell, and no shore."""
         area = self.annulus.window**2 - self.annulus.guard**2
+        enough = valid & (count >= min(FEWEST, area))
         if self.water is None:
-            return np.asarray(count >= min(FEWEST, area), bool)
-        near = box_sums(~background, self.annulus.guard)
-        return np.asarray((count >= OPEN * area) & (near <= OBJECT * self.annulus.guard**2), bool)
+            return np.asarray(enough, bool)
+        open_water = count >= OPEN * np.rint(self.annulus.sums(valid))
+        else_near = box_sums(valid & ~background, self.annulus.guard)
+        return np.asarray(enough & open_water & (else_near <= OBJECT * self.annulus.guard**2), bool)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Moments:
         """Those of a block's pixels within `inner`; block (C, y, x) float32, finite where valid."""
         pixels = background.pixels(block, valid)
         residual, count = background.residual(np.where(valid, block, np.float32(0.0)), pixels)
-        chosen = (pixels & background.scored(pixels, count))[inner]
+        chosen = (pixels & background.scored(valid, pixels, count))[inner]
         rows = residual[:, *inner][:, chosen].astype(np.float64)
         return cls(rows @ rows.T, int(chosen.sum()))
 
@@ -105,8 +107,8 @@ class Moments:
 class Anomaly:
     """What pixels are scored by: arrays alone, so that it can lie in a file.
 
-    whitening: (K, C) float64, residuals to K directions of unit variance; settings: (5,) float64, window, guard, and what
-    tells water, or −1.
+    whitening: (K, C) float64, residuals to K directions of unit variance; settings: (5,) float64, window, guard, and
+    what tells water, or −1.
     """
 
     whitening: F64
@@ -114,7 +116,7 @@ class Anomaly:
 
     @classmethod
     def fit(cls, moments: Moments, background: Background) -> Anomaly:
-        """The directions of the residuals' covariance, and their variances.
+        """The directions of the residuals' correlation, and their variances.
 
         Raises:
             BlockError: too few background pixels, or none that vary.
@@ -124,12 +126,14 @@ class Anomaly:
                 f"{moments.count} pixels of background are too few to know {len(moments.gram)} bands by; "
                 f"{'is there water?' if background.water else 'is all of it nodata?'}"
             )
-        w, V = np.linalg.eigh(moments.gram / moments.count)
-        kept = w > FLOOR * w[-1]
-        if not kept.any() or w[-1] <= 0:
+        variance = np.diag(moments.gram) / moments.count
+        if not (variance > 0).any():
             raise BlockError("no band varies over the scene; nothing can stand out")
+        unit = np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+        w, V = np.linalg.eigh(moments.gram / moments.count * unit * unit[:, None])
+        kept = w > FLOOR * w[-1]
         signs = np.sign(V[np.abs(V).argmax(axis=0), np.arange(len(w))])
-        whitening = ((V * signs)[:, kept] / np.sqrt(w[kept])).T
+        whitening = (V * signs)[:, kept].T / np.sqrt(w[kept])[:, None] * unit
         water = background.water or Water(-1, -1)
         return cls(whitening, np.array([background.annulus.window, background.annulus.guard, *water], np.float64))
 
@@ -154,8 +158,8 @@ class Anomaly:
         block = np.where(valid, block, np.float32(0.0))
         pixels = background.pixels(block, valid)
         residual, count = background.residual(block, pixels)
-        scored = background.scored(pixels, count)
-        known, pixels = valid & scored, pixels & scored
+        known = background.scored(valid, pixels, count)
+        pixels = pixels & known
         total = np.zeros(valid.shape)
         around = np.rint(background.annulus.sums(pixels))
         prior = SHRINK * background.annulus.window**2

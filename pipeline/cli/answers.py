@@ -225,7 +225,8 @@ def _water(words: str, info: SceneInfo) -> Water:
         least = float("nan")
     if not infrared or len(rest) > 1 or not -1 < least < 1:
         raise ConfigError(f"--water {words}: give a green and a near infrared band, such as B03,B08 or B03,B08,0.2")
-    return Water(*choose(info.bands, None, [green, infrared], info.name), least)
+    positions = choose(info.bands, None, [green, infrared], info.name)
+    return Water(positions[0], positions[1], least)
 
 
 def _traits(features: dict[str, float]) -> str:
