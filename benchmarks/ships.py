@@ -31,14 +31,14 @@ def open_sea(scene: NDArray[np.generic]) -> Bool:
 
 
 def implanted(
-    scene: NDArray[np.generic], sea: Bool, kind: str, seed: int, contrast: float = CONTRAST
+    scene: NDArray[np.generic], sea: Bool, kind: str, seed: int, contrast: float = CONTRAST, count: int = SHIPS
 ) -> tuple[NDArray[np.generic], F64]:
-    """The scene with SHIPS ships, in its dtype, and the share of each pixel (y, x) that they cover."""
+    """The scene with `count` ships, in its dtype, and the share of each pixel (y, x) that they cover."""
     rng = np.random.default_rng(seed)
     ys, xs = np.nonzero(sea)
     height, width = sea.shape
     covered, taken, placed = np.zeros(sea.shape), np.zeros(sea.shape, bool), 0
-    while placed < SHIPS:
+    while placed < count:
         index = rng.integers(len(ys))
         y, x = int(ys[index]), int(xs[index])
         if not (APART <= y < height - MARGIN and APART <= x < width - MARGIN):

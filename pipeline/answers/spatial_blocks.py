@@ -31,7 +31,7 @@ def dealt(rows: Index, columns: Index, side: int, folds: int, rng: np.random.Gen
     if len(blocks) < folds:
         raise ConfigError(
             f"the labels lie in {len(blocks)} blocks of {side} x {side} cells, too few for {folds} folds; give a "
-            f"smaller --block, or fewer --folds"
+            f"smaller --block or --gap, or fewer --folds"
         )
     turns: Index = rng.permutation(len(blocks)) % folds
     return turns[own.reshape(-1)]
