@@ -16,6 +16,8 @@ import shapely
 from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
+from pipeline.errors import OutputError
+from pipeline.flow import labels, maps
 from pipeline.flow.read import open_scene
 from pipeline.grid import Window
 from tests.scenes import CRS, call, call_json, read, small_scene, snapshot, write_tif
@@ -399,3 +401,31 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(made: Path, tmp_path
     (tmp_path / "odd.parquet").write_text("mine")
     assert "odd.parquet exists" in failed("anomaly", made / "scene.tif", tmp_path / "odd.tif")
     assert (tmp_path / "odd.parquet").read_text() == "mine"
+
+
+def test_a_map_that_cannot_be_written_takes_its_table_with_it(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Path, target: Path, layer: maps.Layer) -> None:
+        assert [path.name for path in tmp_path.glob("*.*") if path.suffix in (".parquet", ".json", ".xml")]
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(maps, "_to_cog", full)
+    x, y, _, _ = a_place(made / "features.zarr")
+    for words in (("similar", "--at", f"{x},{y}"), ("cluster", "--groups", 2), ("anomaly",)):
+        assert "disk is full" in failed(words[0], made / "features.zarr", tmp_path / "map.tif", *words[1:])
+        assert not list(tmp_path.iterdir())
+
+
+def test_many_labels_are_drawn_from_evenly_and_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MOST_ROWS", 100)
+    rng = np.random.default_rng(0)
+    drawn, lots = labels._Drawn(), rng.random((300, 7))
+    for number, own in enumerate(lots):
+        drawn.add(own, number // 3, number, np.arange(7), np.full(7, number))
+        assert drawn._count <= 400
+    cells = drawn.cells()
+    smallest = np.sort(np.argsort(lots.ravel())[:100])
+    assert np.array_equal(cells[1] * 7 + cells[2], smallest)
+    assert np.array_equal(cells[0], cells[1] // 3)
+    assert np.array_equal(cells, drawn.cells())

@@ -44,7 +44,8 @@ def write_anomaly(
     with one_blas_thread():
         model = Anomaly.fit(moments, background)
     finish = partial(_detect, target=target, dimensions=len(model.whitening), rate=rate)
-    return write_map(values, target, LAYER, "anomaly", model, crew, halo=model.halo, finish=finish)
+    beside = [target.with_suffix(TABLE)]
+    return write_map(values, target, LAYER, "anomaly", model, crew, halo=model.halo, finish=finish, beside=beside)
 
 
 def background_moments(values: Values, background: Background, gather: Gather) -> Moments:

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.answers import Groups
 from pipeline.answers.colours import hex_of, palette
 from pipeline.flow.crew import Crew
-from pipeline.flow.legend import write_legend
+from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
@@ -49,4 +49,4 @@ def write_groups(
         return legend
 
     layer = Layer("group", "uint8", dict(enumerate(colours, 1)))
-    return write_map(values, target, layer, "groups", model, crew, finish=finish)
+    return write_map(values, target, layer, "groups", model, crew, finish=finish, beside=legend_files(target))

@@ -103,18 +103,41 @@ def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[Index, In
     """Cells of the geometries: tile, geometry, row and column of the map; a seeded sample where they are too many."""
     info = values.source.info
     places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    parts = []
+    drawn = _Drawn()
     for number in places.tiles:
-        window = values.grid[number].window
+        tile = values.grid[number]
+        rng = np.random.default_rng([seed, tile.row, tile.column])
         for shape, r, c in places.members(number):
-            parts.append((np.full(len(r), number), np.full(len(r), shape), r + window.y0, c + window.x0))
-    if not parts:
-        return tuple(np.empty(0, np.intp) for _ in range(4))  # type: ignore[return-value]
-    tile, place, rows, columns = (np.concatenate(column).astype(np.intp) for column in zip(*parts, strict=True))
-    if len(tile) <= MOST_ROWS:
-        return tile, place, rows, columns
-    kept = np.sort(np.random.default_rng(seed).choice(len(tile), MOST_ROWS, replace=False))
-    return tile[kept], place[kept], rows[kept], columns[kept]
+            drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
+    tile_numbers, own, rows, columns = drawn.cells()
+    return tile_numbers, own, rows, columns
+
+
+class _Drawn:
+    """At most MOST_ROWS cells, those of the smallest lots, however many go by; in the order they came."""
+
+    def __init__(self) -> None:
+        self._lots: list[NDArray[np.float64]] = []
+        self._parts: list[NDArray[np.intp]] = []
+        self._count = 0
+
+    def add(self, lots: NDArray[np.float64], tile: int, shape: int, rows: Index, columns: Index) -> None:
+        """Cells of one geometry in one tile, with their lots."""
+        self._lots.append(lots)
+        self._parts.append(np.stack([np.full(len(rows), tile), np.full(len(rows), shape), rows, columns]))
+        self._count += len(rows)
+        if self._count > 4 * MOST_ROWS:
+            self.cells()
+
+    def cells(self) -> NDArray[np.intp]:
+        """Tile, geometry, row and column of each cell that is left, (4, n)."""
+        lots = np.concatenate([np.empty(0), *self._lots])
+        cells = np.concatenate([np.empty((4, 0), np.intp), *self._parts], axis=1)
+        if len(lots) > MOST_ROWS:
+            kept = np.sort(np.argsort(lots, kind="stable")[:MOST_ROWS])
+            lots, cells = lots[kept], cells[:, kept]
+        self._lots, self._parts, self._count = [lots], [cells], len(lots)
+        return cells
 
 
 def _cells(values: Values, task: tuple[int, Index, Index]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -11,6 +11,11 @@ from pipeline.flow.paperwork import write_json, write_text
 LEGEND = ".legend.json"
 
 
+def legend_files(target: Path) -> list[Path]:
+    """What `write_legend` writes beside a map."""
+    return [target.with_suffix(LEGEND), target.with_name(target.name + ".aux.xml")]
+
+
 def write_legend(target: Path, legend: list[dict[str, Any]]) -> None:
     """Entries with `value` (1 ... k, in order), `name` and `colour`; value 0 is nodata and has no name.
 
@@ -19,10 +24,11 @@ def write_legend(target: Path, legend: list[dict[str, Any]]) -> None:
     Raises:
         OutputError: they cannot be written.
     """
-    write_json(target.with_suffix(LEGEND), legend)
+    entries, categories = legend_files(target)
+    write_json(entries, legend)
     names = "".join(f"      <Category>{escape(name)}</Category>\n" for name in ["", *(str(e["name"]) for e in legend)])
     write_text(
-        target.with_name(target.name + ".aux.xml"),
+        categories,
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         f"{names}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n",
     )

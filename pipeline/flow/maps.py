@@ -6,7 +6,8 @@ The model travels as a file: workers load it once. Nothing is left of a map that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -135,8 +136,11 @@ def write_map(
     *,
     halo: int = 0,
     finish: Callable[[StoreSource], Any] = lambda store: None,
+    beside: Sequence[Path] = (),
 ) -> tuple[Receipt, Any]:
     """Write the map of a model as a COG; `finish` sees the whole map as a store before that, and its result returns.
+
+    `beside` are the files that `finish` writes: they go again where the map cannot be written.
 
     Raises:
         OutputError: it cannot be written.
@@ -158,13 +162,24 @@ def write_map(
                 crew,
             )
             raise_failures(receipt.failures, values.source.info.name)
-            found = finish(open_store(store))
-            crew.watch.note(f"write {target}")
-            _to_cog(store, target, layer)
+            with _together(beside):
+                found = finish(open_store(store))
+                crew.watch.note(f"write {target}")
+                _to_cog(store, target, layer)
             return receipt, found
         finally:
             _clear(_plan(staging, values, layer, kind, ""))
             remove_tree(path)
+
+
+@contextmanager
+def _together(beside: Sequence[Path]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for path in beside:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def tiles_of(store: StoreSource, halo: int = 0) -> Iterator[tuple[Tile, NDArray[Any], tuple[slice, slice]]]:

@@ -15,7 +15,7 @@ from pipeline.answers.regress import Splits, chosen, targets_of
 from pipeline.errors import ConfigError
 from pipeline.flow.crew import Crew
 from pipeline.flow.labels import Labelled
-from pipeline.flow.legend import write_legend
+from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
@@ -167,4 +167,5 @@ def write_prediction(
         return report | {"classes": legend}
 
     layer = Layer(field, "uint8", dict(enumerate(colours, 1)))
-    return write_map(values, target, layer, "regress", model, crew, finish=finish)
+    beside = legend_files(target)
+    return write_map(values, target, layer, "regress", model, crew, finish=finish, beside=beside)

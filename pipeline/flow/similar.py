@@ -120,7 +120,7 @@ def write_similar(
         write_cells(target.with_suffix(TABLE), store.info, rows, columns, attributes)
         return {"hits": len(rows), "best": float(similarity[0]) if len(rows) else None}
 
-    return write_map(values, target, LAYER, "similar", model, crew, finish=finish)
+    return write_map(values, target, LAYER, "similar", model, crew, finish=finish, beside=[target.with_suffix(TABLE)])
 
 
 def hits(store: StoreSource, places: Asked, top: int, apart: int) -> tuple[Index, Index, F32]:
