@@ -11,6 +11,8 @@ import geopandas
 import numpy as np
 import pytest
 
+from benchmarks.answers import precision
+from benchmarks.features import DEFAULT, features_of, indian_pines
 from tests.scenes import call, read
 
 ROOT = Path(__file__).parents[1]
@@ -56,3 +58,10 @@ def test_the_commands_run(demo: Path, monkeypatch: pytest.MonkeyPatch, words: li
     if words[0] == "regress":
         accuracy = float(re.search(r"^accuracy +([\d.]+)", result.stdout, re.MULTILINE)[1])
         assert accuracy > 0.7
+
+
+@pytest.mark.slow
+def test_what_is_similar_is_of_one_class_on_indian_pines(shared_data: Path) -> None:
+    """Precision at 10 among labelled pixels, none of the 16 x 16 block of the pixel that is asked about."""
+    cube, classes = indian_pines()
+    assert precision(features_of(cube, DEFAULT), classes, 0, 500) >= 0.6
