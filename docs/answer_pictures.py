@@ -16,7 +16,7 @@ SAMPLE = ROOT / "sample_data" / "s2_18SVG_crop_10band_20m.tif"
 LABELS = ROOT / "sample_data" / "cover.geojson"
 OUT = ROOT / "out" / "demo" / SAMPLE.stem
 IMAGES = ROOT / "docs" / "images"
-GAP, COLOURS = 8, 160
+GAP, COLOURS = 8, 256
 RED, YELLOW, WHITE = (255, 40, 40), (255, 230, 0), (255, 255, 255)
 STOPS = np.array([[20, 24, 60], [60, 70, 140], [70, 150, 150], [180, 200, 90], [255, 230, 90]], float)
 
@@ -90,7 +90,7 @@ def save(name: str, left: Image.Image, right: Image.Image) -> None:
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + GAP, 0))
     target = IMAGES / name
-    sheet.quantize(COLOURS).save(target, optimize=True)
+    sheet.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size} bytes")
 
 
