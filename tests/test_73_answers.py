@@ -19,6 +19,7 @@ from rio_cogeo.cogeo import cog_validate
 from pipeline.errors import OutputError
 from pipeline.flow import labels, maps
 from pipeline.flow.read import open_scene
+from pipeline.flow.values import Values
 from pipeline.grid import Window
 from tests.scenes import CRS, call, call_json, read, small_scene, snapshot, write_tif
 
@@ -222,6 +223,13 @@ def test_features_in_int8_answer_as_those_in_float32(made: Path, tmp_path: Path)
         assert call("similar", made / f"{name}.zarr", tmp_path / f"{name}.tif", "--at", f"{x},{y}").exit_code == 0
         maps.append(read(tmp_path / f"{name}.tif"))
     np.testing.assert_allclose(maps[0], maps[1], atol=0.06)
+    block, valid, _ = cells_of(made / "features.zarr")
+    source = open_scene(str(made / "int8.zarr"))
+    back, known = Values.of(source, 64).read(Window(0, source.info.height, 0, source.info.width))
+    assert np.array_equal(known, valid)
+    assert (back[:, ~valid] == 0).all()
+    off = np.abs(back - block)[:, valid].max(axis=1)
+    assert (off <= 0.51 * np.array(source.info.scales)).all()
 
 
 def a_sea(path: Path) -> NDArray[Any]:
