@@ -61,6 +61,7 @@ def test_the_commands_run(demo: Path, monkeypatch: pytest.MonkeyPatch, words: li
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_what_is_similar_is_of_one_class_on_indian_pines(shared_data: Path) -> None:
     """Precision at 10 among labelled pixels, none of the 16 x 16 block of the pixel that is asked about."""
     cube, classes = indian_pines()
