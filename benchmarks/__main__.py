@@ -15,6 +15,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
     os.environ.setdefault(variable, "1")  # before numpy is imported, or it would not be heard
 
 from benchmarks import (  # noqa: E402
+    answers,
     clouds,
     codec,
     codec_peers,
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "convolution": convolution.main,
     "networks": networks.main,
     "features": features.main,
+    "answers": answers.main,
     "scene": scene.main,
     "stack": stack.main,
     "factors": factors.main,

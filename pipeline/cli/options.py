@@ -79,6 +79,20 @@ def parse_sigma(_context: Any, _parameter: Any, value: str) -> float | None:
     return sigma
 
 
+def parse_points(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[tuple[float, float]]:
+    """--at X,Y, as many as there are."""
+    points = []
+    for value in values:
+        try:
+            x, y = (float(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not X,Y; give two numbers, such as 437000,4175000") from None
+        if not abs(x) + abs(y) < float("inf"):
+            raise click.BadParameter(f"{value!r} is no place; give two finite numbers")
+        points.append((x, y))
+    return points
+
+
 bidx = click.option(
     "-b", "--bidx", multiple=True, metavar="N", callback=parse_bidx, help="Band numbers: -b 1,2 or -b 1..3."
 )
@@ -194,6 +208,9 @@ at = click.option(
     "--at",
     metavar="FILE",
     help="Points or polygons, of any vector format: a .parquet with a row for each.",
+)
+at_places = click.option(
+    "--at", multiple=True, metavar="X,Y", callback=parse_points, help="A place to compare with; may be repeated."
 )
 domain = click.option(
     "--domain",

@@ -32,6 +32,7 @@ from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
+from pipeline.raster.statistics import Statistics
 from pipeline.raster.tiff import check_whole
 from pipeline.storage import ObjectPath, Place
 
@@ -44,6 +45,8 @@ _OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LE
 _OF_OVERVIEWS = {"OVERVIEWS", "OVERVIEW_COUNT", "TILING_SCHEME", "TARGET_SRS"}
 _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
+Colours = Mapping[int, tuple[int, int, int]]
+"""Red, green and blue, 0 ... 255, of values of a raster of one uint8 band."""
 Windows = Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]
 
 
@@ -75,6 +78,8 @@ def write_cog(
     overwrite: bool = False,
     overview_resampling: str = "average",
     creation_options: Mapping[str, str] | None = None,
+    colours: Colours | None = None,
+    statistics: bool = False,
 ) -> None:
     """Write a COG with everything `info` says: bands, dtype, nodata, georeference, scales, units, tags, colours.
 
@@ -84,6 +89,8 @@ def write_cog(
     Args:
         windows: (window, block (band, y, x), valid (y, x) or None for all valid); together they cover the scene once.
         creation_options: of GDAL's COG driver, such as COMPRESS=ZSTD; DEFLATE with a predictor by default.
+        colours: the colour table of the one band.
+        statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.
@@ -98,11 +105,19 @@ def write_cog(
     with drafts(path) as folder, gdal_env():
         if creation_options:
             _try_options(info, options)
-        _write(path, folder, info, windows, options)
+        _write(path, folder, info, windows, options, colours, statistics)
         give(folder / "cog.tif", path, reason)
 
 
-def _write(path: Place, folder: Path, info: SceneInfo, windows: Windows, options: Mapping[str, str]) -> None:
+def _write(
+    path: Place,
+    folder: Path,
+    info: SceneInfo,
+    windows: Windows,
+    options: Mapping[str, str],
+    colours: Colours | None,
+    statistics: bool,
+) -> None:
     """Fill the working file, and make the COG of it while it is open: what cannot be flushed raises here.
 
     GDAL closes files without an error on a full disk, so nothing is believed that was closed.
@@ -113,8 +128,13 @@ def _write(path: Place, folder: Path, info: SceneInfo, windows: Windows, options
     try:
         with _writing(path):
             _describe(dataset, info)
-        _fill(path, dataset, info, windows)
+            if colours:
+                dataset.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
+        counted = Statistics(len(info.bands)) if statistics else None
+        _fill(path, dataset, info, windows if counted is None else counted.over(windows))
         with _writing(path):
+            for band, tags in enumerate(counted.tags() if counted else (), 1):
+                dataset.update_tags(band, **tags)
             if options.get("OVERVIEWS") == "AUTO" and _factors(info):
                 dataset.build_overviews(_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
             rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)

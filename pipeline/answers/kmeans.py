@@ -1,0 +1,81 @@
+"""Groups of cells that are alike: k-means on features of one scale.
+
+Source: Sculley 2010, "Web-scale k-means clustering", as scikit-learn's MiniBatchKMeans has it. Groups are numbered
+along the first principal axis of their centres, so that neighbours in number are neighbours in kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
+
+from pipeline.answers.scaling import Scaling, cells_of, planes_of
+from pipeline.errors import BlockError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+MOST_GROUPS = 255
+RESTARTS, BATCH = 3, 2048
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What cells are sorted by: arrays alone, so that it can lie in a file.
+
+    mean, factor: (F,) float64 of the scaling; centres: (k, F) float32 on that scale.
+    """
+
+    mean: F64
+    factor: F64
+    centres: F32
+
+    @classmethod
+    def fit(cls, sample: F32, count: int, seed: int) -> Groups:
+        """`count` groups of a sample (n, F) float32.
+
+        Raises:
+            BlockError: fewer different cells than groups, or none that vary.
+        """
+        scaling = Scaling.of(sample)
+        rows = scaling.rows(sample)
+        different = len(np.unique(rows, axis=0)) if len(rows) < 4 * count else count
+        if different < count:
+            raise BlockError(f"{count} groups of {different} different cells; ask for fewer")
+        with threadpool_limits(1):  # sums by several threads differ in their last bits
+            fitted = MiniBatchKMeans(count, batch_size=BATCH, n_init=RESTARTS, random_state=seed).fit(rows)
+        return cls(scaling.mean, scaling.factor, _in_order(fitted.cluster_centers_.astype(np.float32)))
+
+    def answer(self, block: F32, valid: Bool) -> NDArray[np.uint8]:
+        """The number of the nearest centre, (1, y, x) in 1 ... k, 0 where not valid. block: (F, y, x) float32."""
+        rows = Scaling(self.mean, self.factor).rows(cells_of(block, valid))
+        numbers = nearest(rows, self.centres)
+        return planes_of((numbers + 1).astype(np.uint8)[:, None], valid, 0)  # type: ignore[return-value]
+
+    def traits(self, names: tuple[str, ...], count: int = 3) -> list[dict[str, float]]:
+        """Of each group, the features that set it apart most, in standard deviations of the scene."""
+        order = np.argsort(-np.abs(self.centres), axis=1, kind="stable")[:, :count]
+        return [
+            {names[index]: round(float(centre[index]), 2) for index in chosen}
+            for centre, chosen in zip(self.centres, order.tolist(), strict=True)
+        ]
+
+
+def nearest(rows: F32, centres: F32) -> NDArray[np.intp]:
+    """Which centre (k, F) is nearest to each row (n, F): the largest x·c − |c|²/2; of equals the first."""
+    scores = rows @ centres.T
+    scores -= 0.5 * (centres * centres).sum(axis=1)
+    return np.asarray(scores.argmax(axis=1), np.intp)
+
+
+def _in_order(centres: F32) -> F32:
+    """The centres along their first principal axis, whose largest entry is positive."""
+    centred = centres - centres.mean(axis=0)
+    _, _, Vt = np.linalg.svd(centred, full_matrices=False)
+    axis = Vt[0] * np.sign(Vt[0][np.abs(Vt[0]).argmax()])
+    return centres[np.argsort(centred @ axis, kind="stable")]

@@ -1,0 +1,62 @@
+"""Folds that lie apart: cross-validation whose test cells are no neighbours of the training cells.
+
+Source: Roberts et al. 2017, "Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic
+structure": blocks of the map are dealt to folds; h-block cross-validation (Burman, Chow, Nolan 1994): a gap between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline.errors import ConfigError
+
+Index = NDArray[np.intp]
+Bool = NDArray[np.bool_]
+
+
+def dealt(rows: Index, columns: Index, side: int, folds: int, rng: np.random.Generator) -> Index:
+    """The fold (n,) of each cell: blocks of side x side cells that hold any are dealt, shuffled, to the folds by turns.
+
+    Raises:
+        ConfigError: there are fewer blocks with cells than folds.
+    """
+    if side < 1 or folds < 2:
+        raise ConfigError(f"spatial folds want blocks of at least one cell and two folds, got {side} and {folds}")
+    keys = np.stack([rows // side, columns // side], axis=1)
+    blocks, own = np.unique(keys, axis=0, return_inverse=True)
+    if len(blocks) < folds:
+        raise ConfigError(
+            f"the labels lie in {len(blocks)} blocks of {side} x {side} cells, too few for {folds} folds; give a "
+            f"smaller --block or --gap, or fewer --folds"
+        )
+    turns: Index = rng.permutation(len(blocks)) % folds
+    return turns[own.reshape(-1)]
+
+
+def apart(rows: Index, columns: Index, test: Bool, gap: int) -> Bool:
+    """Which cells (n,) lie more than `gap` cells, along rows or along columns, from every test cell."""
+    places = np.stack([rows, columns], axis=1).astype(np.float64)
+    distance, _ = cKDTree(places[test]).query(places, p=np.inf)
+    return np.asarray(distance > gap, bool)
+
+
+def splits(
+    rows: Index, columns: Index, fold: Index, gap: int, groups: Index | None = None
+) -> Iterator[tuple[Bool, Bool]]:
+    """For each fold, which cells (n,) to train on and which to test on.
+
+    Training cells are of other folds, further than `gap` from the test cells, and of no group (a polygon) that has
+    cells among these.
+    """
+    for number in range(int(fold.max()) + 1):
+        test = fold == number
+        if not test.any():
+            continue
+        train = ~test & apart(rows, columns, test, gap)
+        if groups is not None:
+            train &= ~np.isin(groups, groups[test])
+        yield train, test

@@ -1,0 +1,146 @@
+"""Labels of a vector file on the cells of a map: a row of features and a label for each valid cell of each geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.flow.crew import Crew
+from pipeline.flow.values import Look, Values
+from pipeline.raster.placement import Placement
+from pipeline.raster.places import Places, read_places
+
+Index = NDArray[np.intp]
+
+MOST_ROWS = 20_000
+MOST_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """n labelled cells of a map."""
+
+    features: NDArray[np.float32]
+    """(n, F)"""
+    labels: NDArray[Any]
+    """(n,) float64 numbers, or positions in `classes`."""
+    rows: Index
+    columns: Index
+    """(n,) where the cells are."""
+    place: Index
+    """(n,) the geometry each belongs to."""
+    classes: tuple[str, ...]
+    """Names of the classes, sorted; none where the labels are numbers."""
+
+
+def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: Crew) -> Labelled:
+    """The cells of the geometries that have a label; at most MOST_ROWS, a seeded sample of them.
+
+    kind: classes, numbers, or auto: numbers are numbers, anything else is a class.
+
+    Raises:
+        SourceError: the file cannot be read, or none of its places with a label has a valid cell.
+        ConfigError: there is no such field, or its values are not what `kind` says.
+        TileError: a tile cannot be read.
+    """
+    info = values.source.info
+    frame = read_places(path, Placement.of(info.geo, info.name), info.name)
+    own, classes = _labels_of(frame, path, field, kind)
+    shapes = np.array(frame.geometry.values, dtype=object)
+    shapes[np.isnan(own)] = None
+    tile, place, rows, columns = _members(values, shapes, seed)
+    if not len(tile):
+        raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
+    numbers = np.unique(tile)
+    chosen = [np.flatnonzero(tile == number) for number in numbers]
+    tasks = [(int(number), rows[cells], columns[cells]) for number, cells in zip(numbers, chosen, strict=True)]
+    found = list(crew.gather(Look(values, _cells), tasks))
+    features = np.concatenate([part for part, _ in found])
+    valid = np.concatenate([part for _, part in found])
+    order = np.concatenate(chosen)[valid]
+    if not len(order):
+        raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
+    place, rows, columns = place[order], rows[order], columns[order]
+    labels = own[place].astype(np.intp if classes else np.float64)
+    return Labelled(features[valid], labels, rows, columns, place, classes)
+
+
+def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The label of each geometry, NaN for none; and the names of the classes, none for numbers."""
+    if field not in frame.columns or field == frame.geometry.name:
+        there = ", ".join(str(name) for name in frame.columns if name != frame.geometry.name) or "none"
+        raise ConfigError(f"{path}: no field {field}; there are {there}")
+    column = frame[field]
+    numeric = column.dtype.kind in "iuf"
+    if kind == "numbers" and not numeric:
+        raise ConfigError(f"{path}: {field} holds no numbers; leave out --kind, or give another field")
+    if kind == "numbers" or (kind == "auto" and numeric):
+        numbers = column.to_numpy(np.float64, na_value=np.nan)
+        return np.where(np.isfinite(numbers), numbers, np.nan), ()
+    words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
+    classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        raise ConfigError(f"{path}: {field} holds {len(classes)} classes; 2 to {MOST_CLASSES} can be told apart")
+    position = {name: float(number) for number, name in enumerate(classes)}
+    return np.array([np.nan if word is None else position[word] for word in words]), classes
+
+
+def _word(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+
+def _class_key(name: str) -> tuple[int, float, str]:
+    """Numbers before words, 2 before 10."""
+    return (0, float(name), name) if name.lstrip("-").isdecimal() else (1, 0.0, name)
+
+
+def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[Index, Index, Index, Index]:
+    """Cells of the geometries: tile, geometry, row and column of the map; a seeded sample where they are too many."""
+    info = values.source.info
+    places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
+    drawn = _Drawn()
+    for number in places.tiles:
+        tile = values.grid[number]
+        rng = np.random.default_rng([seed, tile.row, tile.column])
+        for shape, r, c in places.members(number):
+            drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
+    tile_numbers, own, rows, columns = drawn.cells()
+    return tile_numbers, own, rows, columns
+
+
+class _Drawn:
+    """At most MOST_ROWS cells, those of the smallest lots, however many go by; in the order they came."""
+
+    def __init__(self) -> None:
+        self._lots: list[NDArray[np.float64]] = []
+        self._parts: list[NDArray[np.intp]] = []
+        self._count = 0
+
+    def add(self, lots: NDArray[np.float64], tile: int, shape: int, rows: Index, columns: Index) -> None:
+        """Cells of one geometry in one tile, with their lots."""
+        self._lots.append(lots)
+        self._parts.append(np.stack([np.full(len(rows), tile), np.full(len(rows), shape), rows, columns]))
+        self._count += len(rows)
+        if self._count > 4 * MOST_ROWS:
+            self.cells()
+
+    def cells(self) -> NDArray[np.intp]:
+        """Tile, geometry, row and column of each cell that is left, (4, n)."""
+        lots = np.concatenate([np.empty(0), *self._lots])
+        cells = np.concatenate([np.empty((4, 0), np.intp), *self._parts], axis=1)
+        if len(lots) > MOST_ROWS:
+            kept = np.sort(np.argsort(lots, kind="stable")[:MOST_ROWS])
+            lots, cells = lots[kept], cells[:, kept]
+        self._lots, self._parts, self._count = [lots], [cells], len(lots)
+        return cells
+
+
+def _cells(values: Values, task: tuple[int, Index, Index]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    number, rows, columns = task
+    window = values.grid[number].window
+    return values.rows(window, rows - window.y0, columns - window.x0)

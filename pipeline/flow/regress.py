@@ -1,0 +1,171 @@
+"""From labels to a map: labelled cells -> ridge, judged on blocks it has not seen -> a prediction for every cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.answers import Regressor, accuracy, spatial_blocks
+from pipeline.answers.colours import hex_of, palette
+from pipeline.answers.regress import Splits, chosen, targets_of
+from pipeline.errors import ConfigError
+from pipeline.flow.crew import Crew
+from pipeline.flow.labels import Labelled
+from pipeline.flow.legend import legend_files, write_legend
+from pipeline.flow.maps import Layer, tiles_of, write_map
+from pipeline.flow.tasks import Receipt
+from pipeline.flow.threads import one_blas_thread
+from pipeline.flow.values import Values
+from pipeline.raster.store_source import StoreSource
+from pipeline.raster.zarr_store import read_attributes
+
+Bool = NDArray[np.bool_]
+
+ACROSS = 8
+"""Blocks along the longer side of the labels' extent, where no size is given."""
+FILTER = 7
+"""The largest filter, in pixels, that a bank is taken to have where the gap is not given."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How labels are parted: sides of blocks and gap in cells, number of folds."""
+
+    block: int
+    gap: int
+    folds: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, values: Values, data: Labelled, block: float | None, gap: float | None, folds: int, seed: int
+    ) -> Validation:
+        """Sizes in units of the CRS, or found: the gap is what a cell's features can see, the block ACROSS-th of the
+        labels' extent, and no smaller than twice the gap.
+
+        Raises:
+            ConfigError: a size below one cell.
+        """
+        size = min(values.source.info.geo.resolution or (1.0, 1.0))
+        cells = reach(values.source) if gap is None else round(gap / size)
+        extent = 1 + int(max(np.ptp(data.rows), np.ptp(data.columns)))
+        side = max(-(-extent // ACROSS), 2 * cells, 1) if block is None else round(block / size)
+        if side < 1 or cells < 0:
+            raise ConfigError(f"--block {block:g} is less than half a cell of {size:g}; give more")
+        return cls(int(side), int(cells), folds, seed)
+
+
+def reach(source: Any) -> int:
+    """How many cells apart cells are that see no pixel in common: by pool and filter, as the store remembers them."""
+    if not isinstance(source, StoreSource):
+        return 1
+    features = read_attributes(Path(source.path)).get("configuration", {}).get("features", {})
+    pool, stride = int(features.get("pool", 1)), int(features.get("stride", 1))
+    return -(-(pool + FILTER - 1) // stride) if features else 1
+
+
+def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
+    """What the ridge is worth on folds it has not seen, and the penalty for all labels.
+
+    Raises:
+        ConfigError: fewer blocks with labels than folds, or no fold leaves anything to train on.
+    """
+    rng = np.random.default_rng(how.seed)
+    fold = spatial_blocks.dealt(data.rows, data.columns, how.block, how.folds, rng)
+    classes = len(data.classes)
+    splits = splits_of(data, fold, how.gap)
+    found = np.zeros(len(fold), data.labels.dtype)
+    judged = np.zeros(len(fold), bool)
+    folds: list[dict[str, Any]] = []
+    for train, test in splits(np.ones(len(fold), bool)):
+        if not train.any():
+            continue
+        penalty = chosen(data.features, data.labels, train, splits, classes)
+        targets = targets_of(data.labels[train], classes)
+        model = Regressor.fit(data.features[train], targets, penalty, classes)
+        found[test] = model.predict(data.features[test])
+        judged |= test
+        own = scores(data.labels[test], found[test], classes)
+        own.pop("confusion", None)
+        folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
+    if not folds:
+        raise ConfigError(
+            f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves a label to train on; "
+            f"give a smaller --block or --gap, or labels further apart"
+        )
+    overall = scores(data.labels[judged], found[judged], classes)
+    overall |= {"baseline": _baseline(data.labels[judged], classes), "judged": int(judged.sum())}
+    penalty = chosen(data.features, data.labels, np.ones(len(fold), bool), splits, classes)
+    return {"overall": overall, "folds": folds}, penalty
+
+
+def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
+    """The folds among some of the labelled cells, a gap between, no geometry on both sides."""
+
+    def splits(cells: Bool) -> Any:
+        own = np.flatnonzero(cells)
+        parts = spatial_blocks.splits(data.rows[own], data.columns[own], fold[own], gap, data.place[own])
+        for train, test in parts:
+            whole = np.zeros((2, len(fold)), bool)
+            whole[0, own], whole[1, own] = train, test
+            yield whole[0], whole[1]
+
+    return splits
+
+
+def scores(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
+    """The figures that suit the labels."""
+    return accuracy.classes(labels, found, classes) if classes else accuracy.numbers(labels, found)
+
+
+def _baseline(labels: NDArray[Any], classes: int) -> dict[str, float]:
+    """What saying the same everywhere would be worth at best: the most frequent class, or the mean."""
+    if classes:
+        return {"accuracy": float(np.bincount(labels).max()) / len(labels)}
+    return {"rmse": float(labels.std())}
+
+
+def write_prediction(
+    values: Values, data: Labelled, field: str, how: Validation, target: Path, crew: Crew
+) -> tuple[Receipt, dict[str, Any]]:
+    """Judge, fit on all labels, and write the map at `target`; returns the receipt and the report.
+
+    Raises:
+        OutputError, TileError: as for `write_map`.
+        ConfigError: as for `judge`.
+        BlockError: no feature varies.
+    """
+    classes = len(data.classes)
+    crew.watch.note(f"{values.source.info.name}: {len(data.labels)} labelled cells, {how.folds} folds of blocks")
+    with one_blas_thread():
+        report, penalty = judge(data, how)
+        targets = targets_of(data.labels, classes)
+        model = Regressor.fit(data.features, targets, penalty, classes)
+    report = {
+        "kind": "classes" if classes else "numbers",
+        "cells": len(data.labels),
+        "places": len(np.unique(data.place)),
+        "block_cells": how.block,
+        "gap_cells": how.gap,
+        "penalty": penalty,
+    } | report
+    if not classes:
+        return write_map(values, target, Layer(field, "float32"), "regress", model, crew, finish=lambda _: report)
+    colours = palette(classes)
+
+    def finish(store: StoreSource) -> dict[str, Any]:
+        cells = sum(np.bincount(plane[inner].ravel(), minlength=classes + 1) for _, plane, inner in tiles_of(store))
+        legend = [
+            {"value": number, "name": name, "colour": hex_of(colour), "cells": int(np.asarray(cells)[number])}
+            for number, (name, colour) in enumerate(zip(data.classes, colours, strict=True), 1)
+        ]
+        write_legend(target, legend)
+        return report | {"classes": legend}
+
+    layer = Layer(field, "uint8", dict(enumerate(colours, 1)))
+    beside = legend_files(target)
+    return write_map(values, target, layer, "regress", model, crew, finish=finish, beside=beside)
