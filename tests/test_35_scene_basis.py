@@ -302,3 +302,27 @@ def test_wide_numbers_are_mended_about_their_mean_under_the_scenes_model_too() -
     mended = model.measured(striped, valid).block
     assert np.abs(mended[1, :, ::9] - clean[1, :, ::9]).mean() < 200
     np.testing.assert_array_equal(mended[[0, 2, 3]], clean[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_tile_without_pixels_is_as_read_and_not_denoised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """Its halo has some: denoised or not, the tile is the same to the last bit."""
+    block = np.random.default_rng(3).normal(900, 30, (3, 64, 128)).astype(dtype)
+    block[:, :, 64:] = 0
+    source = open_scene(str(write_tif(tmp_path / "half.tif", block, nodata=0)))
+    tile, denoising = Grid(64, 128, 64)[1], Denoising("fast")
+    outer, valid = source.read(Grid(64, 128, 128)[0].window)
+    assert valid[:, :64].all()
+    place = (slice(0, 64), slice(64, 128))
+    slow = settle(denoising.block(outer, valid, (0, 0)), place, outer[:, *place], valid[place], 0)
+
+    def never(*_arguments: object) -> None:
+        raise AssertionError("a tile without pixels was denoised")
+
+    monkeypatch.setattr(Denoising, "block", never)
+    quick, real = denoised_tile(source, tile, 64, denoising)
+    assert quick.tobytes() == slow.tobytes() == outer[:, *place].tobytes()
+    assert quick.dtype == slow.dtype
+    assert not real.any()

@@ -187,7 +187,8 @@ def _print_campaign(scene: ScenePlan, campaign: Campaign) -> str:
         f"{print_bytes(campaign.driver_memory)} a run",
     ]
     if campaign.drivers_wanted > campaign.drivers:
-        lines.append(f"remedy:        a run alone cannot keep the workers busy; --drivers {campaign.drivers_wanted}")
+        fewer = ", or no rasters (write: {cog: []})" if campaign.finish_seconds >= campaign.scene_seconds else ""
+        lines.append(f"remedy:        a run cannot keep its workers busy; --drivers {campaign.drivers_wanted}{fewer}")
     return "\n".join(lines)
 
 

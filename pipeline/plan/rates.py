@@ -16,14 +16,14 @@ ALONE = 3.0
 """Seconds, about, that a process takes before the maps: opening, a bank."""
 TASK_SECONDS = 3e-3
 """Of driver and scheduler for one task: `make scale`, docs/benchmarks.md."""
-_DENOISE = {"none": 2e-9, "fast": 86e-9, "quality": 256e-9}
-_CODE = {"fast": 8e-9, "best": 58e-9}
+_DENOISE = {"none": 4e-9, "fast": 110e-9, "quality": 320e-9}
+_CODE = {"fast": 15e-9, "best": 60e-9}
 _LOSSLESS = {"fast": 26e-9, "best": 180e-9}
-"""Seconds a byte of uint16, tiles of 256 with their halo: docs/benchmarks.md, "Denoising" and "The codec"."""
-_FLOPS = 60e9
+"""Seconds a byte of uint16, tiles of 256 with their halo: docs/benchmarks.md, "A full scene" and "The codec"."""
+_FLOPS = 25e9
 """FLOP a second of features, pooling and writing counted."""
-_FINISH = 30e-9
-_STORED, _PRODUCTS = 0.1, 2.5
+_RASTERS, _REPORT = 110e-9, 20e-9
+_STORED, _PRODUCTS = 0.1, 3.0
 _MEASURED = "the package's own: Sentinel-2, 10 bands of uint16, a core of x86-64 with AVX-512 at 2.8 GHz"
 
 
@@ -43,7 +43,7 @@ class Rates:
     stages: Mapping[str, StageRate]
     alone: float = ALONE
     """Seconds of one process for a scene before its maps, while workers wait."""
-    finish: float = _FINISH
+    finish: float = _RASTERS + _REPORT
     """Seconds of one process for each raw byte: rasters and report, beside the maps of the next scene."""
     products: float = 0.0
     """Bytes of rasters and reports for each raw byte."""
@@ -61,7 +61,8 @@ def default_rates(workflow: Workflow, scene: ScenePlan) -> Rates:
     for stage in scene.stages[1:]:
         stages[stage.name] = StageRate(stage.flops / _FLOPS / raw, stage.bytes_out / raw)
     note = "these rates are not of your machine or scene: give --calibrate, or --rates RECEIPT.json of an earlier run"
-    return Rates(_MEASURED, stages, products=_PRODUCTS if workflow.write.cog else 0.0, notes=[note])
+    finish = _RASTERS * bool(workflow.write.cog) + _REPORT * workflow.write.report
+    return Rates(_MEASURED, stages, ALONE, finish, _PRODUCTS if workflow.write.cog else 0.0, notes=[note])
 
 
 def rates_of_receipt(path: Path) -> Rates:
