@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from zarr.abc.store import ByteRequest
@@ -17,7 +17,13 @@ from pipeline.storage.objects import check_size
 _HEAD = 64
 
 
-class StrictStore(ObjectStore[Any]):
+if TYPE_CHECKING:
+    _Store = ObjectStore[Any]
+else:
+    _Store = ObjectStore  # not generic before zarr 3.1.3
+
+
+class StrictStore(_Store):
     """An array in an object store, to read; what cannot be read is an OSError of one line."""
 
     address = ""
