@@ -88,7 +88,7 @@ lowest:
 	$(LOWEST)/uv pip freeze --quiet --python $(LOWEST)/python --exclude-editable > .venv-lowest/constraints.txt
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint .venv-lowest/constraints.txt \
 		pytest hypothesis jsonschema rio-cogeo scikit-image
-	$(LOWEST)/python -m pytest tests/test_03* tests/test_20_codec_zarr.py tests/test_23* tests/test_3* \
+	$(LOWEST)/python -m pytest -o filterwarnings=default tests/test_03* tests/test_20_codec_zarr.py tests/test_23* tests/test_3* \
 		tests/test_40* tests/test_5* tests/test_6[01]* tests/test_62_many* tests/test_7[0-4]*
 
 MINUTES ?= 10

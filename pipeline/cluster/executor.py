@@ -66,7 +66,8 @@ class DaskExecutor(Executor):
             return ClusterError(refusal(who, differences(told["facts"], SAME_ON_WORKERS)))
         if isinstance(error, ImportError):
             return ClusterError(unable(f"{self._name}: a worker", error))
-        return self._gone(error) if status in ("cancelled", "lost") else error
+        closed = isinstance(error, self._distributed.comm.CommClosedError)  # and no error of the task
+        return self._gone(error) if closed or status in ("cancelled", "lost") else error
 
     def _gone(self, error: BaseException) -> ClusterError:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -87,7 +87,7 @@ def _leave_junk(scene: Path) -> None:
     (scene / ".denoised.tif.x1y2z3.partial" / "draft.tif").write_bytes(b"II*\0")
     (scene / ".bank.npz.1.partial").write_bytes(b"PK")
     if not (scene / "item.json").exists():
-        (scene / "item.json.partial").write_bytes(b"{")
+        (scene / ".item.json.1.partial").write_bytes(b"{")
     if not (scene / "scene.zarr").exists() and not (scene / "scene.zarr.partial").exists():
         shutil.rmtree(scene / "scene.zarr.draft.partial", ignore_errors=True)
         (scene / "scene.zarr.draft.partial" / "scene").mkdir(parents=True)

@@ -9,8 +9,8 @@ from tests.faults.damage import by_final_name
 from tests.faults.jobs import Reference, essence, outputs
 
 _LATE = ("receipt.json", "run.json", "collection.json", "item.json")
-"""Failed runs leave them too, of what was done until then, and items are tied to the collection at the end; only the last
-have to be the reference's."""
+"""Failed runs leave them too, of what was done until then, and items are tied to the collection at the end; only the
+last have to be the reference's."""
 
 
 def after_stop(out: Path, reference: Reference, broken: set[str]) -> list[str]:
