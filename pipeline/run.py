@@ -124,13 +124,18 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     """
     held, start = ExitStack(), time.perf_counter()
     try:
+        if not overwrite:
+            receipt.recall()
         held.enter_context(alone(place(receipt.folder) / ".running"))
         finish = _maps(workflow, crew, receipt, overwrite)
         receipt.seconds = time.perf_counter() - start
     except (Interrupted, ClusterError):
-        held.close()
+        receipt.seconds = time.perf_counter() - start
+        with held, suppress(OutputError, StorageError):
+            receipt.interrupted(workflow.model_dump())
         raise
     except Exception as error:  # whatever ends one scene, the others go on
+        receipt.seconds = time.perf_counter() - start
         _record(receipt, error, workflow, crew)
         held.close()
         return lambda: receipt

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.flow.history import earlier_runs, now
 from pipeline.flow.paperwork import versions, write_json
 from pipeline.flow.tasks import Receipt
 from pipeline.raster.object_stores import METADATA
@@ -70,6 +71,28 @@ class SceneReceipt:
     """By the clock, for all of the scene: opening it, its stages, its finish."""
     finish_seconds: float = 0.0
     """By the clock, of its rasters, item and report."""
+    started: str = field(default_factory=now)
+    """UTC, ISO 8601."""
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The runs before this one that worked on the same outputs, oldest first."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Every run that worked on the outputs, this one last."""
+        run = {
+            "started": self.started,
+            "command": self.command,
+            "status": self.status,
+            "computed": sum(stage.tiles - stage.resumed for stage in self.stages),
+            "found": sum(stage.resumed for stage in self.stages),
+            "failures": max(sum(stage.failed for stage in self.stages), len(self.failed)),
+            "seconds": self.seconds,
+        }
+        return [*self.earlier, run]
+
+    def recall(self) -> None:
+        """Take over the history of the receipt that is in the folder."""
+        self.earlier = earlier_runs(place(self.folder) / "receipt.json")
 
     @property
     def resumed(self) -> bool:
@@ -102,6 +125,20 @@ class SceneReceipt:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
+    def interrupted(self, options: dict[str, Any]) -> None:
+        """Write down that this run was stopped: into the receipt that is there, which else stays as it is, or a new one.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.status = "interrupted"
+        path = place(self.folder) / "receipt.json"
+        try:
+            known = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            known = None
+        write_json(path, known | {"history": self.history} if isinstance(known, dict) else self.to_json(options))
+
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""
         self.status = "failed"
@@ -113,8 +150,8 @@ class SceneReceipt:
     def to_json(self, options: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is written."""
         facts = asdict(self)
-        del facts["stage"]
-        return facts | {"options": options, "versions": versions(), "outputs": self._outputs()}
+        del facts["stage"], facts["earlier"]
+        return facts | {"history": self.history, "options": options, "versions": versions(), "outputs": self._outputs()}
 
     def write(self, options: dict[str, Any]) -> None:
         """Write receipt.json into the scene's folder."""

@@ -75,6 +75,7 @@ def write_scene_report(
         tile=stored.tile,
         resumed=scene.resumed,
         failures=receipt.failures,
+        history=_runs(receipt),
         options=workflow.model_dump(exclude={"sources", "out"}),
         versions=versions(),
     )
@@ -172,6 +173,12 @@ def _ends(path: Place) -> tuple[Header, Figures | None, int]:
             raise FormatError(f"chunk of {length} bytes where its header promises {header.nbytes}; it is damaged")
         file.seek(max(0, header.nbytes - TAIL))
         return header, read_figures(header, file.read(TAIL)), length
+
+
+def _runs(receipt: SceneReceipt) -> list[report.Run]:
+    """The runs before this one, and this one, of which nobody knows yet how it ends."""
+    *earlier, present = (report.Run(**run) for run in receipt.history)
+    return [*earlier, replace(present, status="this run")]
 
 
 def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:

@@ -1,7 +1,7 @@
 """The report of a run: plain values and arrays in, one self-contained HTML file out."""
 
 from pipeline.report.bands import Composite, composites, default_rgb
-from pipeline.report.data import Detail, Features, Noise, ReportData, Source, Stage, Storage, picture_step
+from pipeline.report.data import Detail, Features, Noise, ReportData, Run, Source, Stage, Storage, picture_step
 from pipeline.report.page import render, write_report
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Features",
     "Noise",
     "ReportData",
+    "Run",
     "Source",
     "Stage",
     "Storage",

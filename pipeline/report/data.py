@@ -105,6 +105,19 @@ class Stage:
     flops: float | None = None
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run that worked on these outputs: when it began (ISO 8601, UTC), tiles of all stages, seconds by the clock."""
+
+    started: str
+    command: str
+    status: str
+    computed: int
+    found: int
+    failures: int
+    seconds: float
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything the report of one scene shows.
@@ -114,6 +127,7 @@ class ReportData:
     wavelengths: (band,) centre wavelengths in nm, or None.
     wall_seconds: wall-clock time of the run.
     tiles, tile, resumed: tiles of the scene, a tile's side in pixels, tiles found done already.
+    history: the runs that worked on these outputs, oldest first.
     Raises BlockError when arrays and names do not fit together.
     """
 
@@ -136,6 +150,7 @@ class ReportData:
     tile: int = 0
     resumed: int = 0
     failures: Sequence[str] = ()
+    history: Sequence[Run] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -35,6 +35,7 @@ def render(data: ReportData) -> str:
         features=_features(data),
         stages=[words.stage_row(stage, total) for stage in data.stages],
         has_flops=any(stage.flops for stage in data.stages),
+        history=words.history_rows(data.history, data.command),
         source=words.source_rows(data.source, data.step),
         options=words.option_rows(data.options),
         versions=sorted(data.versions.items()),

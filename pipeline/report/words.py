@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline.report.data import Noise, ReportData, Source, Stage
+from pipeline.report.data import Noise, ReportData, Run, Source, Stage
 from pipeline.report.svg import number
 
 
@@ -124,6 +124,22 @@ def stage_row(stage: Stage, total_seconds: float) -> dict[str, str]:
         "flops": f"{number(stage.flops / stage.seconds / 1e9)} GFLOP/s" if timed and stage.flops else "–",
         "intensity": f"{number(stage.flops / moved)} FLOP/B" if stage.flops and moved else "–",
     }
+
+
+def history_rows(runs: Sequence[Run], command: str) -> list[dict[str, str]]:
+    """One line for each run; its command where it is not the last one's."""
+    return [
+        {
+            "started": run.started.replace("T", " ").removesuffix("Z"),
+            "status": run.status,
+            "computed": f"{run.computed:,}",
+            "found": f"{run.found:,}",
+            "failures": f"{run.failures:,}",
+            "seconds": duration(max(0.0, run.seconds)),
+            "command": "the one above" if run.command == command else run.command,
+        }
+        for run in runs
+    ]
 
 
 def _plain(value: object) -> str:

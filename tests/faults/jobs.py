@@ -35,6 +35,7 @@ SIZES = {
 _OF_A_RUN = {
     *("created", "updated", "datetime", "start_datetime", "end_datetime", "processing:datetime"),
     *("folder", "command", "seconds", "work_seconds", "resumed", "clipped", "out", "run", "report.html"),
+    *("cpu_seconds", "finish_seconds", "started", "history", "flops"),
 }
 _LINES = re.compile(
     rb'Wall time|Busy time|<dt>Tiles|<tr><th scope="row">(denoise \+ compress|compress|features|network|run\.\w+)</th>'
