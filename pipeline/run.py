@@ -2,7 +2,7 @@
 
 (1) raw window + halo -> denoise -> trim -> encode -> a chunk of scene.zarr
 (2) scene.zarr window + halo -> features -> a chunk of features.zarr
-(3) COGs, STAC item, report and receipt, from the stores; and of many scenes a collection and a summary
+(3) COGs, STAC item, report and receipt, from the stores; and of many scenes a collection, a summary and an index
 
 What we analyse is what we archive, and a chunk that is there is done.
 """
@@ -36,6 +36,7 @@ from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
+from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
@@ -113,6 +114,8 @@ def run_workflow(
         with suppress(TerrasketchError):
             summary.save()
     write_collection(place(workflow.out), list(scenes), many=len(scenes) > 1)
+    if workflow.write.report:
+        write_gallery(place(workflow.out), many=len(scenes) > 1)
 
 
 def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> Finish:

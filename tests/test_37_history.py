@@ -131,3 +131,22 @@ def test_history_is_bounded_and_what_is_no_run_is_left_out(tmp_path: Path) -> No
     found = earlier_runs(tmp_path / "receipt.json")
     assert [run["computed"] for run in found] == list(range(KEPT + 1, 2 * KEPT))
     assert set(found[0]) == set(GOOD)
+
+
+def test_many_scenes_have_an_index_and_one_more_joins_it(tmp_path: Path, scene: Path) -> None:
+    torn, out, index = tmp_path / "torn.tif", tmp_path / "out", tmp_path / "out" / "index.html"
+    torn.write_bytes(scene.read_bytes()[: scene.stat().st_size // 2])
+    quiet = tmp_path / "quiet.yaml"
+    quiet.write_text(WORKFLOW + "write: {cog: [], report: false}\n")
+    assert call("run", quiet, scene, torn, "--out", out).exit_code == 3
+    assert not index.exists()
+    assert call("run", tmp_path / "job.yaml", scene, torn, "--out", out).exit_code == 3
+    page = index.read_text("utf-8")
+    assert page.index(">torn<span") < page.index('<a href="s/report.html">s</a>')
+    assert page.count("data:image/jpeg;base64,") == 1
+    more = small_scene(tmp_path / "more.tif", height=64, width=64, bands=2)
+    assert call("run", tmp_path / "job.yaml", more, "--out", out).exit_code == 0
+    assert '<a href="more/report.html">more</a>' in index.read_text("utf-8")
+    before = index.read_bytes()
+    assert call("run", tmp_path / "job.yaml", more, "--out", out).exit_code == 0
+    assert index.read_bytes() == before

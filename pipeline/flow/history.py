@@ -29,7 +29,7 @@ def now() -> str:
 
 
 def earlier_runs(receipt: Place) -> list[dict[str, Any]]:
-    """The history of a receipt.json, oldest run first; what is no run of ours is left out, and so is what is too old."""
+    """The history of a receipt.json, oldest run first, without what is too old or no run of ours."""
     try:
         runs = json.loads(receipt.read_text("utf-8"))["history"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

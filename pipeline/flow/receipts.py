@@ -126,7 +126,7 @@ class SceneReceipt:
             return False
 
     def interrupted(self, options: dict[str, Any]) -> None:
-        """Write down that this run was stopped: into the receipt that is there, which else stays as it is, or a new one.
+        """Write down that this run was stopped: in the receipt that is there, which else stays as it is, or a new one.
 
         Raises:
             OutputError: it cannot be written.

@@ -107,7 +107,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run that worked on these outputs: when it began (ISO 8601, UTC), tiles of all stages, seconds by the clock."""
+    """One run on these outputs: when it began (ISO 8601, UTC), tiles of all stages, seconds by the clock."""
 
     started: str
     command: str

@@ -13,17 +13,14 @@ from pipeline.report import charts, pictures, words
 from pipeline.report.bands import Triple, composites
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
-from pipeline.storage import ObjectPath, place, put_whole
+from pipeline.storage import ObjectPath, Place, place, put_whole
 
 
 def render(data: ReportData) -> str:
     """The whole page as HTML. Text from files (names, paths, messages) is escaped, here and in the charts."""
-    loader = jinja2.PackageLoader("pipeline.report", "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     total = sum(stage.seconds for stage in data.stages)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
+        thumbnail=_thumbnail(data),
         data=data,
         figures=words.key_figures(data),
         plates=_plates(data),
@@ -42,20 +39,41 @@ def render(data: ReportData) -> str:
     )
 
 
+def template(name: str) -> jinja2.Template:
+    """A page's template; whatever is put into it is escaped."""
+    loader = jinja2.PackageLoader("pipeline.report", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
+
+
 def write_report(path: str | os.PathLike[str] | ObjectPath, data: ReportData) -> None:
     """Render `data` to `path`: a temporary name first, then renamed, so that no half page is ever seen there.
 
     Raises OutputError when the file cannot be written; nothing is left behind then.
     """
-    target = place(path)
+    write_page(place(path), render(data), "the report")
+
+
+def write_page(target: Place, html: str, what: str) -> None:
+    """Write a page whole or not at all.
+
+    Raises OutputError when it cannot be written; nothing is left behind then.
+    """
     # A file name that is no UTF-8 arrives with surrogates, which must not break the page.
-    page = render(data).encode("utf-8", errors="replace")
+    page = html.encode("utf-8", errors="replace")
     try:
         put_whole(target, page)
     except OSError as error:
-        raise OutputError(
-            f"{target}: the report cannot be written: {error.strerror}; free the path or the disk"
-        ) from error
+        raise OutputError(f"{target}: {what} cannot be written: {error.strerror}; free the path or the disk") from error
+
+
+def _thumbnail(data: ReportData) -> str:
+    """The main picture of what is stored, as the index of many scenes shows it."""
+    chosen = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)
+    after = pictures.thin(data.after[chosen])
+    return pictures.thumbnail(pictures.stretch(after, pictures.stretch_limits(after)))
 
 
 def _plates(data: ReportData) -> list[dict[str, Any]]:
