@@ -27,6 +27,7 @@ from pipeline.errors import (
     StorageError,
     TerrasketchError,
 )
+from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
@@ -221,6 +222,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
+        scene_flops(raw.info, tile, denoising),
     ), plan
 
 
@@ -249,6 +251,7 @@ def _store_features(
         ("features.tif", "item.json", "report.html"),
         crew,
         receipt,
+        map_flops(job, bank, crew.workers),
     )
 
 
@@ -259,12 +262,13 @@ def _stage(
     products: tuple[str, ...],
     crew: Crew,
     receipt: SceneReceipt,
+    flops: float | None,
 ) -> StoreSource:
     if not plan.begun:  # what was made of an earlier store says nothing of this one
         for product in products:
             remove_tree(place(receipt.folder) / product)
     receipt.stage, start = name, time.perf_counter()
     path, result = fill(plan, make_job, name, crew)
-    receipt.add(name, result, time.perf_counter() - start)
+    receipt.add(name, result, time.perf_counter() - start, flops)
     raise_failures(result, receipt.name)
     return open_store(path)

@@ -31,10 +31,18 @@ class StageReceipt:
     failed: int = 0
     cpu_seconds: float = 0.0
     """Of processor, summed over the tasks."""
+    flops: float | None = None
+    """Of matrix products, in the tiles that this run computed; None where they are not known."""
+
+    @property
+    def computed(self) -> float:
+        """The share of the tiles that this run computed."""
+        return (self.tiles - self.resumed) / self.tiles if self.tiles else 0.0
 
     @classmethod
-    def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
-        """The figures of a map."""
+    def of(cls, name: str, receipt: Receipt, seconds: float, flops: float | None = None) -> StageReceipt:
+        """The figures of a map; `flops` of all its tiles."""
+        share = (receipt.tiles - receipt.resumed) / max(1, receipt.met)
         return cls(
             name=name,
             tiles=receipt.tiles,
@@ -46,6 +54,7 @@ class StageReceipt:
             clipped=receipt.clipped,
             failed=receipt.failed,
             cpu_seconds=receipt.cpu,
+            flops=None if flops is None else flops * share,
         )
 
 
@@ -107,9 +116,9 @@ class SceneReceipt:
         ]
         return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
 
-    def add(self, name: str, receipt: Receipt, seconds: float) -> None:
-        """Record a map, and the tiles that failed in it."""
-        self.stages.append(StageReceipt.of(name, receipt, seconds))
+    def add(self, name: str, receipt: Receipt, seconds: float, flops: float | None = None) -> None:
+        """Record a map of so many `flops`, and the tiles that failed in it."""
+        self.stages.append(StageReceipt.of(name, receipt, seconds, flops))
         for failure in receipt.failures:
             self.failures.append(str(failure))
             self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))

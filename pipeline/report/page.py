@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 
 from pipeline.errors import OutputError
-from pipeline.report import charts, pictures, words
+from pipeline.report import charts, pictures, scatter, sentences, words
 from pipeline.report.bands import Triple, composites
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
@@ -32,6 +32,7 @@ def render(data: ReportData) -> str:
         features=_features(data),
         stages=[words.stage_row(stage, total) for stage in data.stages],
         has_flops=any(stage.flops for stage in data.stages),
+        roofs=_roofs(data),
         history=words.history_rows(data.history, data.command),
         source=words.source_rows(data.source, data.step),
         options=words.option_rows(data.options),
@@ -140,6 +141,13 @@ def _noise(data: ReportData) -> dict[str, Any] | None:
     return {"chart": chart, "rows": rows, "left": noise.sigma_after is not None}
 
 
+def _roofs(data: ReportData) -> dict[str, Any] | None:
+    points = scatter.roofs(data.stages)
+    if not points:
+        return None
+    return {"chart": scatter.roof_chart(points), "sentences": sentences.about_roofs(data.stages)}
+
+
 def _cell(value: float, digits: int = 3) -> str:
     """A number of a table's column, its zeros kept."""
     return number(float(value), digits, trim=False)
@@ -166,7 +174,13 @@ def _storage(data: ReportData) -> dict[str, Any] | None:
         ("SNR reached", words.decibels(storage.snr)),
         ("RMSE reached", "–" if storage.rmse is None else f"{number(storage.rmse)} data units"),
     ]
-    return {"rows": rows, "maps": maps}
+    cloud = None
+    if storage.rates is not None:
+        cloud = {
+            "chart": scatter.rate_chart(storage.rates),
+            "sentences": sentences.about_rates(storage.rates, data.noise),
+        }
+    return {"rows": rows, "maps": maps, "cloud": cloud}
 
 
 def _spectra(data: ReportData) -> dict[str, Any]:
