@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from pipeline.report.data import Rates, Stage
 from pipeline.report.svg import Element, add, drawing, markup, number, ticks
+from pipeline.report.words import size
 
 MOST_DOTS = 2000
 """More tiles than this are thinned evenly."""
@@ -20,7 +21,8 @@ _WIDTH, _HEIGHT = 460.0, 310.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 22.0, 26.0, 42.0
 _STRIP = 30.0
 """Height of the strip for what lost nothing, above the decibels."""
-_BYTE_RATES = ((1e6, "1 MB/s"), (1e7, "10 MB/s"), (1e8, "100 MB/s"), (1e9, "1 GB/s"), (1e10, "10 GB/s"))
+_BYTE_RATES = range(3, 13)
+"""Powers of ten of the lines of equal bytes a second: 1 kB/s to 1 TB/s."""
 
 Scale = Callable[[float], float]
 
@@ -98,8 +100,8 @@ def roof_chart(points: Sequence[Roof]) -> Markup:
         _mark_x(root, x(10.0**power), number(10.0**power))
     for power in range(low_y, high_y + 1):
         _mark_y(root, y(10.0**power), number(10.0**power))
-    for rate, label in _BYTE_RATES:
-        _byte_line(root, x, y, math.log10(rate) - 9, label, (low_x, high_x, low_y, high_y))
+    for power in _BYTE_RATES:
+        _byte_line(root, x, y, power - 9, f"{size(10.0**power)}/s", (low_x, high_x, low_y, high_y))
     _axis_names(root, "FLOP for each byte read and written", "GFLOP in a second of a core")
     for point in points:
         at, up = x(point.intensity), y(point.rate / 1e9)
@@ -155,9 +157,10 @@ def _kept_span(rates: Rates, by_snr: bool) -> tuple[float, float]:
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """Powers of ten around the values, with a fifth of a decade of room."""
+    """Powers of ten around the values, with a fifth of a decade of room; two of them or more."""
     logs = [math.log10(value) for value in values]
-    return math.floor(min(logs) - 0.2), math.ceil(max(logs) + 0.2)
+    low, high = math.floor(min(logs) - 0.2), math.ceil(max(logs) + 0.2)
+    return (low, high) if high > low + 1 else (low - (max(logs) < low + 0.5), high + (max(logs) >= low + 0.5))
 
 
 def _byte_line(root: Element, x: Scale, y: Scale, power: float, label: str, ends: tuple[int, int, int, int]) -> None:
