@@ -147,6 +147,15 @@ def test_a_receipt_that_is_none_breaks_no_gallery(tmp_path: Path, receipt: str) 
     assert _order(_gallery(tmp_path, [{"name": "s", "status": "done"}])) == ["s"]
 
 
+def test_pictures_of_more_scenes_than_fit_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        _folder(tmp_path, f"s{number}", DONE, report=True)
+    monkeypatch.setattr("pipeline.flow.gallery.MOST_PICTURES", 2)
+    html = _gallery(tmp_path, [{"name": f"s{number}", "status": "done"} for number in range(3)])
+    assert html.count("<img") == 2
+    assert "1 picture is left out" in html
+
+
 def test_a_page_that_is_not_ours_stays_and_one_scene_has_no_index(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"scenes": [RUN | {"name": "s", "status": "done"}]}))
     write_gallery(tmp_path, many=False)

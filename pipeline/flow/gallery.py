@@ -14,6 +14,8 @@ from pipeline.report.index import HEAD
 from pipeline.storage import Place
 
 INDEX = "index.html"
+MOST_PICTURES = 3000
+"""Scenes whose pictures are looked for, so that memory is bounded: more never fit on the page."""
 _LARGEST = 1e300
 _READERS = 8
 """Scenes read at once: in an object store each is two requests."""
@@ -34,11 +36,11 @@ def write_gallery(out: Place, *, many: bool) -> None:
     scenes = read_summary(out)
     names = sorted(scenes, key=lambda name: (natural_key(name), name))
     with ThreadPoolExecutor(_READERS) as pool:
-        rows = list(pool.map(lambda name: _row(out / name, scenes[name]), names))
+        rows = list(pool.map(lambda n: _row(out / names[n], scenes[names[n]], n < MOST_PICTURES), range(len(names))))
     report.write_index(target, out.resolve().name or "scenes", rows)
 
 
-def _row(folder: Place, scene: dict[str, Any]) -> report.IndexRow:
+def _row(folder: Place, scene: dict[str, Any], pictured: bool) -> report.IndexRow:
     """A scene as its summary and its receipt tell; the receipt is the truth where there is one."""
     receipt = _receipt(folder)
     facts, outputs = _dict(receipt, "facts"), _dict(receipt, "outputs")
@@ -53,13 +55,18 @@ def _row(folder: Place, scene: dict[str, Any]) -> report.IndexRow:
         status=status,
         reason=_reason(scene, failures) if failed else "",
         href=f"{quote(folder.name)}/report.html" if there else None,
-        thumbnail=report.thumbnail_of(_head(folder / "report.html")) if there else None,
+        thumbnail=_thumbnail(folder, pictured) if there else None,
         raw_bytes=_number(facts.get("raw_bytes")),
         stored_bytes=_number(facts.get("stored_bytes")),
         snr=_snr(facts),
         seconds=_number(receipt.get("seconds")),
         failures=len(failures) if isinstance(failures, list) and not failed else 0,
     )
+
+
+def _thumbnail(folder: Place, pictured: bool) -> str | None:
+    """The picture of a report; empty where it is not looked for."""
+    return report.thumbnail_of(_head(folder / "report.html")) if pictured else ""
 
 
 def _reason(scene: dict[str, Any], failures: Any) -> str:

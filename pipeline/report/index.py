@@ -36,7 +36,7 @@ class IndexRow:
     href: str | None = None
     """Of its report, relative to the index."""
     thumbnail: str | None = None
-    """A data URI."""
+    """A data URI; empty where there may be one that is left out."""
     raw_bytes: float | None = None
     stored_bytes: float | None = None
     snr: float | None = None

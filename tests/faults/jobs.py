@@ -41,6 +41,9 @@ _LINES = re.compile(
     rb'Wall time|Busy time|<dt>Tiles|<tr><th scope="row">(denoise \+ compress|compress|features|network|run\.\w+)</th>'
     rb"|<code>terrasketch|<code>[^<]* run "
 )
+_OF_TIMES = re.compile(
+    rb'<section id="stages">.*?</section>|<h3 class="gap">Runs on these outputs</h3>.*?<p class="note">', re.DOTALL
+)
 
 
 @dataclass
@@ -99,6 +102,7 @@ def essence(name: str, content: bytes) -> bytes:
     if name == "report.html":
         if not content.rstrip().endswith(b"</html>"):
             raise ValueError("half a page")
+        content = _OF_TIMES.sub(b"", content)
         return b"\n".join(line for line in content.splitlines() if not _LINES.search(line))
     return content
 
