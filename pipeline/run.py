@@ -2,7 +2,7 @@
 
 (1) raw window + halo -> denoise -> trim -> encode -> a chunk of scene.zarr
 (2) scene.zarr window + halo -> features -> a chunk of features.zarr
-(3) COGs, STAC item, report and receipt, from the stores; and of many scenes a collection and a summary
+(3) COGs, STAC item, report and receipt, from the stores; and of many scenes a collection, a summary and an index
 
 What we analyse is what we archive, and a chunk that is there is done.
 """
@@ -27,6 +27,7 @@ from pipeline.errors import (
     StorageError,
     TerrasketchError,
 )
+from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
@@ -36,6 +37,7 @@ from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
+from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
@@ -113,6 +115,8 @@ def run_workflow(
         with suppress(TerrasketchError):
             summary.save()
     write_collection(place(workflow.out), list(scenes), many=len(scenes) > 1)
+    if workflow.write.report:
+        write_gallery(place(workflow.out), many=len(scenes) > 1)
 
 
 def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool = False) -> Finish:
@@ -124,13 +128,18 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     """
     held, start = ExitStack(), time.perf_counter()
     try:
+        if not overwrite:
+            receipt.recall()
         held.enter_context(alone(place(receipt.folder) / ".running"))
         finish = _maps(workflow, crew, receipt, overwrite)
         receipt.seconds = time.perf_counter() - start
     except (Interrupted, ClusterError):
-        held.close()
+        receipt.seconds = time.perf_counter() - start
+        with held, suppress(OutputError, StorageError):
+            receipt.interrupted(workflow.model_dump())
         raise
     except Exception as error:  # whatever ends one scene, the others go on
+        receipt.seconds = time.perf_counter() - start
         _record(receipt, error, workflow, crew)
         held.close()
         return lambda: receipt
@@ -213,6 +222,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
+        scene_flops(raw.info, tile, denoising),
     ), plan
 
 
@@ -241,6 +251,7 @@ def _store_features(
         ("features.tif", "item.json", "report.html"),
         crew,
         receipt,
+        map_flops(job, bank, crew.workers),
     )
 
 
@@ -251,12 +262,13 @@ def _stage(
     products: tuple[str, ...],
     crew: Crew,
     receipt: SceneReceipt,
+    flops: float | None,
 ) -> StoreSource:
     if not plan.begun:  # what was made of an earlier store says nothing of this one
         for product in products:
             remove_tree(place(receipt.folder) / product)
     receipt.stage, start = name, time.perf_counter()
     path, result = fill(plan, make_job, name, crew)
-    receipt.add(name, result, time.perf_counter() - start)
+    receipt.add(name, result, time.perf_counter() - start, flops)
     raise_failures(result, receipt.name)
     return open_store(path)

@@ -90,7 +90,7 @@ def _store(source: StoreSource) -> dict[str, Any]:
         "version": attributes.get("version"),
         "configuration_hash": attributes.get("configuration_hash"),
     }
-    storage = storage_facts(source, raw, sum(there), "")
+    storage = storage_facts(source, raw, sum(there), None)
     ours = source.variable == SCENE and _mapping(configuration.get("compress")).get("bound") != "plain"
     if ours and storage.tile_bytes is not None:
         # Of the wrong length: what is wrong in other ways shows when it is decoded.

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.flow.history import earlier_runs, now
 from pipeline.flow.paperwork import versions, write_json
 from pipeline.flow.tasks import Receipt
 from pipeline.raster.object_stores import METADATA
@@ -30,10 +31,18 @@ class StageReceipt:
     failed: int = 0
     cpu_seconds: float = 0.0
     """Of processor, summed over the tasks."""
+    flops: float | None = None
+    """Of matrix products, in the tiles that this run computed; None where they are not known."""
+
+    @property
+    def computed(self) -> float:
+        """The share of the tiles that this run computed."""
+        return (self.tiles - self.resumed) / self.tiles if self.tiles else 0.0
 
     @classmethod
-    def of(cls, name: str, receipt: Receipt, seconds: float) -> StageReceipt:
-        """The figures of a map."""
+    def of(cls, name: str, receipt: Receipt, seconds: float, flops: float | None = None) -> StageReceipt:
+        """The figures of a map; `flops` of all its tiles."""
+        share = (receipt.tiles - receipt.resumed) / max(1, receipt.met)
         return cls(
             name=name,
             tiles=receipt.tiles,
@@ -45,6 +54,7 @@ class StageReceipt:
             clipped=receipt.clipped,
             failed=receipt.failed,
             cpu_seconds=receipt.cpu,
+            flops=None if flops is None else flops * share,
         )
 
 
@@ -70,6 +80,28 @@ class SceneReceipt:
     """By the clock, for all of the scene: opening it, its stages, its finish."""
     finish_seconds: float = 0.0
     """By the clock, of its rasters, item and report."""
+    started: str = field(default_factory=now)
+    """UTC, ISO 8601."""
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The runs before this one that worked on the same outputs, oldest first."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Every run that worked on the outputs, this one last."""
+        run = {
+            "started": self.started,
+            "command": self.command,
+            "status": self.status,
+            "computed": sum(stage.tiles - stage.resumed for stage in self.stages),
+            "found": sum(stage.resumed for stage in self.stages),
+            "failures": max(sum(stage.failed for stage in self.stages), len(self.failed)),
+            "seconds": self.seconds,
+        }
+        return [*self.earlier, run]
+
+    def recall(self) -> None:
+        """Take over the history of the receipt that is in the folder."""
+        self.earlier = earlier_runs(place(self.folder) / "receipt.json")
 
     @property
     def resumed(self) -> bool:
@@ -84,9 +116,9 @@ class SceneReceipt:
         ]
         return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
 
-    def add(self, name: str, receipt: Receipt, seconds: float) -> None:
-        """Record a map, and the tiles that failed in it."""
-        self.stages.append(StageReceipt.of(name, receipt, seconds))
+    def add(self, name: str, receipt: Receipt, seconds: float, flops: float | None = None) -> None:
+        """Record a map of so many `flops`, and the tiles that failed in it."""
+        self.stages.append(StageReceipt.of(name, receipt, seconds, flops))
         for failure in receipt.failures:
             self.failures.append(str(failure))
             self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))
@@ -102,6 +134,20 @@ class SceneReceipt:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
+    def interrupted(self, options: dict[str, Any]) -> None:
+        """Write down that this run was stopped: in the receipt that is there, which else stays as it is, or a new one.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.status = "interrupted"
+        path = place(self.folder) / "receipt.json"
+        try:
+            known = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            known = None
+        write_json(path, known | {"history": self.history} if isinstance(known, dict) else self.to_json(options))
+
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""
         self.status = "failed"
@@ -113,8 +159,8 @@ class SceneReceipt:
     def to_json(self, options: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is written."""
         facts = asdict(self)
-        del facts["stage"]
-        return facts | {"options": options, "versions": versions(), "outputs": self._outputs()}
+        del facts["stage"], facts["earlier"]
+        return facts | {"history": self.history, "options": options, "versions": versions(), "outputs": self._outputs()}
 
     def write(self, options: dict[str, Any]) -> None:
         """Write receipt.json into the scene's folder."""

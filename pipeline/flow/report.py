@@ -20,7 +20,7 @@ from pipeline.flow.compress import SCENE
 from pipeline.flow.paperwork import versions
 from pipeline.flow.quantise import coding_of
 from pipeline.flow.read import central_window, sample
-from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
@@ -52,8 +52,7 @@ def write_scene_report(
     if noise is not None and after is not None:
         noise = replace(noise, sigma_after=after.sigma)
     scene = receipt.stages[0]
-    requested = str(Bound(*workflow.compress.bound))
-    storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, requested)
+    storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, Bound(*workflow.compress.bound))
     data = report.ReportData(
         title=receipt.name,
         command=receipt.command,
@@ -65,16 +64,14 @@ def write_scene_report(
         detail=pictures.detail,
         noise=noise,
         storage=storage,
-        features=feature_picture(features) if features else None,
-        stages=[
-            report.Stage(stage.name, stage.work_seconds, stage.tiles, stage.raw_bytes, stage.stored_bytes)
-            for stage in receipt.stages
-        ],
+        features=feature_picture(features, workflow.features.bank) if features and workflow.features else None,
+        stages=[_stage(stage) for stage in receipt.stages],
         wall_seconds=sum(stage.seconds for stage in receipt.stages),
         tiles=scene.tiles,
         tile=stored.tile,
         resumed=scene.resumed,
         failures=receipt.failures,
+        history=_runs(receipt),
         options=workflow.model_dump(exclude={"sources", "out"}),
         versions=versions(),
     )
@@ -117,14 +114,14 @@ def measure_noise(raw: Source, tile: int) -> report.Noise | None:
     return report.Noise(np.median(sigmas, axis=0), np.mean(means, axis=0), np.mean(stds, axis=0))
 
 
-def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> report.Storage:
-    """Ranks and bytes per tile, read off the chunks' headers, and the error they record."""
+def storage_facts(stored: StoreSource, raw: int, size: int, bound: Bound | None) -> report.Storage:
+    """Ranks, bytes and error of each tile, read off its chunk's header and figures; `bound` is what was asked for."""
     grid = Grid(stored.info.height, stored.info.width, stored.tile)
     if len(grid) > _MAP_TILES:
-        return report.Storage(raw, size, requested=requested)
+        return report.Storage(raw, size, requested=str(bound or ""))
     ranks = np.full((grid.rows, grid.columns), -1)
     sizes = np.full((grid.rows, grid.columns), -1)
-    error = power = elements = 0.0
+    known: list[tuple[int, Figures]] = []
     for tile in grid:
         path = chunk_path(place(stored.path), SCENE, 0, tile.row, tile.column)
         try:
@@ -134,20 +131,49 @@ def storage_facts(stored: StoreSource, raw: int, size: int, requested: str) -> r
         sizes[tile.row, tile.column] = length
         if figures is not None:
             ranks[tile.row, tile.column] = header.rank
-            elements, power, error = elements + figures.elements, power + figures.power, error + figures.error
-    rmse = float(np.sqrt(error / elements)) if elements else None
-    snr = None
-    if elements and (power > 0 or error == 0):
-        snr = float(10 * np.log10(power / error)) if error > 0 else float("inf")
-    return report.Storage(raw, size, rmse, snr, requested, ranks, sizes)
+            known.append((length, figures))
+    rates = _rates(known, stored.info.dtype, bound)
+    snr, rmse = (None, None) if rates is None else rates.whole[1:]
+    snr = None if snr is None or np.isnan(snr) else snr
+    return report.Storage(raw, size, rmse, snr, str(bound or ""), ranks, sizes, rates)
 
 
-def feature_picture(features: StoreSource) -> report.Features:
+def _rates(known: list[tuple[int, Figures]], dtype: str, bound: Bound | None) -> report.Rates | None:
+    """One point for each chunk of so many bytes with valid elements, and one of all of them."""
+    table = np.array([(length, *figures) for length, figures in known], np.float64).reshape(-1, 4)
+    table = table[table[:, 1] > 0]
+    if not len(table):
+        return None
+    points = np.vstack([table, table.sum(axis=0)])
+    length, elements, power, error = points.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.where(error == 0, np.inf, 10 * np.log10(power / error))
+    snr[np.isneginf(snr)] = np.nan
+    bits, rmse = 8 * length / elements, np.sqrt(error / elements)
+    mode, value = ("plain", None) if bound is None else (bound.mode, bound.value)
+    whole = float(bits[-1]), float(snr[-1]), float(rmse[-1])
+    return report.Rates(bits[:-1], snr[:-1], rmse[:-1], whole, 8 * np.dtype(dtype).itemsize, mode, value)
+
+
+def _stage(stage: StageReceipt) -> report.Stage:
+    """A map's figures, its bytes those of the tiles that this run computed."""
+    return report.Stage(
+        stage.name,
+        stage.work_seconds,
+        stage.tiles - stage.resumed,
+        round(stage.computed * stage.raw_bytes),
+        round(stage.computed * stage.stored_bytes),
+        stage.flops,
+        stage.cpu_seconds,
+    )
+
+
+def feature_picture(features: StoreSource, bank: str = "") -> report.Features:
     """The features of the middle of the scene, (feature, y, x) float32, NaN where invalid."""
     block, _ = features.read(central_window(features, FEATURE_CELLS))
     coding = coding_of(features.info)
     block = block if coding is None else coding.decode(block)
-    return report.Features(block, features.info.name, block.shape[0])
+    return report.Features(block, bank or features.info.name, block.shape[0])
 
 
 def _picture(source: Source, window: Window, step: int) -> NDArray[np.float32]:
@@ -172,6 +198,12 @@ def _ends(path: Place) -> tuple[Header, Figures | None, int]:
             raise FormatError(f"chunk of {length} bytes where its header promises {header.nbytes}; it is damaged")
         file.seek(max(0, header.nbytes - TAIL))
         return header, read_figures(header, file.read(TAIL)), length
+
+
+def _runs(receipt: SceneReceipt) -> list[report.Run]:
+    """The runs before this one, and this one, of which nobody knows yet how it ends."""
+    *earlier, present = (report.Run(**run) for run in receipt.history)
+    return [*earlier, replace(present, status="this run")]
 
 
 def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.config import Workflow
-from pipeline.denoise.settings import settings_for
-from pipeline.denoise.whiten import KEEP_ALL
+from pipeline.denoise.cost import flops_per_pixel
+from pipeline.flow.arithmetic import feature_flops, halo_share, scene_flops
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
 from pipeline.flow.denoise import Denoising
@@ -88,18 +88,17 @@ def _scene_stage(info: SceneInfo, workflow: Workflow, workers: int) -> StagePlan
     denoising = Denoising(workflow.denoise.quality, basis=workflow.denoise.basis)
     halo = denoising.halo(tile)
     raw = bands * info.height * info.width * np.dtype(info.dtype).itemsize
-    borrowed = _halo_share(grid, halo)
+    borrowed = halo_share(grid, halo)
     side = tile + 2 * halo
     block = 4 * bands * min(side, info.height) * min(side, info.width)
-    flops = _denoise_flops(bands, denoising.quality) * info.height * info.width * borrowed
-    flops += 2.0 * bands**2 * info.height * info.width
+    flops = scene_flops(info, tile, denoising)
     multiple = max(block_multiple(bands, denoising.quality), CODE_MULTIPLE[workflow.compress.effort])
     memory = multiple * block + SCENE_FIXED
     bytes_in = int(raw * borrowed)
     for window in basis_windows(info, workflow):
         pixels = window.shape[0] * window.shape[1]
         bytes_in += BASIS_PASSES * bands * pixels * np.dtype(info.dtype).itemsize
-        flops += _denoise_flops(bands, denoising.quality) * pixels
+        flops += flops_per_pixel(bands, denoising.quality) * pixels
     return StagePlan(
         "denoise + compress",
         len(grid),
@@ -121,9 +120,9 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank, workers: int
     grid = Grid(info.height, info.width, tile)
     halo = bank.halo(pool, stride)
     layers = describe(bank, pool, stride, info.height, info.width, tile=tile)
-    flops = float(sum(layer.flops for layer in layers))
+    flops = feature_flops(info, bank, tile, pool, stride)
     out = _feature_bytes(workflow) * len(bank.features) * -(-info.height // stride) * -(-info.width // stride)
-    bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * _halo_share(grid, halo))
+    bytes_in = int(bands * info.height * info.width * np.dtype(info.dtype).itemsize * halo_share(grid, halo))
     side = min(tile, max(info.height, info.width)) + 2 * halo
     block = 4 * (bands + FRONT_MAPS * (len(bank.projection) + len(bank.hidden))) * side**2
     chunk = 4 * len(bank.features) * (tile // stride) ** 2
@@ -142,11 +141,11 @@ def _feature_stage(info: SceneInfo, workflow: Workflow, bank: Bank, workers: int
 
 
 def _network_stage(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[StagePlan, list[list[str]]]:
-    _, stride, tile, *_ = sizes = _sizes(info, workflow, bank)
+    pool, stride, tile, *_ = sizes = _sizes(info, workflow, bank)
     grid, bands = Grid(info.height, info.width, tile), len(info.bands)
     pixels, block = scene_blocks(bank, *sizes)
     layers = describe_network(bank, info.height, info.width, block=block)
-    flops = sum(layer.flops for layer in layers) * pixels / (info.height * info.width)
+    flops = feature_flops(info, bank, tile, pool, stride)
     cells = -(-info.height // stride) * -(-info.width // stride)
     out = _feature_bytes(workflow) * len(bank.features) * cells
     bytes_in = bands * pixels * np.dtype(info.dtype).itemsize
@@ -193,22 +192,3 @@ def _products(layers: tuple[Layer, ...], tiles: int, groups: int) -> list[list[s
         ]
         for layer in layers
     ]
-
-
-def _halo_share(grid: Grid, halo: int) -> float:
-    """Pixels read, as a multiple of the scene's: every tile reads its halo, clipped at the edge."""
-    rows = grid.height + 2 * halo * (grid.rows - 1)
-    columns = grid.width + 2 * halo * (grid.columns - 1)
-    return rows * columns / (grid.height * grid.width)
-
-
-def _denoise_flops(bands: int, quality: str) -> float:
-    """FLOPs per pixel: a Gram (2d²) for each patch learnt from; a projection there and back, and a Gram of the scores,
-    for each patch folded: 4·d·r + 2·r² of r directions, three tenths of d for each of `headroom`."""
-    if quality == "none":
-        return 0.0
-    settings = settings_for(quality, bands)
-    columns = settings.patch**2 * min(bands, KEEP_ALL)
-    kept = columns * min(1.0, 0.3 * settings.headroom)
-    learnt = 2.0 * columns**2 / (settings.learn[0] * settings.learn[1])
-    return learnt + (4.0 * columns * kept + 2.0 * kept**2) / (settings.apply[0] * settings.apply[1])

@@ -66,6 +66,25 @@ class Noise:
 
 
 @dataclass(frozen=True, eq=False)
+class Rates:
+    """What each tile costs and keeps, (tile,): only what is known, one point each."""
+
+    bits: Floats
+    """Bits stored for each valid pixel and band."""
+    snr: Floats
+    """dB; infinite where nothing was lost, NaN where there is no signal."""
+    rmse: Floats
+    """Data units."""
+    whole: tuple[float, float, float]
+    """The same of all tiles together."""
+    raw_bits: int
+    """Of one value of the raw scene."""
+    mode: str
+    """The bound: snr, rmse, max_error or lossless; or plain, where nothing was asked for."""
+    value: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Storage:
     """What the store costs and what it keeps."""
 
@@ -81,6 +100,7 @@ class Storage:
     """(tile row, tile column): components kept in each tile; negative = no valid pixel there."""
     tile_bytes: Ints | None = None
     """(tile row, tile column): bytes of each tile's chunk; negative = no chunk."""
+    rates: Rates | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +123,22 @@ class Stage:
     bytes_in: int = 0
     bytes_out: int = 0
     flops: float | None = None
+    """Of matrix products, where they are known."""
+    cpu_seconds: float = 0.0
+    """Of processor; 0 where they are not known."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on these outputs: when it began (ISO 8601, UTC), tiles of all stages, seconds by the clock."""
+
+    started: str
+    command: str
+    status: str
+    computed: int
+    found: int
+    failures: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +150,7 @@ class ReportData:
     wavelengths: (band,) centre wavelengths in nm, or None.
     wall_seconds: wall-clock time of the run.
     tiles, tile, resumed: tiles of the scene, a tile's side in pixels, tiles found done already.
+    history: the runs that worked on these outputs, oldest first.
     Raises BlockError when arrays and names do not fit together.
     """
 
@@ -136,6 +173,7 @@ class ReportData:
     tile: int = 0
     resumed: int = 0
     failures: Sequence[str] = ()
+    history: Sequence[Run] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -9,21 +9,18 @@ import jinja2
 import numpy as np
 
 from pipeline.errors import OutputError
-from pipeline.report import charts, pictures, words
+from pipeline.report import charts, pictures, scatter, sentences, words
 from pipeline.report.bands import Triple, composites
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
-from pipeline.storage import ObjectPath, place, put_whole
+from pipeline.storage import ObjectPath, Place, place, put_whole
 
 
 def render(data: ReportData) -> str:
     """The whole page as HTML. Text from files (names, paths, messages) is escaped, here and in the charts."""
-    loader = jinja2.PackageLoader("pipeline.report", "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     total = sum(stage.seconds for stage in data.stages)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
+        thumbnail=_thumbnail(data),
         data=data,
         figures=words.key_figures(data),
         plates=_plates(data),
@@ -35,10 +32,21 @@ def render(data: ReportData) -> str:
         features=_features(data),
         stages=[words.stage_row(stage, total) for stage in data.stages],
         has_flops=any(stage.flops for stage in data.stages),
+        roofs=_roofs(data),
+        history=words.history_rows(data.history, data.command),
         source=words.source_rows(data.source, data.step),
         options=words.option_rows(data.options),
         versions=sorted(data.versions.items()),
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A page's template; whatever is put into it is escaped."""
+    loader = jinja2.PackageLoader("pipeline.report", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
 
 
 def write_report(path: str | os.PathLike[str] | ObjectPath, data: ReportData) -> None:
@@ -46,15 +54,27 @@ def write_report(path: str | os.PathLike[str] | ObjectPath, data: ReportData) ->
 
     Raises OutputError when the file cannot be written; nothing is left behind then.
     """
-    target = place(path)
+    write_page(place(path), render(data), "the report")
+
+
+def write_page(target: Place, html: str, what: str) -> None:
+    """Write a page whole or not at all.
+
+    Raises OutputError when it cannot be written; nothing is left behind then.
+    """
     # A file name that is no UTF-8 arrives with surrogates, which must not break the page.
-    page = render(data).encode("utf-8", errors="replace")
+    page = html.encode("utf-8", errors="replace")
     try:
         put_whole(target, page)
     except OSError as error:
-        raise OutputError(
-            f"{target}: the report cannot be written: {error.strerror}; free the path or the disk"
-        ) from error
+        raise OutputError(f"{target}: {what} cannot be written: {error.strerror}; free the path or the disk") from error
+
+
+def _thumbnail(data: ReportData) -> str:
+    """The main picture of what is stored, as the index of many scenes shows it."""
+    chosen = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)
+    after = pictures.thin(data.after[chosen])
+    return pictures.thumbnail(pictures.stretch(after, pictures.stretch_limits(after)))
 
 
 def _plates(data: ReportData) -> list[dict[str, Any]]:
@@ -121,6 +141,13 @@ def _noise(data: ReportData) -> dict[str, Any] | None:
     return {"chart": chart, "rows": rows, "left": noise.sigma_after is not None}
 
 
+def _roofs(data: ReportData) -> dict[str, Any] | None:
+    points = scatter.roofs(data.stages)
+    if not points:
+        return None
+    return {"chart": scatter.roof_chart(points), "sentences": sentences.about_roofs(data.stages)}
+
+
 def _cell(value: float, digits: int = 3) -> str:
     """A number of a table's column, its zeros kept."""
     return number(float(value), digits, trim=False)
@@ -147,7 +174,13 @@ def _storage(data: ReportData) -> dict[str, Any] | None:
         ("SNR reached", words.decibels(storage.snr)),
         ("RMSE reached", "–" if storage.rmse is None else f"{number(storage.rmse)} data units"),
     ]
-    return {"rows": rows, "maps": maps}
+    cloud = None
+    if storage.rates is not None:
+        cloud = {
+            "chart": scatter.rate_chart(storage.rates),
+            "sentences": sentences.about_rates(storage.rates, data.noise),
+        }
+    return {"rows": rows, "maps": maps, "cloud": cloud}
 
 
 def _spectra(data: ReportData) -> dict[str, Any]:

@@ -21,6 +21,8 @@ F64 = NDArray[np.float64]
 SEQUENTIAL = ((0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (200, 184, 102), (254, 232, 56))
 DIVERGING = ((8, 69, 148), (107, 174, 214), (247, 247, 245), (253, 174, 97), (179, 71, 4))
 
+THUMBNAIL_SIDE, THUMBNAIL_BYTES = 160, 14_000
+
 _PIXELS = 8192
 
 
@@ -71,6 +73,22 @@ def rgb_picture(values: F64) -> Picture:
         alpha = np.where(valid, 255, 0).astype(np.uint8)
         colours = np.concatenate([colours, alpha], axis=-1)
     return _encode(Image.fromarray(colours))
+
+
+def thumbnail(values: F64) -> str:
+    """(y, x, 3) in 0..1 as a small JPEG in a data URI, averaged to THUMBNAIL_SIDE, within THUMBNAIL_BYTES; NaN grey.
+
+    JPEG: what a page of a thousand scenes can hold.
+    """
+    colours: U8 = np.rint(np.where(np.isfinite(values), values, 0.5) * 255).astype(np.uint8)
+    image = Image.fromarray(colours)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    for quality in (80, 65, 50, 35, 20, 5):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= THUMBNAIL_BYTES:
+            break
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def palette_picture(values: F64) -> Picture:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline.report.data import Noise, ReportData, Source, Stage
+from pipeline.report.data import Noise, ReportData, Run, Source, Stage
 from pipeline.report.svg import number
 
 
@@ -21,6 +21,8 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds, with minutes and hours where they are many."""
+    if 0 < seconds < 0.01:
+        return "< 0.01 s"
     if seconds < 60:
         return f"{number(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -113,6 +115,7 @@ def stage_row(stage: Stage, total_seconds: float) -> dict[str, str]:
     """One line of the stage table."""
     moved = stage.bytes_in + stage.bytes_out
     timed = stage.seconds > 0
+    core = stage.cpu_seconds or stage.seconds
     return {
         "name": stage.name,
         "share": f"{100 * stage.seconds / total_seconds:.1f}" if total_seconds > 0 else "0",
@@ -121,9 +124,25 @@ def stage_row(stage: Stage, total_seconds: float) -> dict[str, str]:
         "bytes_in": size(stage.bytes_in),
         "bytes_out": size(stage.bytes_out),
         "rate": f"{size(stage.bytes_in / stage.seconds)}/s" if timed and stage.bytes_in else "–",
-        "flops": f"{number(stage.flops / stage.seconds / 1e9)} GFLOP/s" if timed and stage.flops else "–",
+        "flops": f"{number(stage.flops / core / 1e9)} GFLOP/s" if timed and stage.flops else "–",
         "intensity": f"{number(stage.flops / moved)} FLOP/B" if stage.flops and moved else "–",
     }
+
+
+def history_rows(runs: Sequence[Run], command: str) -> list[dict[str, str]]:
+    """One line for each run; its command where it is not the last one's."""
+    return [
+        {
+            "started": run.started.replace("T", " ").removesuffix("Z"),
+            "status": run.status,
+            "computed": f"{run.computed:,}",
+            "found": f"{run.found:,}",
+            "failures": f"{run.failures:,}",
+            "seconds": duration(max(0.0, run.seconds)),
+            "command": "the one above" if run.command == command else run.command,
+        }
+        for run in runs
+    ]
 
 
 def _plain(value: object) -> str:

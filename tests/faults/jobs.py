@@ -35,13 +35,16 @@ SIZES = {
 _OF_A_RUN = {
     *("created", "updated", "datetime", "start_datetime", "end_datetime", "processing:datetime"),
     *("folder", "command", "seconds", "work_seconds", "resumed", "clipped", "out", "run", "report.html"),
-    *("cpu_seconds", "finish_seconds", "history", "interval"),
+    *("cpu_seconds", "finish_seconds", "started", "history", "flops", "interval"),
 }
 _OF_A_SUMMARY = _OF_A_RUN | {"status", "counts"}
 """What the last run did, and what it found done, is as true as another sum."""
 _LINES = re.compile(
     rb'Wall time|Busy time|<dt>Tiles|<tr><th scope="row">(denoise \+ compress|compress|features|network|run\.\w+)</th>'
     rb"|<code>terrasketch|<code>[^<]* run "
+)
+_OF_TIMES = re.compile(
+    rb'<section id="stages">.*?</section>|<h3 class="gap">Runs on these outputs</h3>.*?<p class="note">', re.DOTALL
 )
 
 
@@ -102,6 +105,7 @@ def essence(name: str, content: bytes) -> bytes:
     if name == "report.html":
         if not content.rstrip().endswith(b"</html>"):
             raise ValueError("half a page")
+        content = _OF_TIMES.sub(b"", content)
         return b"\n".join(line for line in content.splitlines() if not _LINES.search(line))
     return content
 
