@@ -30,9 +30,16 @@ def known_wavelengths(info: SceneInfo) -> tuple[float, ...] | None:
     return tuple(math.nan if value is None else round(1e3 * value, 6) for value in found)
 
 
-def spectral_tags(imagery: Mapping[str, Any]) -> dict[str, str]:
-    """What the domain IMAGERY of a band says, under our own tags' names."""
-    return {name: str(imagery[word]) for word, name in _OF_IMAGERY.items() if word in imagery}
+def with_spectrum(tags: Mapping[str, str], imagery: Mapping[str, Any]) -> dict[str, str]:
+    """A band's tags, and under our own names what its domain IMAGERY says beyond them."""
+    known = imagery_tags(tags)
+    more = {word: str(value) for word, value in imagery.items() if word in _OF_IMAGERY and word not in known}
+    return {**{_OF_IMAGERY[word]: value for word, value in more.items()}, **tags}
+
+
+def spectrum(tags: Mapping[str, str]) -> dict[str, str]:
+    """What a band's tags say of its centre and width, under our own tags' names; micrometres."""
+    return {_OF_IMAGERY[word]: value for word, value in imagery_tags(tags).items()}
 
 
 def imagery_tags(tags: Mapping[str, str]) -> dict[str, str]:
