@@ -87,7 +87,7 @@ lowest:
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[cluster]'
 	$(LOWEST)/uv pip freeze --quiet --python $(LOWEST)/python --exclude-editable > .venv-lowest/constraints.txt
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint .venv-lowest/constraints.txt \
-		pytest hypothesis jsonschema rio-cogeo scikit-image
+		pytest hypothesis jsonschema rio-cogeo rio-tiler odc-geo scikit-image
 	$(LOWEST)/python -m pytest tests/test_03* tests/test_20_codec_zarr.py tests/test_23* tests/test_3* \
 		tests/test_40* tests/test_5* tests/test_6* tests/test_7*
 

@@ -79,7 +79,8 @@ def write_item(
         ("report.html", "text/html", "overview"),
         ("receipt.json", "application/json", "metadata"),
     ):
-        assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
+        if name != "report.html" or (folder / name).is_file():  # the receipt is written last
+            assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
     origin = origin_of(inputs)
     source = href_from(origin, folder) if origin else None
     called = None if origin else folder.name
