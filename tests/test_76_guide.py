@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pydoc
 import re
 import shutil
 from pathlib import Path
@@ -59,3 +60,16 @@ def test_commands_and_options_are_real(page: str) -> None:
     known = {word for name in _COMMANDS for one in commands.get_command(context, name).params for word in one.opts}
     assert set(re.findall(r"`terrasketch (\w+)", text)) <= set(_COMMANDS)
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= known
+
+
+@pytest.mark.parametrize(
+    "target", re.findall(r"^::: (\S+)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
+)
+def test_the_reference_names_what_is_there_and_told(target: str) -> None:
+    assert (pydoc.locate(target).__doc__ or "").strip()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    listed = set(re.findall(r": docs/(\S+\.md)$", text, re.MULTILINE))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}
