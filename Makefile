@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench scale faults image image-test lowest fuzz clean distclean
+.PHONY: help install demo test lint docs bench scale faults image image-test lowest fuzz clean distclean
 
 BIN := .venv/bin
 DEMO := out/demo
@@ -20,6 +20,7 @@ help:
 	@echo "make demo      the whole pipeline on the Sentinel-2 sample, into $(DEMO)"
 	@echo "make test      all tests"
 	@echo "make lint      ruff, mypy, the import floors, hadolint"
+	@echo "make docs      the pages of docs/ and an API reference, into site/; a broken link is an error"
 	@echo "make bench     side by side with peers"
 	@echo "make scale     a million tiles through a real scheduler"
 	@echo "make faults    kill, fill and tear at random, resume, compare every byte: N=50 schedules of SEED=0"
@@ -63,6 +64,16 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
+.venv/.docs: .venv/.installed
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@
+
+# Links in one folder, so that mkdocs sees the paths of the repository and can check those that leave docs/.
+docs: .venv/.docs
+	rm -rf out/site-source && mkdir -p out/site-source
+	for part in README.md CHANGELOG.md docs workflows sample_data; do ln -s ../../$$part out/site-source/$$part; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
@@ -87,7 +98,7 @@ lowest:
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[cluster]'
 	$(LOWEST)/uv pip freeze --quiet --python $(LOWEST)/python --exclude-editable > .venv-lowest/constraints.txt
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraint .venv-lowest/constraints.txt \
-		pytest hypothesis jsonschema rio-cogeo scikit-image
+		pytest hypothesis jsonschema rio-cogeo rio-tiler odc-geo scikit-image
 	$(LOWEST)/python -m pytest -o filterwarnings=default tests/test_03* tests/test_20_codec_zarr.py tests/test_23* tests/test_3* \
 		tests/test_40* tests/test_5* tests/test_6[01]* tests/test_62_many* tests/test_7[0-4]*
 
@@ -96,7 +107,7 @@ fuzz: install
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 clean:
-	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf out site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

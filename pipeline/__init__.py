@@ -2,7 +2,10 @@
 
 The two verbs of the house take xarray objects and return them, lazily on Dask-backed ones:
 
+    scene = pipeline.open_scene("scene.tif")
     pipeline.denoise(scene)          pipeline.features(scene, bank)
+
+and so does the accessor on them: scene.terrasketch.denoise(), .features(bank), .compress("scene.zarr").
 
 Everything else is reached by its room: pipeline.svd.svd, pipeline.gemm.conv2d, ...
 Importing this package imports none of its rooms, so that a worker that only decodes a chunk stays light.
@@ -14,9 +17,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from pipeline.hook import register
+
 __version__ = "0.1.0"
 
 _VERBS = "pipeline.flow.arrays"
+
+register()
 
 
 class CallableRoom(ModuleType):
@@ -29,6 +36,8 @@ class CallableRoom(ModuleType):
 def __getattr__(name: str) -> Any:
     if name == "features":
         return import_module(_VERBS).features
+    if name == "open_scene":
+        return import_module("pipeline.flow.opening").open_scene
     if name == "denoise":
         return import_module("pipeline.denoise")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

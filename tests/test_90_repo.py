@@ -146,7 +146,7 @@ def test_the_wheel_holds_the_package_alone():
 
 
 @pytest.mark.parametrize(
-    "target", ["install", "demo", "test", "lint", "bench", "faults", "image", "clean", "distclean"]
+    "target", ["install", "demo", "test", "lint", "docs", "bench", "faults", "image", "clean", "distclean"]
 )
 def test_make_knows_its_targets(target):
     dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from pipeline import __version__
+from pipeline.cli.completion import light
 from pipeline.errors import TerrasketchError
 from pipeline.untrusted import one_line, printable
 
@@ -51,6 +52,8 @@ class LazyGroup(click.Group):
             if near:
                 ctx.fail(f"No such command '{cmd_name}'; did you mean {near[0]}?")
             return None
+        if ctx.resilient_parsing:  # of a shell that completes a word, at every TAB
+            return light(cmd_name, _COMMANDS[cmd_name][1])
         command: click.Command = getattr(import_module(f"pipeline.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
         return command
 
@@ -67,6 +70,10 @@ def commands() -> None:
     \b
     Example:
       terrasketch run workflows/scene.yaml my_scene.tif --out out/mine
+
+    \b
+    Completion, for bash (or zsh, fish):
+      eval "$(_TERRASKETCH_COMPLETE=bash_source terrasketch)"
     """
 
 

@@ -38,13 +38,16 @@ from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.nodata import valid_from
 
+TILE = 256
 _FIT_SAMPLES = 16
 Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
 Around = Callable[[Window], Window]
 """A window with its halo, clipped at the scene's edge."""
 
 
-def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None = None, tile: int = 256) -> xr.DataArray:
+def denoise(
+    scene: xr.DataArray, *, quality: str = "fast", sigma: float | None = None, tile: int = TILE
+) -> xr.DataArray:
     """Denoise a scene (band, y, x) by blockwise patch SVD; noise level and rank are found by itself.
 
     Args:
@@ -59,10 +62,10 @@ def denoise(scene: xr.DataArray, *, quality: str = "fast", sigma: float | None =
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
     """
-    cube = _as_cube(scene)
+    cube = as_cube(scene)
     if quality == "none":
         return scene
-    nodata = _nodata(scene)
+    nodata = nodata_of(scene)
     denoising = Denoising(quality, sigma)
 
     def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
@@ -84,7 +87,7 @@ def features(
     *,
     pool: int | None = None,
     stride: int | None = None,
-    tile: int = 256,
+    tile: int = TILE,
     seed: int = 0,
 ) -> xr.DataArray:
     """Convolutional features of a scene (band, y, x), pooled, at every `stride` pixels.
@@ -105,9 +108,9 @@ def features(
         BankError: the bank does not fit the scene, or the network cannot be computed in tiles.
         ModelError: the network cannot be read.
     """
-    cube = _as_cube(scene)
-    nodata = _nodata(scene)
-    fitted = _resolve(bank, cube, _names(scene, cube), nodata, seed)
+    cube = as_cube(scene)
+    nodata = nodata_of(scene)
+    fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed)
     if is_mean(fitted):
         raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
     tile, pool, stride = settled(fitted, tile, pool, stride)
@@ -123,7 +126,8 @@ def features(
     return _label(scene, data, fitted, stride)
 
 
-def _as_cube(scene: xr.DataArray) -> Any:
+def as_cube(scene: xr.DataArray) -> Any:
+    """The pixels (band, y, x). Raises BlockError where the scene has not two or three dimensions, or no real dtype."""
     if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
         raise BlockError(
             f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}"
@@ -135,12 +139,14 @@ def _is_lazy(cube: Any) -> bool:
     return is_dask_collection(cube)
 
 
-def _nodata(scene: xr.DataArray) -> float | None:
+def nodata_of(scene: xr.DataArray) -> float | None:
+    """The sentinel that rioxarray knows."""
     value = scene.rio.nodata
     return None if value is None else float(value)
 
 
-def _names(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
+def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
+    """The names of the bands (band,) along the first dimension, or numbers."""
     name = scene.dims[0]
     if scene.ndim == 3 and name in scene.coords:
         return tuple(str(label) for label in scene.coords[name].values)
@@ -152,7 +158,7 @@ def _resolve(bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], noda
         return bank
     if str(bank).endswith(".npz"):
         return Bank.load(Path(bank))
-    windows = _windows(cube, 256, 1)
+    windows = _windows(cube, TILE, 1)
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(_FIT_SAMPLES, len(windows))).round().astype(int))
 
     def samples() -> Any:

@@ -15,6 +15,7 @@ import rasterio
 from pipeline import __version__
 from pipeline.errors import OutputError
 from pipeline.raster.dates import times_of
+from pipeline.raster.look import look_of
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
 from pipeline.raster.stac_origin import href_from, origin_of
@@ -72,12 +73,14 @@ def write_item(
         assets["features"] = Asset("features.zarr", _ZARR, ("data",), "Features, (feature, y, x)", features)
     for name, about in (("denoised", info), ("features", features)):
         if about is not None and (folder / f"{name}.tif").is_file():
-            assets[f"{name}_cog"] = Asset(f"{name}.tif", _COG, ("data",), f"{name} as a COG", about)
+            look = look_of(str(folder / f"{name}.tif"), about)
+            assets[f"{name}_cog"] = Asset(f"{name}.tif", _COG, ("data",), f"{name} as a COG", about, look)
     for name, kind, role in (
         ("report.html", "text/html", "overview"),
         ("receipt.json", "application/json", "metadata"),
     ):
-        assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
+        if name != "report.html" or (folder / name).is_file():  # the receipt is written last
+            assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
     origin = origin_of(inputs)
     source = href_from(origin, folder) if origin else None
     called = None if origin else folder.name

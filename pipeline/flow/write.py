@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.cog import write_cog
+from pipeline.raster.look import with_colours
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place
 
@@ -20,6 +21,8 @@ def store_to_cog(
 ) -> None:
     """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags.
 
+    It says what a viewer asks first: statistics of its bands, and which of them are red, green and blue.
+
     Raises:
         SourceError: the store is damaged.
         OutputError: the target exists (without overwrite) or cannot be written; nothing is left behind.
@@ -28,10 +31,11 @@ def store_to_cog(
     with one_blas_thread():
         write_cog(
             target,
-            source.info,
+            with_colours(source.info),
             store_windows(source),
             overwrite=overwrite,
             creation_options=dict(creation_options or {}),
+            statistics=True,
         )
 
 

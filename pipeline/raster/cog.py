@@ -30,8 +30,10 @@ from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
 from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
+from pipeline.raster.look import write_statistics
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
+from pipeline.raster.spectrum import IMAGERY, imagery_tags
 from pipeline.raster.statistics import Statistics
 from pipeline.raster.tiff import check_whole
 from pipeline.storage import ObjectPath, Place
@@ -90,7 +92,8 @@ def write_cog(
         windows: (window, block (band, y, x), valid (y, x) or None for all valid); together they cover the scene once.
         creation_options: of GDAL's COG driver, such as COMPRESS=ZSTD; DEFLATE with a predictor by default.
         colours: the colour table of the one band.
-        statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels.
+        statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels, and
+            percentiles of a sample of them.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.
@@ -130,11 +133,11 @@ def _write(
             _describe(dataset, info)
             if colours:
                 dataset.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
-        counted = Statistics(len(info.bands)) if statistics else None
+        counted = Statistics(len(info.bands), info.height, info.width) if statistics else None
         _fill(path, dataset, info, windows if counted is None else counted.over(windows))
         with _writing(path):
-            for band, tags in enumerate(counted.tags() if counted else (), 1):
-                dataset.update_tags(band, **tags)
+            if counted is not None:
+                write_statistics(dataset, counted)
             if options.get("OVERVIEWS") == "AUTO" and _factors(info):
                 dataset.build_overviews(_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
             rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)
@@ -209,6 +212,8 @@ def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
         kept = {key: value for key, value in tags.items() if not key.startswith("STATISTICS_")}
         if kept:
             dataset.update_tags(index, **kept)
+        if imagery := imagery_tags(tags):
+            dataset.update_tags(index, ns=IMAGERY, **imagery)
     if info.geo.gcps:
         wkt = info.geo.gcps_crs_wkt
         points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in info.geo.gcps]

@@ -25,6 +25,7 @@ from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, rea
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import representable, sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
+from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
 
 _CORNER = 64
@@ -156,7 +157,9 @@ def _describe(
         units=tuple(dataset.units),
         geo=_georeference(dataset),
         tags=dict(dataset.tags()),
-        band_tags=tuple(dict(dataset.tags(index)) for index in dataset.indexes),
+        band_tags=tuple(
+            with_spectrum(dataset.tags(index), dataset.tags(index, ns=IMAGERY)) for index in dataset.indexes
+        ),
         # A chosen alpha band is data: written out as alpha again, it would be taken away on reading.
         colorinterp=tuple("undefined" if c is ColorInterp.alpha else c.name for c in dataset.colorinterp),
         masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,

@@ -1,6 +1,7 @@
 """A STAC 1.1 item of a scene and what was made of it, with the projection, raster and processing extensions.
 
-Sources: STAC 1.1.0; projection v2.0.0, raster v2.0.0, processing v1.2.0; GeoJSON (RFC 7946) for the footprint.
+Sources: STAC 1.1.0; projection v2.0.0, raster v2.0.0, processing v1.2.0, render v2.0.0; GeoJSON (RFC 7946) for
+the footprint.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from typing import Any
 import pystac
 
 from pipeline.raster.footprint import bounding_box, footprint
+from pipeline.raster.look import Look
 from pipeline.raster.scene import Georeference, SceneInfo
+from pipeline.raster.spectrum import spectrum
 from pipeline.raster.stac_assets import EO_TAGS
 from pipeline.raster.stac_origin import Origin
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +45,8 @@ class Asset:
     title: str = ""
     info: SceneInfo | None = None
     """What its pixels are, where it has pixels."""
+    look: Look | None = None
+    """How they are best shown, where that is known."""
 
 
 def make_item(
@@ -99,6 +105,8 @@ def make_item(
     )
     if derived_from:
         item.add_link(pystac.Link("derived_from", derived_from, "application/geo+json"))
+    if renders := {key: render for key, asset in assets.items() if (render := _render(key, asset))}:
+        item.properties["renders"] = renders
     for key, asset in assets.items():
         item.add_asset(key, _stac_asset(asset, properties))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
@@ -112,15 +120,17 @@ def _stac_asset(asset: Asset, of_item: Mapping[str, Any]) -> pystac.Asset:
         title=asset.title or None,
         media_type=asset.media_type,
         roles=list(asset.roles),
-        extra_fields={} if asset.info is None else _pixels(asset.info, of_item),
+        extra_fields={} if asset.info is None else _pixels(asset.info, of_item, asset.look),
     )
 
 
 def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]:
     infos = [asset.info for asset in assets.values() if asset.info]
     found = [PROJECTION, RASTER, PROCESSING] if infos else [PROJECTION, PROCESSING]
-    if any(EO_TAGS.keys() & tags.keys() for info in infos for tags in info.band_tags):
+    if any(_spectral(tags) for info in infos for tags in info.band_tags):
         found.append(EO)
+    if any(_render(key, asset) for key, asset in assets.items()):
+        found.append(RENDER)
     found += (EO if "/eo/" in uri else uri for uri in (origin.extensions if origin else ()))
     return list(dict.fromkeys(found))
 
@@ -153,7 +163,7 @@ def _projection(info: SceneInfo) -> dict[str, Any]:
     return fields
 
 
-def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
+def _pixels(info: SceneInfo, of_item: Mapping[str, Any], look: Look | None) -> dict[str, Any]:
     """The fields of an asset with pixels; where it lies only if that is not where the item lies."""
     fields = {key: value for key, value in _projection(info).items() if of_item.get(key) != value}
     fields["data_type"] = info.dtype
@@ -162,8 +172,11 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
     fields["raster:sampling"] = "point" if info.tags.get("AREA_OR_POINT") == "Point" else "area"
     bands = []
     facts = zip(info.bands, info.units, info.scales, info.offsets, info.band_tags, strict=True)
-    for name, unit, scale, offset, tags in facts:
+    counted = look.statistics if look else ({},) * len(info.bands)
+    for (name, unit, scale, offset, tags), statistics in zip(facts, counted, strict=True):
         band: dict[str, Any] = {"name": name} | _spectral(tags)
+        if statistics:
+            band["statistics"] = dict(statistics)
         if unit:
             band["unit"] = unit
         if (scale, offset) != (1.0, 0.0) and math.isfinite(scale) and math.isfinite(offset):
@@ -173,13 +186,29 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _render(key: str, asset: Asset) -> dict[str, Any] | None:
+    """How a viewer shows the asset first: three bands as red, green and blue, between percentiles of each."""
+    if asset.look is None or not asset.look.rescale:
+        return None
+    nodata = asset.info.nodata if asset.info else None
+    render = {
+        "title": asset.title or key,
+        "assets": [key],
+        "bidx": [band + 1 for band in asset.look.rgb],
+        "rescale": [list(pair) for pair in asset.look.rescale],
+        "resampling": "average",
+    }
+    return render if nodata is None else render | {"nodata": _number(nodata)}
+
+
 def _spectral(tags: Mapping[str, str]) -> dict[str, Any]:
     """What a band sees, as the eo extension has it; micrometres."""
     found: dict[str, Any] = {}
+    words = {**spectrum(tags), **tags}
     for tag, name in EO_TAGS.items():
         with suppress(ValueError):
-            if tag in tags:
-                found[name] = tags[tag] if tag == "common_name" else float(tags[tag])
+            if tag in words:
+                found[name] = words[tag] if tag == "common_name" else float(words[tag])
     return found
 
 

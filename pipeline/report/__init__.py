@@ -1,6 +1,6 @@
 """The report of a run: plain values and arrays in, one self-contained HTML file out."""
 
-from pipeline.report.bands import Composite, composites, default_rgb
+from pipeline.bands import Composite, composites, default_rgb
 from pipeline.report.data import Detail, Features, Noise, Rates, ReportData, Run, Source, Stage, Storage, picture_step
 from pipeline.report.index import IndexRow, is_index, render_index, thumbnail_of, write_index
 from pipeline.report.page import render, write_report

@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from pipeline.bands import Triple, composites
 from pipeline.errors import OutputError
 from pipeline.report import charts, pictures, scatter, sentences, words
-from pipeline.report.bands import Triple, composites
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
 from pipeline.storage import ObjectPath, Place, place, put_whole

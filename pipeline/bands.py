@@ -31,14 +31,14 @@ _TOLERANCE_NM = 60.0
 
 def default_rgb(band_names: Sequence[str], wavelengths: Sequence[float] | None = None) -> Triple:
     """Bands (counted from 0) of the main picture: true colour if it can be had, else evenly spaced bands."""
-    return _true_colour(band_names, wavelengths) or _spread(len(band_names))
+    return true_colour(band_names, wavelengths) or _spread(len(band_names))
 
 
 def composites(
     band_names: Sequence[str], wavelengths: Sequence[float] | None = None, rgb: Triple | None = None
 ) -> list[Composite]:
     """The pictures worth showing: `rgb` or true colour, then near infrared false colour where bands allow."""
-    true = _true_colour(band_names, wavelengths)
+    true = true_colour(band_names, wavelengths)
     first = rgb or true or _spread(len(band_names))
     if true is not None and first == true:
         label = "True colour"
@@ -58,7 +58,8 @@ def _spread(count: int) -> Triple:
     return 5 * count // 6, count // 2, count // 6
 
 
-def _true_colour(band_names: Sequence[str], wavelengths: Sequence[float] | None) -> Triple | None:
+def true_colour(band_names: Sequence[str], wavelengths: Sequence[float] | None) -> Triple | None:
+    """Bands (counted from 0) of true colour, or None where neither names nor wavelengths in nm tell."""
     names = _index(band_names)
     numbered = ("B3", "B2", "B1") if set(names) == _THEMATIC_MAPPER else ("B4", "B3", "B2")
     for red, green, blue in [("RED", "GREEN", "BLUE"), ("R", "G", "B"), numbered]:

@@ -1,0 +1,114 @@
+"""`scene.terrasketch`: the verbs on xarray's arrays. Registered by `import pipeline` (pipeline/hook.py)."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import xarray as xr
+from dask.base import is_dask_collection
+
+from pipeline.codec import Bound
+from pipeline.errors import ConfigError
+from pipeline.flow import arrays
+from pipeline.flow.array_source import source_of
+from pipeline.flow.crew import Crew
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.networks import AnyBank
+from pipeline.flow.opening import open_scene
+from pipeline.flow.stages import write_scene
+from pipeline.storage import place
+
+
+class SceneAccessor:
+    """What can be done with a scene (band, y, x), or (y, x), of a real dtype."""
+
+    def __init__(self, scene: xr.DataArray) -> None:
+        self._scene = scene
+
+    def denoise(self, *, quality: str = "fast", sigma: float | None = None, tile: int = arrays.TILE) -> xr.DataArray:
+        """The scene without its noise, lazy where it is lazy; see `pipeline.flow.arrays.denoise`."""
+        return arrays.denoise(self._scene, quality=quality, sigma=sigma, tile=tile)
+
+    def features(
+        self,
+        bank: AnyBank | str | Path = "rcf-mixed",
+        *,
+        pool: int | None = None,
+        stride: int | None = None,
+        tile: int = arrays.TILE,
+        seed: int = 0,
+    ) -> xr.DataArray:
+        """Its features (feature, y, x), lazy where it is lazy; see `pipeline.flow.arrays.features`."""
+        return arrays.features(self._scene, bank, pool=pool, stride=stride, tile=tile, seed=seed)
+
+    def compress(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        snr: float | None = None,
+        rmse: float | None = None,
+        max_error: float | None = None,
+        lossless: bool = False,
+        effort: str = "fast",
+        tile: int | None = None,
+        overwrite: bool = False,
+        workers: int | None = None,
+    ) -> xr.DataArray:
+        """Write the scene as a Zarr v3 store of low-rank factors, and open it again, lazily.
+
+        Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
+        are its Dask chunks.
+
+        Args:
+            path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
+            snr: keep this signal to noise ratio in dB; 40 where no bound is given.
+            rmse: or allow this root mean square error, data units.
+            max_error: or allow no pixel a larger error, data units.
+            lossless: or keep every value.
+            effort: `fast`, or `best` for fewer bytes and more time.
+            tile: side of the store's chunks; that of the Dask chunks where they are square, 256 elsewhere.
+            overwrite: whether to replace a store that is there.
+            workers: threads; as many as cores by default.
+
+        Returns:
+            The stored scene, as `pipeline.open_scene(path)`.
+
+        Raises:
+            BlockError: the scene has not two or three dimensions, or no real dtype.
+            ConfigError: several bounds, or an ending that is not .zarr.
+            OutputError: it is there already, or cannot be written.
+            TileError: a tile could not be computed. Nothing is left behind then.
+        """
+        target = place(os.fspath(path))
+        if target.suffix != ".zarr":
+            raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
+        bound = _bound(snr, rmse, max_error, lossless)
+        source = source_of(self._scene)
+        count = workers or os.cpu_count() or 1
+        with ThreadPoolExecutor(count) as threads:
+            side = tile or _tile(self._scene)
+            crew = Crew(threads, count)
+            write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
+        return open_scene(os.fspath(path))
+
+
+def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
+    given = {"snr": snr, "rmse": rmse, "max_error": max_error, "lossless": True if lossless else None}
+    chosen = [(mode, value) for mode, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        raise ConfigError(f"{', '.join(mode for mode, _ in chosen)}: give one bound")
+    mode, value = chosen[0] if chosen else ("snr", 40.0)
+    return Bound("lossless") if mode == "lossless" else Bound(mode, value)  # type: ignore[arg-type]
+
+
+def _tile(scene: xr.DataArray) -> int:
+    """The side of the Dask chunks, where all but the last of a row and column share one."""
+    if is_dask_collection(scene.data):
+        ys, xs = (scene.data.chunks[axis] for axis in (-2, -1))
+        sides = {*ys[:-1], *xs[:-1]} or {max(ys[0], xs[0])}
+        side = max(sides)
+        if len(sides) == 1 and max(ys[-1], xs[-1]) <= side and 16 <= side <= 8192:
+            return int(side)
+    return arrays.TILE

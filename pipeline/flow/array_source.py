@@ -1,0 +1,107 @@
+"""An xarray scene as a Source: what a file tells of itself, told by coordinates and attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+from dask.base import is_dask_collection
+from numpy.typing import NDArray
+
+from pipeline.errors import SourceError
+from pipeline.flow.arrays import as_cube, band_labels, nodata_of
+from pipeline.flow.read import spread
+from pipeline.grid import Window
+from pipeline.raster.fingerprint import content_fingerprint
+from pipeline.raster.names import band_names, safe_name
+from pipeline.raster.nodata import sentinel, valid_from
+from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Pixels of an array (band, y, x) of numpy or Dask. Of a lazy one each window is computed as it is read."""
+
+    cube: Any
+    info: SceneInfo
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """A window's block (band, y, x), and valid (y, x) bool.
+
+        Raises:
+            SourceError: the lazy array cannot be computed there.
+        """
+        block = self.cube[:, *window.slices]
+        if is_dask_collection(block):
+            try:
+                block = block.compute(scheduler="synchronous")  # whoever reads is one of many threads already
+            except Exception as error:  # whatever the user's own graph raises
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise SourceError(f"{self.info.name}: {window} cannot be computed: {reason}") from error
+        block = np.array(block)
+        return block, valid_from(block, (self.info.nodata,) * len(block))
+
+
+def source_of(scene: xr.DataArray) -> ArraySource:
+    """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell.
+
+    Raises:
+        BlockError: it has not two or three dimensions, or no real dtype.
+        SourceError: a sample of it cannot be computed.
+    """
+    cube = as_cube(scene)
+    nodata = sentinel(nodata_of(scene), cube.dtype)
+    names = band_names(band_labels(scene, cube))
+    info = SceneInfo(
+        name=safe_name(str(scene.name or "scene")),
+        bands=names,
+        height=cube.shape[1],
+        width=cube.shape[2],
+        dtype=str(cube.dtype),
+        nodata=nodata,
+        scales=_per_band(scene, "scales", len(names)),
+        offsets=_per_band(scene, "offsets", len(names)),
+        geo=_georeference(scene),
+        tags={key: value for key, value in scene.attrs.items() if isinstance(value, str)},
+        band_tags=_band_tags(scene, len(names)),
+        masked=nodata is not None or cube.dtype.kind == "f",
+    )
+    source = ArraySource(cube, info)
+    ends = [source.read(window)[0] for window in spread(source, 64, 4)]
+    facts = repr((cube.shape, str(cube.dtype))).encode()
+    known = content_fingerprint(facts, *(block.tobytes() for block in ends))
+    return ArraySource(cube, SceneInfo(**{**info.__dict__, "fingerprint": known}))
+
+
+def _per_band(scene: xr.DataArray, name: str, count: int) -> tuple[float, ...]:
+    values = scene.attrs.get(name, ())
+    return tuple(map(float, values)) if np.ndim(values) == 1 and len(values) == count else ()
+
+
+def _band_tags(scene: xr.DataArray, count: int) -> tuple[dict[str, str], ...]:
+    """`wavelength` in nm as the tag of micrometres that files carry."""
+    if "wavelength" not in scene.coords or scene.wavelength.shape != (count,):
+        return ()
+    values = scene.wavelength.values.astype(float)
+    return tuple({"center_wavelength": f"{value / 1e3:.9g}"} if np.isfinite(value) else {} for value in values)
+
+
+def _georeference(scene: xr.DataArray) -> Georeference:
+    crs = scene.rio.crs
+    wkt = crs.to_wkt() if crs else None
+    points = scene.rio.get_gcps() or []
+    gcps = tuple(Gcp(g.row, g.col, g.x, g.y, g.z or 0.0) for g in points)
+    there = scene.rio.transform() if scene.ndim >= 2 and _placed(scene) else None
+    transform = None if there is None else cast(Affine6, tuple(map(float, there[:6])))
+    if gcps and transform is None:
+        return Georeference(gcps=gcps, gcps_crs_wkt=wkt)
+    return Georeference(crs_wkt=wkt, transform=transform)
+
+
+def _placed(scene: xr.DataArray) -> bool:
+    """Whether anything tells where the pixels lie."""
+    stored = "spatial_ref" in scene.coords and "GeoTransform" in scene.spatial_ref.attrs
+    return stored or all(name in scene.coords and scene.sizes[name] > 1 for name in scene.dims[-2:])

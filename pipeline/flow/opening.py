@@ -1,0 +1,146 @@
+"""Whatever SRC names as an xarray object: lazy on Dask, with bands, coordinates, wavelengths and CRS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+
+from pipeline.flow import read
+from pipeline.flow.arrays import TILE
+from pipeline.grid import Window
+from pipeline.raster.nodata import mark
+from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.spectrum import known_wavelengths
+from pipeline.raster.store_source import StoreSource
+
+
+def open_scene(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    masked: bool | None = None,
+    tile: int | None = None,
+    bidx: Sequence[int] | None = None,
+    bands: Sequence[str] | None = None,
+    nodata: float | None = None,
+    resolution: float | None = None,
+    resampling: str = "nearest",
+    stack: bool = False,
+    times: Sequence[str] | None = None,
+) -> xr.DataArray:
+    """Open what the commands take as SRC as one lazy array; no pixel is read before it is asked for.
+
+    Args:
+        source: a raster of any GDAL path, a folder or list of band files, a STAC item, or a store of ours.
+        masked: True: floats, NaN where a pixel is invalid, nodata in the encoding, as rioxarray's `masked=True`.
+            False: the file's dtype, its nodata where a pixel is invalid. None: False where the values tell what is
+            invalid, True where a mask or alpha band does.
+        tile: side of the Dask chunks in pixels; that of the chunks of a store, 256 of anything else.
+        bidx: numbers of the bands, from 1.
+        bands: or their names.
+        nodata: the sentinel of all bands, where the file does not say.
+        resolution: pixel size of a stack of band files of several resolutions.
+        resampling: how coarser files are brought to that grid: nearest, bilinear, cubic, average.
+        stack: whether the sources are dates of one place, one joint scene.
+        times: when they were taken, ISO 8601, where nothing else says.
+
+    Returns:
+        (band, y, x), of a store of features (feature, y, x): names of bands, centres of pixels, `wavelength` in nm
+        where the tags tell it, CRS and transform as rioxarray has them.
+
+    Raises:
+        SourceError: it cannot be opened.
+        ConfigError: an option names what is not there, or does not fit the source.
+    """
+    paths = os.fspath(source) if isinstance(source, str | os.PathLike) else [os.fspath(path) for path in source]
+    words: dict[str, Any] = {"bidx": bidx, "bands": bands, "nodata": nodata, "resolution": resolution}
+    opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
+    return as_array(opened, masked, tile)
+
+
+def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:
+    """A source as a lazy array; see `open_scene`."""
+    info = source.info
+    store = isinstance(source, StoreSource)
+    side = tile or (source.tile if isinstance(source, StoreSource) else TILE)
+    if masked is None:
+        masked = info.masked and info.nodata is None and np.dtype(info.dtype).kind != "f"
+    dtype = _masked_dtype(info.dtype) if masked else np.dtype(info.dtype)
+    chunks = ((len(info.bands),), _parts(info.height, side), _parts(info.width, side))
+    data = da.map_blocks(  # type: ignore[no-untyped-call]
+        _read_block, source, masked, dtype=dtype, chunks=chunks, meta=np.empty((0, 0, 0), dtype)
+    )
+    axis = "feature" if store and getattr(source, "variable", "") == "features" else "band"
+    scene = xr.DataArray(data, dims=(axis, "y", "x"), coords=_coordinates(info, axis), name=info.name)
+    return _with_facts(scene, info, masked)
+
+
+def _read_block(source: Source, masked: bool, block_info: Any = None) -> NDArray[Any]:
+    (_, (y0, y1), (x0, x1)) = block_info[None]["array-location"]
+    block, valid = source.read(Window(y0, y1, x0, x1))
+    if masked:
+        block = block.astype(_masked_dtype(block.dtype))
+        block[:, ~valid] = np.nan
+    elif source.info.nodata is not None:
+        block = mark(block, valid, source.info.nodata)
+    elif block.dtype.kind == "f":
+        block[:, ~valid] = np.nan
+    return block
+
+
+def _masked_dtype(dtype: Any) -> np.dtype[Any]:
+    """The float that holds every value of the dtype, of 64-bit integers but the largest, and NaN."""
+    kind: np.dtype[Any] = np.dtype(dtype)
+    if kind.kind == "f":
+        return kind
+    return np.dtype("float32" if kind.itemsize <= 2 else "float64")
+
+
+def _parts(extent: int, side: int) -> tuple[int, ...]:
+    return tuple(min(side, extent - start) for start in range(0, extent, side))
+
+
+def _coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
+    coords: dict[str, Any] = {axis: list(info.bands)}
+    centres = known_wavelengths(info)
+    if centres is not None:
+        about = {"long_name": "centre wavelength", "units": "nm"}
+        coords["wavelength"] = (axis, np.array(centres), about)
+    transform = info.geo.transform
+    if transform is not None and not transform[1] and not transform[3]:
+        a, _, c, _, e, f = transform
+        coords["y"] = f + (np.arange(info.height) + 0.5) * e
+        coords["x"] = c + (np.arange(info.width) + 0.5) * a
+    return coords
+
+
+def _with_facts(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataArray:
+    geo = info.geo
+    wkt = geo.crs_wkt or geo.gcps_crs_wkt
+    scene.attrs.update(info.tags)
+    if set(zip(info.scales, info.offsets, strict=True)) != {(1.0, 0.0)}:
+        scene.attrs.update(scales=info.scales, offsets=info.offsets)
+    if any(info.units):
+        scene.attrs["units"] = tuple(unit or "" for unit in info.units)
+    if geo.gcps:
+        points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in geo.gcps]
+        scene = scene.rio.write_gcps(points, CRS.from_wkt(wkt) if wkt else None)
+    elif wkt:
+        scene = scene.rio.write_crs(wkt)
+    if geo.transform is not None:
+        scene = scene.rio.write_transform(Affine(*geo.transform))
+        if "y" in scene.coords and wkt:
+            scene = scene.rio.write_coordinate_system()
+    if info.nodata is not None or masked:
+        sentinel = np.nan if info.nodata is None else info.nodata
+        scene = scene.rio.write_nodata(sentinel, encoded=masked and info.nodata is not None)
+    return scene
