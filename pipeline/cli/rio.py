@@ -20,7 +20,7 @@ class _Failure(click.ClickException):
 
     def __init__(self, error: TerrasketchError) -> None:
         super().__init__(one_line(str(error)))
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]
 
 
 class RioGroup(LazyGroup):
