@@ -39,7 +39,7 @@ def light(name: str, text: str) -> click.Command:
 
 
 def _parameter(fact: dict[str, Any]) -> click.Parameter:
-    kinds: dict[str, click.ParamType] = {"file": click.Path(), "text": click.STRING}
+    kinds: dict[str, click.ParamType[Any]] = {"file": click.Path(), "text": click.STRING}
     kind = click.Choice(fact["type"]) if isinstance(fact["type"], list) else kinds[fact["type"]]
     if "nargs" in fact:
         return click.Argument(fact["names"], nargs=fact["nargs"], type=kind)
