@@ -44,6 +44,7 @@ def test_rio_denoises_as_we_do(scene: Path, tmp_path: Path) -> None:
 def test_errors_are_one_line_with_our_exit_codes(scene: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     missing = runner.invoke(terrasketch, ["denoise", str(tmp_path / "none.tif"), str(tmp_path / "out.tif")])
+    assert isinstance(missing.exception, SystemExit)
     assert missing.exit_code == 1
     assert missing.stderr.startswith("Error: ")
     assert missing.stderr.count("\n") == 1

@@ -15,25 +15,15 @@ from pipeline.errors import TerrasketchError
 from pipeline.untrusted import one_line
 
 
-class _Failure(click.ClickException):
-    """An error of ours in click's form: one line, with our exit code."""
-
-    def __init__(self, error: TerrasketchError) -> None:
-        super().__init__(one_line(str(error)))
-        self.exit_code = error.exit_code  # type: ignore[misc]
-
-
 class RioGroup(LazyGroup):
-    """The group under rio, which knows neither our errors nor what our commands return."""
+    """The group under rio, which does not know our errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            code = super().invoke(ctx)
+            return super().invoke(ctx)
         except TerrasketchError as error:
-            raise _Failure(error) from error
-        if isinstance(code, int) and code:
-            ctx.exit(code)
-        return code
+            click.echo(f"Error: {one_line(str(error))}", err=True)
+            ctx.exit(error.exit_code)
 
 
 @click.group("terrasketch", cls=RioGroup, context_settings=commands.context_settings, help=commands.help)

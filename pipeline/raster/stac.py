@@ -88,6 +88,7 @@ def make_item(
         **_projection(info),
         "processing:software": {"terrasketch": _version()},
         "processing:datetime": _text(now),
+        **_renders(assets),
         "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
     }
     if acquired is None and (start is None or end is None):
@@ -105,8 +106,6 @@ def make_item(
     )
     if derived_from:
         item.add_link(pystac.Link("derived_from", derived_from, "application/geo+json"))
-    if renders := {key: render for key, asset in assets.items() if (render := _render(key, asset))}:
-        item.properties["renders"] = renders
     for key, asset in assets.items():
         item.add_asset(key, _stac_asset(asset, properties))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
@@ -129,7 +128,7 @@ def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]
     found = [PROJECTION, RASTER, PROCESSING] if infos else [PROJECTION, PROCESSING]
     if any(_spectral(tags) for info in infos for tags in info.band_tags):
         found.append(EO)
-    if any(_render(key, asset) for key, asset in assets.items()):
+    if _renders(assets):
         found.append(RENDER)
     found += (EO if "/eo/" in uri else uri for uri in (origin.extensions if origin else ()))
     return list(dict.fromkeys(found))
@@ -184,6 +183,11 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any], look: Look | None) -> d
         bands.append(band)
     fields["bands"] = bands
     return fields
+
+
+def _renders(assets: Mapping[str, Asset]) -> dict[str, Any]:
+    found = {key: render for key, asset in assets.items() if (render := _render(key, asset))}
+    return {"renders": found} if found else {}
 
 
 def _render(key: str, asset: Asset) -> dict[str, Any] | None:

@@ -16,13 +16,13 @@ Piece = tuple[Window, NDArray[Any], NDArray[np.bool_] | None]
 WORDS = ("MINIMUM", "MAXIMUM", "MEAN", "STDDEV")
 PERCENTILES = (2, 98)
 """Between these QGIS stretches a picture of several bands. GDAL has no tags for them; ours go with its own."""
-_SAMPLED = 1 << 14
+_SAMPLED = 1 << 12
 
 
 class Statistics:
     """Least and largest value, mean and standard deviation of each band, counted while windows go by.
 
-    Percentiles are those of pixels on a regular lattice, at most 16384 of them, wherever the windows cut.
+    Percentiles are those of pixels on a regular lattice, at most 4096 of them, wherever the windows cut.
     """
 
     def __init__(self, bands: int, height: int = 0, width: int = 0) -> None:
