@@ -130,7 +130,12 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
     try:
         if not overwrite:
             receipt.recall()
-        held.enter_context(alone(place(receipt.folder) / ".running"))
+        try:
+            held.enter_context(alone(place(receipt.folder) / ".running"))
+        except OutputError as error:  # another run is there, and the receipt is its own
+            receipt.fail(error)
+            crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
+            return lambda: receipt
         finish = _maps(workflow, crew, receipt, overwrite)
         receipt.seconds = time.perf_counter() - start
     except (Interrupted, ClusterError):

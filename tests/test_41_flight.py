@@ -46,7 +46,7 @@ def test_a_task_stops_between_two_tiles_and_all_that_is_done_counts() -> None:
 def test_the_halt_is_told_again_to_those_that_join(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight, "DRAIN_SECONDS", 0.2)
     monkeypatch.setattr(flight, "TELL_EVERY", 0.05)
-    told: list[tuple[Callable[..., object], str]] = []
+    told: list[tuple[Callable[..., object], str, int]] = []
     stop = Stop()
     stop.set()
 
@@ -60,11 +60,11 @@ def test_the_halt_is_told_again_to_those_that_join(monkeypatch: pytest.MonkeyPat
             Silent(),
             1,
             stop=stop,
-            tell=lambda function, name: told.append((function, name)),
+            tell=lambda function, name: told.append((function, name, stop.busy)),
         )
     assert len(told) > 1
-    assert {function for function, _ in told} == {tasks.halt}
-    assert stop.busy == 1
+    assert {function for function, _, _ in told} == {tasks.halt}
+    assert (told[0][2], stop.busy) == (1, 0)
 
 
 def test_what_is_gathered_is_not_begun_once_halted() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -16,7 +15,7 @@ import pytest
 from pystac.validation import validate_dict
 
 from pipeline.config import load_workflow
-from pipeline.errors import ConfigError, Interrupted, SourceError
+from pipeline.errors import ConfigError, Interrupted, OutputError, SourceError
 from pipeline.flow.crew import Crew
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.summary import SUMMARY, read_summary
@@ -348,13 +347,18 @@ def test_a_collection_that_is_not_ours_stays(tmp_path: Path, job: Path) -> None:
     assert "collection" not in made
 
 
-def test_a_collection_that_cannot_be_written_is_said_after_the_scenes(tmp_path: Path, job: Path) -> None:
+def test_a_collection_that_cannot_be_written_is_said_after_the_scenes(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _content: object) -> None:
+        raise OutputError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("pipeline.flow.collection.write_json", full)
     paths = [_scene(tmp_path / f"s{n}.tif", seed=n) for n in range(2)]
-    (tmp_path / "out" / f".collection.json.{os.getpid()}.partial").mkdir(parents=True)  # where its draft would lie
     result = call("run", job, *paths, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "2 scenes: 2 written" in result.stdout
-    assert "collection.json: cannot be written" in result.stderr
+    assert "cannot be written: No space left on device" in result.stderr
 
 
 def test_what_is_no_search_on_stdin_leaves_nothing(tmp_path: Path, job: Path) -> None:

@@ -24,9 +24,18 @@ from pipeline.flow.tasks import Receipt
 from pipeline.flow.values import Values
 from pipeline.raster.names import choose
 from pipeline.raster.scene import SceneInfo, Source
+from pipeline.storage import is_url
 
 store = click.argument("store")
-target = click.argument("dst", type=click.Path(path_type=Path))
+
+
+def _local(word: str) -> Path:
+    if is_url(word):
+        raise click.BadParameter(f"{word}: maps are written to this machine; give a local path")
+    return Path(word)
+
+
+target = click.argument("dst", type=_local)
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is drawn.")
 common = options.together(options.tile, options.reading, options.overwrite, options.running, options.watching)
 

@@ -35,7 +35,9 @@ def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[
         try:
             low, high = int(first), int(last if dots else first)
         except ValueError:
-            raise click.BadParameter(f"{part!r} is not a band number; give -b 1, -b 1,2 or -b 1..3") from None
+            raise click.BadParameter(
+                f"{part!r} is not a band number; give -b 1, -b 1,2 or -b 1..3, or names by --bands"
+            ) from None
         if not 1 <= low <= high <= _MAX_BAND:
             raise click.BadParameter(f"{part!r}: bands are counted from 1")
         numbers += range(low, high + 1)

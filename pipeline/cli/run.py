@@ -14,11 +14,11 @@ from pipeline.cli.progress import crew
 from pipeline.cli.sources import given
 from pipeline.cli.tally import Tally
 from pipeline.config import Workflow, load_workflow
-from pipeline.errors import OutputError
+from pipeline.errors import ConfigError, TerrasketchError
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.summary import unfinished
 from pipeline.run import run_workflow
-from pipeline.storage import Place, place
+from pipeline.storage import Place, is_url, place
 
 
 @click.command()
@@ -53,6 +53,8 @@ def run(
       stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
     job = override(load_workflow(workflow), src, out, scheduler, workers, reading, keep=True)
+    if not is_url(job.out) and Path(job.out).exists() and not Path(job.out).is_dir():
+        raise ConfigError(f"{job.out} is a file; --out, or `out` in the workflow, names a folder")
     scenes, already = _scenes(job, bool(src), retry_failed)
     with Tally(as_json) as tally:
         if scenes:
@@ -61,7 +63,7 @@ def run(
                 try:
                     for receipt in run_workflow(job, team, command, overwrite=overwrite, scenes=scenes):
                         tally.add(receipt, job)
-                except OutputError:  # of the collection: the scenes are there
+                except TerrasketchError:  # what is done is said, whatever ends the run
                     tally.close(job.out, already)
                     raise
         code = tally.close(job.out, already)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
+from uuid import uuid4
 
 import click
 
@@ -61,7 +62,7 @@ def _from_stdin(spool: Place | None) -> list[str]:
 
 def _kept(first: bytes, stream: IO[bytes], spool: Path) -> Path:
     """The stream as a file that is called by its contents."""
-    draft, digest, size = spool / "search.json.partial", hashlib.sha256(), 0
+    draft, digest, size = spool / f".search.{uuid4().hex[:12]}.json.partial", hashlib.sha256(), 0
     try:
         with draft.open("wb") as file:
             block = first

@@ -71,7 +71,9 @@ def _compose(path: Path) -> yaml.Node | None:
     except OSError as error:
         raise ConfigError(f"{path}: the workflow cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: a workflow is UTF-8 text; this is not ({error.reason})") from error
+        raise ConfigError(
+            f"{path}: a workflow is UTF-8 text; this is not ({error.reason}); name the workflow first, then the scenes"
+        ) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error

@@ -37,6 +37,7 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.nodata import valid_from
+from pipeline.storage import place
 
 TILE = 256
 _FIT_SAMPLES = 16
@@ -157,7 +158,7 @@ def _resolve(bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], noda
     if isinstance(bank, AnyBank):
         return bank
     if str(bank).endswith(".npz"):
-        return Bank.load(Path(bank))
+        return Bank.load(place(bank))
     windows = _windows(cube, TILE, 1)
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(_FIT_SAMPLES, len(windows))).round().astype(int))
 

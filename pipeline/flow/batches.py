@@ -39,7 +39,11 @@ class Batches:
     def take(self) -> tuple[int, int] | None:
         """First tile of a task and the one after its last; None where none is left."""
         if self._back:
-            return self._back.pop()
+            first, last = self._back.pop()
+            end = min(last, first + self._size)
+            if end < last:
+                self._back.append((end, last))
+            return first, end
         left = self._end - self._next
         if left == 0:
             return None

@@ -103,13 +103,19 @@ def source_identity(source: Source) -> dict[str, Any]:
     """What a store was made of, for the configuration hash: the input's contents, its bands and where they lie."""
     info = source.info
     mask = {"mask": source.identity()} if isinstance(source, MaskedSource) else {}
-    return mask | {
-        "fingerprint": info.fingerprint,
-        "bands": list(info.bands),
-        "nodata": repr(info.nodata),
-        "transform": list(info.geo.transform) if info.geo.transform else None,
-        "crs": info.geo.crs_wkt,
-    }
+    dates = times_of(info)
+    times = {"times": list(dates[0])} if dates else {}
+    return (
+        mask
+        | times
+        | {
+            "fingerprint": info.fingerprint,
+            "bands": list(info.bands),
+            "nodata": repr(info.nodata),
+            "transform": list(info.geo.transform) if info.geo.transform else None,
+            "crs": info.geo.crs_wkt,
+        }
+    )
 
 
 def scene_plan(

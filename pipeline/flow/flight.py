@@ -16,7 +16,7 @@ from threading import Event
 from typing import Any
 from uuid import uuid4
 
-from pipeline.errors import Interrupted, LostTask
+from pipeline.errors import Interrupted, LostTask, TileError
 from pipeline.flow.batches import Batches
 from pipeline.flow.tasks import Argument, Failure, Job, Receipt, Result, halt, run_batch, run_one
 
@@ -73,6 +73,9 @@ def run_map(
         if isinstance(error, Interrupted):
             raise Interrupted(f"stopped with {flight.total.tiles} of {len(job.grid)} tiles done") from None
         raise
+    finally:
+        if isinstance(stop, Stop):
+            stop.busy = 0
     return flight.total
 
 
@@ -147,6 +150,7 @@ def gather(
     Raises:
         Interrupted: `stop` was set.
         ClusterError: the scheduler is gone, or all workers.
+        TileError: every worker that took an argument died.
     """
     rest, name = iter(arguments), uuid4().hex
     pending = deque(executor.submit(run_one, function, argument, name) for argument in islice(rest, WINDOW * workers))
@@ -158,11 +162,19 @@ def gather(
             if not done:
                 check()
                 continue
-            yield pending.popleft().result()
+            yield _settled(pending.popleft(), function)
             pending.extend(executor.submit(run_one, function, argument, name) for argument in islice(rest, 1))
     except BaseException:
         _drain(set(pending), name, tell)
         raise
+
+
+def _settled(future: Future[Result], function: Callable[..., Result]) -> Result:
+    """The result of a task; what kills the workers that take it is the fault of this scene, not of the cluster."""
+    try:
+        return future.result()
+    except LostTask as lost:
+        raise TileError(f"{getattr(function, '__name__', 'task')}: {lost}") from lost
 
 
 def _drain(pending: set[Future[Any]], name: str, tell: Callable[..., None]) -> set[Future[Any]]:

@@ -114,7 +114,10 @@ class SceneReceipt:
         folders = [
             place(self.folder) / f"{name}.zarr{end}" for name in ("scene", "features") for end in ("", ".partial")
         ]
-        return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
+        try:
+            return any((folder / folder.name.partition(".")[0] / "c").is_dir() for folder in folders)
+        except OSError:  # an object store that does not answer; who asks wants words for people
+            return False
 
     def add(self, name: str, receipt: Receipt, seconds: float, flops: float | None = None) -> None:
         """Record a map of so many `flops`, and the tiles that failed in it."""
@@ -146,7 +149,8 @@ class SceneReceipt:
             known = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError):
             known = None
-        write_json(path, known | {"history": self.history} if isinstance(known, dict) else self.to_json(options))
+        told = {"history": self.history, "status": self.status}
+        write_json(path, known | told if isinstance(known, dict) else self.to_json(options))
 
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""
@@ -179,7 +183,13 @@ class SceneReceipt:
         }
 
     def _outputs(self) -> dict[str, int]:
-        """Bytes of each output that is there; of a store, of its chunks."""
+        """Bytes of each output that is there; of a store, of its chunks. Nothing where an object store does not say."""
+        try:
+            return self._sizes()
+        except OSError:
+            return {}
+
+    def _sizes(self) -> dict[str, int]:
         folder = place(self.folder)
         stored = {"scene.zarr": 0, "features.zarr": 1}
         sizes = {

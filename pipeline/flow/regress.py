@@ -22,6 +22,7 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
+from pipeline.storage import place
 
 Bool = NDArray[np.bool_]
 
@@ -63,7 +64,7 @@ def reach(source: Any) -> int:
     """How many cells apart cells are that see no pixel in common: by pool and filter, as the store remembers them."""
     if not isinstance(source, StoreSource):
         return 1
-    features = read_attributes(Path(source.path)).get("configuration", {}).get("features", {})
+    features = read_attributes(place(source.path)).get("configuration", {}).get("features", {})
     pool, stride = int(features.get("pool", 1)), int(features.get("stride", 1))
     return -(-(pool + FILTER - 1) // stride) if features else 1
 

@@ -81,7 +81,9 @@ def read_summary(out: Place) -> dict[str, dict[str, Any]]:
         return {str(scene["name"]): _checked(scene) for scene in scenes}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise OutputError(f"{out / SUMMARY}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(f"{out / SUMMARY} is no summary of a run ({error}); remove it and run again") from error
 
 

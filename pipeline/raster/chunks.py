@@ -7,6 +7,7 @@ makes resuming safe.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import struct
@@ -147,19 +148,24 @@ def remove_tree(path: Place) -> None:
     it is ours.
 
     Raises:
-        OutputError: an object store does not let us.
+        OutputError: it cannot be removed.
     """
     if isinstance(path, ObjectPath):
         _remove_objects(path)
         return
     going = path.with_name(f".{path.name}.removed.partial")
-    if going.is_dir():
-        shutil.rmtree(going)
-    if path.is_dir() and not path.is_symlink():
-        path.replace(going)
-        shutil.rmtree(going)
-    elif path.exists() or path.is_symlink():
-        path.unlink()
+    try:
+        if going.is_dir():
+            shutil.rmtree(going)
+        if path.is_dir() and not path.is_symlink():
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            path.replace(going)
+            shutil.rmtree(going)
+        elif path.exists() or path.is_symlink():
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed: {error.strerror}; remove it, or give another output") from error
 
 
 def _remove_objects(path: ObjectPath) -> None:
@@ -167,9 +173,10 @@ def _remove_objects(path: ObjectPath) -> None:
         path.unlink(missing_ok=True)
         if not path.is_dir():
             return
-        if (path / "zarr.json").is_file():
+        if (path / "zarr.json").is_file() or (path / PARTIAL / JOURNAL).is_file():
             (path / PARTIAL / "removed").put(b"")
             (path / "zarr.json").unlink(missing_ok=True)
+            (path / PARTIAL / JOURNAL).unlink(missing_ok=True)
         path.remove_below(lambda name: name.endswith("/zarr.json"))
         path.remove_below(lambda name: not name.startswith(f"{PARTIAL}/"))
         path.remove_below()

@@ -24,6 +24,7 @@ from pipeline.raster.open import files_of, open_source
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac import acquisition_time
 from pipeline.raster.stac_assets import read_item
+from pipeline.raster.stac_json import is_stac
 
 TIME, BAND = "STACK_TIME", "STACK_BAND"
 """Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
@@ -57,6 +58,8 @@ class DateStack:
             if not real.all() and self.info.nodata is not None:
                 gone = ~real & ~is_nodata(part, self.info.nodata).any(axis=0)
                 part[:, gone] = self.info.nodata
+            elif not real.all() and part.dtype.kind == "f":
+                part[:, ~real & np.isfinite(part).all(axis=0)] = np.nan
             valid &= real
         return block, valid
 
@@ -166,7 +169,7 @@ def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -
 
 def _found(path: str, source: Source) -> datetime:
     """When a date was taken: by its STAC item, else by its name and its tags, which must agree on the day."""
-    if path.lower().endswith(".json"):
+    if is_stac(path):
         item = read_item(path)
         when = item.datetime or item.common_metadata.start_datetime
         if when is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import ObjectPath, is_url
@@ -54,7 +55,7 @@ def whole_file(path: Place) -> Iterator[BinaryIO]:
             file.flush()
             put_file(Path(file.name), path)
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
     try:
         with draft.open("wb") as file:
             yield file
