@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Interrupted, LostTask
-from pipeline.flow import flight, tasks
+from pipeline.flow import batches, flight, tasks
 from pipeline.flow.flight import WINDOW, Stop, gather, run_map
 from pipeline.flow.tasks import Receipt, Wrote, run_one
 from pipeline.grid import Grid, Tile
@@ -121,7 +121,8 @@ def test_tiles_that_kill_their_workers_alone_are_failures(bad: set[int]) -> None
     assert all(1 <= executor.ran.count((tile, tile + 1)) <= 2 for tile in bad)
 
 
-def test_the_window_follows_the_workers_that_are_there_by_now() -> None:
+def test_the_window_follows_the_workers_that_are_there_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MOST_TILES", 1)  # or a few tasks would hold all tiles
     executor = Deadly(set())
     room = iter([1, 1, 1] + [4] * 500)
     run_map(Pressing(Grid(1, 200, 1), -1), executor, 1, room=lambda: next(room))
