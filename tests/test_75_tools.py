@@ -68,6 +68,7 @@ def test_the_item_s_picture_is_neither_black_nor_white(out: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")  # odc-geo calls it
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # of what it warps in memory
 def test_rioxarray_and_odc_geo_find_the_place(out: Path) -> None:
     cog = rioxarray.open_rasterio(out / "one" / "denoised.tif", chunks={})
     assert cog.rio.crs == cog.odc.crs == CRS
