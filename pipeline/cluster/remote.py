@@ -109,7 +109,7 @@ def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # as here: what goes wrong comes back as an exception
             preload=[_LEAVE_SIGNALS],
         )
     except (RuntimeError, OSError) as error:  # a worker that is killed before it has come up, too
