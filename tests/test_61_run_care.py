@@ -185,8 +185,8 @@ def test_an_output_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     scene = small_scene(tmp_path / "scene.tif")
     (tmp_path / "job.yaml").write_text(WORKFLOW)
     result = call("run", tmp_path / "job.yaml", scene, "--out", scene)
-    assert result.exit_code == 1
-    assert "cannot be written" in result.stderr
+    assert result.exit_code == 2
+    assert "names a folder" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 
