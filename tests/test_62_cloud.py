@@ -24,7 +24,7 @@ from pipeline.flow.journal import alone
 from pipeline.flow.read import open_scene
 from pipeline.grid import Window
 from pipeline.network import Bank
-from pipeline.raster import store_source
+from pipeline.raster import cache
 from pipeline.raster.gdal import gdal_env
 from pipeline.storage import ObjectPath, place
 from pipeline.storage.variables import NAMES
@@ -208,7 +208,7 @@ def test_damaged_and_lost_chunks_are_named_and_computed_again(
     torn, lost = "scene/c/0/1/2", "scene/c/0/0/0"
     server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/scene/scene.zarr/{torn}", Body=whole[torn][:-7])
     server.client.delete_object(Bucket=BUCKET, Key=f"{prefix}/scene/scene.zarr/{lost}")
-    monkeypatch.setattr(store_source, "_cache", store_source.ChunkCache())  # the run has them in memory
+    monkeypatch.setattr(cache, "shared", cache.Cache())  # the run has them in memory
     source = open_scene(_url(prefix, "scene/scene.zarr"))
     with pytest.raises(SourceError, match=r"scene/c/0/1/2: damaged chunk \(rows 64:128, columns 128:170\)"):
         source.read(Window(70, 80, 130, 140))

@@ -11,8 +11,8 @@ from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.grid import Window
+from pipeline.raster.cache import CACHE_BYTES
 from pipeline.raster.scene import SceneInfo
-from pipeline.raster.store_source import CACHE_BYTES
 from pipeline.report.data import PICTURE_PIXELS
 
 LIBRARIES = 330 << 20

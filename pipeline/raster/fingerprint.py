@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
-from pipeline.storage import ObjectPath, Place, place
+from rasterio.io import DatasetReader
+
+from pipeline.errors import StorageError
+from pipeline.storage import ObjectPath, Place, is_url, place
 
 _END = 1 << 20
 _SAMPLED = 64
+_CORNER = 64
 _NOT_PIXELS = (".aux.xml", ".ovr")
 
 
@@ -51,3 +57,19 @@ def content_fingerprint(*parts: bytes) -> str:
         total += len(part)
         crc = zlib.crc32(part, crc)
     return f"{total}-{crc:08x}"
+
+
+def dataset_fingerprint(path: str, dataset: DatasetReader) -> str:
+    """That of the files behind a dataset, or of two corners of its pixels where they are no files that can be read."""
+    if dataset.files and all(map(os.path.isfile, dataset.files)):
+        return fingerprint(dataset.files)
+    if is_url(path) and "?" not in path and len(dataset.files) == 1:
+        with suppress(StorageError):
+            return fingerprint([path])
+    height, width = min(_CORNER, dataset.height), min(_CORNER, dataset.width)
+    first = dataset.read(window=((0, height), (0, width)), out_dtype="float64")
+    last = dataset.read(
+        window=((dataset.height - height, dataset.height), (dataset.width - width, dataset.width)),
+        out_dtype="float64",
+    )
+    return content_fingerprint(repr((dataset.shape, dataset.dtypes)).encode(), first.tobytes(), last.tobytes())

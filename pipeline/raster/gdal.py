@@ -24,7 +24,8 @@ from pipeline.errors import SourceError
 from pipeline.raster.references import check_local, local_drivers
 from pipeline.storage import gdal_options
 
-CACHE_BYTES = 64 << 20
+CACHE_BYTES, LEAST_CACHE = 64 << 20, 8 << 20
+"""Of GDAL's blocks: at most, and where ours are kept (raster/blocks.py), which makes them a second copy."""
 HANDLES = 32
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError, ValueError, TypeError, RuntimeError)
@@ -53,17 +54,17 @@ def is_remote(path: str) -> bool:
     return _REMOTE_PATH.search(path) is not None
 
 
-def gdal_env(path: str = "") -> Env:
-    """The settings under which `path` is opened, read and written.
+def gdal_env(path: str = "", cache: int = CACHE_BYTES) -> Env:
+    """The settings under which `path` is opened, read and written with so many bytes of blocks in GDAL's cache.
 
-    The block cache is the process's own and GDAL has no cache by thread: it is set once, in bytes, and stays, as
-    rasterio would give it back its default whenever one of many threads leaves its Env.
+    The cache is the process's own and GDAL has none by thread: it is set in bytes and stays, as rasterio would give it
+    back its default whenever one of many threads leaves its Env. It grows with what is asked, to CACHE_BYTES.
     """
     theirs = getenv() if hasenv() else {}
     if "GDAL_CACHEMAX" not in os.environ and "GDAL_CACHEMAX" not in theirs:
-        current = get_gdal_config("GDAL_CACHEMAX")
-        if current is None or int(current) > CACHE_BYTES:
-            set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+        current = int(get_gdal_config("GDAL_CACHEMAX") or CACHE_BYTES + 1)
+        if current < cache or current > CACHE_BYTES:
+            set_gdal_config("GDAL_CACHEMAX", min(cache, CACHE_BYTES))
     ours = _LOCAL | (_REMOTE | gdal_options(path) if is_remote(path) else {})
     return Env(**{key: value for key, value in ours.items() if key not in os.environ and key not in theirs})
 
@@ -151,7 +152,7 @@ def handle(path: str, kind: object = None, make: Callable[[DatasetReader], Any] 
         _handles.process = os.getpid()
         _handles.inherited.append(_handles.open)
         _handles.open = OrderedDict()
-    key = (path, _identity(path), kind)
+    key = (path, file_identity(path), kind)
     if key not in _handles.open:
         reader = open_reader(path)
         _handles.open[key] = (reader if make is None else make(reader), reader)
@@ -163,7 +164,8 @@ def handle(path: str, kind: object = None, make: Callable[[DatasetReader], Any] 
     return dataset
 
 
-def _identity(path: str) -> tuple[int, ...]:
+def file_identity(path: str) -> tuple[int, ...]:
+    """What changes when a local file is replaced or written to; nothing where it is none."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):

@@ -7,10 +7,10 @@ not transparent. The alpha band is no band of the scene, unless it is asked for 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -20,15 +20,24 @@ from rasterio.io import DatasetReader
 
 from pipeline.errors import ConfigError, SourceError, StorageError
 from pipeline.grid import Window
-from pipeline.raster.fingerprint import content_fingerprint, fingerprint
-from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, open_reader, reason
+from pipeline.raster.blocks import MOST_CELL_BYTES, Pixels, cell_shape, read_cells
+from pipeline.raster.fingerprint import dataset_fingerprint
+from pipeline.raster.gdal import (
+    CACHE_BYTES,
+    GDAL_ERRORS,
+    LEAST_CACHE,
+    file_identity,
+    gdal_env,
+    handle,
+    open_reader,
+    reason,
+)
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import representable, sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
 
-_CORNER = 64
 MOST_BLOCK_BYTES = 1 << 30
 """Of a block of the file: GDAL unpacks it whole, whatever of it is asked for."""
 MOST_READ_BYTES = 4 << 30
@@ -48,6 +57,8 @@ class RasterSource:
     """Bands of the file whose GDAL mask counts; one of them stands for all where they share it."""
     alpha: int | None
     """The file's number of the alpha band."""
+    cell: tuple[int, int] = (0, 0)
+    """(y, x) side of the blocks that are decoded together, clipped at the scene's edge."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window inside the scene: block (band, y, x) of info.dtype, C-contiguous, and valid (y, x) bool.
@@ -57,26 +68,45 @@ class RasterSource:
         """
         assert 0 <= window.y0 < window.y1 <= self.info.height, (self.path, window)
         assert 0 <= window.x0 < window.x1 <= self.info.width, (self.path, window)
-        rows_columns = ((window.y0, window.y1), (window.x0, window.x1))
         self._check_size(window)
-        block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
+        # A block that is damaged takes with it no window but those that touch it.
+        with suppress(*GDAL_ERRORS):
+            if 0 < (size := math.prod(self.cell) * self._pixel_bytes) <= MOST_CELL_BYTES:
+                key, extent = (self._key, file_identity(self.path)), (self.info.height, self.info.width)
+                decode = partial(self._decode, cache=max(LEAST_CACHE, 4 * size))
+                return read_cells(key, self.cell, extent, window, decode)
         try:
-            with gdal_env(self.path):
-                dataset = handle(self.path)
-                dataset.read(list(self.indexes), window=rows_columns, out=block)
-                valid = valid_from(block, self.nodata)
-                for index in self.masks:
-                    valid &= dataset.read_masks(index, window=rows_columns) > 0
-                if self.alpha is not None:
-                    valid &= dataset.read(self.alpha, window=rows_columns) > 0
+            return self._decode(window)
         except GDAL_ERRORS as error:
             raise SourceError(
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
             ).of(self.path, window.to_json()) from error
-        return block, valid
+
+    def _decode(self, window: Window, cache: int = CACHE_BYTES) -> Pixels:
+        rows_columns = ((window.y0, window.y1), (window.x0, window.x1))
+        block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
+        with gdal_env(self.path, cache):
+            dataset = handle(self.path)
+            dataset.read(list(self.indexes), window=rows_columns, out=block)
+            valid = valid_from(block, self.nodata)
+            for index in self.masks:
+                valid &= dataset.read_masks(index, window=rows_columns) > 0
+            if self.alpha is not None:
+                valid &= dataset.read(self.alpha, window=rows_columns) > 0
+        return Pixels(block, valid)
+
+    @cached_property
+    def _key(self) -> str:
+        return repr(
+            (self.path, self.info.fingerprint, self.info.dtype, self.indexes, self.nodata, self.masks, self.alpha)
+        )
+
+    @property
+    def _pixel_bytes(self) -> int:
+        return len(self.indexes) * np.dtype(self.info.dtype).itemsize + 1
 
     def _check_size(self, window: Window) -> None:
-        size = len(self.indexes) * math.prod(window.shape) * np.dtype(self.info.dtype).itemsize
+        size = math.prod(window.shape) * self._pixel_bytes
         if size > MOST_READ_BYTES:
             raise SourceError(
                 f"{self.path}: {window} of {len(self.indexes)} bands are {size >> 20} MiB, beyond "
@@ -163,9 +193,10 @@ def _describe(
         # A chosen alpha band is data: written out as alpha again, it would be taken away on reading.
         colorinterp=tuple("undefined" if c is ColorInterp.alpha else c.name for c in dataset.colorinterp),
         masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,
-        fingerprint=_fingerprint(path, dataset),
+        fingerprint=dataset_fingerprint(path, dataset),
     )
-    whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha)
+    cell = cell_shape(dataset.block_shapes[0], dataset.height, dataset.width)
+    whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha, cell)
     return whole.select(positions)
 
 
@@ -252,18 +283,3 @@ def _storage_reason(path: str) -> str | None:
     except StorageError as error:
         return str(error)
     return None
-
-
-def _fingerprint(path: str, dataset: DatasetReader) -> str:
-    if dataset.files and all(map(os.path.isfile, dataset.files)):
-        return fingerprint(dataset.files)
-    if is_url(path) and "?" not in path and len(dataset.files) == 1:
-        with suppress(StorageError):
-            return fingerprint([path])
-    height, width = min(_CORNER, dataset.height), min(_CORNER, dataset.width)
-    first = dataset.read(window=((0, height), (0, width)), out_dtype="float64")
-    last = dataset.read(
-        window=((dataset.height - height, dataset.height), (dataset.width - width, dataset.width)),
-        out_dtype="float64",
-    )
-    return content_fingerprint(repr((dataset.shape, dataset.dtypes)).encode(), first.tobytes(), last.tobytes())

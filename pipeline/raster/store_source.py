@@ -1,16 +1,14 @@
-"""Reading a store of ours by windows: whole chunks through Zarr, the last few kept for the neighbours' halos.
+"""Reading a store of ours by windows: whole chunks through Zarr, the last ones kept for the neighbours' halos.
 
 In an object store a chunk is one request; it may be kept as long as the store was made of the same things.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from threading import Lock
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import zarr
@@ -18,6 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.grid import Grid, Tile, Window
+from pipeline.raster import cache
+from pipeline.raster.cache import Held
 from pipeline.raster.chunks import chunk_path, read_chunk
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.object_stores import METADATA
@@ -26,47 +26,8 @@ from pipeline.raster.store_check import LOW_RANK, check_chunk, codec_names, open
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, Place, place
 
-CACHE_BYTES = 64 << 20
 VARIABLES = ("scene", "features")
 _AGAIN = "write it again: `run` does, `compress` writes the whole store with --overwrite"
-
-Held = TypeVar("Held", bound="Sized")
-
-
-class Sized(Protocol):
-    """What a cache can hold."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it keeps in memory."""
-
-
-class ChunkCache:
-    """The decoded chunks used last, bounded in bytes and shared by the threads of a process."""
-
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._limit = limit
-        self._lock = Lock()
-        self._blocks: OrderedDict[object, Any] = OrderedDict()
-        self._size = 0
-
-    def get(self, key: object, load: Callable[[], Held]) -> Held:
-        """The block of this key, loaded where it is not here."""
-        with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-                return cast(Held, self._blocks[key])
-        block = load()
-        with self._lock:
-            if key not in self._blocks and block.nbytes <= self._limit:
-                self._blocks[key] = block
-                self._size += block.nbytes
-                while self._size > self._limit:
-                    self._size -= self._blocks.popitem(last=False)[1].nbytes
-        return block
-
-
-_cache = ChunkCache()
 
 
 @dataclass(frozen=True)
@@ -179,14 +140,14 @@ class StoreSource:
         if isinstance(path, ObjectPath) or isinstance(
             store, ObjectPath
         ):  # its fingerprint tells what is in it; to look at its date is a request more
-            return _cache.get((str(path), name, self.info.fingerprint), checked)
+            return cache.shared.get((str(path), name, self.info.fingerprint), checked)
         try:
             facts = check_chunk(store, path, array)
         except FileNotFoundError:
             raise SourceError(missing) from None
         except (OSError, ValueError) as error:
             raise refusal(error) from error
-        return _cache.get((str(path), name, facts.st_mtime_ns, facts.st_ino, facts.st_size), checked)
+        return cache.shared.get((str(path), name, facts.st_mtime_ns, facts.st_ino, facts.st_size), checked)
 
 
 def open_store(path: Place) -> StoreSource:
