@@ -162,10 +162,15 @@ class Cluster:
                 if time.monotonic() > until:
                     raise RuntimeError("no scheduler file")
                 time.sleep(0.02)
-        self.replace()
+        until = time.monotonic() + _PATIENCE
         with Client(scheduler_file=str(self.file), timeout="60s") as client:
-            client.wait_for_workers(WORKERS, timeout=_PATIENCE)
-        return orphans
+            while True:
+                self.replace()  # who was told to go may still have been there a moment ago
+                with suppress(TimeoutError):
+                    client.wait_for_workers(WORKERS, timeout=_PATIENCE / 20)
+                    return orphans
+                if time.monotonic() > until:
+                    raise RuntimeError("no workers")
 
     def replace(self) -> None:
         """Start a worker for each that has gone."""
