@@ -20,7 +20,7 @@ from pipeline.errors import SourceError
 from pipeline.grid import Halo, Window
 from pipeline.raster import cache
 from pipeline.raster.blocks import cell_shape
-from pipeline.raster.cache import Cache
+from pipeline.raster.cache import TURNS, Cache, rows_of
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.open import open_source
 
@@ -178,6 +178,7 @@ class Held:
 
 def test_the_cache_holds_what_was_used_last_within_its_limit() -> None:
     kept, loads = Cache(100), Counter[str]()
+    kept.reserve("file", 1000)
 
     def get(name: str, size: int = 40) -> Held:
         def load() -> Held:
@@ -198,8 +199,41 @@ def test_the_cache_holds_what_was_used_last_within_its_limit() -> None:
     assert loads == {"a": 1, "b": 2, "c": 1, "large": 2}
 
 
+def test_a_file_has_room_for_what_it_asked_while_it_is_read() -> None:
+    kept, loads = Cache(1000), Counter[str]()
+
+    def get(name: str) -> None:
+        def load() -> Held:
+            loads[name] += 1
+            return Held(40)
+
+        kept.get(name, load)
+
+    kept.reserve("one", 80)
+    kept.reserve("one", 40)
+    for name in "abab":
+        get(name)
+    assert loads == {"a": 1, "b": 1}
+    kept.reserve("other", 40)
+    for name in "cabc":
+        get(name)
+    assert loads == {"a": 1, "b": 1, "c": 1}
+    for _ in range(TURNS):
+        kept.reserve("other", 40)
+    for name in "dadc":
+        get(name)
+    assert loads == {"a": 2, "b": 1, "c": 2, "d": 2}
+
+
+@pytest.mark.parametrize(("tile", "high"), [(256, 512), (256, 256), (288, 256), (300, 64), (17, 1)])
+def test_the_rows_of_blocks_that_a_window_touches_have_room(tile: int, high: int) -> None:
+    most = max((start + tile - 1) // high - start // high + 1 for start in range(high))
+    assert most * high * 10 <= rows_of(tile, high, 10) <= (most + 1) * high * 10
+
+
 def test_what_one_thread_loads_the_others_wait_for() -> None:
     kept, begun, go = Cache(), threading.Event(), threading.Event()
+    kept.reserve("file", 1000)
     loads: list[str] = []
 
     def slow() -> Held:

@@ -84,6 +84,8 @@ class Told:
         return self._scheduler
 
     def run(self, function: Any, on_error: str) -> Any:
+        if (error := self._workers.get("broadcast")) is not None:
+            raise error
         return self._workers
 
 
@@ -118,6 +120,8 @@ def test_the_scheduler_runs_no_tiles_but_reads_tasks() -> None:
         check_all(Told(facts() | {"distributed": "1"}), "h:1")
     with pytest.raises(ClusterError, match=r"the scheduler cannot load .*No module named 'pipeline'"):
         check_all(Told(ModuleNotFoundError("No module named 'pipeline'")), "h:1")
+    with pytest.raises(ClusterError, match=r"the scheduler does not answer \(OSError: gone\)"):
+        check_all(Told(facts(), broadcast=OSError("gone")), "h:1")
     with pytest.raises(ClusterError, match=r"worker a does not answer \(OSError: timed out\)"):
         check_all(Told(facts(), a=OSError("timed\nout")), "h:1")
 

@@ -71,9 +71,10 @@ def check_all(client: Any, name: str) -> list[str]:
     """
     try:
         found = {"the scheduler": client.run_on_scheduler(facts)}
+        workers = client.run(facts, on_error="return")  # by way of the scheduler, which may go meanwhile
     except Exception as error:  # whatever its own process raised
         raise ClusterError(unable(f"{name}: the scheduler", error)) from error
-    found |= {f"worker {address}": told for address, told in client.run(facts, on_error="return").items()}
+    found |= {f"worker {address}": told for address, told in workers.items()}
     unfit, notes = [], []
     for who, told in found.items():
         if isinstance(told, BaseException):

@@ -9,6 +9,8 @@ from threading import Event, Lock
 from typing import Any, Protocol, TypeVar, cast
 
 CACHE_BYTES = 96 << 20
+TURNS = 64
+"""So many windows of other files and stores later nothing is kept for one that is no longer read."""
 
 
 class Sized(Protocol):
@@ -23,7 +25,10 @@ Held = TypeVar("Held", bound=Sized)
 
 
 class Cache:
-    """The blocks used last. What one thread is decoding, the others wait for."""
+    """The blocks used last, as many as their files need and the limit allows. What one thread decodes, others wait for.
+
+    A map goes over a scene row by row, so a file needs the rows of blocks that a window touches; see `rows_of`.
+    """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
@@ -34,7 +39,17 @@ class Cache:
         self._lock = Lock()
         self._blocks: OrderedDict[object, Any] = OrderedDict()
         self._loading: dict[object, Event] = {}
+        self._rooms: OrderedDict[object, tuple[int, int]] = OrderedDict()
+        self._turn = 0
         self._size = 0
+
+    def reserve(self, owner: object, nbytes: int) -> None:
+        """Room for so much of a file, the most that was asked for it, as long as it is read."""
+        with self._lock:
+            self._turn += 1
+            self._rooms[owner] = self._turn, max(nbytes, self._rooms.pop(owner, (0, 0))[1])
+            while next(iter(self._rooms.values()))[0] <= self._turn - TURNS:
+                self._rooms.popitem(last=False)
 
     def get(self, key: object, load: Callable[[], Held]) -> Held:
         """The block of this key, loaded where it is not here; `load` calls no `get` of its own.
@@ -78,13 +93,19 @@ class Cache:
 
     def _keep(self, key: object, block: Held) -> None:
         """One that is larger than all the room is not kept."""
-        if block.nbytes > self._limit:
-            return
         with self._lock:
+            room = min(self._limit, sum(nbytes for _, nbytes in self._rooms.values()))
+            if block.nbytes > room:
+                return
             self._blocks[key] = block
             self._size += block.nbytes
-            while self._size > self._limit:
+            while self._size > room:
                 self._size -= self._blocks.popitem(last=False)[1].nbytes
+
+
+def rows_of(window_height: int, block_height: int, row_bytes: int) -> int:
+    """Bytes of the rows of blocks that a window can touch, and that the next row of windows touches again."""
+    return (-(-window_height // block_height) + 1) * block_height * row_bytes
 
 
 shared = Cache()

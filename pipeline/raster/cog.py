@@ -29,7 +29,7 @@ from rasterio.rpc import RPC
 from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
 from pipeline.raster.files import drafts, give, writing
-from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
+from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.look import write_statistics
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
@@ -105,7 +105,7 @@ def write_cog(
     options = _options(info, overview_resampling, creation_options or {})
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
-    with drafts(path) as folder, gdal_env():
+    with drafts(path) as folder, gdal_env(cache=CACHE_BYTES):
         if creation_options:
             _try_options(info, options)
         _write(path, folder, info, windows, options, colours, statistics)

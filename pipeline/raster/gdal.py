@@ -54,7 +54,7 @@ def is_remote(path: str) -> bool:
     return _REMOTE_PATH.search(path) is not None
 
 
-def gdal_env(path: str = "", cache: int = CACHE_BYTES) -> Env:
+def gdal_env(path: str = "", cache: int = LEAST_CACHE) -> Env:
     """The settings under which `path` is opened, read and written with so many bytes of blocks in GDAL's cache.
 
     The cache is the process's own and GDAL has none by thread: it is set in bytes and stays, as rasterio would give it

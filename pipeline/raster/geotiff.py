@@ -20,7 +20,9 @@ from rasterio.io import DatasetReader
 
 from pipeline.errors import ConfigError, SourceError, StorageError
 from pipeline.grid import Window
+from pipeline.raster import cache
 from pipeline.raster.blocks import MOST_CELL_BYTES, Pixels, cell_shape, read_cells
+from pipeline.raster.cache import rows_of
 from pipeline.raster.fingerprint import dataset_fingerprint
 from pipeline.raster.gdal import (
     CACHE_BYTES,
@@ -73,7 +75,9 @@ class RasterSource:
         with suppress(*GDAL_ERRORS):
             if 0 < (size := math.prod(self.cell) * self._pixel_bytes) <= MOST_CELL_BYTES:
                 key, extent = (self._key, file_identity(self.path)), (self.info.height, self.info.width)
-                decode = partial(self._decode, cache=max(LEAST_CACHE, 4 * size))
+                decode = partial(self._decode, gdal_cache=max(LEAST_CACHE, 4 * size))
+                need = rows_of(window.shape[0], self.cell[0], self.info.width * self._pixel_bytes)
+                cache.shared.reserve(self._key, need)
                 return read_cells(key, self.cell, extent, window, decode)
         try:
             return self._decode(window)
@@ -82,10 +86,10 @@ class RasterSource:
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
             ).of(self.path, window.to_json()) from error
 
-    def _decode(self, window: Window, cache: int = CACHE_BYTES) -> Pixels:
+    def _decode(self, window: Window, gdal_cache: int = CACHE_BYTES) -> Pixels:
         rows_columns = ((window.y0, window.y1), (window.x0, window.x1))
         block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
-        with gdal_env(self.path, cache):
+        with gdal_env(self.path, gdal_cache):
             dataset = handle(self.path)
             dataset.read(list(self.indexes), window=rows_columns, out=block)
             valid = valid_from(block, self.nodata)

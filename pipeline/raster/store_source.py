@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SourceError
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster import cache
-from pipeline.raster.cache import Held
+from pipeline.raster.cache import Held, rows_of
 from pipeline.raster.chunks import chunk_path, read_chunk
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.object_stores import METADATA
@@ -71,6 +71,7 @@ class StoreSource:
         block = np.empty((len(self.info.bands), height, width), self._array.dtype)
         valid = np.ones((height, width), bool)
         grid = Grid(self.info.height, self.info.width, self.tile)
+        self._reserve(height)
         for row in range(window.y0 // self.tile, -(-window.y1 // self.tile)):
             for column in range(window.x0 // self.tile, -(-window.x1 // self.tile)):
                 tile = grid[row * grid.columns + column]
@@ -110,7 +111,14 @@ class StoreSource:
             SourceError: the chunk is missing or damaged.
         """
         path = chunk_path(self._place, self.variable, 0, tile.row, tile.column)
+        self._reserve(self.tile)
         return self._kept(path, name, tile.window, self._array, lambda: read(read_chunk(path)))
+
+    def _reserve(self, height: int) -> None:
+        """Room for the rows of chunks that windows of this height touch."""
+        pixel = len(self.info.bands) * np.dtype(self.info.dtype).itemsize + 1
+        owner = (self.path, self.variable, self.info.fingerprint)
+        cache.shared.reserve(owner, rows_of(height, self.tile, self.info.width * pixel))
 
     def _chunk(self, variable: str, index: tuple[int, ...], window: Window) -> NDArray[Any]:
         path = chunk_path(self._place, variable, *index)

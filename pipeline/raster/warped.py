@@ -15,7 +15,7 @@ from rasterio.warp import SUPPORTED_RESAMPLING
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
-from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, handle, reason
+from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, reason
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo
@@ -52,7 +52,7 @@ class WarpedSource:
         place = ((window.y0, window.y1), (window.x0, window.x1))
         kind = (self.info.geo.transform, self.info.height, self.info.width, self.resampling, self._nodata)
         try:
-            with gdal_env(self.source.path):
+            with gdal_env(self.source.path, CACHE_BYTES):
                 vrt = handle(self.source.path, repr(kind), self._warp)
                 block = vrt.read(list(self.source.indexes), window=place).astype(self.info.dtype)
                 valid = valid_from(block, self.source.nodata)
