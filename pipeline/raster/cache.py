@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Event, Lock, get_ident
 from typing import Any, Protocol, TypeVar, cast
 
 CACHE_BYTES = 96 << 20
-TURNS = 64
+TURNS = 256
 """So many windows of other files and stores later nothing is kept for one that is no longer read."""
 
 
@@ -44,10 +44,14 @@ class Cache:
         self._size = 0
 
     def reserve(self, owner: object, nbytes: int) -> None:
-        """Room for so much of a file, the most that was asked for it, as long as it is read."""
+        """Room for so much of a file, the most that this thread asked for it, as long as it reads it.
+
+        Threads may be at different places of a scene.
+        """
+        mine = owner, get_ident()
         with self._lock:
             self._turn += 1
-            self._rooms[owner] = self._turn, max(nbytes, self._rooms.pop(owner, (0, 0))[1])
+            self._rooms[mine] = self._turn, max(nbytes, self._rooms.pop(mine, (0, 0))[1])
             while next(iter(self._rooms.values()))[0] <= self._turn - TURNS:
                 self._rooms.popitem(last=False)
 
