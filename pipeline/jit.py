@@ -21,6 +21,8 @@ def _package_stamp() -> tuple[int, int, int]:
 
 
 _STAMP = _package_stamp()
+_files: list[Any] = []
+"""What numba knows of the files of our kernels."""
 
 
 def jit(kernel: Kernel) -> Kernel:
@@ -31,4 +33,16 @@ def jit(kernel: Kernel) -> Kernel:
     held: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(held, "_source_stamp"):
         held._source_stamp = (held._source_stamp, _STAMP)
+        _files.append(held)
     return cast(Kernel, compiled)
+
+
+def any_compiled() -> bool:
+    """Whether a kernel of this version is on the disk: where none is, the next run compiles them.
+
+    Who does not know, since Numba's insides have moved, says no.
+    """
+    try:
+        return any(held._load_index() for held in _files)
+    except (AttributeError, OSError):
+        return False

@@ -11,12 +11,15 @@ from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.grid import Window
+from pipeline.jit import any_compiled
 from pipeline.raster.cache import CACHE_BYTES
 from pipeline.raster.scene import SceneInfo
 from pipeline.report.data import PICTURE_PIXELS
 
 LIBRARIES = 330 << 20
 """Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
+COMPILER = 260 << 20
+"""Of a process that compiles the kernels; those after it find them on the disk."""
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
 GDAL_CACHE = 64 << 20
@@ -60,8 +63,8 @@ def block_multiple(bands: int, quality: str) -> float:
 
 
 def base_memory() -> int:
-    """Bytes of any process of ours."""
-    return LIBRARIES + GDAL_CACHE + CACHE_BYTES
+    """Bytes of any process of ours that starts now."""
+    return LIBRARIES + GDAL_CACHE + CACHE_BYTES + (0 if any_compiled() else COMPILER)
 
 
 def finish_memory(info: SceneInfo, workflow: Workflow, features: int) -> int:
