@@ -25,6 +25,9 @@ class Watch(Protocol):
     def note(self, text: str) -> None:
         """A chapter of the job, in one line."""
 
+    def warn(self, text: str) -> None:
+        """Something that is most likely not meant, in one line."""
+
 
 class Nobody:
     """A Watch that does not look."""
@@ -36,6 +39,9 @@ class Nobody:
         """Look away."""
 
     def note(self, text: str) -> None:
+        """Look away."""
+
+    def warn(self, text: str) -> None:
         """Look away."""
 
 

@@ -100,15 +100,22 @@ def denoised_tile(
     source: Source, tile: Tile, side: int, denoising: Denoising
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
+    return denoised_and_clear(source, tile, side, denoising)[:2]
+
+
+def denoised_and_clear(
+    source: Source, tile: Tile, side: int, denoising: Denoising
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """As `denoised_tile`, and which pixels (y, x) of the tile are clear; None where nothing says so."""
     block, valid, outer = read_tile(source, tile, denoising.halo(side))
-    if denoising.quality == "none":
-        return block, valid
+    clear = clear_of(source, outer)
     place = tile.window.within(outer)
     inner, real = block[:, *place], valid[place]
-    if not real.any():  # its halo may hold pixels, which are not asked for
-        return inner, real
-    result = denoising.block(block, valid, (outer.y0, outer.x0), clear_of(source, outer))
-    return settle(result, place, inner, real, source.info.nodata), real
+    taught = None if clear is None else clear[place]
+    if denoising.quality == "none" or not real.any():  # its halo may hold pixels, which are not asked for
+        return inner, real, taught
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear)
+    return settle(result, place, inner, real, source.info.nodata), real, taught
 
 
 def settle(

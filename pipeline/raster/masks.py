@@ -43,6 +43,11 @@ class Rule:
         flags = sum(1 << bit for bit in set(self.bits))
         return np.asarray(np.isin(whole, self.values) | ((whole & flags) != 0) | ~finite | (whole != mask))
 
+    def __str__(self) -> str:
+        coding = next((f"{name}: " for name, rule in CODINGS.items() if rule == self), "")
+        parts = [("values", self.values), ("bits", self.bits)]
+        return coding + " and ".join(f"{word} {', '.join(map(str, those))}" for word, those in parts if those)
+
 
 CODINGS = {
     "scl": Rule(values=(0, 1, 3, 8, 9, 10)),  # no data, defective, shadow, cloud (medium, high), cirrus
@@ -135,6 +140,8 @@ class MaskedSource:
     mask: Source
     """One band, on the scene's grid."""
     rule: Rule
+    name: str = "mask"
+    """What it was asked for by."""
 
     @property
     def info(self) -> SceneInfo:
@@ -150,6 +157,9 @@ class MaskedSource:
         block, there = self.mask.read(window)
         return there & ~self.rule.out(block[0])
 
+    def __str__(self) -> str:
+        return f"mask {self.name} ({self.rule})"
+
     def identity(self) -> dict[str, Any]:
         """What of the mask decides bytes, for the configuration hash."""
         facts = {"fingerprint": self.mask.info.fingerprint, "band": self.mask.info.bands[0]}
@@ -160,7 +170,7 @@ class MaskedSource:
         return replace(self, source=other)
 
 
-def masked(scene: Source, mask: RasterSource, rule: Rule) -> MaskedSource:
+def masked(scene: Source, mask: RasterSource, rule: Rule, name: str) -> MaskedSource:
     """A scene with a mask of one band, brought to the scene's grid by nearest neighbour.
 
     Raises:
@@ -168,7 +178,7 @@ def masked(scene: Source, mask: RasterSource, rule: Rule) -> MaskedSource:
     """
     # The mask's own sentinel and masks are values like the others: the rule says what they mean.
     bare = replace(mask, nodata=(None,), masks=(), alpha=None)
-    return MaskedSource(scene, place(bare, scene.info), rule)
+    return MaskedSource(scene, place(bare, scene.info), rule, name)
 
 
 def clear_of(source: Source, window: Window) -> NDArray[np.bool_] | None:

@@ -140,7 +140,7 @@ def _with_mask(scene: Source, choice: MaskChoice | None, mask: RasterSource | No
     if choice is None:
         return scene
     mask = choice.open_file(scene.info) if mask is None else mask
-    return masked(scene, mask, choice.rule(name or Path(choice.target).name))
+    return masked(scene, mask, choice.rule(name or Path(choice.target).name), choice.target)
 
 
 def with_mask_file(
