@@ -151,7 +151,7 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset, path: str) -> str:
-    href = asset.get_absolute_href() or asset.href
+    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")  # which makes a plain path of it
     check_href(href, path)
     return href
 
