@@ -31,7 +31,7 @@ from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Counting, Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
@@ -278,7 +278,12 @@ def _stage(
         for product in products:
             remove_tree(place(receipt.folder) / product)
     receipt.stage, start = name, time.perf_counter()
-    path, result = fill(plan, make_job, name, crew)
+    counting = Counting(crew.watch)
+    try:
+        path, result = fill(plan, make_job, name, replace(crew, watch=counting))
+    except (Interrupted, ClusterError):  # what it had written by then stays, and the history counts it
+        receipt.add(name, counting.total, time.perf_counter() - start)
+        raise
     receipt.add(name, result, time.perf_counter() - start, flops)
     raise_failures(result, receipt.name)
     return open_store(path), result
