@@ -29,7 +29,11 @@ def changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "says"),
     [
         ("compress.value", 35.0, ["compress.snr: 40 -> 35"]),
-        ("compress", {"bound": "lossless", "value": None}, ["compress.lossless: none -> true", "compress.snr: 40 -> none"]),
+        (
+            "compress",
+            {"bound": "lossless", "value": None},
+            ["compress.lossless: none -> true", "compress.snr: 40 -> none"],
+        ),
         ("effort", "best", ["compress.effort: fast -> best"]),
         ("denoise.sigma", 2.5, ["denoise.sigma: auto -> 2.5"]),
         ("denoise.basis", "scene", ["denoise.basis: tile -> scene"]),
@@ -66,6 +70,8 @@ def test_a_store_of_features(path: str, value: Any, says: list[str]) -> None:
     assert differences(FEATURES, changed(FEATURES, path, value)) == says
 
 
-@pytest.mark.parametrize("configuration", [None, 3, [], {"compress": 3}, {"compress": {"bound": [1]}}, {"": {"": None}}])
+@pytest.mark.parametrize(
+    "configuration", [None, 3, [], {"compress": 3}, {"compress": {"bound": [1]}}, {"": {"": None}}]
+)
 def test_what_a_hostile_store_says_is_no_error(configuration: Any) -> None:
     assert differences(configuration, SCENE)

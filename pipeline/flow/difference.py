@@ -32,7 +32,13 @@ _UNSAID = {
     "features.domain": "pixels",
 }
 """What an absent key means."""
-_CONTENTS = ("the scene's CRS", "the scene's transform", "the scene's pixels", "the mask's pixels", "the bank's contents")
+_CONTENTS = (
+    "the scene's CRS",
+    "the scene's transform",
+    "the scene's pixels",
+    "the mask's pixels",
+    "the bank's contents",
+)
 
 
 def differences(was: Any, now: Any) -> list[str]:
