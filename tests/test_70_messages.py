@@ -78,6 +78,40 @@ def test_a_store_that_is_not_there_is_no_raster(scene: Path, words: str) -> None
     )
 
 
+MISSING = {
+    "scene": ("no.tif", "classic"),
+    "bank": ("x.tif", "no.npz"),
+    "mask": ("x.tif --mask-band scl:no.tif", "classic"),
+    "mask in a folder": ("x.tif --mask-band ./no", "classic"),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_a_file_that_is_not_there_ends_every_command_alike(scene: Path, what: str) -> None:
+    """Exit 1, input that cannot be used, as of a scene; 2 is for words that mean nothing."""
+    source, bank = MISSING[what]
+    (scene.parent / "w.yaml").write_text(f"version: 1\nfeatures: {{bank: {bank}}}\nwrite: {{cog: [], report: false}}\n")
+    src, *words = source.split()
+    calls = [
+        ("run", "w.yaml", src, "--out", "out", *words),
+        ("plan", "w.yaml", src, *words),
+        ("features", src, "f.zarr", "--bank", bank, *words),
+    ]
+    if what != "bank":
+        calls += [("denoise", src, "d.tif", *words), ("compress", src, "c.zarr", *words), ("inspect", src, *words)]
+        calls += [("fit", src, "-o", "b.npz", "--bank", bank, *words)]
+    else:
+        calls += [("inspect", "no.npz")]
+    for call_words in calls:
+        assert "no" in said(1, *call_words), call_words
+
+
+@pytest.mark.parametrize("words", ["--mask-band CLOUDS", "--bands B9", "-b 9"])
+def test_a_word_for_no_band_is_wrong_usage(scene: Path, words: str) -> None:
+    for command in (("denoise", "x.tif", "d.tif"), ("compress", "x.tif", "c.zarr"), ("inspect", "x.tif")):
+        said(2, *command, *words.split())
+
+
 def test_one_is_no_plural(scene: Path) -> None:
     assert [counted(number, "tile") for number in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]
     assert "z.zarr: 1 tile, " in call("compress", "x.tif", "z.zarr").stdout

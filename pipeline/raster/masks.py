@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
+from pipeline.raster.folders import RASTER_ENDINGS
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.scene import SceneInfo, Source
@@ -120,12 +122,15 @@ class MaskChoice:
 
         Raises:
             ConfigError: it is neither a file nor a band of the scene.
-            SourceError: it cannot be opened, or has several bands.
+            SourceError: it is named as a file, and is none; it cannot be opened, or has several bands.
         """
         there = os.path.isfile(self.target)
         if not there and not is_remote(self.target):
             bands = ", ".join(scene.bands)
-            raise ConfigError(f"no mask band or file {self.target}; the bands of {scene.name} are {bands}")
+            # What is named as a file is input that is not there, as a scene may be; else it is a word for a band.
+            file_like = os.path.dirname(self.target) or Path(self.target).suffix.lower() in RASTER_ENDINGS
+            kind = SourceError if file_like else ConfigError
+            raise kind(f"no mask band or file {self.target}; the bands of {scene.name} are {bands}")
         file = open_raster(os.path.abspath(self.target) if there else self.target)
         if len(file.info.bands) > 1:
             raise SourceError(f"{self.target} has {len(file.info.bands)} bands; give a mask of one band")
