@@ -21,7 +21,7 @@ from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
 from pipeline.storage import place
 
-BASES = ("tile", "scene")
+QUALITIES, BASES = ("none", "fast", "quality"), ("tile", "scene")
 FILE_KINDS = {"key": "U", **model_file.KINDS}
 """What the file of a scene's model holds; `key` is the configuration it was fitted under."""
 _WIDE_TILE = 192
@@ -68,6 +68,10 @@ class Denoising:
     """Of the scene, once it has been fitted; without it tiles use their own."""
 
     def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise ConfigError(f"quality {self.quality!r} is not known to denoise; use none, fast or quality")
+        if isinstance(self.sigma, int | float) and not 0 <= self.sigma < float("inf"):
+            raise ConfigError(f"sigma {self.sigma!r} is not a noise level; give a number >= 0 in data units, or None")
         if self.basis not in BASES:
             raise ConfigError(f"basis {self.basis!r} is not known to denoise; use {' or '.join(BASES)}")
 
