@@ -41,10 +41,10 @@ def test_a_file_in_the_place_of_a_folder_is_named(scene: Path, words: str) -> No
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("compress x.tif", "Missing argument DST.zarr: where to write; got x.tif alone, and no output"),
-        ("compress --snr 30 x.tif -v", "Missing argument DST.zarr: where to write; got x.tif alone, and no output"),
-        ("denoise s3://b/x.tif", "Missing argument DST: where to write; got s3://b/x.tif alone, and no output"),
-        ("features x.tif --bank classic", "Missing argument DST: where to write; got x.tif alone, and no output"),
+        ("compress x.tif", "Missing argument DST.zarr: where to write; got x.tif alone, which is SRC"),
+        ("compress --snr 30 x.tif -v", "Missing argument DST.zarr: where to write; got x.tif alone, which is SRC"),
+        ("denoise s3://b/x.tif", "Missing argument DST: where to write; got s3://b/x.tif alone, which is SRC"),
+        ("features x.tif --bank classic", "Missing argument DST: where to write; got x.tif alone, which is SRC"),
         (
             "compress new.zarr",
             "Missing argument SRC...: what to read; got new.zarr alone, and no such file; give SRC... DST.zarr",

@@ -48,5 +48,5 @@ def _missing(error: click.MissingParameter, words: Sequence[str]) -> str | None:
     if not isinstance(alone, str):
         return f"Missing arguments {source} {target}: what to read, and where to write"
     if alone == "-" or "://" in alone or Path(alone).exists():
-        return f"Missing argument {target}: where to write; got {alone} alone, and no output"
+        return f"Missing argument {target}: where to write; got {alone} alone, which is SRC"
     return f"Missing argument {source}: what to read; got {alone} alone, and no such file; give {source} {target}"
