@@ -204,7 +204,7 @@ def test_failures_are_told_by_file_and_window_and_tried_again(tmp_path: Path, jo
     before = snapshot(out / "good")
     paths[1].write_bytes(whole)
     refused = call("run", job, "--out", out, "--retry-failed")
-    assert "source.fingerprint was" in refused.stderr  # it was begun with the torn file
+    assert "the scene's pixels changed" in refused.stderr  # it was begun with the torn file
     again = call("run", job, "--out", out, "--retry-failed", "--overwrite")
     assert again.exit_code == 3
     assert "4 scenes: 1 written, 1 failed, 2 not run again" in again.stdout
