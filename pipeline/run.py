@@ -31,7 +31,7 @@ from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Counting, Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
@@ -39,6 +39,7 @@ from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
+from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
@@ -47,6 +48,7 @@ from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.flow.summary import Summary, remember
+from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
@@ -220,7 +222,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
     bound = Bound(*wanted.bound)
     plan = scene_plan(place(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
     crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
-    return _stage(
+    stored, counted = _stage(
         "denoise + compress",
         plan,
         lambda store: SceneJob(raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort),
@@ -228,7 +230,10 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         crew,
         receipt,
         scene_flops(raw.info, tile, denoising),
-    ), plan
+    )
+    if mask := tell_mask(raw, counted, crew.watch):
+        receipt.facts["mask"] = mask
+    return stored, plan
 
 
 def _store_features(
@@ -257,7 +262,7 @@ def _store_features(
         crew,
         receipt,
         map_flops(job, bank, crew.workers),
-    )
+    )[0]
 
 
 def _stage(
@@ -268,12 +273,17 @@ def _stage(
     crew: Crew,
     receipt: SceneReceipt,
     flops: float | None,
-) -> StoreSource:
+) -> tuple[StoreSource, Receipt]:
     if not plan.begun:  # what was made of an earlier store says nothing of this one
         for product in products:
             remove_tree(place(receipt.folder) / product)
     receipt.stage, start = name, time.perf_counter()
-    path, result = fill(plan, make_job, name, crew)
+    counting = Counting(crew.watch)
+    try:
+        path, result = fill(plan, make_job, name, replace(crew, watch=counting))
+    except (Interrupted, ClusterError):  # what it had written by then stays, and the history counts it
+        receipt.add(name, counting.total, time.perf_counter() - start)
+        raise
     receipt.add(name, result, time.perf_counter() - start, flops)
     raise_failures(result, receipt.name)
-    return open_store(path)
+    return open_store(path), result

@@ -39,7 +39,7 @@ def test_another_configuration_is_refused_with_both_hashes_and_the_difference(tm
     with pytest.raises(ResumeError) as caught:
         second.begin()
     message = str(caught.value)
-    assert "denoise.quality was fast, is quality" in message
+    assert "denoise.quality: fast -> quality" in message
     assert "sigma" not in message
     assert configuration_hash(first.configuration)[:12] in message
     assert configuration_hash(second.configuration)[:12] in message

@@ -9,7 +9,7 @@ import rioxarray
 import xarray as xr
 
 import pipeline
-from pipeline.errors import BlockError
+from pipeline.errors import BlockError, ConfigError
 from pipeline.network import Bank
 from tests.scenes import CRS, band_psnr, call, read, small_scene
 
@@ -45,6 +45,14 @@ def test_denoise_of_plain_arrays_and_single_planes(scene: Path) -> None:
     plane = pipeline.denoise(whole[0])
     assert plane.shape == whole[0].shape
     assert pipeline.denoise(whole, quality="none") is whole
+
+
+@pytest.mark.parametrize("words", [{"quality": "bad"}, {"sigma": -1.0}, {"sigma": float("nan")}])
+def test_words_that_mean_nothing_are_refused_before_anything_is_computed(scene: Path, words: dict[str, object]) -> None:
+    lazy = rioxarray.open_rasterio(scene, chunks={"band": -1, "y": 64, "x": 64})
+    for call_it in (lazy.terrasketch.denoise, lambda **given: pipeline.denoise(lazy, **given)):
+        with pytest.raises(ConfigError, match=next(iter(words))):
+            call_it(**words)
 
 
 def test_features_are_lazy_and_equal_the_command(scene: Path, tmp_path: Path) -> None:

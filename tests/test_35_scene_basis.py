@@ -164,7 +164,7 @@ def test_resumed_after_loss_of_chunks_and_basis_it_writes_the_same_bytes(tmp_pat
     (tmp_path / "job.yaml").write_text("read: {tile: 64}\nfeatures: null\n")
     refused = call(*words)
     assert refused.exit_code == 1
-    assert "denoise.basis was scene, is absent" in refused.stderr
+    assert "denoise.basis: scene -> tile" in refused.stderr
 
 
 def test_a_basis_that_is_there_is_not_learnt_again(tmp_path: Path) -> None:

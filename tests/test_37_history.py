@@ -84,12 +84,12 @@ class _Stopping:
         pass
 
 
-def _stop(tmp_path: Path, scene: Path) -> dict[str, Any]:
+def _stop(tmp_path: Path, scene: Path, watch: type[_Stopping] = _Stopping) -> dict[str, Any]:
     stop = Event()
     changes = {"sources": [str(scene)], "out": str(tmp_path / "out")}
     workflow = load_workflow(tmp_path / "job.yaml").model_copy(update=changes)
     with ThreadPoolExecutor(1) as pool, pytest.raises(Interrupted):
-        list(run_workflow(workflow, Crew(pool, 1, _Stopping(stop), stop), "x"))
+        list(run_workflow(workflow, Crew(pool, 1, watch(stop), stop), "x"))
     receipt: dict[str, Any] = json.loads((tmp_path / "out/s/receipt.json").read_text())
     return receipt
 
@@ -105,6 +105,30 @@ def test_an_interrupted_run_has_its_line_and_spoils_no_receipt(tmp_path: Path, s
     assert [run["status"] for run in again["history"]] == ["interrupted", "done", "interrupted"]
     assert again["status"] == "interrupted"  # or --retry-failed would take it for done
     assert again | {"history": [], "status": ""} == done | {"history": [], "status": ""}
+
+
+class _StopsAfterATile(_Stopping):
+    """A Watch that stops the crew once a tile came back."""
+
+    def begin(self, *_: object) -> None:
+        pass
+
+    def advance(self, *_: object) -> None:
+        self.stop.set()
+
+
+def test_an_interrupted_run_counts_what_it_wrote(tmp_path: Path, scene: Path) -> None:
+    scene = small_scene(tmp_path / "s.tif", height=64 * 40, width=64, bands=1)
+    chunks = tmp_path / "out/s/scene.zarr.partial/scene/c/0"
+    written, counted = 0, []
+    for _ in range(2):
+        before, last = written, _stop(tmp_path, scene, _StopsAfterATile)["history"][-1]
+        written = len(list(chunks.glob("*/0")))
+        assert last["status"] == "interrupted"
+        assert last["computed"] == written - before
+        counted.append((last["computed"], last["found"]))
+    assert 0 < counted[0][0] < 40
+    assert counted[0][1] == 0 < counted[1][1]
 
 
 GOOD = {

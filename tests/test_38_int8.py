@@ -161,4 +161,4 @@ def test_a_run_writes_plans_and_resumes_them(tmp_path: Path) -> None:
     assert call(*words).exit_code == 0
     assert snapshot(folder / "features.zarr") == before
     refused = call("run", tmp_path / "float.yaml", *words[2:])
-    assert "dtype was int8" in refused.stderr
+    assert "features.dtype: int8 -> float32" in refused.stderr

@@ -150,7 +150,7 @@ def test_another_configuration_is_refused_unless_overwritten(job: Path, tmp_path
     words = ["run", tmp_path / "other/job.yaml", tmp_path / "other/scene.tif"]
     result = call(*words)
     assert result.exit_code in (1, 3)
-    assert "compress.value was 35.0, is 20.0" in result.stderr
+    assert "compress.snr: 35 -> 20;" in result.stderr
     assert json.loads((folder / "receipt.json").read_text())["status"] == "done"
     large = (folder / "scene.zarr/scene/c/0/0/0").stat().st_size
     assert call(*words, "--overwrite").exit_code == 0

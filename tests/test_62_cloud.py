@@ -30,6 +30,7 @@ from pipeline.storage import ObjectPath, place
 from pipeline.storage.variables import NAMES
 from tests.scenes import call, call_json, read, small_scene, snapshot
 from tests.servers import BUCKET, S3, free_port, s3_server
+from tests.stac_files import item
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: {bank: rcf-mixed, count: 16, stride: 4}\n"
 PAPERS = ("item.json", "report.html", "receipt.json")
@@ -77,6 +78,23 @@ def test_a_run_in_s3_writes_what_a_run_on_disk_writes(s3: tuple[S3, str], tmp_pa
     again = call(*words)
     assert (again.exit_code, "complete" in again.stdout) == (0, True)
     assert server.objects(f"{prefix}/out") == remote
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_search_on_stdin_finds_files_of_this_machine_though_it_is_kept_in_s3(
+    s3: tuple[S3, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    server, prefix = s3
+    (tmp_path / "in").mkdir()
+    small_scene(tmp_path / "in/x.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    found = {"type": "FeatureCollection", "features": [item("x", str(tmp_path / "in/x.tif") if whole else "in/x.tif")]}
+    monkeypatch.chdir(tmp_path)
+    result = call("run", "job.yaml", "-", "--out", _url(prefix, "out"), stdin=json.dumps(found))
+    assert result.exit_code == 0, result.stderr
+    names = server.objects(f"{prefix}/out")
+    assert "x/scene.zarr/zarr.json" in names
+    assert any(name.startswith("search-") for name in names)
 
 
 def test_xarray_opens_it_through_zarrs_own_object_store(s3: tuple[S3, str], tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_failures_are_told_by_file_and_window_and_tried_again(tmp_path: Path, jo
     before = snapshot(out / "good")
     paths[1].write_bytes(whole)
     refused = call("run", job, "--out", out, "--retry-failed")
-    assert "source.fingerprint was" in refused.stderr  # it was begun with the torn file
+    assert "the scene's pixels changed" in refused.stderr  # it was begun with the torn file
     again = call("run", job, "--out", out, "--retry-failed", "--overwrite")
     assert again.exit_code == 3
     assert "4 scenes: 1 written, 1 failed, 2 not run again" in again.stdout
@@ -382,3 +382,49 @@ def test_one_band_of_a_stack_that_is_torn_is_named(tmp_path: Path, job: Path) ->
     assert call("run", job, tmp_path / "s", "--out", tmp_path / "out").exit_code == 1
     receipt = json.loads((tmp_path / "out" / "s" / "receipt.json").read_text())
     assert {failed["file"] for failed in receipt["failed"]} == {str(torn)}
+
+
+def _relative(tmp_path: Path, out: str) -> str:
+    """A search whose items name their rasters in all the ways they may; it is given in the folder `here`."""
+    for name in ("a b", "c"):
+        _scene(tmp_path / f"here/in/{name}.tif")
+    _scene(tmp_path / f"{out}/in/c.tif", seed=9)  # which is another scene, beside the outputs
+    items = [
+        item("plain", "in/a b.tif"),
+        item("up", "../here/./in/c.tif"),
+        item("whole", str(tmp_path / "here/in/c.tif")),
+        item("url", f"file://{tmp_path}/here/in/c.tif"),
+    ]
+    return json.dumps({"numberMatched": 4, "type": "FeatureCollection", "features": items, "links": []})
+
+
+def test_a_search_on_stdin_is_relative_to_where_it_is_given(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = _relative(tmp_path, "out")
+    monkeypatch.chdir(tmp_path / "here")
+    result = call("run", job, "-", "--out", tmp_path / "out", stdin=text)
+    assert result.exit_code == 0, result.stderr
+    monkeypatch.chdir(tmp_path)
+    (kept,) = (tmp_path / "out").glob("search-*.json")
+    assert "4 complete already" in call("run", job, kept, "--out", tmp_path / "out").stdout
+    stores = [snapshot(tmp_path / "out" / name / "scene.zarr/scene/c") for name in ("up", "whole", "url")]
+    assert stores[0] == stores[1] == stores[2] != {}
+
+
+def test_an_item_on_stdin_that_says_where_it_lies_is_relative_to_that(tmp_path: Path) -> None:
+    one = item("x", "./x.tif", links=[{"rel": "self", "href": "https://127.0.0.1:9/items/x.json"}])
+    result = call("fit", "-", "-o", tmp_path / "b.npz", stdin=json.dumps(one))
+    assert result.exit_code == 1
+    assert "https://127.0.0.1:9/items/x.tif" in result.stderr
+
+
+def test_a_catalogue_on_stdin_links_from_where_it_is_given(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _scene(tmp_path / "in/x.tif")
+    write(tmp_path / "in/x.json", item("x", "./x.tif"))
+    text = catalogue(tmp_path / "c.json", item=["in/x.json"]).read_text()
+    monkeypatch.chdir(tmp_path)
+    result = call("run", job, "-", "--out", tmp_path / "out", stdin=text)
+    assert result.exit_code == 0, result.stderr

@@ -411,6 +411,19 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(made: Path, tmp_path
     assert (tmp_path / "odd.parquet").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["map.legend.json", "map.tif.aux.xml"])
+def test_files_beside_a_map_are_not_replaced_unless_they_may_be(made: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    store, target = made / "features.zarr", tmp_path / "map.tif"
+    words = ("--labels", tmp_path / "none.gpkg", "--field", "x")
+    for command in (("cluster", store, target), ("regress", store, target, *words)):
+        assert f"{name} exists; give another name, or --overwrite" in failed(*command)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    assert call("cluster", store, target, "--groups", 2, "--overwrite").exit_code == 0
+    assert (tmp_path / name).read_text() != "mine"
+
+
 def test_a_map_that_cannot_be_written_takes_its_table_with_it(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.flow.anomaly import write_anomaly
 from pipeline.flow.kmeans import write_groups
 from pipeline.flow.labels import labelled
+from pipeline.flow.legend import legend_files
 from pipeline.flow.maps import TABLE, check_map
 from pipeline.flow.read import open_scene
 from pipeline.flow.regress import Validation, write_prediction
@@ -76,7 +77,7 @@ def similar(
         raise ConfigError("give the places, as --at X,Y (may be repeated) or as --points FILE")
     if crs and places:
         raise ConfigError("--crs is for --at; the file of --points has its own CRS")
-    values, watching = _opened(store, dst, words, [places], beside=True)
+    values, watching = _opened(store, dst, words, [places], [dst.with_suffix(TABLE)])
     shapes = points(values, at, crs) if places is None else shapes_of(values, places)
     with crew(**watching) as team:
         where = f"--at {' '.join(f'{x:.10g},{y:.10g}' for x, y in at)}" if places is None else places
@@ -101,7 +102,7 @@ def cluster(store: str, dst: Path, groups: int, seed: int, **words: Any) -> None
     Example:
       terrasketch cluster features.zarr groups.tif --groups 12
     """
-    values, watching = _opened(store, dst, words, [])
+    values, watching = _opened(store, dst, words, [], legend_files(dst))
     with crew(**watching) as team:
         receipt, legend = write_groups(values, dst, team, count=groups, seed=seed)
     if words["as_json"]:
@@ -144,7 +145,7 @@ def anomaly(
       terrasketch anomaly scene.zarr ships.tif --water B03,B08 --pfa 1e-5
     """
     annulus = Annulus(window, guard)
-    values, watching = _opened(src, dst, words, [], beside=True)
+    values, watching = _opened(src, dst, words, [], [dst.with_suffix(TABLE)])
     info = values.source.info
     background = Background(annulus, None if water is None else _water(water, info))
     with crew(**watching) as team:
@@ -190,7 +191,7 @@ def regress(
       terrasketch regress features.zarr cover.tif --labels fields.gpkg --field crop
       terrasketch regress features.zarr biomass.tif --labels plots.parquet --field t_per_ha --block 2000 --json
     """
-    values, watching = _opened(store, dst, words, [labels])
+    values, watching = _opened(store, dst, words, [labels], legend_files(dst))
     with crew(**watching) as team:
         data = labelled(values, labels, field, kind, seed, team)
         how = Validation.of(values, data, block, gap, folds, seed)
@@ -207,14 +208,13 @@ def regress(
 
 
 def _opened(
-    src: Any, dst: Path, words: dict[str, Any], files: list[str | None], *, beside: bool = False
+    src: Any, dst: Path, words: dict[str, Any], files: list[str | None], beside: list[Path]
 ) -> tuple[Values, dict[str, Any]]:
     """The source in its tiles, and the words of `crew`; refuses a target that is an input or is there already."""
     paths = [src] if isinstance(src, str) else list(src)
-    outputs = [dst, dst.with_suffix(TABLE)] if beside else [dst]
-    for output in outputs:
+    for output in [dst, *beside]:
         check_apart([*paths, *filter(None, files)], output)
-    check_map(dst, words["overwrite"], table=beside)
+    check_map(dst, words["overwrite"], beside)
     reading = {name: words[name] for name in ("bidx", "bands", "nodata", "resolution", "resampling")}
     source: Source = open_scene(src, **reading)
     return Values.of(source, words["tile"]), {key: words[key] for key in ("scheduler", "workers", "verbose", "quiet")}

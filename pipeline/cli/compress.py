@@ -19,7 +19,7 @@ from pipeline.storage import Place, place
 
 @click.command()
 @click.argument("src", nargs=-1, required=True)
-@click.argument("dst", type=options.output)
+@click.argument("dst", type=options.output, metavar="DST.zarr")
 @options.together(options.bounding, options.tile, options.reading, options.stacking, options.masking)
 @options.together(options.overwrite, options.running, options.watching)
 def compress(
@@ -58,7 +58,7 @@ def compress(
 
 @click.command()
 @click.argument("src", type=place)
-@click.argument("dst", type=options.output)
+@click.argument("dst", type=options.output, metavar="DST.tif")
 @options.together(options.creation, options.overwrite, options.watching)
 def decompress(
     src: Place,

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import print_receipt, print_result
-from pipeline.cli.progress import crew
+from pipeline.cli.progress import Terminal, crew
 from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError
@@ -21,9 +21,8 @@ from pipeline.flow.networks import (
     check_mean,
     check_words,
     is_network,
-    normalised,
+    normalised_on,
     open_network,
-    samples,
     settled,
 )
 from pipeline.flow.read import open_scene
@@ -77,8 +76,9 @@ def fit(
     paths = [scene.paths for source in given(src) for scene in find_scenes(source)]
     if not paths:
         raise ConfigError("no scenes to fit on; name some, or give their paths on standard input")
-    with one_blas_thread():
-        fitted = fit_on(bank, [open_scene(path, **reading) for path in paths], tile, count=count, size=size, seed=seed)
+    sources = [open_scene(path, **reading) for path in paths]
+    with one_blas_thread(), Terminal(verbose, quiet) as watch:
+        fitted = fit_on(bank, sources, tile, count=count, size=size, seed=seed, watch=watch)
     fitted.save(output)
     print_result(
         {"output": str(output), "bank": fitted.name, "bands": len(fitted.bands), "features": len(fitted.features)},
@@ -115,9 +115,9 @@ def _fitted(
     fitted: AnyBank
     with one_blas_thread():
         if network is None:
-            fitted = fit_on(bank, [source], tile, **fitting)
+            fitted = fit_on(bank, [source], tile, watch=watch, **fitting)
         else:
-            fitted = network if normalise == "none" else normalised(network, samples(source))
+            fitted = network if normalise == "none" else normalised_on(network, source, watch)
     fitted.save(beside)
     return fitted, beside
 

@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
 
 import click
 
 from pipeline import __version__
 from pipeline.cli.completion import light
+from pipeline.cli.usage import usage
 from pipeline.errors import TerrasketchError
 from pipeline.untrusted import one_line, printable
 
@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo(printable(error.format_message()))
         sys.exit(2)
     except click.ClickException as error:
-        _fail(_usage(error), error.exit_code)
+        _fail(usage(error, words), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TerrasketchError as error:
@@ -101,12 +101,6 @@ def main(args: Sequence[str] | None = None) -> None:
         if "-v" in words or "--verbose" in words:
             traceback.print_exc()
         _fail(f"unexpected {type(error).__name__}: {error} (a bug of ours; -v shows where)", 1)
-
-
-def _usage(error: click.ClickException) -> str:
-    context: Any = getattr(error, "ctx", None)
-    hint = f" (see {context.command_path} --help)" if context is not None else ""
-    return f"{error.format_message()}{hint}"
 
 
 def _fail(message: str, code: int) -> None:

@@ -19,6 +19,7 @@ from pipeline.cli.totals import Totals
 from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
 from pipeline.errors import ConfigError, SourceError
+from pipeline.flow.paperwork import counted
 from pipeline.flow.sources import name_scenes
 from pipeline.plan import (
     Campaign,
@@ -142,7 +143,9 @@ def _print_plan(scene: ScenePlan) -> str:
             "",
         ]
     lines += scene.notes
-    lines.append(f"peak memory: {print_bytes(scene.memory)} ({scene.workers} tasks at a time in one process)")
+    lines.append(
+        f"peak memory: {print_bytes(scene.memory)} ({counted(scene.workers, 'task')} at a time in one process)"
+    )
     return "\n".join(lines)
 
 
@@ -169,7 +172,7 @@ def _print_campaign(scene: ScenePlan, campaign: Campaign) -> str:
     ]
     for name, seconds in (("before, alone", campaign.alone_seconds), ("finish, beside", campaign.finish_seconds)):
         rows.append([name, f"{seconds:.1f}", f"{seconds:.1f}", "-", "-", f"{seconds:.1f}", "driver", "-", "-"])
-    runs = f"{campaign.drivers} run{'s' if campaign.drivers > 1 else ''} at a time"
+    runs = f"{counted(campaign.drivers, 'run')} at a time"
     lines = [
         _title(scene),
         f"rates: {campaign.origin}",
@@ -177,9 +180,9 @@ def _print_campaign(scene: ScenePlan, campaign: Campaign) -> str:
         "",
         table(head, rows),
         "",
-        f"{campaign.scenes} scenes on {campaign.workers} workers, {runs}: {_hours(campaign.seconds)}, "
-        f"most of it for the {campaign.limit}",
-        f"core hours:    {campaign.core_hours:.1f}, in {campaign.tasks} tasks; the workers work "
+        f"{counted(campaign.scenes, 'scene')} on {counted(campaign.workers, 'worker')}, {runs}: "
+        f"{_hours(campaign.seconds)}, most of it for the {campaign.limit}",
+        f"core hours:    {campaign.core_hours:.1f}, in {counted(campaign.tasks, 'task')}; the workers work "
         f"{campaign.utilisation:.0%} of the time",
         f"bytes:         {print_bytes(campaign.bytes_in)} read, {print_bytes(campaign.bytes_out)} written; "
         f"storage must do {print_bytes(campaign.bandwidth)}/s while the maps run",

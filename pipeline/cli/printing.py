@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.progress import print_bytes
-from pipeline.flow.paperwork import plain
+from pipeline.flow.paperwork import counted, plain
 from pipeline.flow.tasks import Receipt
 from pipeline.storage import Place
 from pipeline.untrusted import printable
@@ -30,9 +30,9 @@ def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
         click.echo(json.dumps(result))
     else:
         smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
-        clipped = f", {receipt.clipped} values clipped" if receipt.clipped else ""
+        clipped = f", {counted(receipt.clipped, 'value')} clipped" if receipt.clipped else ""
         click.echo(
-            f"{printable(str(target))}: {receipt.tiles} tiles, {print_bytes(receipt.raw)} raw, "
+            f"{printable(str(target))}: {counted(receipt.tiles, 'tile')}, {print_bytes(receipt.raw)} raw, "
             f"{print_bytes(size)} stored{smaller}, {receipt.seconds:.1f} s of work{clipped}"
         )
 

@@ -68,6 +68,10 @@ class Terminal:
         if self._verbose:
             self._print(text)
 
+    def warn(self, text: str) -> None:
+        """One line, unless -q."""
+        self.say(f"Warning: {text}")
+
     def say(self, text: str) -> None:
         """One line, unless -q."""
         if not self._quiet:

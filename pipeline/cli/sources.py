@@ -13,6 +13,7 @@ import click
 
 from pipeline.errors import ConfigError, OutputError
 from pipeline.raster.catalogue import members
+from pipeline.raster.stac_home import settled
 from pipeline.raster.stac_json import MAX_SEARCH
 from pipeline.storage import Place, put_file
 
@@ -61,8 +62,9 @@ def _from_stdin(spool: Place | None) -> list[str]:
 
 
 def _kept(first: bytes, stream: IO[bytes], spool: Path) -> Path:
-    """The stream as a file that is called by its contents."""
-    draft, digest, size = spool / f".search.{uuid4().hex[:12]}.json.partial", hashlib.sha256(), 0
+    """The stream as a file that is called by its contents; what it names lies relative to where the user stands."""
+    draft, final = (spool / f".search.{uuid4().hex[:12]}.json.partial" for _ in range(2))
+    size = 0
     try:
         with draft.open("wb") as file:
             block = first
@@ -70,11 +72,16 @@ def _kept(first: bytes, stream: IO[bytes], spool: Path) -> Path:
                 size += len(block)
                 if size > MAX_SEARCH:
                     raise ConfigError(f"more than {MAX_SEARCH >> 30} GiB on standard input; split the search")
-                digest.update(block)
                 file.write(block)
                 block = stream.read(_BLOCK)
         for _ in members(str(draft)):
             break
-        return draft.replace(spool / f"search-{digest.hexdigest()[:8]}.json")
+        digest = hashlib.sha256()
+        with final.open("wb") as file:
+            for block in settled(str(draft), Path.cwd()):
+                digest.update(block)
+                file.write(block)
+        return final.replace(spool / f"search-{digest.hexdigest()[:8]}.json")
     finally:
-        draft.unlink(missing_ok=True)
+        for path in (draft, final):
+            path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.progress import print_bytes
 from pipeline.config import Workflow
-from pipeline.flow.paperwork import plain
+from pipeline.flow.paperwork import counted, plain
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.storage import is_url
 from pipeline.untrusted import one_line, printable
@@ -72,7 +72,7 @@ class Tally:
         where = f" in {out}"
         if self._counts["failed"]:
             where = f"; {out}/run.json has the reasons, --retry-failed runs them again"
-        return f"{sum(self._counts.values()) + already} scenes: {', '.join(parts)}{where}"
+        return f"{counted(sum(self._counts.values()) + already, 'scene')}: {', '.join(parts)}{where}"
 
 
 def shown(folder: str) -> str:
@@ -98,7 +98,7 @@ def _summary(receipt: SceneReceipt) -> str:
         )
     for stage in receipt.stages:
         resumed = f", {stage.resumed} of them there already" if stage.resumed else ""
-        words.append(f"  {stage.name:<19} {stage.tiles} tiles{resumed} in {stage.seconds:.1f} s")
+        words.append(f"  {stage.name:<19} {counted(stage.tiles, 'tile')}{resumed} in {stage.seconds:.1f} s")
     return "\n".join(words)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.cli.progress import print_bytes
+from pipeline.flow.paperwork import counted
 from pipeline.plan import ScenePlan
 
 
@@ -38,7 +39,8 @@ class Totals:
 
     def __str__(self) -> str:
         return (
-            f"{self.scenes} scenes: {self.tiles} tiles in {self.tasks} tasks, {print_bytes(self.bytes_in)} read, "
+            f"{counted(self.scenes, 'scene')}: {counted(self.tiles, 'tile')} in {counted(self.tasks, 'task')}, "
+            f"{print_bytes(self.bytes_in)} read, "
             f"at most {print_bytes(self.bytes_out)} written, {self.flops / 1e9:.1f} GFLOP, "
             f"peak memory {print_bytes(self.memory)}"
         )

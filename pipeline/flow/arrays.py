@@ -62,12 +62,12 @@ def denoise(
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
+        ConfigError: there is no such quality, or sigma is no noise level.
     """
-    cube = as_cube(scene)
+    cube, denoising = as_cube(scene), Denoising(quality, sigma)
     if quality == "none":
         return scene
     nodata = nodata_of(scene)
-    denoising = Denoising(quality, sigma)
 
     def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
         valid = valid_from(block, (nodata,) * block.shape[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config import Features
 from pipeline.flow.features import check_bank, check_bank_name, fit
-from pipeline.flow.networks import AnyBank, check_mean, check_network, is_network, normalised, open_network, samples
+from pipeline.flow.networks import AnyBank, check_mean, check_network, is_network, normalised_on, open_network
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
 from pipeline.network.network_bank import NetworkBank
@@ -61,7 +61,7 @@ def _network_of_run(
         return NetworkBank.load(path, network.model), path, made
     if wanted.normalise == "scene":
         with one_blas_thread():
-            network = normalised(network, samples(stored))
+            network = normalised_on(network, stored)
     network.save(path)
     return network, path, made
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
-from pipeline.flow.denoise import Denoising, denoised_tile
+from pipeline.flow.denoise import Denoising, denoised_and_clear
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
@@ -55,12 +55,15 @@ class SceneJob:
         size = whole_size(scene, self._check)
         if size is not None and (not self.source.info.masked or is_whole(valid, check_crc32c)):
             return Wrote(self._raw_bytes(tile), size, resumed=True)
-        block, real = denoised_tile(self.source, tile, self.tile, self.denoising)
+        block, real, clear = denoised_and_clear(self.source, tile, self.tile, self.denoising)
         if self.source.info.masked:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
         data = self._encode(block, real)
         put_chunk(store, scene, data)
-        return Wrote(self._raw_bytes(tile), len(data))
+        if clear is None:
+            return Wrote(self._raw_bytes(tile), len(data))
+        counts = int(np.count_nonzero(real)), int(np.count_nonzero(real & ~clear))
+        return Wrote(self._raw_bytes(tile), len(data), valid=counts[0], masked=counts[1])
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape

@@ -25,6 +25,9 @@ class Watch(Protocol):
     def note(self, text: str) -> None:
         """A chapter of the job, in one line."""
 
+    def warn(self, text: str) -> None:
+        """Something that is most likely not meant, in one line."""
+
 
 class Nobody:
     """A Watch that does not look."""
@@ -37,6 +40,34 @@ class Nobody:
 
     def note(self, text: str) -> None:
         """Look away."""
+
+    def warn(self, text: str) -> None:
+        """Look away."""
+
+
+@dataclass
+class Counting:
+    """A Watch that passes all on, and knows of a map that was ended early what had come back."""
+
+    watch: Watch
+    total: Receipt = field(default_factory=Receipt)
+
+    def begin(self, stage: str, tiles: int) -> None:
+        """Pass it on."""
+        self.watch.begin(stage, tiles)
+
+    def advance(self, receipt: Receipt) -> None:
+        """Add it up, and pass it on."""
+        self.total.add(receipt)
+        self.watch.advance(receipt)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.watch.note(text)
+
+    def warn(self, text: str) -> None:
+        """Pass it on."""
+        self.watch.warn(text)
 
 
 @dataclass(frozen=True)

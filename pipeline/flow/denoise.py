@@ -21,7 +21,7 @@ from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
 from pipeline.storage import place
 
-BASES = ("tile", "scene")
+QUALITIES, BASES = ("none", "fast", "quality"), ("tile", "scene")
 FILE_KINDS = {"key": "U", **model_file.KINDS}
 """What the file of a scene's model holds; `key` is the configuration it was fitted under."""
 _WIDE_TILE = 192
@@ -68,6 +68,10 @@ class Denoising:
     """Of the scene, once it has been fitted; without it tiles use their own."""
 
     def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise ConfigError(f"quality {self.quality!r} is not known to denoise; use none, fast or quality")
+        if isinstance(self.sigma, int | float) and not 0 <= self.sigma < float("inf"):
+            raise ConfigError(f"sigma {self.sigma!r} is not a noise level; give a number >= 0 in data units, or None")
         if self.basis not in BASES:
             raise ConfigError(f"basis {self.basis!r} is not known to denoise; use {' or '.join(BASES)}")
 
@@ -100,15 +104,22 @@ def denoised_tile(
     source: Source, tile: Tile, side: int, denoising: Denoising
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
+    return denoised_and_clear(source, tile, side, denoising)[:2]
+
+
+def denoised_and_clear(
+    source: Source, tile: Tile, side: int, denoising: Denoising
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """As `denoised_tile`, and which pixels (y, x) of the tile are clear; None where nothing says so."""
     block, valid, outer = read_tile(source, tile, denoising.halo(side))
-    if denoising.quality == "none":
-        return block, valid
+    clear = clear_of(source, outer)
     place = tile.window.within(outer)
     inner, real = block[:, *place], valid[place]
-    if not real.any():  # its halo may hold pixels, which are not asked for
-        return inner, real
-    result = denoising.block(block, valid, (outer.y0, outer.x0), clear_of(source, outer))
-    return settle(result, place, inner, real, source.info.nodata), real
+    taught = None if clear is None else clear[place]
+    if denoising.quality == "none" or not real.any():  # its halo may hold pixels, which are not asked for
+        return inner, real, taught
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear)
+    return settle(result, place, inner, real, source.info.nodata), real, taught
 
 
 def settle(

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pipeline.errors import BankError, ConfigError
 from pipeline.flow.compress import source_identity
+from pipeline.flow.crew import Watch
 from pipeline.flow.feature_job import FEATURES
 from pipeline.flow.journal import Plan
+from pipeline.flow.masked_share import Lessons, taught
 from pipeline.flow.networks import AnyBank, is_mean
-from pipeline.flow.read import sample
+from pipeline.flow.read import sample_windows
 from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
 from pipeline.raster.scene import SceneInfo, Source
@@ -100,8 +103,11 @@ def fit(
     count: int | None = None,
     size: int | None = None,
     seed: int = 0,
+    watch: Watch | None = None,
 ) -> Bank:
     """Fit a bank on samples of one or more scenes with the same bands.
+
+    watch: is told of masks how much they take out of the samples.
 
     Raises:
         BankError: the scenes' bands differ, or no valid pixel was found.
@@ -115,8 +121,8 @@ def fit(
                 f"{source.info.name} has bands {', '.join(source.info.bands)}, but {sources[0].info.name} has "
                 f"{', '.join(bands)}; a bank is fitted on scenes with the same bands (choose them with -b)"
             )
-    samples = (window for source in sources for window in sample(source, tile))
-    return fit_bank(name, samples, bands=bands, count=count, size=size, seed=seed)
+    lessons = [Lessons(source, sample_windows(source, tile)) for source in sources]
+    return taught(lessons, watch, partial(fit_bank, name, bands=bands, count=count, size=size, seed=seed))
 
 
 def check_bank_name(name: str) -> None:

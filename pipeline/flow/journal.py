@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.errors import OutputError, ResumeError
+from pipeline.flow.difference import differences
 from pipeline.flow.lock import hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
 from pipeline.raster.object_stores import finish_objects, is_begun, put_empty
@@ -163,24 +164,9 @@ def check_configuration(path: Place, configuration: dict[str, Any]) -> None:
     begun, now = str(attributes.get("configuration_hash")), configuration_hash(configuration)
     if begun == now:
         return
-    was, is_now = _flat(attributes.get("configuration", {})), _flat(configuration)
-    different = [
-        f"{key} was {was.get(key, 'absent')}, is {is_now.get(key, 'absent')}"
-        for key in sorted(was.keys() | is_now.keys())
-        if was.get(key) != is_now.get(key)
-    ]
+    different = differences(attributes.get("configuration"), configuration)
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
     raise ResumeError(
         f"{path} was begun under another configuration ({begun[:12]}, now {now[:12]}): "
         f"{'; '.join(different[:_SHOWN])}{more}; give another output, or --overwrite"
     )
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        name: leaf
-        for key, inner in value.items()
-        for name, leaf in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
-    }

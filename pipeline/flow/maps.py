@@ -27,7 +27,7 @@ from pipeline.flow.write import store_windows
 from pipeline.grid import Grid, Halo, Tile
 from pipeline.network import bank_file
 from pipeline.raster.chunks import chunk_path, pack, put_chunk, remove_tree
-from pipeline.raster.cog import Colours, check_output, write_cog
+from pipeline.raster.cog import Colours, check_folder, check_output, write_cog
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.raster.zarr_store import Variable
@@ -110,20 +110,19 @@ def load_model(path: str, kind: str, _digest: str) -> Any:
         return KINDS[kind](**arrays)
 
 
-def check_map(target: Path, overwrite: bool, *, table: bool = False) -> None:
-    """Refuse a target that is no .tif, or whose files are there already.
+def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> None:
+    """Refuse a target that is no .tif, and one that is there already, or a file that is written beside it.
 
     Raises:
         ConfigError, OutputError
     """
     if target.suffix not in RASTERS:
         raise ConfigError(f"{target}: a map is a COG, ending in .tif, got {target.suffix or 'no ending'}")
-    for path in (target, target.with_suffix(TABLE))[: 1 + table]:
+    for path in (target, *beside):
         check_output(path, overwrite)
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: its folder {target.parent} does not exist; make it first")
+    check_folder(target)
 
 
 def write_map(

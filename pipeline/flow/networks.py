@@ -5,22 +5,23 @@ A fitted network is two files: the model, where the user has it, and a bank.npz 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.flow.crew import Watch
+from pipeline.flow.masked_share import Lessons, taught
 from pipeline.flow.read import spread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, features_block
 from pipeline.network.network_bank import PREFIX, NetworkBank, check_tensor, split, wanted_tensor
 from pipeline.network.network_features import anchored, network_block, network_window
 from pipeline.network.sample import Moments, usable
-from pipeline.raster.masks import teaching
 from pipeline.raster.scene import Source
 
 SAMPLE = 256
@@ -54,9 +55,15 @@ def check_network(words: str) -> None:
     check_tensor(model, wanted_tensor(model, tensor))
 
 
-def samples(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """What a scene's normalisation is found on: the same whatever the tile, as the features must be."""
-    return (teaching(source, window) for window in spread(source, SAMPLE))
+def normalised_on(bank: NetworkBank, source: Source, watch: Watch | None = None) -> NetworkBank:
+    """The network with the normalisation of a scene, found on the same windows whatever the tile, as the features are.
+
+    `watch` is told of a mask how much it takes out of them.
+
+    Raises:
+        BankError: no sample has a valid pixel, or the mask takes out all of them.
+    """
+    return taught([Lessons(source, spread(source, SAMPLE))], watch, partial(normalised, bank))
 
 
 def normalised(bank: NetworkBank, blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]) -> NetworkBank:

@@ -97,6 +97,11 @@ def _span(info: SceneInfo) -> tuple[datetime, datetime] | None:
     return first, last
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 tile`, `2 tiles`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def plain(value: Any) -> Any:
     """The value in JSON's types; what JSON has no number for becomes null."""
     if isinstance(value, dict):

@@ -5,6 +5,7 @@ One handle per thread, GDAL's settings and its small cache are the readers' own 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,21 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
         if given:
             raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
         return with_mask_file(open_store(place(path)), **mask)
+    for one in paths:
+        _check_store(one)
     return open_source(paths if path is None else path, **options)
+
+
+def _check_store(path: str) -> None:
+    """Refuse what is named as a store is, and is nothing at all."""
+    if (
+        path.rstrip("/").endswith(".zarr")
+        and (is_url(path) or not Path(path).exists())
+        and not re.match(r"/vsi|[A-Z]+:", path)
+    ):
+        raise SourceError(
+            f"{path}: there is no such store; `terrasketch compress` or `run` writes one, else give a raster"
+        )
 
 
 def _absolute(path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.flow.history import earlier_runs, now
-from pipeline.flow.paperwork import versions, write_json
+from pipeline.flow.paperwork import counted, versions, write_json
 from pipeline.flow.tasks import Receipt
 from pipeline.raster.object_stores import METADATA
 from pipeline.storage import place
@@ -126,7 +126,7 @@ class SceneReceipt:
             self.failures.append(str(failure))
             self.failed.append(self._entry(failure.error, failure.file, failure.window.to_json(), failure.tile))
         if receipt.failed > len(receipt.failures):
-            self.failures.append(f"and {receipt.failed - len(receipt.failures)} more tiles")
+            self.failures.append(f"and {counted(receipt.failed - len(receipt.failures), 'more tile')}")
 
     def was_done(self) -> bool:
         """Whether the receipt in the folder is that of a finished run: it is written last, and may not have been."""

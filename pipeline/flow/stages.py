@@ -17,14 +17,16 @@ from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
 from pipeline.flow.features import check_bank, feature_plan
 from pipeline.flow.journal import Plan, alone, configuration_hash
+from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
+from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.write import store_to_cog
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
-from pipeline.raster.cog import check_output
+from pipeline.raster.cog import check_folder, check_output
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.scene import Source
 from pipeline.storage import ObjectPath, Place, lies_in, place
@@ -77,7 +79,9 @@ def write_scene(
 
     stage = "compress" if denoising.quality == "none" else "denoise"
     try:
-        return _whole(plan, make_job, stage, crew, target, creation_options)
+        receipt = _whole(plan, make_job, stage, crew, target, creation_options)
+        tell_mask(source, receipt, crew.watch)
+        return receipt
     finally:
         remove_tree(basis)
 
@@ -166,8 +170,7 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
         return _object_staging(target)
     if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: its folder {target.parent} does not exist; make it first")
+    check_folder(target)
     return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
 
 
@@ -204,7 +207,7 @@ def raise_failures(receipt: Receipt, name: str) -> None:
         TileError: there are any.
     """
     if receipt.failures:
-        more = f" (and {receipt.failed - 1} more tiles)" if receipt.failed > 1 else ""
+        more = f" (and {counted(receipt.failed - 1, 'more tile')})" if receipt.failed > 1 else ""
         raise TileError(f"{name}: {receipt.failures[0]}{more}")
 
 

@@ -39,6 +39,9 @@ class Wrote:
     resumed: bool = False
     clipped: int = 0
     """Values beyond the range that the output can hold."""
+    valid: int = 0
+    masked: int = 0
+    """Of a tile with a mask: its valid pixels, and those of them that the mask takes out of learning."""
 
 
 class Job(Protocol):
@@ -83,6 +86,8 @@ class Receipt:
     cpu: float = 0.0
     """Seconds of processor, of the threads that ran the tasks."""
     clipped: int = 0
+    valid: int = 0
+    masked: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -101,6 +106,8 @@ class Receipt:
         self.seconds += other.seconds
         self.cpu += other.cpu
         self.clipped += other.clipped
+        self.valid += other.valid
+        self.masked += other.masked
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
@@ -130,6 +137,8 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.raw += wrote.raw
             receipt.stored += wrote.stored
             receipt.clipped += wrote.clipped
+            receipt.valid += wrote.valid
+            receipt.masked += wrote.masked
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

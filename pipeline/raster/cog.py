@@ -72,6 +72,20 @@ def check_output(path: Place, overwrite: bool) -> None:
         raise OutputError(f"{path} exists; give another name, or --overwrite")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse an output whose folder is not there.
+
+    Raises:
+        OutputError: it is not, or a file is in its place.
+    """
+    if path.parent.is_dir():
+        return
+    above = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
+    if above.exists() and not above.is_dir():
+        raise OutputError(f"{path}: {above} is a file, and no folder; give another output")
+    raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
+
+
 def write_cog(
     path: Place,
     info: SceneInfo,

@@ -147,7 +147,7 @@ def _stacked(members: list[Source], whens: list[datetime]) -> Source:
     )
     scene = DateStack(tuple(unmasked(member) for member in members), info)
     masks = tuple(member for member in members if isinstance(member, MaskedSource))
-    return MaskedDates(scene, masks[0].mask, masks[0].rule, masks) if masks else scene
+    return MaskedDates(scene, masks[0].mask, masks[0].rule, masks[0].name, masks) if masks else scene
 
 
 def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -> None:

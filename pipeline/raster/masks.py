@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
+from pipeline.raster.folders import RASTER_ENDINGS
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.scene import SceneInfo, Source
@@ -42,6 +44,11 @@ class Rule:
         whole = np.where(finite, mask, 0).astype(np.int64)
         flags = sum(1 << bit for bit in set(self.bits))
         return np.asarray(np.isin(whole, self.values) | ((whole & flags) != 0) | ~finite | (whole != mask))
+
+    def __str__(self) -> str:
+        coding = next((f"{name}: " for name, rule in CODINGS.items() if rule == self), "")
+        parts = [("values", self.values), ("bits", self.bits)]
+        return coding + " and ".join(f"{word} {', '.join(map(str, those))}" for word, those in parts if those)
 
 
 CODINGS = {
@@ -115,12 +122,15 @@ class MaskChoice:
 
         Raises:
             ConfigError: it is neither a file nor a band of the scene.
-            SourceError: it cannot be opened, or has several bands.
+            SourceError: it is named as a file, and is none; it cannot be opened, or has several bands.
         """
         there = os.path.isfile(self.target)
         if not there and not is_remote(self.target):
             bands = ", ".join(scene.bands)
-            raise ConfigError(f"no mask band or file {self.target}; the bands of {scene.name} are {bands}")
+            # What is named as a file is input that is not there, as a scene may be; else it is a word for a band.
+            file_like = os.path.dirname(self.target) or Path(self.target).suffix.lower() in RASTER_ENDINGS
+            kind = SourceError if file_like else ConfigError
+            raise kind(f"no mask band or file {self.target}; the bands of {scene.name} are {bands}")
         file = open_raster(os.path.abspath(self.target) if there else self.target)
         if len(file.info.bands) > 1:
             raise SourceError(f"{self.target} has {len(file.info.bands)} bands; give a mask of one band")
@@ -135,6 +145,8 @@ class MaskedSource:
     mask: Source
     """One band, on the scene's grid."""
     rule: Rule
+    name: str = "mask"
+    """What it was asked for by."""
 
     @property
     def info(self) -> SceneInfo:
@@ -150,6 +162,9 @@ class MaskedSource:
         block, there = self.mask.read(window)
         return there & ~self.rule.out(block[0])
 
+    def __str__(self) -> str:
+        return f"mask {self.name} ({self.rule})"
+
     def identity(self) -> dict[str, Any]:
         """What of the mask decides bytes, for the configuration hash."""
         facts = {"fingerprint": self.mask.info.fingerprint, "band": self.mask.info.bands[0]}
@@ -160,7 +175,7 @@ class MaskedSource:
         return replace(self, source=other)
 
 
-def masked(scene: Source, mask: RasterSource, rule: Rule) -> MaskedSource:
+def masked(scene: Source, mask: RasterSource, rule: Rule, name: str) -> MaskedSource:
     """A scene with a mask of one band, brought to the scene's grid by nearest neighbour.
 
     Raises:
@@ -168,7 +183,7 @@ def masked(scene: Source, mask: RasterSource, rule: Rule) -> MaskedSource:
     """
     # The mask's own sentinel and masks are values like the others: the rule says what they mean.
     bare = replace(mask, nodata=(None,), masks=(), alpha=None)
-    return MaskedSource(scene, place(bare, scene.info), rule)
+    return MaskedSource(scene, place(bare, scene.info), rule, name)
 
 
 def clear_of(source: Source, window: Window) -> NDArray[np.bool_] | None:

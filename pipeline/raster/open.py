@@ -22,6 +22,7 @@ from pipeline.raster.names import (
 )
 from pipeline.raster.scene import Source
 from pipeline.raster.stac_assets import chosen_assets, mask_asset, read_item
+from pipeline.raster.stac_bands import names_of
 from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
@@ -140,7 +141,7 @@ def _with_mask(scene: Source, choice: MaskChoice | None, mask: RasterSource | No
     if choice is None:
         return scene
     mask = choice.open_file(scene.info) if mask is None else mask
-    return masked(scene, mask, choice.rule(name or Path(choice.target).name))
+    return masked(scene, mask, choice.rule(name or Path(choice.target).name), choice.target)
 
 
 def with_mask_file(
@@ -161,7 +162,7 @@ def _open_item(
 ) -> Source:
     """A STAC item: one asset is a raster of its own, several are stacked; one may be the mask."""
     item = read_item(path)
-    assets = chosen_assets(item, bands, path)
+    assets = chosen_assets(item, bands, path, lambda href: open_raster(href).info.bands)
     name = safe_name(item.id)
     asset = mask_asset(item, choice.target) if choice else None
     mask = open_raster(asset.href) if asset else None
@@ -170,12 +171,8 @@ def _open_item(
         kept = _kept(range(len(keys)), keys.index(asset.key) if asset.key in keys else None, keys, bands)
         assets = [assets[position] for position in kept]
     sources = [open_raster(asset.href, bidx=asset.bidx, nodata=nodata) for asset in assets]
-    names: list[str] = []
-    for source, one in zip(sources, assets, strict=True):
-        labelled = len(source.info.bands) == len(one.names)
-        names += one.names if labelled else [f"{one.key}_{band}" for band in source.info.bands]
+    names = names_of(assets, [source.info.bands for source in sources])
     sources = [_with_tags(source, one.tags) for source, one in zip(sources, assets, strict=True)]
-    names = list(unique(names))
     positions = choose(names, bidx, None, path)
     scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
     return _with_mask(scene, choice, mask, asset.key if asset else "")

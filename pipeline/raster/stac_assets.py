@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "applicati
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
 EO_TAGS = {name: f"eo:{name}" for name in ("common_name", "center_wavelength", "full_width_half_max")}
 """Tags of our bands that STAC's eo extension has fields for; lengths in micrometres."""
+Look = Callable[[str], Sequence[str]]
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 
 
@@ -82,12 +83,15 @@ def _remedy(kind: object, file: str) -> str:
     return "`run` takes all of its items" if kind in ("Collection", "Catalog") else "give one item of it"
 
 
-def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> list[RasterAsset]:
+def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str, look: Look) -> list[RasterAsset]:
     """The raster assets with the role `data`, or what `bands` names: asset keys, band names or common names.
+
+    What the item does not know is looked for in the files of its data: `look` gives the names of the bands of one.
+    ASSET_NAME says of which asset it is.
 
     Raises:
         SourceError: the item has no raster asset.
-        ConfigError: nothing in it has a name of `bands`.
+        ConfigError: nothing in it has a name of `bands`, or files of two assets have it.
     """
     rasters = {key: asset for key, asset in item.assets.items() if _is_raster(asset)}
     if not rasters:
@@ -95,10 +99,15 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str) -> 
     if bands is not None:
         if not bands or len(set(bands)) != len(bands):
             raise ConfigError(f"{path}: choose at least one band, and each once; got {', '.join(bands) or 'none'}")
-        return list(_together([_find(rasters, name, path) for name in bands]))
+        return list(_together([_find(rasters, name, path, look) for name in bands]))
+    return [_whole(key, asset, path) for key, asset in _data(rasters).items()]
+
+
+def _data(rasters: dict[str, pystac.Asset]) -> dict[str, pystac.Asset]:
+    """Those that hold the scene: of the role `data`, else all but pictures of it."""
     data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
     data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
-    return [_whole(key, asset, path) for key, asset in (data or rasters).items()]
+    return data or rasters
 
 
 def mask_asset(item: pystac.Item, name: str) -> RasterAsset | None:
@@ -118,7 +127,7 @@ def _together(assets: list[RasterAsset]) -> Iterator[RasterAsset]:
         yield RasterAsset(key, href, bidx, tuple(name for part in parts for name in part.names), tags)
 
 
-def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset:
+def _find(rasters: dict[str, pystac.Asset], name: str, path: str, look: Look) -> RasterAsset:
     if name in rasters:
         return _whole(name, rasters[name], path)
     for field in ("name", "eo:common_name", "common_name"):
@@ -126,9 +135,34 @@ def _find(rasters: dict[str, pystac.Asset], name: str, path: str) -> RasterAsset
             for number, band in enumerate(_bands(asset), 1):
                 if band.get(field) == name:
                     return RasterAsset(key, _href(asset, path), (number,), (name,), _spectra([band]))
-    inside = [str(band["name"]) for asset in rasters.values() for band in _bands(asset) if "name" in band]
-    there = ", ".join(dict.fromkeys([*rasters, *inside]))
-    raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
+    inside = {key: _names(asset, path, look) for key, asset in _data(rasters).items()}
+    found = [
+        (key, number)
+        for key, names in inside.items()
+        for number, one in enumerate(names, 1)
+        if name in (one, f"{key}_{one}")
+    ]
+    if len(found) > 1:
+        ways = ", ".join(f"{key}_{name}" for key, _ in found)
+        raise ConfigError(f"{path}: {len(found)} assets have a band {name}; say which: {ways}")
+    if not found:
+        there = ", ".join(dict.fromkeys([*rasters, *(name for names in inside.values() for name in names)]))
+        raise ConfigError(f"{path}: no asset or band {name}; there are {there}")
+    ((key, number),) = found
+    bands = _bands(rasters[key])
+    spectra = _spectra(bands[number - 1 : number]) if len(bands) == len(inside[key]) else ()
+    return RasterAsset(key, _href(rasters[key], path), (number,), (name,), spectra)
+
+
+def _names(asset: pystac.Asset, path: str, look: Look) -> Sequence[str]:
+    """Of the bands of an asset, by the item or else by its file; none where neither says."""
+    bands = _bands(asset)
+    if bands and all("name" in band for band in bands):
+        return [str(band["name"]) for band in bands]
+    try:
+        return look(_href(asset, path))
+    except SourceError:  # it is not among those that are read, or else says so when it is
+        return ()
 
 
 def _whole(key: str, asset: pystac.Asset, path: str) -> RasterAsset:
@@ -151,7 +185,7 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset, path: str) -> str:
-    href = asset.get_absolute_href() or asset.href
+    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")  # which makes a plain path of it
     check_href(href, path)
     return href
 

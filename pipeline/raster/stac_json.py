@@ -69,7 +69,7 @@ def read_document(path: str) -> dict[str, Any]:
     Raises:
         SourceError: it cannot be read, is too large, or is no JSON object.
     """
-    with _opened(path) as buffer:
+    with opened(path) as buffer:
         if len(buffer) > MAX_DOCUMENT:
             raise SourceError(f"{path} is larger than {MAX_DOCUMENT >> 20} MiB, too large for one STAC object")
         return _object(buffer[:], path)
@@ -101,7 +101,7 @@ def read_feature(path: str, name: str) -> dict[str, Any]:
     if name not in spans:
         some = ", ".join(list(spans)[:3])
         raise SourceError(f"{path}: no item {name} in it; there are {some or 'none'}{', ...' * (len(spans) > 3)}")
-    with _opened(path) as buffer:
+    with opened(path) as buffer:
         return _object(buffer[slice(*spans[name])], f"{path}#{name}")
 
 
@@ -114,7 +114,7 @@ def _stamp(path: str) -> tuple[int, int]:
 def _outline(path: str, _stamp: tuple[int, int]) -> tuple[str, dict[str, Span]]:
     spans: dict[str, Span] = {}
     kind = ""
-    with _opened(path) as buffer:
+    with opened(path) as buffer:
         for what, start, stop in _parts(buffer):
             if what == "torn":
                 raise SourceError(f"{path} is no JSON (it ends too early or too late); get it again")
@@ -160,6 +160,11 @@ def _parts(buffer: Buffer) -> Iterator[tuple[str, int, int]]:
         yield "torn", 0, 0
 
 
+def feature_spans(buffer: Buffer) -> Iterator[Span]:
+    """Where each item of an item collection lies; nothing of any other STAC."""
+    return ((start, stop) for what, start, stop in _parts(buffer) if what == "features")
+
+
 def _object(data: bytes, path: str) -> dict[str, Any]:
     value = _loads(data, path)
     if not isinstance(value, dict):
@@ -175,7 +180,7 @@ def _loads(data: bytes, path: str) -> Any:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Buffer]:
+def opened(path: str) -> Iterator[Buffer]:
     """The bytes of a document; of a local file as a map of it."""
     if is_url(path):
         yield _fetch(path)

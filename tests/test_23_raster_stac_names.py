@@ -1,0 +1,77 @@
+"""What bands of STAC items are called, and by which names they are asked for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.raster.open import open_source
+from tests.raster_files import numbers, whole, write_tif
+from tests.stac_files import TIFF, item
+from tests.stac_files import write as write_item
+
+
+def _asset(folder: Path, key: str, names: tuple[str | None, ...], seed: int, **facts: Any) -> dict[str, Any]:
+    def name(dataset: Any) -> None:
+        dataset.descriptions = names
+
+    write_tif(folder / f"{key}.tif", numbers(len(names), 8, 8, seed=seed), name)
+    return {"href": f"./{key}.tif", "type": TIFF, "roles": ["data"]} | facts
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Three cubes whose bands only their files name: `red` is in two of them, one band has no name; and one more."""
+    assets = {
+        "ms": _asset(tmp_path, "ms", ("blue", "red"), 1),
+        "aux": _asset(tmp_path, "aux", ("red", None, "qa"), 2),
+        "said": _asset(tmp_path, "said", ("x", "y"), 3, **{"eo:bands": [{"name": "B1"}, {"name": "B2"}]}),
+        "pan": _asset(tmp_path, "pan", ("grey",), 4),
+    }
+    return write_item(tmp_path / "item.json", item("x", "") | {"assets": assets})
+
+
+def test_a_band_has_the_name_of_its_file_and_the_key_only_where_that_is_no_name(path: Path) -> None:
+    source = open_source(path)
+    assert source.info.bands == ("blue", "ms_red", "aux_red", "aux_band_2", "qa", "B1", "B2", "pan")
+
+
+def test_bands_are_asked_for_by_either_spelling(path: Path) -> None:
+    block, _ = whole(open_source(path))
+    for number, name in enumerate(open_source(path).info.bands):
+        one = open_source(path, bands=[name])
+        assert one.info.bands == (name,)
+        np.testing.assert_array_equal(whole(one)[0], block[number : number + 1])
+    for long, short in (("ms_blue", "blue"), ("aux_qa", "qa"), ("said_B2", "B2"), ("pan_grey", "pan"), ("grey", "pan")):
+        one, two = (whole(open_source(path, bands=[name]))[0] for name in (long, short))
+        np.testing.assert_array_equal(one, two)
+    both = open_source(path, bands=["qa", "ms_red", "blue"])
+    assert both.info.bands == ("qa", "ms_red", "blue")
+    np.testing.assert_array_equal(whole(both)[0], block[[4, 1, 0]])
+    assert open_source(path, bands=["ms"]).info.bands == ("blue", "red")
+
+
+def test_a_name_of_two_assets_and_one_of_none_are_refused(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"2 assets have a band red; say which: ms_red, aux_red"):
+        open_source(path, bands=["red"])
+    with pytest.raises(ConfigError, match=r"no asset or band green; there are ms, aux, said, pan, blue, red"):
+        open_source(path, bands=["green"])
+
+
+def test_an_asset_that_is_gone_hides_no_other(path: Path) -> None:
+    path.with_name("aux.tif").unlink()
+    assert open_source(path, bands=["red"]).info.bands == ("red",)
+    with pytest.raises(ConfigError, match="no asset or band qa"):
+        open_source(path, bands=["qa"])
+
+
+def test_a_name_that_the_item_gives_two_assets_is_told_apart(tmp_path: Path) -> None:
+    said = [{"name": "B1"}, {"name": "B2"}]
+    assets = {key: _asset(tmp_path, key, ("x", "y"), 5, bands=said) for key in ("a", "b")}
+    path = write_item(tmp_path / "item.json", item("x", "") | {"assets": assets})
+    assert open_source(path).info.bands == ("a_B1", "a_B2", "b_B1", "b_B2")
+    assert json.loads(path.read_text())["assets"]["a"]["bands"] == said
+    np.testing.assert_array_equal(whole(open_source(path, bands=["b_B2"]))[0], numbers(2, 8, 8, seed=5)[1:])

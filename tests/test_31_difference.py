@@ -1,0 +1,77 @@
+"""What differs between two configurations is said as a workflow says it."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.flow.difference import differences
+
+SCENE: dict[str, Any] = {
+    "source": {"fingerprint": "a", "bands": ["B2", "B3"], "nodata": "0.0", "mask": {"values": [3], "bits": []}},
+    "grid": {"height": 9, "width": 9, "tile": 256},
+    "denoise": {"quality": "fast", "sigma": "auto"},
+    "compress": {"bound": "snr", "value": 40.0},
+    "effort": "fast",
+}
+FEATURES: dict[str, Any] = {
+    "source": SCENE,
+    "grid": SCENE["grid"],
+    "features": {"bank": {"name": "classic", "count": None, "size": 7, "seed": 0}, "pool": 5, "stride": 1},
+}
+
+
+def changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    front, _, rest = path.partition(".")
+    return base | {front: changed(base.get(front, {}), rest, value) if rest else value}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("compress.value", 35.0, ["compress.snr: 40 -> 35"]),
+        (
+            "compress",
+            {"bound": "lossless", "value": None},
+            ["compress.lossless: none -> true", "compress.snr: 40 -> none"],
+        ),
+        ("effort", "best", ["compress.effort: fast -> best"]),
+        ("denoise.sigma", 2.5, ["denoise.sigma: auto -> 2.5"]),
+        ("denoise.basis", "scene", ["denoise.basis: tile -> scene"]),
+        ("source.bands", ["B2"], ["read.bands: B2, B3 -> B2"]),
+        ("source.fingerprint", "b", ["the scene's pixels changed"]),
+        ("source.mask.values", [3, 8], ["read.mask_values: 3 -> 3, 8"]),
+        ("source.mask", {"0": {"values": [8], "bits": []}}, ["read.mask_values: 3 -> 8"]),
+    ],
+)
+def test_a_store_of_a_scene(path: str, value: Any, says: list[str]) -> None:
+    other = changed(SCENE, path, value)
+    assert differences(SCENE, other) == says
+    assert differences(FEATURES, FEATURES | {"source": other}) == says
+
+
+def test_the_tile_and_keys_that_no_workflow_has() -> None:
+    assert differences(SCENE, changed(SCENE, "grid.tile", 64)) == ["read.tile: 256 -> 64"]
+    assert differences(FEATURES, changed(FEATURES, "source.grid.tile", 64)) == ["read.tile of the scene: 256 -> 64"]
+    assert differences(SCENE, changed(SCENE, "unknown.key", 3)) == ["unknown.key: none -> 3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("features.bank.name", "rcf-mixed", ["features.bank: classic -> rcf-mixed"]),
+        ("features.bank.size", 3, ["features.size: 7 -> 3"]),
+        ("features.stride", 4, ["features.stride: 1 -> 4"]),
+        ("features.dtype", "int8", ["features.dtype: float32 -> int8"]),
+        ("features.domain", "factors", ["features.domain: pixels -> factors"]),
+        ("features.bank.digest", "x", ["the bank's contents changed"]),
+    ],
+)
+def test_a_store_of_features(path: str, value: Any, says: list[str]) -> None:
+    assert differences(FEATURES, changed(FEATURES, path, value)) == says
+
+
+@pytest.mark.parametrize(
+    "configuration", [None, 3, [], {"compress": 3}, {"compress": {"bound": [1]}}, {"": {"": None}}]
+)
+def test_what_a_hostile_store_says_is_no_error(configuration: Any) -> None:
+    assert differences(configuration, SCENE)

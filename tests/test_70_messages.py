@@ -1,0 +1,124 @@
+"""What the command line says of wrong words: by their part, in the reader's words, and one is no plural."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cli.totals import Totals
+from pipeline.flow.paperwork import counted
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.tasks import Failure, Receipt
+from pipeline.grid import Window
+from tests.scenes import call, write_tif
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scene of one tile in the present folder, and a file that is no folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").touch()
+    (tmp_path / "s.json").write_text("{}")
+    return write_tif(tmp_path / "x.tif", np.arange(2 * 40 * 40, dtype="uint16").reshape(2, 40, 40))
+
+
+def said(code: int, *words: str) -> str:
+    """The one line of a command that has to fail with this code."""
+    result = call(*words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (code, 1), result.stderr
+    return result.stderr.removeprefix("Error: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    "words", ["denoise x.tif afile/z.tif", "compress x.tif afile/b/z.zarr", "cluster x.tif afile/z.tif"]
+)
+def test_a_file_in_the_place_of_a_folder_is_named(scene: Path, words: str) -> None:
+    line = said(1, *words.split())
+    assert line.endswith(f"{words.split()[2]}: afile is a file, and no folder; give another output")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("compress x.tif", "Missing argument DST.zarr: where to write; got x.tif alone, which is SRC"),
+        ("compress --snr 30 x.tif -v", "Missing argument DST.zarr: where to write; got x.tif alone, which is SRC"),
+        ("denoise s3://b/x.tif", "Missing argument DST: where to write; got s3://b/x.tif alone, which is SRC"),
+        ("features x.tif --bank classic", "Missing argument DST: where to write; got x.tif alone, which is SRC"),
+        (
+            "compress new.zarr",
+            "Missing argument SRC...: what to read; got new.zarr alone, and no such file; give SRC... DST.zarr",
+        ),
+        ("compress", "Missing arguments SRC... DST.zarr: what to read, and where to write"),
+        ("decompress x.zarr", "Missing argument 'DST.tif'."),
+    ],
+)
+def test_a_missing_argument_is_named_by_its_part(scene: Path, words: str, says: str) -> None:
+    assert said(2, *words.split()) == f"{says} (see terrasketch {words.split()[0]} --help)"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--snr forty", "Invalid value for '--snr': 'forty' is no number; give a number of dB"),
+        ("--rmse ten", "'ten' is no number; give a number in data units"),
+        ("--tile big", "Invalid value for '--tile': 'big' is no number; give a whole number"),
+        ("--resolution x", "'x' is no number; give a number in units of the CRS"),
+        ("--snr -3", "Invalid value for '--snr': -3.0 is not in the range x>0."),
+    ],
+)
+def test_a_word_that_is_no_number_is_told_which_is_wanted(scene: Path, words: str, says: str) -> None:
+    assert said(2, "compress", "x.tif", "z.zarr", *words.split()).endswith(f"{says} (see terrasketch compress --help)")
+
+
+@pytest.mark.parametrize("words", ["inspect no.zarr", "compare x.tif no.zarr", "denoise no.zarr z.tif"])
+def test_a_store_that_is_not_there_is_no_raster(scene: Path, words: str) -> None:
+    assert re.search(
+        r"no\.zarr: there is no such store; `terrasketch compress` or `run` writes one", said(1, *words.split())
+    )
+
+
+MISSING = {
+    "scene": ("no.tif", "classic"),
+    "bank": ("x.tif", "no.npz"),
+    "mask": ("x.tif --mask-band scl:no.tif", "classic"),
+    "mask in a folder": ("x.tif --mask-band ./no", "classic"),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_a_file_that_is_not_there_ends_every_command_alike(scene: Path, what: str) -> None:
+    """Exit 1, input that cannot be used, as of a scene; 2 is for words that mean nothing."""
+    source, bank = MISSING[what]
+    (scene.parent / "w.yaml").write_text(f"version: 1\nfeatures: {{bank: {bank}}}\nwrite: {{cog: [], report: false}}\n")
+    src, *words = source.split()
+    calls = [
+        ("run", "w.yaml", src, "--out", "out", *words),
+        ("plan", "w.yaml", src, *words),
+        ("features", src, "f.zarr", "--bank", bank, *words),
+    ]
+    if what != "bank":
+        calls += [("denoise", src, "d.tif", *words), ("compress", src, "c.zarr", *words), ("inspect", src, *words)]
+        calls += [("fit", src, "-o", "b.npz", "--bank", bank, *words)]
+    else:
+        calls += [("inspect", "no.npz")]
+    for call_words in calls:
+        assert "no" in said(1, *call_words), call_words
+
+
+@pytest.mark.parametrize("words", ["--mask-band CLOUDS", "--bands B9", "-b 9"])
+def test_a_word_for_no_band_is_wrong_usage(scene: Path, words: str) -> None:
+    for command in (("denoise", "x.tif", "d.tif"), ("compress", "x.tif", "c.zarr"), ("inspect", "x.tif")):
+        said(2, *command, *words.split())
+
+
+def test_one_is_no_plural(scene: Path) -> None:
+    assert [counted(number, "tile") for number in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]
+    assert "z.zarr: 1 tile, " in call("compress", "x.tif", "z.zarr").stdout
+    (scene.parent / "w.yaml").write_text("version: 1\nfeatures: null\nwrite: {cog: [], report: false}\n")
+    assert "denoise + compress  1 tile in " in call("run", "w.yaml", "x.tif", "--out", "out").stdout
+    assert "(1 task at a time" in call("plan", "w.yaml", "x.tif", "--workers", "1").stdout
+    assert str(Totals(1, 1, 1)).startswith("1 scene: 1 tile in 1 task, ")
+    receipt = SceneReceipt("x", "out/x", ["x.tif"], "x")
+    receipt.add("denoise", Receipt(failed=2, failures=[Failure(0, Window(0, 1, 0, 1), "torn")]), 1.0)
+    assert receipt.failures[-1] == "and 1 more tile"
