@@ -188,3 +188,18 @@ def test_features_can_be_left_out_and_denoising_too(job: Path, tmp_path: Path) -
     folder = tmp_path / "o" / "scene"
     assert {path.name for path in folder.iterdir()} == ALL - {"bank.npz", "features.tif", "features.zarr"}
     assert np.array_equal(read(folder / "denoised.tif"), read(job / "scene.tif"))
+
+
+def test_a_report_knows_the_wavelengths_of_bands_that_say_theirs(tmp_path: Path) -> None:
+    for known in (3, 4):
+        folder = tmp_path / str(known)
+        folder.mkdir()
+        small_scene(folder / "scene.tif")
+        with rasterio.open(folder / "scene.tif", "r+") as file:
+            for band in range(1, file.count + 1 if known == 4 else file.count):
+                file.update_tags(band, center_wavelength=f"0.{400 + 11 * band}")
+        (folder / "job.yaml").write_text("version: 1\ncompress: {snr: 35}\nwrite: {cog: []}\n")
+        _run(folder)
+        page = (folder / "out" / "scene" / "report.html").read_text()
+        assert ('<th scope="col">nm</th>' in page) is (known == 4)  # with one unknown there is no axis
+        assert ("<td>422</td>" in page) is (known == 4)

@@ -5,6 +5,7 @@ Pictures are of the middle of the scene, at most 2048 pixels on a side: the cost
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
+from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import Place, place
 
@@ -58,6 +60,7 @@ def write_scene_report(
         command=receipt.command,
         source=_source_facts(raw, receipt),
         band_names=raw.info.bands,
+        wavelengths=_wavelengths(raw),
         before=pictures.before,
         after=pictures.after,
         step=pictures.step,
@@ -78,6 +81,12 @@ def write_scene_report(
     report.write_report(path, data)
     sigma = None if noise is None else dict(zip(raw.info.bands, noise.sigma.tolist(), strict=True))
     return {"snr": storage.snr, "rmse": storage.rmse, "noise": sigma}
+
+
+def _wavelengths(raw: Source) -> tuple[float, ...] | None:
+    """(band,) centres in nanometres where every band's is known: a chart has no place for the others."""
+    known = known_wavelengths(raw.info)
+    return None if known is None or any(map(math.isnan, known)) else known
 
 
 @dataclass(frozen=True)
