@@ -71,9 +71,12 @@ class StoreSource:
         block = np.empty((len(self.info.bands), height, width), self._array.dtype)
         valid = np.ones((height, width), bool)
         grid = Grid(self.info.height, self.info.width, self.tile)
-        self._reserve(height)
-        for row in range(window.y0 // self.tile, -(-window.y1 // self.tile)):
-            for column in range(window.x0 // self.tile, -(-window.x1 // self.tile)):
+        rows = range(window.y0 // self.tile, -(-window.y1 // self.tile))
+        columns = range(window.x0 // self.tile, -(-window.x1 // self.tile))
+        if len(rows) * len(columns) > 1:  # who reads chunk by chunk comes back to none
+            self._reserve(height)
+        for row in rows:
+            for column in columns:
                 tile = grid[row * grid.columns + column]
                 inside = Window(
                     max(window.y0, tile.window.y0),
