@@ -87,6 +87,7 @@ def hosts(folder: Path, *words: str, **more: str) -> Iterator[Hosts]:
                 one.wait(20)
             except subprocess.TimeoutExpired:
                 one.kill()
+                one.wait()
 
 
 def until(condition: Any, seconds: float = 30) -> None:
