@@ -18,7 +18,7 @@ from pipeline.raster import cache
 
 LEAST_SIDE, LEAST_ROWS = 256, 64
 """Small blocks are taken together up to this side; strips, which are as wide as the scene, up to so many rows."""
-MOST_CELL_BYTES = cache.CACHE_BYTES // 4
+MOST_CELL_BYTES = cache.CACHE_BYTES // 6
 """A window touches four cells where it touches a corner; if they do not fit, GDAL is asked for windows."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event, Lock, get_ident
 from typing import Any, Protocol, TypeVar, cast
 
-CACHE_BYTES = 64 << 20
+CACHE_BYTES = 96 << 20
 TURNS = 256
 """So many windows of other files and stores later nothing is kept for one that is no longer read."""
 
