@@ -29,6 +29,7 @@ from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
+from pipeline.raster.cog_options import BLOCK, cog_options, overview_factors
 from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.look import write_statistics
@@ -39,16 +40,8 @@ from pipeline.raster.statistics import Statistics
 from pipeline.raster.tiff import check_whole
 from pipeline.storage import ObjectPath, Place
 
-BLOCK_BYTES = 8 << 20
 COG_CACHE = 16 << 20
 """Of GDAL's blocks: they are small and of all bands, so their places in memory are several times what they hold."""
-BLOCK = 512
-LEVEL = "1"
-"""Of DEFLATE: half the time of GDAL's 6, for files 2 or 3 % larger."""
-# GTiff's words that people give for a COG: tiled it is anyway, and its blocks are square.
-_OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LEVEL", "ZSTD_LEVEL": "LEVEL"}
-_OF_OVERVIEWS = {"OVERVIEWS", "OVERVIEW_COUNT", "TILING_SCHEME", "TARGET_SRS"}
-_PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 Colours = Mapping[int, tuple[int, int, int]]
 """Red, green and blue, 0 ... 255, of values of a raster of one uint8 band."""
@@ -119,7 +112,7 @@ def write_cog(
     check_output(path, overwrite)
     if isinstance(path, Path) and path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file")
-    options = _options(info, overview_resampling, creation_options or {})
+    options = cog_options(info, overview_resampling, creation_options or {})
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
     with drafts(path) as folder, gdal_env(cache=COG_CACHE):
@@ -156,8 +149,8 @@ def _write(
         with _writing(path):
             if counted is not None:
                 write_statistics(dataset, counted)
-            if options.get("OVERVIEWS") == "AUTO" and _factors(info):
-                dataset.build_overviews(_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
+            if options.get("OVERVIEWS") == "AUTO" and overview_factors(info):
+                dataset.build_overviews(overview_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
             rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)
             check_whole(cog, sparse=options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON"), trailer=4)
     finally:
@@ -251,40 +244,10 @@ def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
         dataset.rpcs = RPC.from_gdal(dict(info.geo.rpcs))
 
 
-def _options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]) -> dict[str, str]:
-    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB."""
-    asked = {key.upper(): str(value) for key, value in given.items()}
-    asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
-    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
-    side = max(16, min(BLOCK, math.isqrt(BLOCK_BYTES // pixel) // 16 * 16))
-    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
-    if "COMPRESS" not in asked:
-        ours["LEVEL"] = LEVEL
-    ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
-    if not _OF_OVERVIEWS & asked.keys():
-        ours["OVERVIEWS"] = "AUTO" if _factors(info) else "NONE"  # AUTO takes those that are there
-    if asked.get("COMPRESS", "DEFLATE").upper() in _PREDICTED:
-        ours["PREDICTOR"] = "YES"
-    options = ours | asked
-    size = options["BLOCKSIZE"]
-    if not size.isdecimal() or int(size) % 16 or not int(size):
-        raise ConfigError(f"BLOCKSIZE={size}: give a multiple of 16")
-    if options["OVERVIEW_RESAMPLING"].lower() not in Resampling.__members__:
-        names = ", ".join(sorted(Resampling.__members__))
-        raise ConfigError(f"no overview resampling {options['OVERVIEW_RESAMPLING']}; there are {names}")
-    return options
-
-
-def _factors(info: SceneInfo) -> list[int]:
-    """Overviews by halves until one fits in a block of 512 pixels; none for a scene that does."""
-    halvings = math.ceil(math.log2(max(info.height, info.width, BLOCK) / BLOCK))
-    return [2**level for level in range(1, halvings + 1)]
-
-
 def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
     """Make a small COG with these options in memory first: GDAL only warns of an option it does not know, and late.
 
-    BLOCKSIZE stays out, as `_options` has checked it: GDAL warns below 128, and scenes of many bands need that.
+    BLOCKSIZE stays out, as `cog_options` has checked it: GDAL warns below 128, and scenes of many bands need that.
     """
     tried = {key: value for key, value in options.items() if key != "BLOCKSIZE"}
     small = {"width": 16, "height": 16, "crs": None, "transform": None}
