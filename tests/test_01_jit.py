@@ -41,3 +41,18 @@ def test_a_kernel_is_kept_until_any_source_changes(tmp_path: Path) -> None:
     assert ask(tmp_path) == [1, 20, 1]
     (package / "inner.py").write_text(INNER.format(number=7))
     assert ask(tmp_path) == [0, 80, 0]
+
+
+def test_a_torn_index_is_none(tmp_path: Path) -> None:
+    package = tmp_path / "pipeline"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    shutil.copy(pipeline.jit.__file__, package / "jit.py")
+    (package / "inner.py").write_text(INNER.format(number=1))
+    (package / "outer.py").write_text(OUTER)
+    ask(tmp_path)
+    for index in (package / "__pycache__").glob("*.nbi"):
+        index.write_bytes(index.read_bytes()[:9])
+    look = "import pipeline.outer; from pipeline.jit import any_compiled; print(any_compiled())"
+    done = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -160,6 +162,17 @@ def test_a_file_that_is_written_to_is_decoded_again(tmp_path: Path) -> None:
     with rasterio.open(path, "r+") as file:
         file.write(np.full((4, HEIGHT, WIDTH), 5, "uint16"))
     assert (source.read(window)[0] == 5).all()
+
+
+def test_what_cannot_be_seen_to_change_is_read_by_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tif", "tiles of 512", "none")
+    rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, "a.tif")
+    counts, window = decoded(monkeypatch), Window(500, 530, 10, 40)
+    for other in (tmp_path / "a.vrt", f"/vsizip/{tmp_path}/a.zip/a.tif"):
+        np.testing.assert_array_equal(open_source(other).read(window)[0], by_rasterio(path, window)[0])
+    assert counts == {window: 2}
 
 
 def test_bands_are_kept_apart(files: dict[tuple[str, str], Path]) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.raster.open import open_source
+from pipeline.raster.stac_home import settled
+from pipeline.raster.stac_json import local_path
 from tests.raster_files import numbers, whole, write_tif
 from tests.stac_files import TIFF, item
 from tests.stac_files import write as write_item
@@ -75,3 +77,26 @@ def test_a_name_that_the_item_gives_two_assets_is_told_apart(tmp_path: Path) -> 
     assert open_source(path).info.bands == ("a_B1", "a_B2", "b_B1", "b_B2")
     assert json.loads(path.read_text())["assets"]["a"]["bands"] == said
     np.testing.assert_array_equal(whole(open_source(path, bands=["b_B2"]))[0], numbers(2, 8, 8, seed=5)[1:])
+
+
+@pytest.mark.parametrize("front", ["", "file://"])
+def test_an_item_that_says_where_it_lies_is_at_home_there(tmp_path: Path, front: str) -> None:
+    own = tmp_path / "items" / "i.json"
+    facts = {
+        "type": "Feature",
+        "links": [{"rel": "self", "href": f"{front}{own}"}],
+        "assets": {"b": {"href": "./B.tif"}},
+    }
+    path = tmp_path / "stdin.json"
+    path.write_text(json.dumps(facts))
+    found = json.loads(b"".join(settled(str(path), tmp_path)))
+    assert found["assets"]["b"]["href"] == f"file://{tmp_path}/items/B.tif"
+
+
+def test_hrefs_of_files_may_be_encoded(tmp_path: Path) -> None:
+    folder = tmp_path / "my items"
+    folder.mkdir()
+    (folder / "50%20.tif").touch()
+    assert local_path(f"file://localhost{tmp_path}/my%20items/B%201.tif") == str(folder / "B 1.tif")
+    assert local_path(f"file://{folder}/50%20.tif") == str(folder / "50%20.tif")  # as we write them
+    assert local_path("https://host/a%20b.tif") == "https://host/a%20b.tif"

@@ -48,3 +48,20 @@ def test_chunks_are_kept_for_halos_alone(store: Path, halo: int, times: int, mon
 def check_window(store: StoreSource, tile: Tile, halo: int, raw: Any) -> None:
     window = tile.window.expand(Halo.even(halo), store.info.height, store.info.width)
     np.testing.assert_array_equal(store.read(window)[0], raw[:, *window.slices])
+
+
+def test_parts_of_a_chunk_decode_it_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "shared", Cache())
+    loads = Counter[Any]()
+    load = Cache._load
+
+    def counting(self: Cache, key: Any, make: Any) -> Any:
+        loads[key] += 1
+        return load(self, key, make)
+
+    monkeypatch.setattr(Cache, "_load", counting)
+    opened = open_store(store)
+    for tile in opened.info.grid(16):
+        if tile.row < 4 and tile.column < 4:
+            opened.read(tile.window)
+    assert set(loads.values()) == {1}

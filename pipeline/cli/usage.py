@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -47,6 +47,6 @@ def _missing(error: click.MissingParameter, words: Sequence[str]) -> str | None:
     alone = given.get("dst")
     if not isinstance(alone, str):
         return f"Missing arguments {source} {target}: what to read, and where to write"
-    if alone == "-" or "://" in alone or Path(alone).exists():
+    if alone == "-" or "://" in alone or os.path.exists(alone):
         return f"Missing argument {target}: where to write; got {alone} alone, which is SRC"
     return f"Missing argument {source}: what to read; got {alone} alone, and no such file; give {source} {target}"

@@ -65,8 +65,9 @@ def taught(lessons: Sequence[Lessons], watch: Watch | None, learn: Callable[[Les
 
 
 def mask_facts(source: Source, counted: Receipt | Lessons) -> dict[str, Any] | None:
-    """What a receipt says of the mask; None without one, or where no valid pixel was seen."""
-    if not isinstance(source, MaskedSource) or not counted.valid:
+    """What a receipt says of the mask; None without one, and where some tiles were there already and were not seen."""
+    resumed = isinstance(counted, Receipt) and counted.resumed
+    if not isinstance(source, MaskedSource) or not counted.valid or resumed:
         return None
     share = counted.masked / counted.valid
     return {"name": source.name, "out": str(source.rule), "valid_pixels": counted.valid, "share": share}

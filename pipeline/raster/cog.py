@@ -136,8 +136,8 @@ def _write(
     GDAL closes files without an error on a full disk, so nothing is believed that was closed.
     """
     cog = folder / "cog.tif"
+    windows, block = _with_block(windows, int(options["BLOCKSIZE"]))
     with _writing(path):
-        windows, block = _with_block(windows, int(options["BLOCKSIZE"]))
         dataset = open_writer(str(folder / "draft.tif"), **_profile(info, block))
     try:
         with _writing(path):

@@ -7,6 +7,7 @@ not transparent. The alpha band is no band of the scene, unless it is asked for 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from pipeline.raster.gdal import (
     file_identity,
     gdal_env,
     handle,
+    is_remote,
     open_reader,
     reason,
 )
@@ -60,7 +62,7 @@ class RasterSource:
     alpha: int | None
     """The file's number of the alpha band."""
     cell: tuple[int, int] = (0, 0)
-    """(y, x) side of the blocks that are decoded together, clipped at the scene's edge."""
+    """(y, x) side of the blocks that are decoded together, clipped at the scene's edge; 0 where windows are."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window inside the scene: block (band, y, x) of info.dtype, C-contiguous, and valid (y, x) bool.
@@ -199,7 +201,10 @@ def _describe(
         masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,
         fingerprint=dataset_fingerprint(path, dataset),
     )
-    cell = cell_shape(dataset.block_shapes[0], dataset.height, dataset.width)
+    # Behind a network a window is fewer requests than its cells, what is no file cannot be seen to change, and a VRT
+    # does not tell how its files are stored.
+    plain = os.path.isfile(path) and not is_remote(path) and dataset.driver != "VRT"
+    cell = cell_shape(dataset.block_shapes[0], dataset.height, dataset.width) if plain else (0, 0)
     whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha, cell)
     return whole.select(positions)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
@@ -162,7 +163,7 @@ def _open_item(
 ) -> Source:
     """A STAC item: one asset is a raster of its own, several are stacked; one may be the mask."""
     item = read_item(path)
-    assets = chosen_assets(item, bands, path, lambda href: open_raster(href).info.bands)
+    assets = chosen_assets(item, bands, path, cache(lambda href: open_raster(href).info.bands))
     name = safe_name(item.id)
     asset = mask_asset(item, choice.target) if choice else None
     mask = open_raster(asset.href) if asset else None

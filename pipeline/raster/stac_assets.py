@@ -13,7 +13,7 @@ import pystac
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.references import check_href
-from pipeline.raster.stac_json import is_url, read_document, read_feature, split_reference
+from pipeline.raster.stac_json import is_url, local_path, read_document, read_feature, split_reference
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
@@ -185,7 +185,7 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset, path: str) -> str:
-    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")  # which makes a plain path of it
+    href = local_path(asset.get_absolute_href() or asset.href)
     check_href(href, path)
     return href
 

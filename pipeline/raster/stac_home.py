@@ -11,7 +11,7 @@ from typing import Any
 
 from pystac.utils import make_absolute_href
 
-from pipeline.raster.stac_json import Buffer, feature_spans, is_url, opened
+from pipeline.raster.stac_json import Buffer, feature_spans, is_url, local_path, opened
 from pipeline.untrusted import parse_json
 
 _BLOCK = 1 << 20
@@ -61,6 +61,8 @@ def _settled(data: bytes, folder: Path) -> bytes:
 def _absolute(href: str, own: str, folder: Path) -> str:
     if is_url(own) and not os.path.isabs(href):
         return make_absolute_href(href, own)
+    if os.path.isabs(own := local_path(own)):
+        folder = Path(own).parent
     return f"file://{os.path.normpath(folder / href)}"
 
 

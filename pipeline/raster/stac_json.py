@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from pipeline.errors import SourceError
 from pipeline.storage import ObjectPath
@@ -44,6 +45,14 @@ Span = tuple[int, int]
 def is_url(text: str) -> bool:
     """True for what is fetched: http(s)://, and objects of s3://, gs:// and az://."""
     return _URL.match(text) is not None
+
+
+def local_path(href: str) -> str:
+    """An href as a plain path where it is `file://`: as written if that is there, else with %20 and the like read."""
+    if not href.startswith("file://"):
+        return href
+    path = href.removeprefix("file://").removeprefix("localhost")
+    return path if os.path.exists(path) else unquote(path)
 
 
 def is_stac(text: str) -> bool:

@@ -73,7 +73,7 @@ class StoreSource:
         grid = Grid(self.info.height, self.info.width, self.tile)
         rows = range(window.y0 // self.tile, -(-window.y1 // self.tile))
         columns = range(window.x0 // self.tile, -(-window.x1 // self.tile))
-        if len(rows) * len(columns) > 1:  # who reads chunk by chunk comes back to none
+        if window != grid[rows[0] * grid.columns + columns[0]].window:  # who reads chunk by chunk comes back to none
             self._reserve(height)
         for row in rows:
             for column in columns:
