@@ -30,13 +30,19 @@ def ask(root: Path) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_a_kernel_is_kept_until_any_source_changes(tmp_path: Path) -> None:
-    package = tmp_path / "pipeline"
+def small_package(folder: Path) -> Path:
+    """A package of two kernels, one of which calls the other."""
+    package = folder / "pipeline"
     package.mkdir()
     (package / "__init__.py").write_text("")
     shutil.copy(pipeline.jit.__file__, package / "jit.py")
     (package / "inner.py").write_text(INNER.format(number=1))
     (package / "outer.py").write_text(OUTER)
+    return package
+
+
+def test_a_kernel_is_kept_until_any_source_changes(tmp_path: Path) -> None:
+    package = small_package(tmp_path)
     assert ask(tmp_path) == [0, 20, 0]
     assert ask(tmp_path) == [1, 20, 1]
     (package / "inner.py").write_text(INNER.format(number=7))
@@ -44,12 +50,7 @@ def test_a_kernel_is_kept_until_any_source_changes(tmp_path: Path) -> None:
 
 
 def test_a_torn_index_is_none(tmp_path: Path) -> None:
-    package = tmp_path / "pipeline"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    shutil.copy(pipeline.jit.__file__, package / "jit.py")
-    (package / "inner.py").write_text(INNER.format(number=1))
-    (package / "outer.py").write_text(OUTER)
+    package = small_package(tmp_path)
     ask(tmp_path)
     for index in (package / "__pycache__").glob("*.nbi"):
         index.write_bytes(index.read_bytes()[:9])
