@@ -67,6 +67,10 @@ class Window:
             slice(self.x0 - outer.x0, self.x1 - outer.x0),
         )
 
+    def overlap(self, other: Window) -> Window:
+        """What both hold; they do overlap."""
+        return Window(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
+
     def to_json(self) -> dict[str, int]:
         """The window in rasterio's words: rasterio.windows.Window(**window.to_json())."""
         return {"col_off": self.x0, "row_off": self.y0, "width": self.x1 - self.x0, "height": self.y1 - self.y0}

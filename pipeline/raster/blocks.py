@@ -22,6 +22,10 @@ MOST_CELL_BYTES = cache.CACHE_BYTES // 6
 """A window touches four cells where it touches a corner; if they do not fit, GDAL is asked for windows."""
 
 
+class DamagedCell(Exception):
+    """GDAL cannot read a cell, which may hold more blocks than the window that was asked for."""
+
+
 class Pixels(NamedTuple):
     """A block (band, y, x) and which of its pixels are valid (y, x) bool."""
 
@@ -56,6 +60,9 @@ def read_cells(
         extent: (y, x) side of the scene.
         window: inside the scene.
         load: decodes one cell.
+
+    Raises:
+        DamagedCell: whoever loads them says so.
     """
     found: Pixels | None = None
     busy = []
@@ -76,7 +83,7 @@ def _put(found: Pixels | None, window: Window, pixels: Pixels, place: Window) ->
     if found is None:
         bands, dtype = len(pixels.block), pixels.block.dtype
         found = Pixels(np.empty((bands, *window.shape), dtype), np.empty(window.shape, bool))
-    both = _overlap(window, place)
+    both = window.overlap(place)
     target, inside = both.within(window), both.within(place)
     found.block[:, *target] = pixels.block[:, *inside]
     found.valid[target] = pixels.valid[inside]
@@ -90,7 +97,3 @@ def _cells(cell: tuple[int, int], extent: tuple[int, int], window: Window) -> It
         for column in range(window.x0 // wide, -(-window.x1 // wide)):
             y0, x0 = row * high, column * wide
             yield row, column, Window(y0, min(y0 + high, height), x0, min(x0 + wide, width))
-
-
-def _overlap(one: Window, other: Window) -> Window:
-    return Window(max(one.y0, other.y0), min(one.y1, other.y1), max(one.x0, other.x0), min(one.x1, other.x1))

@@ -32,10 +32,10 @@ class Cache:
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
-        self._begin()
-        os.register_at_fork(after_in_child=self._begin)  # a child has none of the threads that it would wait for
+        self.clear()
 
-    def _begin(self) -> None:
+    def clear(self) -> None:
+        """Begin anew, with nobody loading anything."""
         self._lock = Lock()
         self._blocks: OrderedDict[object, Any] = OrderedDict()
         self._loading: dict[object, Event] = {}
@@ -114,3 +114,4 @@ def rows_of(window_height: int, block_height: int, row_bytes: int) -> int:
 
 shared = Cache()
 """That of the process."""
+os.register_at_fork(after_in_child=shared.clear)  # a child has none of the threads that it would wait for

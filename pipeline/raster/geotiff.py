@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader
 from pipeline.errors import ConfigError, SourceError, StorageError
 from pipeline.grid import Window
 from pipeline.raster import cache
-from pipeline.raster.blocks import MOST_CELL_BYTES, Pixels, cell_shape, read_cells
+from pipeline.raster.blocks import MOST_CELL_BYTES, DamagedCell, Pixels, cell_shape, read_cells
 from pipeline.raster.cache import rows_of
 from pipeline.raster.fingerprint import dataset_fingerprint
 from pipeline.raster.gdal import (
@@ -73,11 +73,11 @@ class RasterSource:
         assert 0 <= window.y0 < window.y1 <= self.info.height, (self.path, window)
         assert 0 <= window.x0 < window.x1 <= self.info.width, (self.path, window)
         self._check_size(window)
-        # A block that is damaged takes with it no window but those that touch it.
-        with suppress(*GDAL_ERRORS):
+        # A damaged cell is asked for again by the window: a block takes with it no windows but those that touch it.
+        with suppress(DamagedCell):
             if 0 < (size := math.prod(self.cell) * self._pixel_bytes) <= MOST_CELL_BYTES:
                 key, extent = (self._key, file_identity(self.path)), (self.info.height, self.info.width)
-                decode = partial(self._decode, gdal_cache=max(LEAST_CACHE, 4 * size))
+                decode = partial(self._decode_cell, gdal_cache=max(LEAST_CACHE, 4 * size))
                 need = rows_of(window.shape[0], self.cell[0], self.info.width * self._pixel_bytes)
                 cache.shared.reserve(self._key, need)
                 return read_cells(key, self.cell, extent, window, decode)
@@ -87,6 +87,12 @@ class RasterSource:
             raise SourceError(
                 f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
             ).of(self.path, window.to_json()) from error
+
+    def _decode_cell(self, window: Window, gdal_cache: int) -> Pixels:
+        try:
+            return self._decode(window, gdal_cache=gdal_cache)
+        except GDAL_ERRORS as error:
+            raise DamagedCell from error
 
     def _decode(self, window: Window, gdal_cache: int = CACHE_BYTES) -> Pixels:
         rows_columns = ((window.y0, window.y1), (window.x0, window.x1))

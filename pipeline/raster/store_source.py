@@ -78,12 +78,7 @@ class StoreSource:
         for row in rows:
             for column in columns:
                 tile = grid[row * grid.columns + column]
-                inside = Window(
-                    max(window.y0, tile.window.y0),
-                    min(window.y1, tile.window.y1),
-                    max(window.x0, tile.window.x0),
-                    min(window.x1, tile.window.x1),
-                )
+                inside = window.overlap(tile.window)
                 target, place = inside.within(window), inside.within(tile.window)
                 block[:, *target] = self._chunk(self.variable, (0, row, column), tile.window)[:, *place]
                 if self._valid is not None:
