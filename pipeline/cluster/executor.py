@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from pipeline.allocator import few_arenas, keep_freed
 from pipeline.cluster.versions import SAME_ON_WORKERS, Unfit, differences, facts, refusal, stamp, unable
 from pipeline.errors import ClusterError, LostTask
 
@@ -77,11 +78,13 @@ class DaskExecutor(Executor):
 def run_there(expected: str, call: Callable[[], Any]) -> Any:
     """The task on the worker: one that joined late has not been asked what it runs."""
     if stamp() != expected:
-        raise Unfit(json.dumps({"address": _address(), "facts": facts()}))
+        raise Unfit(json.dumps({"address": str(_worker().address), "facts": facts()}))
+    keep_freed()
+    few_arenas(_worker().state.nthreads)
     return call()
 
 
-def _address() -> str:
+def _worker() -> Any:
     from distributed import get_worker  # noqa: PLC0415  (optional dependency)
 
-    return str(get_worker().address)
+    return get_worker()

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.allocator import few_arenas
 from pipeline.cluster.executor import DaskExecutor
 from pipeline.cluster.remote import Pulse, connected, dashboard, distributed, local_cluster, tell_workers
 from pipeline.cluster.report import check_report, performance_report
@@ -75,6 +76,7 @@ def open_cluster(
 
 @contextmanager
 def _threads(count: int) -> Iterator[Cluster]:
+    few_arenas(count)
     with ThreadPoolExecutor(count, thread_name_prefix="terrasketch") as pool:
         try:
             yield Cluster(pool, count, f"{count} threads")
