@@ -177,7 +177,7 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     teacher = masked_like(raw, stored)
     features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None
-    return partial(finish_scene, workflow, raw, stored, features, receipt, crew.watch)
+    return partial(finish_scene, workflow, raw, stored, features, receipt, crew)
 
 
 def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> SceneReceipt:

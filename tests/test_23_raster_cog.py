@@ -319,7 +319,8 @@ def test_windows_that_leave_pixels_are_our_own_error(tmp_path: Path) -> None:
 # In the working file: its head, its middle, its end. In the COG, which is larger (leaders and trailers of small
 # blocks): its last blocks, where GDAL closes it without an error, and its last byte.
 @pytest.mark.parametrize("limit", ["100", "200_000", "block.nbytes", "size - 2_000", "size - 99", "size - 1", "size"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: str) -> None:
+@pytest.mark.parametrize("compress", ["NONE", "DEFLATE"])  # by two threads, which GDAL has for compression alone
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: str, compress: str) -> None:
     script = f"""
         import resource
         from pathlib import Path
@@ -332,12 +333,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: str) 
         block = np.random.default_rng(0).integers(0, 2**16, (1, 512, 512)).astype("uint16")
         info = SceneInfo("a", ("x",), 512, 512, "uint16", geo=Georeference(None, (1., 0., 0., 0., -1., 0.)))
         pieces = [(Window(y, y + 128, 0, 512), block[:, y : y + 128], None) for y in range(0, 512, 128)]
-        options = {{"COMPRESS": "NONE", "BLOCKSIZE": "16", "BIGTIFF": "YES"}}
-        write_cog(folder / "whole.tif", info, pieces, creation_options=options)
+        options = {{"COMPRESS": {compress!r}, "BLOCKSIZE": "16", "BIGTIFF": "YES"}}
+        write_cog(folder / "whole.tif", info, pieces, creation_options=options, threads=2)
         size = (folder / "whole.tif").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
         try:
-            write_cog(folder / "a.tif", info, pieces, creation_options=options)
+            write_cog(folder / "a.tif", info, pieces, creation_options=options, threads=2)
             print("written")
         except OutputError as error:
             print(error)
@@ -367,6 +368,39 @@ def test_a_tiff_cut_anywhere_is_not_whole(tmp_path: Path, bigtiff: str) -> None:
         path.write_bytes(data[:length])
         with pytest.raises(FormatError):
             check_whole(path, trailer=4)
+
+
+@pytest.mark.parametrize("options", [{}, {"COMPRESS": "ZSTD"}, {"num_threads": "3"}], ids=str)
+def test_the_bytes_do_not_depend_on_threads(tmp_path: Path, options: dict[str, str]) -> None:
+    block = numbers(12, 700, 600, "float32")
+    info = SceneInfo("a", tuple(f"f{n}" for n in range(12)), 700, 600, "float32", geo=GEO)
+    for threads in (1, 2, 4):
+        path = tmp_path / f"{threads}.tif"
+        write_cog(path, info, pieces(block, None, 64), creation_options=options, statistics=True, threads=threads)
+    one, *others = [(tmp_path / f"{threads}.tif").read_bytes() for threads in (1, 2, 4)]
+    assert others == [one, one]
+
+
+def test_creation_options_of_many_bands_are_tried_in_little_memory(tmp_path: Path) -> None:
+    script = f"""
+        import resource
+        from pathlib import Path
+        import numpy as np
+        from pipeline.grid import Window
+        from pipeline.raster.cog import write_cog
+        from pipeline.raster.scene import SceneInfo
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        info = SceneInfo("a", tuple(f"f{{n}}" for n in range(300)), 32, 32, "float32")
+        before = peak()
+        block = np.zeros((300, 32, 32), "float32")
+        write_cog(Path({str(tmp_path / "a.tif")!r}), info, [(Window(0, 32, 0, 32), block, None)],
+                  creation_options={{"COMPRESS": "ZSTD"}})
+        print(peak() - before)
+    """
+    command = [sys.executable, "-B", "-c", textwrap.dedent(script)]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 200, grown  # MB; 16 pixels in blocks of 512 were more than 900
 
 
 def test_other_tiffs_are_whole_too(shared_data: Path) -> None:

@@ -1,5 +1,6 @@
 """Stores of ours as others open them: xarray, rioxarray; and as we read them back."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SourceError
 from pipeline.flow.read import open_scene
+from pipeline.flow.write import store_to_cog
 from pipeline.grid import Window
+from pipeline.storage import place
 from tests.scenes import CRS, TRANSFORM, call, read, small_scene, write_tif
 
 
@@ -50,6 +53,21 @@ def test_a_process_that_imports_only_xarray_opens_it(stored: tuple[Path, Path]) 
     )
     done = subprocess.run([sys.executable, "-c", script, str(stored[1])], capture_output=True, text=True, check=True)
     assert int(done.stdout) == int(read(stored[0])[:, 60:70, 60:70].astype("int64").sum())
+
+
+def test_a_cog_is_the_same_whoever_reads_ahead(stored: tuple[Path, Path], tmp_path: Path) -> None:
+    for threads in (1, 2):
+        store_to_cog(place(stored[1]), tmp_path / f"{threads}.tif", threads=threads)
+    assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
+    assert np.array_equal(read(tmp_path / "2.tif"), read(stored[0]))
+
+
+def test_a_damaged_chunk_that_is_read_ahead_ends_the_cog(stored: tuple[Path, Path], tmp_path: Path) -> None:
+    store = shutil.copytree(stored[1], tmp_path / "s.zarr")
+    (store / "scene" / "c" / "0" / "1" / "1").write_bytes(b"damaged")
+    with pytest.raises(SourceError, match="damaged chunk"):
+        store_to_cog(place(store), tmp_path / "out.tif", threads=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
 @given(st.data())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster import cores, open_cluster
+from pipeline.cluster import open_cluster
 from pipeline.errors import ClusterError, ConfigError
+from pipeline.machine import cores
 from tests.scenes import call, small_scene, snapshot
 from tests.tiny_models import small_resnet
 

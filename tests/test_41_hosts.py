@@ -14,11 +14,12 @@ import dask
 import distributed
 import pytest
 
-from pipeline.cluster import cores, open_cluster, remote
+from pipeline.cluster import open_cluster, remote
 from pipeline.cluster.versions import facts
 from pipeline.errors import ClusterError, Interrupted, OutputError
 from pipeline.flow.flight import gather, run_map
 from pipeline.grid import Grid
+from pipeline.machine import cores
 from tests.dask_hosts import Hosts, Slow, blas_threads, hosts, settings, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

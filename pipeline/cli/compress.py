@@ -13,7 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import RASTERS, check_apart, write_scene
-from pipeline.flow.write import store_to_cog
+from pipeline.flow.write import store_to_cog, writing_threads
+from pipeline.machine import cores
 from pipeline.storage import Place, place
 
 
@@ -78,5 +79,5 @@ def decompress(
     if dst.suffix not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
     check_apart([src], dst)
-    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options)
+    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options, threads=writing_threads(cores()))
     print_result({"output": str(dst), "bytes": dst.stat().st_size}, as_json)

@@ -16,11 +16,11 @@ from pipeline.cli.progress import print_bytes
 from pipeline.cli.run import override
 from pipeline.cli.tally import SOME_FAILED
 from pipeline.cli.totals import Totals
-from pipeline.cluster import cores
 from pipeline.config import Workflow, load_workflow
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.paperwork import counted
 from pipeline.flow.sources import name_scenes
+from pipeline.machine import cores
 from pipeline.plan import (
     Campaign,
     Rates,

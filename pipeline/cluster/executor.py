@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from pipeline.allocator import few_arenas, keep_freed
 from pipeline.cluster.versions import SAME_ON_WORKERS, Unfit, differences, facts, refusal, stamp, unable
 from pipeline.errors import ClusterError, LostTask
+from pipeline.machine import few_arenas, keep_freed
 
 
 class DaskExecutor(Executor):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.allocator import few_arenas
 from pipeline.cluster.executor import DaskExecutor
 from pipeline.cluster.remote import Pulse, connected, dashboard, distributed, local_cluster, tell_workers
 from pipeline.cluster.report import check_report, performance_report
 from pipeline.cluster.versions import check_all
 from pipeline.cluster.where import Where, where
 from pipeline.errors import ConfigError
+from pipeline.machine import cores, few_arenas
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,6 @@ class Cluster:
     """How many tasks the cluster works on at a time by now: workers come and go."""
     tell: Callable[..., None] = lambda function, *args: function(*args)
     """Calls a function in every process that works, and does not wait for it."""
-
-
-def cores() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

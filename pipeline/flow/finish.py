@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Workflow
-from pipeline.flow.crew import Watch
+from pipeline.flow.crew import Crew
 from pipeline.flow.paperwork import write_item
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.report import write_scene_report
-from pipeline.flow.write import store_to_cog
+from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
@@ -23,7 +23,7 @@ def finish_scene(
     stored: StoreSource,
     features: StoreSource | None,
     receipt: SceneReceipt,
-    watch: Watch,
+    crew: Crew,
 ) -> None:
     """Write what the workflow asks for and is not there yet; the receipt learns whether anything was new."""
     folder = place(receipt.folder)
@@ -35,12 +35,12 @@ def finish_scene(
         if store is None or name not in workflow.write.cog:
             continue
         if not target.is_file():
-            watch.note(f"{receipt.name}: write {target.name}")
-            store_to_cog(place(store.path), target, overwrite=True)
+            crew.watch.note(f"{receipt.name}: write {target.name}")
+            store_to_cog(place(store.path), target, overwrite=True, threads=writing_threads(crew.workers))
             new = True
     report = folder / "report.html"
     if new or not (folder / "item.json").is_file() or (workflow.write.report and not report.is_file()):
-        watch.note(f"{receipt.name}: write the report and the STAC item")
+        crew.watch.note(f"{receipt.name}: write the report and the STAC item")
         receipt.facts |= _facts(receipt)
         if workflow.write.report:
             receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)

@@ -24,7 +24,7 @@ from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
-from pipeline.flow.write import store_to_cog
+from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
 from pipeline.raster.cog import check_folder, check_output
 from pipeline.raster.object_stores import METADATA
@@ -232,7 +232,8 @@ def _whole(
                 finish(path, target)
             elif target.suffix in RASTERS:
                 crew.watch.note(f"write {target}")
-                store_to_cog(path, target, overwrite=True, creation_options=creation_options)
+                threads = writing_threads(crew.workers)
+                store_to_cog(path, target, overwrite=True, creation_options=creation_options, threads=threads)
             elif isinstance(path, Path) and isinstance(target, Path):
                 publish(path, target)
             else:

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.flow.flight import gather
 from pipeline.flow.threads import one_blas_thread
-from pipeline.grid import Grid, Window
+from pipeline.grid import Grid, Tile, Window
+from pipeline.machine import cores
 from pipeline.raster.cog import write_cog
 from pipeline.raster.look import with_colours
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place
 
+MOST_THREADS = 4
+"""That make one COG: each has blocks of all bands in hand, and one thread fills the file that they compress."""
+Piece = tuple[Window, NDArray[Any], NDArray[np.bool_] | None]
+
+
+def writing_threads(workers: int) -> int:
+    """How many threads make a COG where so many workers are asked for; they may be on other machines."""
+    return max(1, min(MOST_THREADS, workers, cores()))
+
 
 def store_to_cog(
-    store: Place, target: Place, *, overwrite: bool = False, creation_options: Mapping[str, str] | None = None
+    store: Place,
+    target: Place,
+    *,
+    overwrite: bool = False,
+    creation_options: Mapping[str, str] | None = None,
+    threads: int = 1,
 ) -> None:
     """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags.
 
-    It says what a viewer asks first: statistics of its bands, and which of them are red, green and blue.
+    It says what a viewer asks first: statistics of its bands, and which of them are red, green and blue. The bytes do
+    not depend on how many threads read chunks ahead and compress blocks.
 
     Raises:
         SourceError: the store is damaged.
@@ -32,15 +50,27 @@ def store_to_cog(
         write_cog(
             target,
             with_colours(source.info),
-            store_windows(source),
+            store_windows(source, ahead=threads > 1),
             overwrite=overwrite,
             creation_options=dict(creation_options or {}),
             statistics=True,
+            threads=threads,
         )
 
 
-def store_windows(source: StoreSource) -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]:
-    """Every chunk of a store in raster order: its window, block and valid (None where every pixel is real)."""
-    for tile in Grid(source.info.height, source.info.width, source.tile):
+def store_windows(source: StoreSource, *, ahead: bool = False) -> Iterator[Piece]:
+    """Every chunk of a store in raster order: its window, block and valid (None where every pixel is real).
+
+    A thread of its own decodes some of them `ahead` of who takes them.
+    """
+
+    def read(tile: Tile) -> Piece:
         block, valid = source.read(tile.window)
-        yield tile.window, block, (valid if source.info.masked else None)
+        return tile.window, block, (valid if source.info.masked else None)
+
+    grid = Grid(source.info.height, source.info.width, source.tile)
+    if not ahead:
+        yield from map(read, grid)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="terrasketch-ahead") as pool:
+        yield from gather(read, grid, pool, 1)

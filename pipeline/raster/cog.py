@@ -92,6 +92,7 @@ def write_cog(
     creation_options: Mapping[str, str] | None = None,
     colours: Colours | None = None,
     statistics: bool = False,
+    threads: int = 1,
 ) -> None:
     """Write a COG with everything `info` says: bands, dtype, nodata, georeference, scales, units, tags, colours.
 
@@ -104,6 +105,7 @@ def write_cog(
         colours: the colour table of the one band.
         statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels, and
             percentiles of a sample of them.
+        threads: that compress blocks; the bytes are the same. NUM_THREADS among the creation options wins.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.
@@ -112,7 +114,7 @@ def write_cog(
     check_output(path, overwrite)
     if isinstance(path, Path) and path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file")
-    options = cog_options(info, overview_resampling, creation_options or {})
+    options = {"NUM_THREADS": str(threads)} | cog_options(info, overview_resampling, creation_options or {})
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
     with drafts(path) as folder, gdal_env(cache=COG_CACHE):
@@ -247,9 +249,10 @@ def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
 def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
     """Make a small COG with these options in memory first: GDAL only warns of an option it does not know, and late.
 
-    BLOCKSIZE stays out, as `cog_options` has checked it: GDAL warns below 128, and scenes of many bands need that.
+    BLOCKSIZE has been checked by `cog_options`, and is the least here of which GDAL does not warn: 512 would be half a
+    gigabyte of some scenes.
     """
-    tried = {key: value for key, value in options.items() if key != "BLOCKSIZE"}
+    tried = {**options, "BLOCKSIZE": "128"}
     small = {"width": 16, "height": 16, "crs": None, "transform": None}
     profile = {key: value for key, value in (_profile(info, 16) | small).items() if value is not None}
     with MemoryFile(ext=".tif") as trial, MemoryFile() as cog, open_writer(trial.name, **profile) as dataset:

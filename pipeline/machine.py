@@ -1,4 +1,4 @@
-"""glibc's memory, as our tasks want it: few arenas, and large arrays that are taken from the heap again and again.
+"""What a process of ours takes of its machine: processors, and memory by way of glibc.
 
 By default each thread allocates from an arena of its own and keeps there what it freed: `python -m benchmarks whole`
 has a tenth more memory so. And Dask's nannies have every worker give back all but 64 kB to the system as soon as it is
@@ -19,6 +19,11 @@ _TRIM, _MMAP = 64 << 20, 32 << 20
 """Where glibc's own thresholds end up in a process that works with large arrays, unless they are set."""
 _OF_NANNIES = "65536"
 """distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"""
+
+
+def cores() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 
 HEAPS = """
 import ctypes, sys, threading
-from pipeline.allocator import few_arenas
+from pipeline.machine import few_arenas
 
 done = few_arenas(int(sys.argv[1])) if len(sys.argv) > 2 else False
 libc = ctypes.CDLL(None)
@@ -61,7 +61,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
 FAULTS = """
 import resource, sys
 import numpy as np
-from pipeline.allocator import keep_freed
+from pipeline.machine import keep_freed
 
 done = keep_freed() if len(sys.argv) > 1 else False
 np.ones(1 << 20)
