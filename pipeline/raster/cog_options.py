@@ -22,11 +22,11 @@ _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 
 def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]) -> dict[str, str]:
-    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB."""
+    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB, their side a power of two."""
     asked = {key.upper(): str(value) for key, value in given.items()}
     asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
     pixel = len(info.bands) * np.dtype(info.dtype).itemsize
-    side = max(16, min(BLOCK, math.isqrt(BLOCK_BYTES // pixel) // 16 * 16))
+    side = max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))  # as the windows' often are
     ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
     if "COMPRESS" not in asked:
         ours["LEVEL"] = LEVEL
