@@ -46,6 +46,11 @@ def keep_freed() -> bool:
     return _set(_M_TRIM_THRESHOLD, _TRIM) and _set(_M_MMAP_THRESHOLD, _MMAP)
 
 
+def give_back() -> bool:
+    """Give the system what is free, wherever in the heap it lies; whether that was done."""
+    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(0))
+
+
 def _told(name: str) -> bool:
     return name in os.environ or "GLIBC_TUNABLES" in os.environ
 

@@ -89,3 +89,23 @@ def test_workers_keep_what_was_freed() -> None:
     assert (told, int(few) < 512) == ("True", True)
     assert faults("keep", MALLOC_TRIM_THRESHOLD_="70000")[0] == "False"
     assert faults("keep")[0] == "False"
+
+
+def test_what_is_free_goes_back_to_the_system() -> None:
+    """Small arrays freed below one that lives stay in the heap, until it is told."""
+    script = """
+import numpy as np
+from pipeline.machine import give_back
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+arrays = [np.ones(1 << 13) for _ in range(2000)]
+last = np.ones(1 << 13)
+del arrays
+before = resident()
+print(give_back(), before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    told, freed = done.stdout.split()
+    assert (told, int(freed) > 100 << 20) == ("True", True)

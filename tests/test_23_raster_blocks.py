@@ -212,6 +212,26 @@ def test_the_cache_holds_what_was_used_last_within_its_limit() -> None:
     assert loads == {"a": 1, "b": 2, "c": 1, "large": 2}
 
 
+def test_what_is_dropped_is_loaded_again_and_has_no_room() -> None:
+    kept, loads = Cache(100), Counter[str]()
+
+    def load() -> Held:
+        loads["a"] += 1
+        return Held(40)
+
+    kept.reserve("file", 100)
+    kept.get("a", load)
+    assert kept.nbytes == 40
+    kept.drop()
+    assert kept.nbytes == 0
+    kept.get("a", load)
+    assert (kept.nbytes, loads["a"]) == (0, 2)
+    kept.reserve("file", 100)
+    kept.get("a", load)
+    kept.get("a", load)
+    assert (kept.nbytes, loads["a"]) == (40, 3)
+
+
 def test_a_file_has_room_for_what_it_asked_while_it_is_read() -> None:
     kept, loads = Cache(1000), Counter[str]()
 

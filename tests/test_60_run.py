@@ -11,7 +11,9 @@ import rioxarray  # noqa: F401
 import xarray as xr
 from rio_cogeo.cogeo import cog_validate
 
+from pipeline.flow import finish
 from pipeline.network import Bank
+from pipeline.raster import cache
 from tests.scenes import CRS, call, read, small_scene, snapshot
 
 WORKFLOW = """
@@ -114,6 +116,19 @@ def test_damaged_and_missing_chunks_are_computed_again_to_the_same_bytes(job: Pa
     assert "9 tiles, 7 of them there already" in output
     assert "9 tiles, 8 of them there already" in output
     assert snapshot(folder, leave_out=TIMES) == before
+
+
+def test_a_finish_begins_without_the_blocks_of_the_maps(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    within = finish.store_to_cog
+    monkeypatch.setattr(
+        finish, "store_to_cog", lambda *args, **words: (held.append(cache.shared.nbytes), within(*args, **words))
+    )
+    shutil.copytree(job, tmp_path / "job")
+    _run(tmp_path / "job", "--overwrite")
+    assert held == [0, 0]
 
 
 def test_an_unfinished_run_goes_on(job: Path, tmp_path: Path) -> None:

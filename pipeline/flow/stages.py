@@ -25,6 +25,8 @@ from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.write import store_to_cog, writing_threads
+from pipeline.machine import give_back
+from pipeline.raster import cache
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
 from pipeline.raster.cog import check_folder, check_output
 from pipeline.raster.object_stores import METADATA
@@ -40,7 +42,10 @@ Finish = Callable[[Place, Place], object]
 
 
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, Receipt]:
-    """Fill a store, or what is missing of it; it gets its own name once no tile is missing."""
+    """Fill a store, or what is missing of it; it gets its own name once no tile is missing.
+
+    What follows reads other blocks than the map did: those of the map make room first.
+    """
     path = plan.begin()
     job = make_job(str(path))
     if isinstance(job, FeatureJob):
@@ -48,6 +53,8 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
             for _ in crew.gather(put_slab, shared_slabs(job, crew.workers)):
                 pass
     receipt = crew.run(stage, job)
+    cache.shared.drop()
+    give_back()
     return (path if receipt.failures else plan.finish(path)), receipt
 
 

@@ -14,12 +14,14 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
 from pipeline.machine import cores
 from pipeline.raster.cog import write_cog
+from pipeline.raster.cog_options import BLOCK
 from pipeline.raster.look import with_colours
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place
 
 MOST_THREADS = 4
 """That make one COG: each has blocks of all bands in hand, and one thread fills the file that they compress."""
+PIECE_BYTES = 6 << 20
 Piece = tuple[Window, NDArray[Any], NDArray[np.bool_] | None]
 
 
@@ -59,16 +61,20 @@ def store_to_cog(
 
 
 def store_windows(source: StoreSource, *, ahead: bool = False) -> Iterator[Piece]:
-    """Every chunk of a store in raster order: its window, block and valid (None where every pixel is real).
+    """A store in windows of whole chunks in raster order: window, block and valid (None where every pixel is real).
 
-    A thread of its own decodes some of them `ahead` of who takes them.
+    A thread of its own decodes some of them `ahead` of who takes them. Small chunks go together: files have blocks like
+    these, and GDAL some bytes for each.
     """
 
     def read(tile: Tile) -> Piece:
         block, valid = source.read(tile.window)
         return tile.window, block, (valid if source.info.masked else None)
 
-    grid = Grid(source.info.height, source.info.width, source.tile)
+    side, pixel = source.tile, len(source.info.bands) * np.dtype(source.info.dtype).itemsize
+    while 2 * side <= BLOCK and pixel * (2 * side) ** 2 <= PIECE_BYTES:
+        side *= 2
+    grid = Grid(source.info.height, source.info.width, side)
     if not ahead:
         yield from map(read, grid)
         return

@@ -37,11 +37,21 @@ class Cache:
     def clear(self) -> None:
         """Begin anew, with nobody loading anything."""
         self._lock = Lock()
-        self._blocks: OrderedDict[object, Any] = OrderedDict()
         self._loading: dict[object, Event] = {}
-        self._rooms: OrderedDict[object, tuple[int, int]] = OrderedDict()
         self._turn = 0
-        self._size = 0
+        self.drop()
+
+    def drop(self) -> None:
+        """Keep nothing, until somebody reserves room again."""
+        with self._lock:
+            self._blocks: OrderedDict[object, Any] = OrderedDict()
+            self._rooms: OrderedDict[object, tuple[int, int]] = OrderedDict()
+            self._size = 0
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds now."""
+        return self._size
 
     def reserve(self, owner: object, nbytes: int) -> None:
         """Room for so much of a file, the most that this thread asked for it, as long as it reads it.

@@ -22,7 +22,7 @@ _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 
 def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, str]) -> dict[str, str]:
-    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB, their side a power of two."""
+    """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB, by powers of two."""
     asked = {key.upper(): str(value) for key, value in given.items()}
     asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
     pixel = len(info.bands) * np.dtype(info.dtype).itemsize

@@ -73,7 +73,9 @@ class StoreSource:
         grid = Grid(self.info.height, self.info.width, self.tile)
         rows = range(window.y0 // self.tile, -(-window.y1 // self.tile))
         columns = range(window.x0 // self.tile, -(-window.x1 // self.tile))
-        if window != grid[rows[0] * grid.columns + columns[0]].window:  # who reads chunk by chunk comes back to none
+        first, last = grid[rows[0] * grid.columns + columns[0]], grid[rows[-1] * grid.columns + columns[-1]]
+        whole = Window(first.window.y0, last.window.y1, first.window.x0, last.window.x1)
+        if window != whole:  # who reads whole chunks comes back to none
             self._reserve(height)
         for row in rows:
             for column in columns:
