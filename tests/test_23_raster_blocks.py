@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 from pipeline.errors import SourceError
 from pipeline.grid import Halo, Window
 from pipeline.raster import cache
-from pipeline.raster.blocks import cell_shape
+from pipeline.raster.blocks import DamagedCell, Pixels, cell_shape, read_cells
 from pipeline.raster.cache import TURNS, Cache, rows_of
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.open import open_source
@@ -128,6 +128,34 @@ def test_threads_decode_every_block_once(
             assert block.size
     assert set(counts.values()) == {1}
     assert sum(window.shape[0] * window.shape[1] for window in counts) == HEIGHT * WIDTH
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_who_would_wait_decodes_what_is_read_next(monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
+    monkeypatch.setattr(cache, "shared", Cache())
+    cache.shared.reserve("file", 1 << 20)
+    begun, go_on, loaded = threading.Event(), threading.Event(), list[Window]()
+
+    def load(window: Window) -> Pixels:
+        loaded.append(window)
+        if window.x0 == 0:
+            begun.set()
+            assert go_on.wait(20)
+        if window.x0 == 10:
+            go_on.set()  # not before the other thread has found something else to do
+            if damaged:
+                raise DamagedCell
+        return Pixels(np.full((1, *window.shape), window.x0, "uint8"), np.ones(window.shape, bool))
+
+    def window(_: int) -> Pixels:
+        return read_cells("file", (10, 10), (10, 25), Window(2, 5, 3, 8), load)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(window, 0)]
+        assert begun.wait(20)
+        both.append(pool.submit(window, 1))
+        assert [future.result().block.max() for future in both] == [0, 0]
+    assert loaded == [Window(0, 10, 0, 10), Window(0, 10, 10, 20)]
 
 
 def test_blocks_too_large_to_keep_are_left_to_gdal(

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from pipeline.errors import Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
+from pipeline.raster.gdal import gdal_env
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -120,7 +121,7 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
     receipt = Receipt()
     grid, run = job.grid, job.run
     start, cpu = time.perf_counter(), time.thread_time()
-    with one_blas_thread():
+    with one_blas_thread(), gdal_env():
         for index in range(first, last):
             if name in _halted or (index > first and time.perf_counter() - start > seconds):
                 break

@@ -7,6 +7,7 @@ blocks twice, and push each other's out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -72,6 +73,11 @@ def read_cells(
             busy.append((row, column, place))
         else:
             found = _put(found, window, pixels, place)
+    for row, column, place in busy[-1:]:  # rather than wait, decode what will be read next in this row
+        if (right := place.x1) < extent[1]:
+            following = Window(place.y0, place.y1, right, min(right + cell[1], extent[1]))
+            with suppress(DamagedCell):  # it is no cell of this window
+                cache.shared.take((key, row, column + 1), partial(load, following))
     for row, column, place in busy:
         found = _put(found, window, cache.shared.get((key, row, column), partial(load, place)), place)
     assert found is not None

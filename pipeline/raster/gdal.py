@@ -11,7 +11,7 @@ import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock, get_ident, local
 from typing import Any
 
@@ -54,8 +54,10 @@ def is_remote(path: str) -> bool:
     return _REMOTE_PATH.search(path) is not None
 
 
-def gdal_env(path: str = "", cache: int = LEAST_CACHE) -> Env:
+def gdal_env(path: str = "", cache: int = LEAST_CACHE) -> AbstractContextManager[object]:
     """The settings under which `path` is opened, read and written with so many bytes of blocks in GDAL's cache.
+
+    Within another of these there may be none to make: a map's task has them for all its tiles.
 
     The cache is the process's own and GDAL has none by thread: it is set in bytes and stays, as rasterio would give it
     back its default whenever one of many threads leaves its Env. It grows with what is asked, to CACHE_BYTES.
@@ -66,7 +68,8 @@ def gdal_env(path: str = "", cache: int = LEAST_CACHE) -> Env:
         if current < cache or current > CACHE_BYTES:
             set_gdal_config("GDAL_CACHEMAX", min(cache, CACHE_BYTES))
     ours = _LOCAL | (_REMOTE | gdal_options(path) if is_remote(path) else {})
-    return Env(**{key: value for key, value in ours.items() if key not in os.environ and key not in theirs})
+    new = {key: value for key, value in ours.items() if key not in os.environ and key not in theirs}
+    return Env(**new) if new or not hasenv() else nullcontext()
 
 
 def open_reader(path: str) -> DatasetReader:
