@@ -2,7 +2,7 @@
 
 By default each thread allocates from an arena of its own and keeps there what it freed: `python -m benchmarks whole`
 has a tenth more memory so. And Dask's nannies have every worker give back all but 64 kB to the system as soon as it is
-free, so that each array of each tile is faulted in anew: half of a worker's time, where tiles are large arrays.
+free, so that each array of each tile is faulted in anew, which may be a quarter of a worker's time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@cache
 def few_arenas(threads: int) -> bool:
-    """Let a process that works with so many threads have one arena for every four; whether it was done.
+    """Let a process that works with so many threads have one arena for every four; whether glibc was asked.
 
-    Not where the environment says its own, nor where the C library is another.
+    Not where the environment says its own, nor where the C library is another. glibc heeds the first who asks, and
+    nobody once there are eight.
     """
     return not _told("MALLOC_ARENA_MAX") and _set(_M_ARENA_MAX, max(1, threads // _THREADS))
 
@@ -43,12 +43,12 @@ def keep_freed() -> bool:
     """
     if os.environ.get("MALLOC_TRIM_THRESHOLD_") != _OF_NANNIES or _told("MALLOC_MMAP_THRESHOLD_"):
         return False
-    return _set(_M_TRIM_THRESHOLD, _TRIM) and _set(_M_MMAP_THRESHOLD, _MMAP)
+    return _set(_M_MMAP_THRESHOLD, _MMAP) and _set(_M_TRIM_THRESHOLD, _TRIM)
 
 
 def give_back() -> bool:
     """Give the system what is free, wherever in the heap it lies; whether that was done."""
-    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(0))
+    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0)))
 
 
 def _told(name: str) -> bool:

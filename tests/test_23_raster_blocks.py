@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 from pipeline.errors import SourceError
 from pipeline.grid import Halo, Window
 from pipeline.raster import cache
-from pipeline.raster.blocks import DamagedCell, Pixels, cell_shape, read_cells
+from pipeline.raster.blocks import PLENTY, DamagedCell, Pixels, cell_shape, read_cells
 from pipeline.raster.cache import TURNS, Cache, rows_of
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.open import open_source
@@ -156,6 +156,28 @@ def test_who_would_wait_decodes_what_is_read_next(monkeypatch: pytest.MonkeyPatc
         both.append(pool.submit(window, 1))
         assert [future.result().block.max() for future in both] == [0, 0]
     assert loaded == [Window(0, 10, 0, 10), Window(0, 10, 10, 20)]
+
+
+def test_nothing_is_decoded_ahead_where_few_cells_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "shared", Cache())
+    cache.shared.reserve("file", PLENTY * 101 - 1)
+    begun, go_on, loaded = threading.Event(), threading.Event(), list[Window]()
+
+    def load(window: Window) -> Pixels:
+        loaded.append(window)
+        begun.set()
+        assert go_on.wait(20)
+        return Pixels(np.ones((1, *window.shape), "uint8"), np.ones(window.shape, bool))
+
+    def window(_: int) -> Pixels:
+        return read_cells("file", (10, 10), (10, 25), Window(2, 5, 3, 8), load, 101)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(window, 0)]
+        assert begun.wait(20)
+        both.append(pool.submit(window, 1))
+        threading.Timer(0.2, go_on.set).start()
+    assert loaded == [Window(0, 10, 0, 10)]
 
 
 def test_blocks_too_large_to_keep_are_left_to_gdal(

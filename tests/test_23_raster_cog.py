@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from rio_cogeo.cogeo import cog_validate
 from pipeline.errors import ConfigError, FormatError, OutputError, SourceError
 from pipeline.grid import Grid, Window
 from pipeline.raster.cog import check_output, write_cog
+from pipeline.raster.cog_options import may_share_out
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo, Source
 from pipeline.raster.tiff import check_whole
@@ -370,27 +372,57 @@ def test_a_tiff_cut_anywhere_is_not_whole(tmp_path: Path, bigtiff: str) -> None:
             check_whole(path, trailer=4)
 
 
-@pytest.mark.parametrize("options", [{}, {"COMPRESS": "ZSTD"}, {"num_threads": "3"}], ids=str)
-def test_the_bytes_do_not_depend_on_threads(tmp_path: Path, options: dict[str, str]) -> None:
-    block = numbers(12, 700, 600, "float32")
-    info = SceneInfo("a", tuple(f"f{n}" for n in range(12)), 700, 600, "float32", geo=GEO)
+@pytest.mark.parametrize("options", [{}, {"COMPRESS": "LERC", "BLOCKSIZE": "128"}, {"num_threads": "3"}], ids=str)
+@pytest.mark.parametrize(("dtype", "masked"), [("float32", False), ("uint16", True), ("int16", True)])
+def test_the_bytes_do_not_depend_on_threads(tmp_path: Path, options: dict[str, str], dtype: str, masked: bool) -> None:
+    block = numbers(3, 1100, 1300, dtype)
+    valid = numbers(1, 1100, 1300, "uint8")[0] > 40 if masked else None
+    info = SceneInfo("a", ("x", "y", "z"), 1100, 1300, dtype, geo=GEO)
     for threads in (1, 2, 4):
         path = tmp_path / f"{threads}.tif"
-        write_cog(path, info, pieces(block, None, 64), creation_options=options, statistics=True, threads=threads)
+        write_cog(path, info, pieces(block, valid, 64), creation_options=options, statistics=True, threads=threads)
     one, *others = [(tmp_path / f"{threads}.tif").read_bytes() for threads in (1, 2, 4)]
     assert others == [one, one]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_files_that_are_not_compressed_are_whole(tmp_path: Path, threads: int) -> None:
+    block = numbers(3, 600, 700, "uint8")  # GDAL leaves out what should follow the last block, with bands apart
+    info, options = SceneInfo("a", ("x", "y", "z"), 600, 700, "uint8", geo=GEO), {"COMPRESS": "none"}
+    write_cog(tmp_path / "a.tif", info, pieces(block, None, 64), creation_options=options, threads=threads)
+    assert np.array_equal(whole(open_source(tmp_path / "a.tif"))[0], block)
+    assert cog_validate(tmp_path / "a.tif", quiet=True)[0]
+
+
+def test_a_codec_that_cannot_hold_the_values_is_refused_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    info, block = SceneInfo("a", ("x", "y", "z"), 600, 700, "uint16", geo=GEO), numbers(3, 600, 700)
+    with pytest.raises(ConfigError, match="WEBP driver requires 8 bit"):
+        write_cog(tmp_path / "a.tif", info, pieces(block, None, 64), creation_options={"COMPRESS": "WEBP"}, threads=2)
+    assert capfd.readouterr().err == ""  # a thread of GDAL's would print there, and nobody would know
+
+
+def test_threads_are_those_that_people_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert may_share_out({"COMPRESS": "DEFLATE", "SPARSE_OK": "no"})
+    assert not may_share_out({"NUM_THREADS": "3"})
+    assert not may_share_out({"SPARSE_OK": "YES"})  # a block that a thread could not compress would look left out
+    with rasterio.Env(GDAL_NUM_THREADS="8"):
+        assert not may_share_out({})
+    monkeypatch.setenv("GDAL_NUM_THREADS", "1")
+    assert not may_share_out({})
+
+
 def test_creation_options_of_many_bands_are_tried_in_little_memory(tmp_path: Path) -> None:
     script = f"""
-        import resource
         from pathlib import Path
         import numpy as np
         from pipeline.grid import Window
         from pipeline.raster.cog import write_cog
         from pipeline.raster.scene import SceneInfo
-        def peak():
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        def peak():  # getrusage would count the parent's memory before exec
+            status = Path("/proc/self/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) >> 10
         info = SceneInfo("a", tuple(f"f{{n}}" for n in range(300)), 32, 32, "float32")
         before = peak()
         block = np.zeros((300, 32, 32), "float32")

@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SourceError
+from pipeline.flow import write
 from pipeline.flow.read import open_scene
-from pipeline.flow.write import store_to_cog
+from pipeline.flow.write import store_to_cog, store_windows
 from pipeline.grid import Window
+from pipeline.raster import cache
+from pipeline.raster.store_source import open_store
 from pipeline.storage import place
 from tests.scenes import CRS, TRANSFORM, call, read, small_scene, write_tif
 
@@ -55,14 +58,43 @@ def test_a_process_that_imports_only_xarray_opens_it(stored: tuple[Path, Path]) 
     assert int(done.stdout) == int(read(stored[0])[:, 60:70, 60:70].astype("int64").sum())
 
 
-def test_a_cog_is_the_same_whoever_reads_ahead(stored: tuple[Path, Path], tmp_path: Path) -> None:
+def test_windows_of_a_store_are_whole_chunks_together_where_they_are_small(
+    stored: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_store(place(stored[1]))
+    assert [window.shape for window, _, _ in store_windows(source)] == [(150, 170)]
+    monkeypatch.setattr(write, "PIECE_BYTES", 128 * 128 * 2 * len(source.info.bands))
+    expected = [window for window, _, _ in store_windows(source)]
+    assert [window.shape for window in expected] == [(128, 128), (128, 42), (22, 128), (22, 42)]
+    assert [window for window, _, _ in store_windows(source, ahead=True)] == expected
+    monkeypatch.setattr(write, "AHEAD_BYTES", 1)
+    assert [window for window, _, _ in store_windows(source, ahead=True)] == expected
+
+
+def test_chunks_that_are_read_once_are_not_kept(stored: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "shared", cache.Cache())
+    source = open_store(place(stored[1]))
+    source.read(Window(0, 128, 0, 128), once=True)
+    source.read(Window(64, 128, 64, 128))
+    assert cache.shared.nbytes == 0
+    source.read(Window(0, 128, 0, 128))  # as a tile with its halo may be
+    assert cache.shared.nbytes > 0
+
+
+def test_a_cog_is_the_same_whoever_reads_ahead(
+    stored: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "PIECE_BYTES", 1)
     for threads in (1, 2):
         store_to_cog(place(stored[1]), tmp_path / f"{threads}.tif", threads=threads)
     assert (tmp_path / "1.tif").read_bytes() == (tmp_path / "2.tif").read_bytes()
     assert np.array_equal(read(tmp_path / "2.tif"), read(stored[0]))
 
 
-def test_a_damaged_chunk_that_is_read_ahead_ends_the_cog(stored: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_damaged_chunk_that_is_read_ahead_ends_the_cog(
+    stored: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "PIECE_BYTES", 1)
     store = shutil.copytree(stored[1], tmp_path / "s.zarr")
     (store / "scene" / "c" / "0" / "1" / "1").write_bytes(b"damaged")
     with pytest.raises(SourceError, match="damaged chunk"):

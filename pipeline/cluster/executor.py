@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pipeline.cluster.versions import SAME_ON_WORKERS, Unfit, differences, facts, refusal, stamp, unable
 from pipeline.errors import ClusterError, LostTask
-from pipeline.machine import few_arenas, keep_freed
+from pipeline.machine import keep_freed
 
 
 class DaskExecutor(Executor):
@@ -78,13 +78,12 @@ class DaskExecutor(Executor):
 def run_there(expected: str, call: Callable[[], Any]) -> Any:
     """The task on the worker: one that joined late has not been asked what it runs."""
     if stamp() != expected:
-        raise Unfit(json.dumps({"address": str(_worker().address), "facts": facts()}))
+        raise Unfit(json.dumps({"address": _address(), "facts": facts()}))
     keep_freed()
-    few_arenas(_worker().state.nthreads)
     return call()
 
 
-def _worker() -> Any:
+def _address() -> str:
     from distributed import get_worker  # noqa: PLC0415  (optional dependency)
 
-    return get_worker()
+    return str(get_worker().address)

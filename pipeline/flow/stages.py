@@ -53,9 +53,15 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
             for _ in crew.gather(put_slab, shared_slabs(job, crew.workers)):
                 pass
     receipt = crew.run(stage, job)
+    crew.tell(rest)
+    rest()  # the finish is here, whoever worked
+    return (path if receipt.failures else plan.finish(path)), receipt
+
+
+def rest() -> None:
+    """Let go of what a map had in memory beside its tasks."""
     cache.shared.drop()
     give_back()
-    return (path if receipt.failures else plan.finish(path)), receipt
 
 
 def write_scene(

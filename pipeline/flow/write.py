@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.flow.flight import gather
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
 from pipeline.machine import cores
@@ -21,7 +21,8 @@ from pipeline.storage import Place
 
 MOST_THREADS = 4
 """That make one COG: each has blocks of all bands in hand, and one thread fills the file that they compress."""
-PIECE_BYTES = 6 << 20
+PIECE_BYTES, AHEAD_BYTES = 6 << 20, 16 << 20
+"""Of chunks that are written together, and of the most that is decoded ahead."""
 Piece = tuple[Window, NDArray[Any], NDArray[np.bool_] | None]
 
 
@@ -48,11 +49,11 @@ def store_to_cog(
         OutputError: the target exists (without overwrite) or cannot be written; nothing is left behind.
     """
     source = open_store(store)
-    with one_blas_thread():
+    with one_blas_thread(), closing(store_windows(source, ahead=threads > 1)) as windows:
         write_cog(
             target,
             with_colours(source.info),
-            store_windows(source, ahead=threads > 1),
+            windows,
             overwrite=overwrite,
             creation_options=dict(creation_options or {}),
             statistics=True,
@@ -60,23 +61,28 @@ def store_to_cog(
         )
 
 
-def store_windows(source: StoreSource, *, ahead: bool = False) -> Iterator[Piece]:
+def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piece]:
     """A store in windows of whole chunks in raster order: window, block and valid (None where every pixel is real).
 
-    A thread of its own decodes some of them `ahead` of who takes them. Small chunks go together: files have blocks like
-    these, and GDAL some bytes for each.
+    A thread of its own decodes the one `ahead` of who takes them, if it is not large. Small chunks go together: files
+    have blocks like these, and GDAL some bytes for each.
     """
 
     def read(tile: Tile) -> Piece:
-        block, valid = source.read(tile.window)
+        block, valid = source.read(tile.window, once=True)
         return tile.window, block, (valid if source.info.masked else None)
 
     side, pixel = source.tile, len(source.info.bands) * np.dtype(source.info.dtype).itemsize
     while 2 * side <= BLOCK and pixel * (2 * side) ** 2 <= PIECE_BYTES:
         side *= 2
     grid = Grid(source.info.height, source.info.width, side)
-    if not ahead:
+    if not ahead or pixel * side**2 > AHEAD_BYTES:
         yield from map(read, grid)
         return
+    first, *rest = grid
     with ThreadPoolExecutor(1, thread_name_prefix="terrasketch-ahead") as pool:
-        yield from gather(read, grid, pool, 1)
+        coming = pool.submit(read, first)
+        for tile in rest:
+            piece, coming = coming.result(), pool.submit(read, tile)
+            yield piece
+        yield coming.result()

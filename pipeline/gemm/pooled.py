@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -85,7 +86,7 @@ def responses_at_once(convolution: Convolution, shape: tuple[int, ...], pool: in
         return y_axis.out * x_axis.out
     high, wide = ((axis.out - pool) // stride + 1 for axis in (y_axis, x_axis))
     cut = _cut_for_winograd if convolution.pays(y_axis, x_axis) else _cut_directly
-    cells = cut(shape[0], y_axis, x_axis, Cells(pool, stride, 0, 0, high, wide, False))
+    cells = cut(shape[0], y_axis, x_axis, Cells(pool, stride, 0, 0, high, wide, False), ROOM)
     return _responses(cells.rows, cells) * _responses(cells.columns, cells)
 
 
@@ -112,7 +113,7 @@ def _directly(
     x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
-    cells = _cut_directly(channels, y_axis, x_axis, cells)
+    cells = _cut_directly(channels, y_axis, x_axis, cells, ROOM)
     high, wide = _responses(cells.rows, cells), _responses(cells.columns, cells)
     pitch = -(-wide // LANES) * LANES + x_axis.extent - 1 + LANES
     panel_cut = Panel(high, wide, high + y_axis.extent - 1, pitch)
@@ -134,7 +135,7 @@ def _by_winograd(
     x: F32, convolution: Convolution, y_axis: Axis, x_axis: Axis, cells: Cells, out: F32, threads: int | None
 ) -> None:
     channels = x.shape[0]
-    cells = _cut_for_winograd(channels, y_axis, x_axis, cells)
+    cells = _cut_for_winograd(channels, y_axis, x_axis, cells, ROOM)
     unit = _unit(cells.rows, cells.columns, cells, y_axis, x_axis, LANES)
     filters, bias = convolution.packed("winograd", FILTERS)
     weights = Weights(filters.ctypes.data, bias.ctypes.data, 1, channels, convolution.filters.shape[0], FILTERS)
@@ -192,8 +193,9 @@ def _unit(rows: int, columns: int, cells: Cells, y_axis: Axis, x_axis: Axis, lan
     return Unit.of(high, wide, y_axis, x_axis, lanes=lanes)
 
 
-def _cut_directly(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -> Cells:
-    """Cells in units whose panel and responses fit the cache."""
+@lru_cache  # the same for most tiles of a scene, and found by trial
+def _cut_directly(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells, room: int) -> Cells:
+    """Cells in units whose panel and responses fit in so many bytes of cache."""
 
     def cut(rows: int, columns: int) -> Cut:
         high, wide = _responses(rows, cells), _responses(columns, cells)
@@ -201,11 +203,12 @@ def _cut_directly(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -> Ce
         size = 4 * channels * (high + y_axis.extent - 1) * (lanes + x_axis.extent) + 4 * FILTERS * high * lanes
         return Cut(rows, columns, size, high * lanes / (rows * columns * cells.stride**2))
 
-    return _best(cut, cells)
+    return _best(cut, cells, room)
 
 
-def _cut_for_winograd(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -> Cells:
-    """Cells in units whose V, M and responses fit the cache, the same on every processor."""
+@lru_cache
+def _cut_for_winograd(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells, room: int) -> Cells:
+    """Cells in units whose V, M and responses fit in so many bytes of cache, the same on every processor."""
     spread = channels * -(-y_axis.taps // BLOCK) * -(-x_axis.taps // BLOCK)
 
     def cut(rows: int, columns: int) -> Cut:
@@ -215,16 +218,16 @@ def _cut_for_winograd(channels: int, y_axis: Axis, x_axis: Axis, cells: Cells) -
         computed = unit.rows * (unit.phase - COMMON_LANES) * TILE**2
         return Cut(rows, columns, size, computed / (rows * columns * cells.stride**2))
 
-    return _best(cut, cells)
+    return _best(cut, cells, room)
 
 
-def _best(cut: Callable[[int, int], Cut], cells: Cells) -> Cells:
-    """The cells in units: of those whose buffers fit the cache, those that compute least beyond; else the smallest."""
+def _best(cut: Callable[[int, int], Cut], cells: Cells, room: int) -> Cells:
+    """The cells in units: of those whose buffers fit the room, those that compute least beyond; else the smallest."""
     sides = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 120, 160, 240)
     tried = []
     for rows in dict.fromkeys(min(side, cells.high) for side in sides):
         for columns in dict.fromkeys(min(side, cells.wide) for side in sides):
             tried.append(cut(-(-cells.high // -(-cells.high // rows)), -(-cells.wide // -(-cells.wide // columns))))
-    fitting = [one for one in tried if one.size <= ROOM] or [min(tried, key=lambda one: one.size)]
+    fitting = [one for one in tried if one.size <= room] or [min(tried, key=lambda one: one.size)]
     best = min(fitting, key=lambda one: (one.waste, one.size))
     return cells._replace(rows=best.rows, columns=best.columns)

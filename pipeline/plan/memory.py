@@ -10,9 +10,11 @@ from pipeline.config import Workflow
 from pipeline.denoise.settings import MAX_COLUMNS, settings_for
 from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import SCORES, spread_windows
+from pipeline.flow.write import writing_threads
 from pipeline.grid import Window
 from pipeline.jit import any_compiled
 from pipeline.raster.cache import CACHE_BYTES
+from pipeline.raster.cog_options import BLOCK_BYTES
 from pipeline.raster.scene import SceneInfo
 from pipeline.report.data import PICTURE_PIXELS
 
@@ -22,6 +24,8 @@ COMPILER = 260 << 20
 """Of a process that compiles the kernels; those after it find them on the disk."""
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
+COG_COPIES, CHUNKS_IN_HAND = 2, 3
+"""Of a block in the hands of each thread that compresses, raw and compressed; of a store, while a COG is made of it."""
 GDAL_CACHE = 64 << 20
 DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
 """Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
@@ -67,8 +71,11 @@ def base_memory() -> int:
     return LIBRARIES + GDAL_CACHE + CACHE_BYTES + (0 if any_compiled() else COMPILER)
 
 
-def finish_memory(info: SceneInfo, workflow: Workflow, features: int) -> int:
-    """Bytes at work while rasters and report are written."""
+def finish_memory(info: SceneInfo, workflow: Workflow, features: int, workers: int, written: int) -> int:
+    """Bytes at work while rasters and report are written, of stores of which the larger has so many bytes as read."""
     pixels = info.height * info.width
     pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
-    return FINISH + pictures + 3 * 4 * FEATURE_CELLS**2 * features
+    chunk = written * min(1.0, workflow.read.tile**2 / pixels)
+    threads = (writing_threads(workers) - 1) * COG_COPIES * BLOCK_BYTES
+    rasters = int(CHUNKS_IN_HAND * chunk + threads) if workflow.write.cog else 0
+    return FINISH + rasters + pictures + 3 * 4 * FEATURE_CELLS**2 * features

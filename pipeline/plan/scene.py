@@ -65,7 +65,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
             fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
         stages.append(stage)
     task = max(stage.task_memory for stage in stages)
-    finish = finish_memory(info, workflow, features)
+    finish = finish_memory(info, workflow, features, workers, max(stage.bytes_out for stage in stages))
     maps = max(workers * task, basis_memory(info, workflow, workers), fitting)
     return ScenePlan(
         name,

@@ -19,8 +19,12 @@ from pipeline.raster import cache
 
 LEAST_SIDE, LEAST_ROWS = 256, 64
 """Small blocks are taken together up to this side; strips, which are as wide as the scene, up to so many rows."""
-MOST_CELL_BYTES = cache.CACHE_BYTES // 6
+MOST_CELL_BYTES = cache.CACHE_BYTES // 5
 """A window touches four cells where it touches a corner; if they do not fit, GDAL is asked for windows."""
+
+
+PLENTY = 16
+"""Cells that must find room where one is decoded before it is asked for."""
 
 
 class DamagedCell(Exception):
@@ -51,7 +55,12 @@ def _multiple(step: int, least: int) -> int:
 
 
 def read_cells(
-    key: object, cell: tuple[int, int], extent: tuple[int, int], window: Window, load: Callable[[Window], Pixels]
+    key: object,
+    cell: tuple[int, int],
+    extent: tuple[int, int],
+    window: Window,
+    load: Callable[[Window], Pixels],
+    size: int = 0,
 ) -> Pixels:
     """A window put together from cells, new arrays that are the caller's own.
 
@@ -61,6 +70,7 @@ def read_cells(
         extent: (y, x) side of the scene.
         window: inside the scene.
         load: decodes one cell.
+        size: bytes of a cell, so that none is decoded ahead where few can be kept.
 
     Raises:
         DamagedCell: whoever loads them says so.
@@ -74,9 +84,9 @@ def read_cells(
         else:
             found = _put(found, window, pixels, place)
     for row, column, place in busy[-1:]:  # rather than wait, decode what will be read next in this row
-        if (right := place.x1) < extent[1]:
+        if (right := place.x1) < extent[1] and cache.shared.room >= PLENTY * size:
             following = Window(place.y0, place.y1, right, min(right + cell[1], extent[1]))
-            with suppress(DamagedCell):  # it is no cell of this window
+            with suppress(DamagedCell, MemoryError):  # it is no cell of this window
                 cache.shared.take((key, row, column + 1), partial(load, following))
     for row, column, place in busy:
         found = _put(found, window, cache.shared.get((key, row, column), partial(load, place)), place)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event, Lock, get_ident
 from typing import Any, Protocol, TypeVar, cast
 
-CACHE_BYTES = 96 << 20
+CACHE_BYTES = 80 << 20
 TURNS = 256
 """So many windows of other files and stores later nothing is kept for one that is no longer read."""
 
@@ -47,6 +47,12 @@ class Cache:
             self._blocks: OrderedDict[object, Any] = OrderedDict()
             self._rooms: OrderedDict[object, tuple[int, int]] = OrderedDict()
             self._size = 0
+
+    @property
+    def room(self) -> int:
+        """What it may hold by what is reserved."""
+        with self._lock:
+            return self._room()
 
     @property
     def nbytes(self) -> int:
@@ -105,10 +111,13 @@ class Cache:
             with self._lock:
                 self._loading.pop(key).set()
 
+    def _room(self) -> int:
+        return min(self._limit, sum(nbytes for _, nbytes in self._rooms.values()))
+
     def _keep(self, key: object, block: Held) -> None:
         """One that is larger than all the room is not kept."""
         with self._lock:
-            room = min(self._limit, sum(nbytes for _, nbytes in self._rooms.values()))
+            room = self._room()
             if block.nbytes > room:
                 return
             self._blocks[key] = block

@@ -29,7 +29,7 @@ from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError
 from pipeline.grid import Window
-from pipeline.raster.cog_options import BLOCK, cog_options, overview_factors
+from pipeline.raster.cog_options import BLOCK, cog_options, is_sparse, may_share_out, overview_factors
 from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.look import write_statistics
@@ -105,7 +105,8 @@ def write_cog(
         colours: the colour table of the one band.
         statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels, and
             percentiles of a sample of them.
-        threads: that compress blocks; the bytes are the same. NUM_THREADS among the creation options wins.
+        threads: that compress blocks; the bytes are the same. NUM_THREADS among the creation options wins, and
+            GDAL_NUM_THREADS of the environment.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.
@@ -114,7 +115,9 @@ def write_cog(
     check_output(path, overwrite)
     if isinstance(path, Path) and path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file")
-    options = {"NUM_THREADS": str(threads)} | cog_options(info, overview_resampling, creation_options or {})
+    options = cog_options(info, overview_resampling, creation_options or {})
+    if threads > 1 and may_share_out(options):
+        options["NUM_THREADS"] = str(threads)
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
     with drafts(path) as folder, gdal_env(cache=COG_CACHE):
@@ -154,7 +157,7 @@ def _write(
             if options.get("OVERVIEWS") == "AUTO" and overview_factors(info):
                 dataset.build_overviews(overview_factors(info), Resampling[options["OVERVIEW_RESAMPLING"].lower()])
             rasterio.shutil.copy(dataset, str(cog), driver="COG", **options)
-            check_whole(cog, sparse=options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON"), trailer=4)
+            check_whole(cog, sparse=is_sparse(options), trailer=4, bare=options["COMPRESS"].upper() == "NONE")
     finally:
         with suppress(*GDAL_ERRORS):
             dataset.close()
@@ -250,9 +253,9 @@ def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
     """Make a small COG with these options in memory first: GDAL only warns of an option it does not know, and late.
 
     BLOCKSIZE has been checked by `cog_options`, and is the least here of which GDAL does not warn: 512 would be half a
-    gigabyte of some scenes.
+    gigabyte of some scenes. One thread compresses: what others of GDAL's find wrong nobody hears.
     """
-    tried = {**options, "BLOCKSIZE": "128"}
+    tried = {key: value for key, value in options.items() if key != "NUM_THREADS"} | {"BLOCKSIZE": "128"}
     small = {"width": 16, "height": 16, "crs": None, "transform": None}
     profile = {key: value for key, value in (_profile(info, 16) | small).items() if value is not None}
     with MemoryFile(ext=".tif") as trial, MemoryFile() as cog, open_writer(trial.name, **profile) as dataset:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 
 import numpy as np
 from rasterio.enums import Resampling
+from rasterio.env import getenv, hasenv
 
 from pipeline.errors import ConfigError
 from pipeline.raster.scene import SceneInfo
@@ -43,6 +45,21 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
         names = ", ".join(sorted(Resampling.__members__))
         raise ConfigError(f"no overview resampling {options['OVERVIEW_RESAMPLING']}; there are {names}")
     return options
+
+
+def is_sparse(options: Mapping[str, str]) -> bool:
+    """Whether blocks may be missing."""
+    return options.get("SPARSE_OK", "NO").upper() in ("YES", "TRUE", "ON")
+
+
+def may_share_out(options: Mapping[str, str]) -> bool:
+    """Whether we may say how many threads compress: nobody else does, and a block that is lost is found missing.
+
+    GDAL leaves out a block that one of its threads could not compress.
+    """
+    theirs = getenv() if hasenv() else {}
+    told = "GDAL_NUM_THREADS" in os.environ or "GDAL_NUM_THREADS" in theirs or "NUM_THREADS" in options
+    return not told and not is_sparse(options)
 
 
 def overview_factors(info: SceneInfo) -> list[int]:

@@ -80,7 +80,7 @@ class RasterSource:
                 decode = partial(self._decode_cell, gdal_cache=max(LEAST_CACHE, 4 * size))
                 need = rows_of(window.shape[0], self.cell[0], self.info.width * self._pixel_bytes)
                 cache.shared.reserve(self._key, need)
-                return read_cells(key, self.cell, extent, window, decode)
+                return read_cells(key, self.cell, extent, window, decode, size)
         try:
             return self._decode(window)
         except GDAL_ERRORS as error:

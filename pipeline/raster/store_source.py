@@ -61,8 +61,10 @@ class StoreSource:
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("path", "variable", "tile", "info")}
 
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def read(self, window: Window, *, once: bool = False) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The block (band, y, x) of a window in the store's dtype, and its valid (y, x) bool.
+
+        Whoever comes back to none of its chunks says `once`: they are not kept.
 
         Raises:
             SourceError: a chunk of the window is missing or damaged.
@@ -73,9 +75,8 @@ class StoreSource:
         grid = Grid(self.info.height, self.info.width, self.tile)
         rows = range(window.y0 // self.tile, -(-window.y1 // self.tile))
         columns = range(window.x0 // self.tile, -(-window.x1 // self.tile))
-        first, last = grid[rows[0] * grid.columns + columns[0]], grid[rows[-1] * grid.columns + columns[-1]]
-        whole = Window(first.window.y0, last.window.y1, first.window.x0, last.window.x1)
-        if window != whole:  # who reads whole chunks comes back to none
+        alone = window == grid[rows[0] * grid.columns + columns[0]].window
+        if not (once or alone):  # who reads chunk by chunk comes back to none
             self._reserve(height)
         for row in rows:
             for column in columns:

@@ -22,12 +22,13 @@ _SIZES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # SHORT, LONG, IFD, L
 _MOST_DIRECTORIES = 1000
 
 
-def check_whole(path: Path, *, sparse: bool = False, trailer: int = 0) -> None:
+def check_whole(path: Path, *, sparse: bool = False, trailer: int = 0, bare: bool = False) -> None:
     """Walk the directories of a TIFF and find every block inside the file.
 
     Args:
         sparse: blocks that were never written are in order.
         trailer: bytes that follow every block; GDAL's COGs repeat its last four.
+        bare: none may follow the last, as where GDAL does not compress.
 
     Raises:
         FormatError: the file is cut short, or is no TIFF.
@@ -47,7 +48,7 @@ def check_whole(path: Path, *, sparse: bool = False, trailer: int = 0) -> None:
             if not at:
                 return
             offsets, counts, at = _directory(file, order, at, big)
-            _check_blocks(path, offsets, counts, size - trailer, sparse)
+            _check_blocks(path, offsets, counts, offsets + counts == size if bare else None, size - trailer, sparse)
     raise FormatError(f"{path} has more than {_MOST_DIRECTORIES} directories")
 
 
@@ -88,11 +89,20 @@ def _numbers(file: BinaryIO, form: str) -> tuple[Any, ...]:
     return struct.unpack(form, data)
 
 
-def _check_blocks(path: Path, offsets: NDArray[np.uint64], counts: NDArray[np.uint64], size: int, sparse: bool) -> None:
+def _check_blocks(
+    path: Path,
+    offsets: NDArray[np.uint64],
+    counts: NDArray[np.uint64],
+    last: NDArray[np.bool_] | None,
+    size: int,
+    sparse: bool,
+) -> None:
     if offsets.size != counts.size or not offsets.size:
         raise FormatError(f"{path} has a directory without a list of blocks")
     missing = (offsets == 0) | (counts == 0)
     beyond = offsets + counts > size
+    if last is not None:
+        beyond &= ~last
     bad = beyond if sparse else beyond | missing
     if bad.any():
         raise FormatError(f"{path} is cut short: {int(bad.sum())} of {offsets.size} blocks are not in it")
