@@ -121,6 +121,18 @@ def test_local_workers_that_do_not_come_up_are_one_clear_line(monkeypatch: pytes
         pass
 
 
+LOOK = "__import__('dask').config.get('distributed.worker.profile.enabled'), "
+LOOK += "'pipeline.flow.feature_job' in __import__('sys').modules, __import__('os').environ['MALLOC_TRIM_THRESHOLD_']"
+
+
+@pytest.mark.cluster
+def test_local_workers_have_imported_what_tasks_need_and_are_not_sampled() -> None:
+    with open_cluster("processes", 1) as cluster:
+        sampled, ready, trim = cluster.executor.submit(eval, LOOK).result(60)
+    assert (sampled, ready) == (False, True)
+    assert trim == "65536"  # of Dask's, which `pipeline.machine` knows
+
+
 def test_threads_are_as_many_as_cores() -> None:
     with open_cluster() as cluster:
         assert cluster.workers == cores()

@@ -91,7 +91,7 @@ def _dask(
     with ExitStack() as stack:
         if place.word == "processes":
             count = workers or cores()
-            client = stack.enter_context(local_cluster(dask, count))
+            client = stack.enter_context(local_cluster(dask, count, profile=report is not None))
             name, words = "the local workers", f"{count} processes"
         else:
             client = stack.enter_context(connected(dask, place, say, stopped))

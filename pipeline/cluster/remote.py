@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from dask import config
+
 from pipeline.cluster.where import Where
 from pipeline.errors import ClusterError, ConfigError, Interrupted
 
@@ -20,6 +22,8 @@ _FIRST_WORKER = 120.0
 _LEAVE_SIGNALS = "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
 """Ctrl-C reaches every process of a terminal's job, SIGTERM those of a service; the client alone decides what becomes
 of them. They end with it, however it ends."""
+_READY = "import pipeline.flow.compress, pipeline.flow.feature_job"
+"""What every task needs, all workers at a time, before the first."""
 _ASK_EVERY, _PATIENCE = 5.0, 60.0
 """Seconds between two looks at the workers, and without any before a job is given up."""
 
@@ -98,20 +102,24 @@ def dashboard(client: Any) -> str | None:
 
 
 @contextmanager
-def local_cluster(dask: Any, workers: int) -> Iterator[Any]:
-    """A client of that many processes of one thread on this host, which listen on the loopback alone."""
+def local_cluster(dask: Any, workers: int, *, profile: bool = False) -> Iterator[Any]:
+    """A client of that many processes of one thread on this host, which listen on the loopback alone.
+
+    Dask samples what its workers do a hundred times a second where somebody will look at the `profile`.
+    """
     try:
         # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
-        started = dask.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,  # as here: what goes wrong comes back as an exception
-            preload=[_LEAVE_SIGNALS],
-        )
+        with config.set({"distributed.worker.profile.enabled": profile}):
+            started = dask.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,  # as here: what goes wrong comes back as an exception
+                preload=[_LEAVE_SIGNALS, _READY],
+            )
     except (RuntimeError, OSError) as error:  # a worker that is killed before it has come up, too
         reason = " ".join(str(error).split())
         raise ClusterError(f"the local workers cannot be started ({reason}); run again to resume") from error
