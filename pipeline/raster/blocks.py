@@ -21,9 +21,7 @@ LEAST_SIDE, LEAST_ROWS = 256, 64
 """Small blocks are taken together up to this side; strips, which are as wide as the scene, up to so many rows."""
 MOST_CELL_BYTES = cache.CACHE_BYTES // 5
 """A window touches four cells where it touches a corner; if they do not fit, GDAL is asked for windows."""
-
-
-PLENTY = 16
+PLENTY = 12
 """Cells that must find room where one is decoded before it is asked for."""
 
 
