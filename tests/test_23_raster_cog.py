@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -409,6 +410,11 @@ def test_threads_are_those_that_people_say(monkeypatch: pytest.MonkeyPatch) -> N
     assert not may_share_out({"SPARSE_OK": "YES"})  # a block that a thread could not compress would look left out
     with rasterio.Env(GDAL_NUM_THREADS="8"):
         assert not may_share_out({})
+    child = os.fork()  # which has none of GDAL's threads
+    if not child:
+        os._exit(may_share_out({}))
+    assert os.waitpid(child, 0)[1] == 0
+    assert may_share_out({})
     monkeypatch.setenv("GDAL_NUM_THREADS", "1")
     assert not may_share_out({})
 

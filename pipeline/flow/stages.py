@@ -53,7 +53,6 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
             for _ in crew.gather(put_slab, shared_slabs(job, crew.workers)):
                 pass
     receipt = crew.run(stage, job)
-    crew.tell(rest)
     rest()  # the finish is here, whoever worked
     return (path if receipt.failures else plan.finish(path)), receipt
 

@@ -55,11 +55,16 @@ def is_sparse(options: Mapping[str, str]) -> bool:
 def may_share_out(options: Mapping[str, str]) -> bool:
     """Whether we may say how many threads compress: nobody else does, and a block that is lost is found missing.
 
-    GDAL leaves out a block that one of its threads could not compress.
+    GDAL leaves out a block that one of its threads could not compress. A forked process has none of the threads that
+    GDAL may have started before, and would wait for them for ever.
     """
     theirs = getenv() if hasenv() else {}
     told = "GDAL_NUM_THREADS" in os.environ or "GDAL_NUM_THREADS" in theirs or "NUM_THREADS" in options
-    return not told and not is_sparse(options)
+    return not (told or _forked or is_sparse(options))
+
+
+_forked: list[int] = []
+os.register_at_fork(after_in_child=lambda: _forked.append(os.getpid()))
 
 
 def overview_factors(info: SceneInfo) -> list[int]:
