@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from pipeline.errors import SourceError
 from pipeline.flow import write
 from pipeline.flow.read import open_scene
 from pipeline.flow.write import store_to_cog, store_windows
-from pipeline.grid import Window
+from pipeline.grid import Grid, Tile, Window
 from pipeline.raster import cache
 from pipeline.raster.store_source import open_store
 from pipeline.storage import place
@@ -69,6 +71,25 @@ def test_windows_of_a_store_are_whole_chunks_together_where_they_are_small(
     assert [window for window, _, _ in store_windows(source, ahead=True)] == expected
     monkeypatch.setattr(write, "AHEAD_BYTES", 1)
     assert [window for window, _, _ in store_windows(source, ahead=True)] == expected
+
+
+@pytest.mark.parametrize(("ahead", "most"), [(False, 1), (True, 2)])
+def test_no_more_tiles_are_made_than_are_read(
+    stored: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, ahead: bool, most: int
+) -> None:
+    made: list[Tile] = []
+
+    class Counting(Grid):
+        def __iter__(self) -> Iterator[Tile]:
+            for tile in super().__iter__():
+                made.append(tile)
+                yield tile
+
+    monkeypatch.setattr(write, "Grid", Counting)
+    monkeypatch.setattr(write, "PIECE_BYTES", 1)
+    with closing(store_windows(open_store(place(stored[1])), ahead=ahead)) as windows:
+        next(windows)
+        assert len(made) == most
 
 
 def test_chunks_that_are_read_once_are_not_kept(stored: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

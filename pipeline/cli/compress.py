@@ -14,7 +14,6 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import RASTERS, check_apart, write_scene
 from pipeline.flow.write import store_to_cog, writing_threads
-from pipeline.machine import cores
 from pipeline.storage import Place, place
 
 
@@ -79,5 +78,5 @@ def decompress(
     if dst.suffix not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
     check_apart([src], dst)
-    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options, threads=writing_threads(cores()))
+    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options, threads=writing_threads())
     print_result({"output": str(dst), "bytes": dst.stat().st_size}, as_json)

@@ -26,7 +26,7 @@ PIECE_BYTES, AHEAD_BYTES = 6 << 20, 16 << 20
 Piece = tuple[Window, NDArray[Any], NDArray[np.bool_] | None]
 
 
-def writing_threads(workers: int) -> int:
+def writing_threads(workers: int = MOST_THREADS) -> int:
     """How many threads make a COG where so many workers are asked for; they may be on other machines."""
     return max(1, min(MOST_THREADS, workers, cores()))
 
@@ -79,10 +79,10 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
     if not ahead or pixel * side**2 > AHEAD_BYTES:
         yield from map(read, grid)
         return
-    first, *rest = grid
+    tiles = iter(grid)
     with ThreadPoolExecutor(1, thread_name_prefix="terrasketch-ahead") as pool:
-        coming = pool.submit(read, first)
-        for tile in rest:
+        coming = pool.submit(read, next(tiles))
+        for tile in tiles:
             piece, coming = coming.result(), pool.submit(read, tile)
             yield piece
         yield coming.result()

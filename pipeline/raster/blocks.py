@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -81,9 +82,10 @@ def read_cells(
             busy.append((row, column, place))
         else:
             found = _put(found, window, pixels, place)
-    for row, column, place in busy[-1:]:  # rather than wait, decode what will be read next in this row
-        if (right := place.x1) < extent[1] and cache.shared.room >= PLENTY * size:
-            following = Window(place.y0, place.y1, right, min(right + cell[1], extent[1]))
+    if busy and cache.shared.room >= PLENTY * size:  # rather than wait, decode what will be read next in this row
+        row, column, place = busy[-1]
+        following = replace(place, x0=place.x1, x1=min(place.x1 + cell[1], extent[1]))
+        if following.x0 < following.x1:
             with suppress(DamagedCell, MemoryError):  # it is no cell of this window
                 cache.shared.take((key, row, column + 1), partial(load, following))
     for row, column, place in busy:

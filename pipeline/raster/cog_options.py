@@ -20,6 +20,7 @@ LEVEL = "1"
 # GTiff's words that people give for a COG: tiled it is anyway, and its blocks are square.
 _OF_GTIFF = {"BLOCKXSIZE": "BLOCKSIZE", "BLOCKYSIZE": "BLOCKSIZE", "ZLEVEL": "LEVEL", "ZSTD_LEVEL": "LEVEL"}
 _OF_OVERVIEWS = {"OVERVIEWS", "OVERVIEW_COUNT", "TILING_SCHEME", "TARGET_SRS"}
+_HOME = os.getpid()
 _PREDICTED = ("DEFLATE", "LZW", "ZSTD")
 
 
@@ -60,11 +61,7 @@ def may_share_out(options: Mapping[str, str]) -> bool:
     """
     theirs = getenv() if hasenv() else {}
     told = "GDAL_NUM_THREADS" in os.environ or "GDAL_NUM_THREADS" in theirs or "NUM_THREADS" in options
-    return not (told or _forked or is_sparse(options))
-
-
-_forked: list[int] = []
-os.register_at_fork(after_in_child=lambda: _forked.append(os.getpid()))
+    return not (told or os.getpid() != _HOME or is_sparse(options))
 
 
 def overview_factors(info: SceneInfo) -> list[int]:

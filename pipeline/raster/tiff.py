@@ -48,7 +48,7 @@ def check_whole(path: Path, *, sparse: bool = False, trailer: int = 0, bare: boo
             if not at:
                 return
             offsets, counts, at = _directory(file, order, at, big)
-            _check_blocks(path, offsets, counts, offsets + counts == size if bare else None, size - trailer, sparse)
+            _check_blocks(path, offsets, counts, size - trailer, size if bare else 0, sparse)
     raise FormatError(f"{path} has more than {_MOST_DIRECTORIES} directories")
 
 
@@ -90,19 +90,14 @@ def _numbers(file: BinaryIO, form: str) -> tuple[Any, ...]:
 
 
 def _check_blocks(
-    path: Path,
-    offsets: NDArray[np.uint64],
-    counts: NDArray[np.uint64],
-    last: NDArray[np.bool_] | None,
-    size: int,
-    sparse: bool,
+    path: Path, offsets: NDArray[np.uint64], counts: NDArray[np.uint64], size: int, end: int, sparse: bool
 ) -> None:
+    """Find every block within `size` bytes; one may end at `end`."""
     if offsets.size != counts.size or not offsets.size:
         raise FormatError(f"{path} has a directory without a list of blocks")
     missing = (offsets == 0) | (counts == 0)
-    beyond = offsets + counts > size
-    if last is not None:
-        beyond &= ~last
+    ends = offsets + counts
+    beyond = (ends > size) & (ends != end)
     bad = beyond if sparse else beyond | missing
     if bad.any():
         raise FormatError(f"{path} is cut short: {int(bad.sum())} of {offsets.size} blocks are not in it")
