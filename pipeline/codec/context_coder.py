@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
-from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, expect_row, products, shift_of
-from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
+from pipeline.codec.context import BUCKETS, MOST, TERMS, boxes_of, bucket, expect_left, expect_row, products, shift_of
+from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_contexts
 from pipeline.codec.context_side import mean_codes, put_side, side_bytes
 from pipeline.codec.context_weights import fit_weights
 from pipeline.jit import jit
@@ -109,37 +109,41 @@ def _encode_rows(
     c, k = lines[0], lines[1]
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
+    known = np.empty(values.shape[2], np.int32)
     y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-    shift = shift_of(means[c, k])
+    n, shift = x1 - x0, shift_of(means[c, k])
     products(means, boxes, c, k, weights, w)
     for y in range(lines[2], lines[3]):
         expect_row(A, boxes, c, k, y, w, base, half)
-        left, second = 0, 0
-        for x in range(x0, x1):
-            b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-            value = int(np.int64(values[c, y, x]))
-            m = abs(value)
+        expect_left(base[:n], A[c, y, x0:x1], w)
+        row = values[c, y, x0:x1]
+        sign_contexts(row, values[c, max(y - 1, y0), x0:x1], y > y0, orientation, known)
+        for x in range(n):
+            b = bucket(base[x])
+            m = abs(int(np.int64(row[x])))
             high = m >> shift
             bit = 1 if high else 0
             o = MODELS * (BUCKETS * (now & 1) + b)
-            low, width, at = rc.put(low, width, at, out, models[o], bit)
-            models[o] = rc.learnt(models[o], bit)
+            word = models[np.uint64(o)]
+            low, width, at = rc.put(low, width, at, out, word, bit)
+            models[np.uint64(o)] = rc.learnt(word, bit)
             if high:
                 low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
             if shift:
                 low, width, at = rc.put_raw(low, width, at, out, m, shift)
             if m:
-                s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
-                low, width, at = rc.put(low, width, at, out, signs[s], bit)
-                signs[s] = rc.learnt(signs[s], bit)
+                s, bit = np.uint64(known[x]), 1 if row[x] < 0 else 0
+                word = signs[s]
+                low, width, at = rc.put(low, width, at, out, word, bit)
+                signs[s] = rc.learnt(word, bit)
             now = states[now, m & 1]
-            second = left
-            left = int(np.int64(A[c, y, x]))
     return (low, width, at), now
 
 
 @jit
-def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int) -> rc.State:
+def _put_magnitude(
+    low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int
+) -> rc.State:
     """Encode a magnitude less one under the models of its bucket, in units of 2^k."""
     run = more >> k
     for i in range(min(run, RUN)):

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec.context import (
+    ABOVE,
+    CORNERS,
     KINDS,
     LEFT,
     MEAN,
@@ -20,7 +22,9 @@ from pipeline.codec.context import (
     products,
 )
 from pipeline.jit import jit
+from pipeline.svd.lanes import LINE, NARROW, add_gram
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
@@ -53,17 +57,18 @@ READ = 1 << 18
 def fit_weights(A: I32, boxes: I64, means: I64) -> I64:
     """Weights (KINDS, TERMS), 256ths, under which the terms foretell magnitudes A (plane, y, x) best."""
     every = max(1, A.size // READ)
-    M, v, counts = np.zeros((KINDS, TERMS, TERMS)), np.zeros((KINDS, TERMS)), np.zeros(KINDS, np.int64)
-    _moments(A, boxes, means, every, M, v, counts)
+    sums, counts = np.zeros((KINDS, NARROW * LINE)), np.zeros(KINDS, np.int64)
+    _moments(A, boxes, means, every, sums, counts)
     weights = DEFAULT.copy()
     for kind in np.flatnonzero(counts * every >= ENOUGH):
-        weights[kind] = np.clip(np.rint(256 * _solve(M[kind], v[kind], DEFAULT[kind] / 256)), 0, MOST_WEIGHT)
+        M = sums[kind].reshape(NARROW, LINE)
+        found = _solve(M[:TERMS, :TERMS], M[:TERMS, TERMS], DEFAULT[kind] / 256)
+        weights[kind] = np.clip(np.rint(256 * found), 0, MOST_WEIGHT)
     return weights
 
 
 def _solve(M: F64, v: F64, usual: F64) -> F64:
     """Weights >= 0 that minimise the weighted squares, drawn a little to the usual ones."""
-    M = M + np.tril(M, -1).T
     R = np.diag(0.002 * np.diag(M) + 1e-6 * np.trace(M) + 20.0)
     left, right = M + R, v + R @ usual
     used, w = np.arange(TERMS), np.zeros(TERMS)
@@ -77,34 +82,38 @@ def _solve(M: F64, v: F64, usual: F64) -> F64:
 
 
 @jit
-def _moments(A: I32, boxes: I64, means: I64, every: int, M: F64, v: F64, counts: I64) -> None:
-    """Sums of weighted products of the terms, and of the terms with the magnitude they foretell, on every n-th row."""
+def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64) -> None:
+    """Grams (KINDS, NARROW·LINE) of the weighted terms, and the magnitude they foretell behind them, on every n-th row."""
     ones, w = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64)
-    single = np.zeros(TERMS, np.int64)
-    n = A.shape[2]
-    rows = np.empty((TERMS, n), np.int32)
-    half = np.empty(n, np.int32)
-    f = np.empty(TERMS)
+    single, n = np.zeros(TERMS, np.int64), A.shape[2]
+    rows, half = np.empty((TERMS, n), np.int32), np.empty(n, np.int32)
+    flat = np.empty(n * (TERMS + 1), np.float32)
     for c in range(A.shape[0]):
         for k in range(boxes.shape[0]):
-            if means[c, k] == 0:
-                continue
             y0, x0, x1, kind = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 8]
+            if means[c, k] == 0 or x1 - x0 < 3:
+                continue
             products(means, boxes, c, k, ones, w)
-            mean = w[MEAN] / UNIT
             for y in range(y0 + (c % every), boxes[k, 1], every):
                 for i in range(TERMS):
                     single[:] = 0
                     single[i] = w[i]
                     expect_row(A, boxes, c, k, y, single, rows[i], half)
-                for x in range(x0 + 2, x1):
-                    for i in range(TERMS):
-                        f[i] = rows[i, x - x0] / UNIT
-                    f[LEFT], f[SECOND] = A[c, y, x - 1], f[SECOND] + A[c, y, x - 2]
-                    size = f[0] + f[1] + f[2] + f[3]
-                    weight = 1.0 / (0.15 * size + 0.3 * mean + 0.03) ** 2
-                    for i in range(TERMS):
-                        v[kind, i] += weight * f[i] * A[c, y, x]
-                        for j in range(i + 1):
-                            M[kind, i, j] += weight * f[i] * f[j]
-                counts[kind] += max(x1 - x0 - 2, 0)
+                _weigh(rows, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
+                used = flat[: (x1 - x0 - 2) * (TERMS + 1)]
+                add_gram(used, TERMS + 1, used, sums[kind])
+                counts[kind] += x1 - x0 - 2
+
+
+@jit
+def _weigh(rows: I32, magnitudes: I32, least: np.float32, out: F32) -> None:
+    """out, TERMS + 1 for each magnitude but the first two: the terms and it, divided by about its spread."""
+    for x in range(2, magnitudes.shape[0]):
+        left, second = np.float32(magnitudes[x - 1]), np.float32(magnitudes[x - 2])
+        size = left + (np.float32(rows[ABOVE, x]) + np.float32(0.5) * np.float32(rows[CORNERS, x])) / UNIT
+        scale = np.float32(1.0) / (np.float32(0.15) * size + least)
+        line = out[(x - 2) * (TERMS + 1) : (x - 1) * (TERMS + 1)]
+        for i in range(TERMS):
+            line[i] = np.float32(rows[i, x]) * (scale / UNIT)
+        line[LEFT], line[TERMS] = left * scale, np.float32(magnitudes[x]) * scale
+        line[SECOND] += second * scale

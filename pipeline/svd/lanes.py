@@ -83,8 +83,11 @@ def _outer_run(typing: Any, x: Any, n: Any, row: Any, rows: Any, first: Any, sum
 
 
 @jit
-def _outer_gram(x: Matrix, n: int, like: Matrix, sums: F64) -> None:
-    """sums[i·LINE + j] += Σ_r x[r·n + i]·x[r·n + j]; `like` has the dtype to multiply in."""
+def add_gram(x: Matrix, n: int, like: Matrix, sums: F64) -> None:
+    """sums[i·LINE + j] += Σ_r x[r·n + i]·x[r·n + j], n <= NARROW; `like` has the dtype to multiply in.
+
+    x flat; sums (NARROW·LINE,), in which what stands beside the n x n is of no meaning.
+    """
     m = x.size // n
     safe = max(0, (x.size - 2 * LINE) // n) // 2 * 2
     run = max(2, RUN_BYTES // (n * x.itemsize) // 2 * 2)
@@ -105,7 +108,7 @@ def narrow_gram(A: Matrix, precision: Any) -> F64:
     """AᵀA (n, n) float64 of A (m, n), n <= 15, C-contiguous float32 or float64; short runs summed in `precision`."""
     n = A.shape[1]
     sums = np.zeros(NARROW * LINE)
-    _outer_gram(A.reshape(-1), n, np.empty(1, precision), sums)
+    add_gram(A.reshape(-1), n, np.empty(1, precision), sums)
     return np.ascontiguousarray(sums.reshape(NARROW, LINE)[:n, :n])
 
 
