@@ -17,7 +17,9 @@ from pipeline.codec.lossless import residual_step
 from pipeline.errors import BlockError, ConfigError
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]
-SHAPES = st.sampled_from([(1, 1, 1), (2, 1, 9), (3, 13, 1), (1, 40, 33), (2, 33, 40), (5, 24, 17), (40, 9, 8)])
+SHAPES = st.sampled_from(
+    [(1, 1, 1), (2, 1, 9), (3, 13, 1), (1, 40, 33), (2, 33, 40), (5, 24, 17), (40, 9, 8), (60, 5, 7)]
+)
 BOUNDS = st.one_of(
     st.just(Bound("lossless")),
     st.floats(-10, 90).map(lambda value: Bound("snr", value)),

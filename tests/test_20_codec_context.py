@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.codec import context, context_weights
 from pipeline.codec.context import boxes_of
-from pipeline.codec.context_coder import encode_integers
+from pipeline.codec.context_coder import encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
+from pipeline.codec.context_side import mean_codes
 from pipeline.codec.wavelet import subbands
 from pipeline.errors import FormatError
+from pipeline.svd.lanes import LINE, NARROW
 from tests.page_contexts import contexts, subband_boxes
 
 I32 = NDArray[np.int32]
@@ -129,6 +133,32 @@ def test_too_few_bytes_for_many_values_are_refused_in_bounded_memory(payload: by
     finally:
         tracemalloc.stop()
     assert peak < 12 * np.prod(shape)
+
+
+@pytest.mark.parametrize("spread", [0.4, 3.0, 200.0])
+def test_weights_are_of_the_terms_as_they_are_defined(spread: float) -> None:
+    """Sums of products on one plane without subbands, from the definitions, in float64."""
+    values = np.rint(np.random.default_rng(3).laplace(0, spread, (1, 30, 50))).astype(np.int32)
+    boxes = boxes_of(30, 50, 0)
+    means = mean_codes(values, boxes)
+    A = shifted(values, boxes, means)
+    sums, counts = np.zeros((context.KINDS, NARROW * LINE)), np.zeros(context.KINDS, np.int64)
+    context_weights._moments(A, boxes, means, 1, sums, counts)
+    w = np.empty(context.TERMS, np.int64)
+    context.products(means, boxes, 0, 0, np.full((context.KINDS, context.TERMS), 256), w)
+    rows = []
+    wide = np.pad(A[0].astype(float), ((2, 0), (2, 1)))
+    for y, x in product(range(2, 32), range(4, 52)):
+        left, above = wide[y, x - 1], wide[y - 1, x]
+        corners = wide[y - 1, x - 1] + wide[y - 1, x + 1]
+        mean = w[context.MEAN] / context.UNIT
+        terms = np.zeros(context.TERMS + 1)
+        terms[[context.LEFT, context.ABOVE, context.CORNERS]] = left, above, corners
+        terms[[context.SECOND, context.MEAN, -1]] = wide[y, x - 2] + wide[y - 2, x], mean, wide[y, x]
+        rows.append(terms / (0.15 * (left + above + corners / 2) + 0.3 * mean + 0.2))
+    found = sums[0].reshape(NARROW, LINE)[: context.TERMS + 1, : context.TERMS + 1]
+    np.testing.assert_allclose(found, np.transpose(rows) @ np.array(rows), rtol=1e-4)
+    assert counts[0] == 30 * 48
 
 
 def test_one_byte_less_or_more_is_told() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, low_rank, wavelet
+from pipeline.codec import context, kernels, low_rank, wavelet
 
 SIZES = st.integers(1, 40)
 
@@ -167,6 +167,24 @@ def test_moments_give_the_error_of_quantising_and_back(groups: int, step: float,
 
 
 @settings(max_examples=20)
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2), st.integers(0, 2**32))
+def test_errors_of_subbands_are_those_of_numpy(planes: int, height: int, width: int, levels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    Z = rng.laplace(0, 2, (planes, height, width)).astype(np.float32)
+    q, back = np.empty(Z.shape, np.int32), np.empty_like(Z)
+    kernels.quantise(Z.reshape(-1), np.float32(0.7), np.float32(0.36), q.reshape(-1))
+    first, second = np.float32(0.1), np.float32(-0.2)
+    kernels.dequantise(q.reshape(-1), first, second, back.reshape(-1))
+    boxes = context.boxes_of(height, width, levels)
+    errors, sums = np.zeros((2, planes, len(boxes)))
+    kernels.add_errors(Z, q, boxes, np.float32(0.7), first, second, errors, sums)
+    missed = np.square(0.7 * Z.astype(np.float64) - back)
+    for k, (y0, y1, x0, x1) in enumerate(boxes[:, :4]):
+        np.testing.assert_allclose(errors[:, k], missed[:, y0:y1, x0:x1].sum(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(sums[:, k], np.abs(q[:, y0:y1, x0:x1]).sum(axis=(1, 2)))
+
+
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 1100), st.sampled_from(["u2", "i4", "f4"]), st.integers(0, 2**32))
 def test_sums_are_those_of_numpy(bands: int, pixels: int, dtype: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -206,3 +224,17 @@ def test_the_sample_foretells_the_error_of_all_coefficients() -> None:
     kernels.quantise(coefficients.reshape(-1), np.float32(0.1), np.float32(0.36), q)
     error = np.square(np.abs(coefficients.reshape(-1)) / 10 - np.abs(q), dtype=np.float64).sum()
     assert moments[0] == pytest.approx(error, rel=0.1)
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 60), st.integers(2, 7), st.integers(0, 2**32))
+def test_more_bands_than_pixels_have_the_same_components(more: int, pixels: int, seed: int) -> None:
+    """Of the small Gram beside that of the bands: eigenvalues, and the projection on the leading vectors."""
+    rng = np.random.default_rng(seed)
+    X = (rng.standard_normal((pixels + more, pixels)) * 4.0 ** -np.arange(pixels)).astype(np.float32)
+    w, V = low_rank._principal(X)
+    whole, vectors = np.linalg.eigh(X.astype(np.float64) @ X.T.astype(np.float64))
+    k = min(len(w), 4)
+    np.testing.assert_allclose(w[:k], whole[::-1][:k], rtol=1e-6)
+    leading = vectors[:, ::-1][:, :k]
+    np.testing.assert_allclose(V[:, :k] @ V[:, :k].T, leading @ leading.T, atol=1e-5)

@@ -148,16 +148,6 @@ def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, base: I32, ha
 
 
 @jit
-def expect_left(base: I32, row: I32, w: I64) -> None:
-    """Add to `expect_row` what stands to the left in the row itself, where that is known."""
-    n = row.shape[0]
-    for x in range(1, n):
-        base[x] += np.int32(w[LEFT]) * row[x - 1]
-    for x in range(2, n):
-        base[x] += np.int32(w[SECOND]) * row[x - 2]
-
-
-@jit
 def bucket(total: int) -> int:
     """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
     bits = np.int64(np.float32(total + 64).view(np.int32))

@@ -6,14 +6,13 @@ Source: as in `context_models`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
-from pipeline.codec.context import BUCKETS, MOST, TERMS, boxes_of, bucket, expect_left, expect_row, products, shift_of
-from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_contexts
+from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, expect_row, products, shift_of
+from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
 from pipeline.codec.context_side import mean_codes, put_side, side_bytes
 from pipeline.codec.context_weights import fit_weights
 from pipeline.jit import jit
@@ -31,18 +30,10 @@ STRIP = 1 << 14
 
 def encode_integers(values: I32, levels: int) -> bytes:
     """Payload of values (plane, y, x) int32 in the subbands of so many `levels`; planes lean on the two before."""
-    return encode_chosen(values, levels, PLAIN, None).payload
+    return encode_chosen(values, levels, PLAIN, None)
 
 
-class Coded(NamedTuple):
-    """What came of a coding."""
-
-    payload: bytes
-    weights: I64
-    """of the contexts; they may serve a coding of nearly the same"""
-
-
-def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None, weights: I64 | None = None) -> Coded:
+def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None) -> bytes:
     """As `encode_integers`, under a table of states; `choose` may change a plane before it is coded.
 
     It then sees the models as the planes before have left them. Subbands that were all zeros must stay so.
@@ -51,7 +42,7 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None,
     boxes = boxes_of(height, width, levels)
     means = mean_codes(values, boxes)
     magnitudes = shifted(values, boxes, means)
-    weights = fit_weights(magnitudes, boxes, means) if weights is None else weights
+    weights = fit_weights(magnitudes, boxes, means)
     rows = max(1, STRIP // max(width, 1))
     room = MOST_BYTES * rows * width + rc.TAIL
     out = np.empty(room + side_bytes(planes, len(boxes)), np.uint8)
@@ -69,7 +60,7 @@ def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None,
                 state, now = _encode_rows(
                     state, now, out, values, magnitudes, boxes, means, weights, models.reshape(-1), signs, states, lines
                 )
-    return Coded(out[: rc.flush(state[0], state[2], out)].tobytes(), weights)
+    return out[: rc.flush(state[0], state[2], out)].tobytes()
 
 
 def shifted(values: I32, boxes: I64, means: I64) -> I32:
@@ -109,41 +100,37 @@ def _encode_rows(
     c, k = lines[0], lines[1]
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
-    known = np.empty(values.shape[2], np.int32)
     y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-    n, shift = x1 - x0, shift_of(means[c, k])
+    shift = shift_of(means[c, k])
     products(means, boxes, c, k, weights, w)
     for y in range(lines[2], lines[3]):
         expect_row(A, boxes, c, k, y, w, base, half)
-        expect_left(base[:n], A[c, y, x0:x1], w)
-        row = values[c, y, x0:x1]
-        sign_contexts(row, values[c, max(y - 1, y0), x0:x1], y > y0, orientation, known)
-        for x in range(n):
-            b = bucket(base[x])
-            m = abs(int(np.int64(row[x])))
+        left, second = 0, 0
+        for x in range(x0, x1):
+            b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
+            value = int(np.int64(values[c, y, x]))
+            m = abs(value)
             high = m >> shift
             bit = 1 if high else 0
             o = MODELS * (BUCKETS * (now & 1) + b)
-            word = models[np.uint64(o)]
-            low, width, at = rc.put(low, width, at, out, word, bit)
-            models[np.uint64(o)] = rc.learnt(word, bit)
+            low, width, at = rc.put(low, width, at, out, models[o], bit)
+            models[o] = rc.learnt(models[o], bit)
             if high:
                 low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
             if shift:
                 low, width, at = rc.put_raw(low, width, at, out, m, shift)
             if m:
-                s, bit = np.uint64(known[x]), 1 if row[x] < 0 else 0
-                word = signs[s]
-                low, width, at = rc.put(low, width, at, out, word, bit)
-                signs[s] = rc.learnt(word, bit)
+                s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
+                low, width, at = rc.put(low, width, at, out, signs[s], bit)
+                signs[s] = rc.learnt(signs[s], bit)
             now = states[now, m & 1]
+            second = left
+            left = int(np.int64(A[c, y, x]))
     return (low, width, at), now
 
 
 @jit
-def _put_magnitude(
-    low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int
-) -> rc.State:
+def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int) -> rc.State:
     """Encode a magnitude less one under the models of its bucket, in units of 2^k."""
     run = more >> k
     for i in range(min(run, RUN)):

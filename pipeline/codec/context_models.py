@@ -66,15 +66,5 @@ def sign_context(values: I32, c: int, y: int, x: int, y0: int, x0: int, orientat
 
 
 @jit
-def sign_contexts(row: I32, above: I32, any_above: bool, orientation: int, out: I32) -> None:
-    """The contexts of the signs of a whole row, once all of it is known; `above` counts where there is any."""
-    weight = np.int32(1 if any_above else 0)
-    for x in range(row.shape[0]):
-        out[x] = np.int32(9 * orientation) + weight * _trit(above[x])
-    for x in range(1, row.shape[0]):
-        out[x] += np.int32(3) * _trit(row[x - 1])
-
-
-@jit
-def _trit(value: np.int32) -> np.int32:
-    return np.int32(value > 0) + np.int32(2) * np.int32(value < 0)
+def _trit(value: int) -> int:
+    return (1 if value > 0 else 0) + (2 if value < 0 else 0)

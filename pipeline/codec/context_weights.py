@@ -83,7 +83,7 @@ def _solve(M: F64, v: F64, usual: F64) -> F64:
 
 @jit
 def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64) -> None:
-    """Grams (KINDS, NARROW·LINE) of the weighted terms, and the magnitude they foretell behind them, on every n-th row."""
+    """Grams (KINDS, NARROW·LINE) of the weighed terms with the magnitude that they foretell, on every n-th row."""
     ones, w = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64)
     single, n = np.zeros(TERMS, np.int64), A.shape[2]
     rows, half = np.empty((TERMS, n), np.int32), np.empty(n, np.int32)

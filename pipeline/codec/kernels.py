@@ -17,6 +17,7 @@ from pipeline.jit import jit
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 Matrix = NDArray[Any]
 
@@ -155,6 +156,31 @@ def centroids(Z: F32, scores: I32) -> tuple[float, float]:
             more += np.abs(Z[i]) - np.float32(a)
             mores += 1
     return min(max(one / max(ones, 1), -0.5), 0.75), min(max(more / max(mores, 1), -0.5), 0.75)
+
+
+@jit
+def add_errors(
+    Z: F32, scores: I32, boxes: I64, scale: np.float32, first: np.float32, second: np.float32, errors: F64, sums: F64
+) -> None:
+    """errors (plane, box) += Σ (|Z|·scale − |dequantised|)² in each box, sums += Σ |score|; scores (plane, y, x) as
+    `dequantise` has them. In lanes, column by column."""
+    lanes = np.empty((2, Z.shape[2]), np.float32)
+    squares, levels = lanes[0], lanes[1]
+    for c in range(Z.shape[0]):
+        for k in range(boxes.shape[0]):
+            x0, n = boxes[k, 2], boxes[k, 3] - boxes[k, 2]
+            lanes[:, :n] = np.float32(0.0)
+            for y in range(boxes[k, 0], boxes[k, 1]):
+                row, score = Z[c, y, x0 : x0 + n], scores[c, y, x0 : x0 + n]
+                for x in range(n):
+                    a = np.float32(abs(score[x]))
+                    level = a + (first if a == np.float32(1.0) else second)
+                    e = np.abs(row[x]) * scale - (level if a > np.float32(0.0) else np.float32(0.0))
+                    squares[x] += e * e
+                    levels[x] += a
+            for x in range(n):
+                errors[c, k] += np.float64(squares[x])
+                sums[c, k] += np.float64(levels[x])
 
 
 @jit

@@ -37,7 +37,7 @@ def sections(layer: Layer, dtype: np.dtype[Any]) -> dict[Kind, Section]:
         parts[Kind.SCORES] = Section(entropy.BIT_PLANES, scores)
         return parts
     parts[Kind.BASIS] = Section(BASIS_CONTEXTS, steps + context_coder.encode_integers(entries, 0))
-    parts[Kind.SCORES] = Section(DEPENDENT, layer.dependent.payload)
+    parts[Kind.SCORES] = Section(DEPENDENT, layer.dependent)
     if layer.rotations:
         parts[Kind.ROTATIONS] = Section(ROTATIONS, pack_rotations(layer.rotations, 3 * layer.levels + 1))
     return parts

@@ -6,15 +6,15 @@ Sources: KLT + 9/7 wavelet, Penna, Tillo, Magli, Olmo (2007); rank by reverse wa
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import kernels, trellis, wavelet
 from pipeline.codec.basis import columns_of, dual_of, quantise_columns
+from pipeline.codec.budget import beside
 from pipeline.codec.context import boxes_of
-from pipeline.codec.context_coder import Coded
 from pipeline.codec.rotation import Rotation, fit_rotations, rotate
 from pipeline.svd.gram import eigh_descending, gram
 
@@ -28,6 +28,7 @@ THRESHOLD = np.float32(0.36)  # below ½: small coefficients round to zero, whic
 PEAK = 2.0**30  # no larger |q| is written
 FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
 SPREAD = (1e-150, 1e150)  # of values about their mean: what can be scaled without leaving float64
+SNAPSHOT = 1e-10  # of the largest eigenvalue: what a Gram in float64 shows of the others
 SAMPLE = 1 << 17  # coefficients on which a step is tried
 
 
@@ -49,7 +50,7 @@ class Layer:
     centroids: tuple[float, float] = (0.0, 0.0)
     rotations: list[Rotation] = field(default_factory=list)
     """of subbands"""
-    dependent: Coded | None = None
+    dependent: bytes | None = None
     """the scores, coded, where they were quantised dependently"""
 
     @property
@@ -95,7 +96,7 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     unit = 2.0 ** np.ceil(np.log2(spread)) if spread > 0 else 1.0
     centred = np.empty(x.shape, np.float32)
     kernels.centre(x, mean, 1.0 / unit, centred)
-    w, V = eigh_descending(gram(centred.T))
+    w, V = _principal(centred)
     variances = np.maximum(w, 0.0) / x.shape[1]
     distortion = max(mse / unit**2, 1e-30)
     level = water_level(variances, bands * distortion)
@@ -117,6 +118,17 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels), room)
 
 
+def _principal(centred: F32) -> tuple[F64, F64]:
+    """Eigenvalues (k,), largest first, and eigenvectors (band, k) of X Xᵀ, X (band, pixel), k = band where pixels are
+    as many; else of the smaller Gram, by the method of snapshots (Sirovich 1987), k no more than the pixels."""
+    bands, pixels = centred.shape
+    if bands <= pixels:
+        return eigh_descending(gram(centred.T))
+    w, U = eigh_descending(gram(centred, np.float64))
+    told = w > SNAPSHOT * max(w[0], 0.0)
+    return w[told], centred.astype(np.float64) @ (U[:, told] / np.sqrt(w[told]))
+
+
 def quantise(analysis: Analysis, step: float) -> Layer | None:
     """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
     coefficients = analysis.coefficients.reshape(-1)
@@ -130,18 +142,17 @@ def quantise(analysis: Analysis, step: float) -> Layer | None:
     return replace(analysis.layer, scores=scores, step=step * analysis.unit, centroids=centroids)
 
 
-def quantise_dependently(analysis: Analysis, step: float, last: Layer | None) -> Layer | None:
+def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Layer | None:
     """As `quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes with them.
 
-    last: the layer at a step not far off, if there is one.
+    errors: (rank, subband) sums of squared errors, weighed by norms: about what each is to make, and in all to end at.
     """
     coefficients = analysis.coefficients
-    peak = float(np.abs(coefficients).max(initial=0.0))
+    peak = kernels.peak_of(coefficients.reshape(-1))
     if step < FINEST_STEP or peak >= PEAK * step:
         return None
     scaled = coefficients * np.float32(1.0 / step)
-    weights = None if last is None or last.dependent is None else last.dependent.weights
-    scores, coded = trellis.quantise(scaled, analysis.layer.levels, weights)
+    scores, coded = trellis.quantise(scaled, analysis.layer.levels, errors / step**2)
     centroids = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
     return replace(
         analysis.layer,
@@ -150,6 +161,34 @@ def quantise_dependently(analysis: Analysis, step: float, last: Layer | None) ->
         centroids=(float(np.float32(centroids[0])), float(np.float32(centroids[1]))),
         dependent=coded,
     )
+
+
+class Foretold(NamedTuple):
+    """What the trellis will miss, as an ordinary layer says whose step is 1 / DEPENDENT_STEP times as wide."""
+
+    shares: F64
+    """(rank, subband) sum of squared errors for each unit of mean squared error of all; weighed by the norms"""
+    more: float
+    """how much more it is than that of the ordinary layer"""
+    ordinary: float
+    """mean squared error of the latter's coefficients, in units squared"""
+
+
+def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
+    """What the trellis will miss, from an ordinary layer of the analysis."""
+    levels, step = layer.levels, layer.step / analysis.unit
+    _, height, width = analysis.coefficients.shape
+    boxes = boxes_of(height, width, levels)
+    sums = np.zeros((2, len(analysis.coefficients), len(boxes)))
+    first, second = (np.float32(offset) for offset in layer.centroids)
+    kernels.add_errors(analysis.coefficients, layer.scores, boxes, np.float32(1.0 / step), first, second, *sums)
+    errors = sums[0] * np.array(wavelet.norms(levels)) * step**2
+    area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
+    foretold, elements = errors * beside(sums[1] / area), len(layer.mean) * height * width
+    if not errors.any():
+        return Foretold(errors, 1.0, 0.0)
+    whole = float(foretold.sum())
+    return Foretold(foretold * (elements / whole), whole / float(errors.sum()), float(errors.sum()) / elements)
 
 
 def score_planes(layer: Layer, room: F32 | None = None) -> F32:

@@ -6,11 +6,14 @@ each true reconstruction then corrects that estimate by a factor. One or two rou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.codec import kernels
+from pipeline.codec.budget import DEPENDENT_STEP
 from pipeline.codec.low_rank import (
     F32,
     Analysis,
@@ -19,6 +22,7 @@ from pipeline.codec.low_rank import (
     Layer,
     analyse,
     estimate,
+    foretell_errors,
     predict,
     quantise,
     quantise_dependently,
@@ -32,18 +36,29 @@ from pipeline.codec.outliers import Outliers, find_outliers, mend
 GOOD = {"fast": 0.98, "best": 0.985}
 AIM = {"fast": 0.99, "best": 0.994}
 ROUNDS = 14
-# The step of dependent quantisation beside that of an ordinary one with the same error.
-DEPENDENT_STEP = 0.636
+# What outliers mend of a dependent layer for each that they mend of an ordinary one of the same error.
+MORE_MENDED = 1.5
 
 
 class Fit(NamedTuple):
-    """A layer that keeps a promise."""
+    """A layer and what comes of it."""
 
     layer: Layer
     outliers: Outliers | None
     """what is mended on top of it"""
     error: float
     """Σ (x − decoded)² over the valid elements"""
+    mended: float
+    """by how much the outliers have lowered it"""
+
+
+class Search(NamedTuple):
+    """A number that grows with the error of the layers made with it."""
+
+    first: float
+    made: Callable[[float], Layer | None]
+    following: Callable[[float, float], float]
+    """from the number and its error (mean squared) to the number to try next; what is <= 0 is no number"""
 
 
 def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, effort: str = "fast") -> Fit | None:
@@ -51,55 +66,91 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
 
     real: (1 or band, y, x) bool. None where no step keeps the promise: values too wide for float32 arithmetic.
     """
-    dependent = effort == "best"
-    analysis = analyse(block, mse, rotated=dependent)
+    analysis = analyse(block, mse, rotated=effort == "best")
     if analysis is None:
         return None
     count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
     rounding = 1 / 12 if block.dtype.kind != "f" else 0.0
     target = max(mse - rounding, mse / 8) / analysis.unit**2
-    step = solve_step(analysis, analysis.step, AIM[effort] * target)
-    below, above, best, layer = 0.0, np.inf, None, None
+    step, aim = solve_step(analysis, analysis.step, AIM[effort] * target), AIM[effort] * mse
+    search = _by_step(analysis, step, aim, rounding)
+    if effort == "best" and (layer := quantise(analysis, step)) is not None:
+        search = _by_error(analysis, _mended(block, real, layer, mse, nodata, analysis.room), count, step, aim)
+    number, below, above, best = search.first, 0.0, np.inf, None
     for _ in range(ROUNDS):
-        layer = quantise_dependently(analysis, DEPENDENT_STEP * step, layer) if dependent else quantise(analysis, step)
+        layer = search.made(number)
         if layer is None:
             break
         found = _mended(block, real, layer, mse, nodata, analysis.room)
         error = found.error / count
         if error <= mse:
-            below, best = step, found
+            below, best = number, found
             if error >= GOOD[effort] * mse or not layer.scores.any():
                 break
         else:
-            above = step
+            above = number
         if not error < np.inf or above <= below * (1 + (1 - GOOD[effort]) / 10):
             break
-        step = _next_step(analysis, step, error, AIM[effort] * mse, rounding, below, above)
+        number = _between(search.following(number, error), number, below, above)
     return best
+
+
+def _by_step(analysis: Analysis, step: float, aim: float, rounding: float) -> Search:
+    """Ordinary layers by their step; the estimate is scaled to agree with the error found."""
+    square = analysis.unit**2
+
+    def following(step: float, error: float) -> float:
+        told = estimate(analysis, step) + rounding / square
+        wanted = aim / error * told - rounding / square if error > 0 else 0.0
+        return solve_step(analysis, step, wanted) if wanted > 0 else 0.0
+
+    return Search(step, partial(quantise, analysis), following)
+
+
+def _by_error(analysis: Analysis, ordinary: Fit, count: int, step: float, aim: float) -> Search:
+    """Dependent layers by the error that their coefficients are to have, mean squared, in units of the analysis.
+
+    A trial of the trellis costs as much as the coding; an ordinary layer, which costs a tenth, says what each subband
+    will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
+    """
+    square = analysis.unit**2
+    foretold = foretell_errors(analysis, ordinary.layer)
+    apart = (ordinary.error - (MORE_MENDED - 1) * ordinary.mended) / count - foretold.ordinary * square
+
+    def made(told: float) -> Layer | None:
+        beside = solve_step(analysis, step, told / foretold.more + analysis.lost)
+        return quantise_dependently(analysis, DEPENDENT_STEP * beside, foretold.shares * told)
+
+    # Where rounding alone makes most of the error, something is left to begin with.
+    first = max((aim - apart) / square, foretold.ordinary / 8)
+    return Search(first, made, lambda told, error: told - (error - aim) / square)
+
+
+def _between(guess: float, number: float, below: float, above: float) -> float:
+    """The guess where it lies between what is too low and what is too high, or something that does."""
+    if max(below, 0.0) < guess < above:
+        return guess
+    if below > 0 and np.isfinite(above):
+        return float(np.sqrt(below * above))
+    return number * 2 if below > 0 else number / 2
 
 
 def _mended(block: Block, real: Bool, layer: Layer, mse: float, nodata: float | int | None, room: F32) -> Fit:
     """The layer with what is to be mended of it, and the error that is left."""
     decoded = predict(layer, block.dtype, room)
     outliers = find_outliers(block, decoded, real, mse, nodata)
+    mended = 0.0
     if outliers is not None:
+        mended = _missed(block, decoded, outliers)
         mend(decoded, outliers)
-    return Fit(layer, outliers, squared_error(block, off_nodata(decoded, nodata), real))
+        mended -= _missed(block, decoded, outliers)
+    return Fit(layer, outliers, squared_error(block, off_nodata(decoded, nodata), real), mended)
 
 
-def _next_step(
-    analysis: Analysis, step: float, error: float, aim: float, rounding: float, below: float, above: float
-) -> float:
-    """The step that the estimate, scaled to agree with the true error at `step`, puts on the aim; kept in bracket."""
-    square = analysis.unit**2
-    told = estimate(analysis, step) + rounding / square
-    wanted = aim / error * told - rounding / square if error > 0 else 0.0
-    guess = solve_step(analysis, step, wanted) if wanted > 0 else 0.0
-    if below < guess < above:
-        return guess
-    if below > 0 and np.isfinite(above):
-        return float(np.sqrt(below * above))
-    return step * 2 if below > 0 else step / 2
+def _missed(block: Block, decoded: Block, outliers: Outliers) -> float:
+    """Squared error of the elements that are listed."""
+    one, other = (a.reshape(-1)[outliers.indices].astype(np.float64) for a in (block, decoded))
+    return float(np.square(one - other).sum())
 
 
 def squared_error(x: Block, y: Block, real: Bool) -> float:

@@ -44,7 +44,9 @@ def _cheapest(typing: Any, prices: Any, cost: Any, path: Any) -> Any:
         return ir.Constant(ir.VectorType(lane, COUNT), [ir.Constant(lane, n) for n in numbers])
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        prices, cost, path = (context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args))
+        prices, cost, path = (
+            context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args, strict=True)
+        )
         start = ir.Constant(ir.IntType(64), 0)
         costs = variable(builder, load(builder, element(builder, cost, start), scalar, COUNT))
         with counted(builder, builder.extract_value(path.shape, 0)) as loop:
@@ -105,24 +107,24 @@ def _neighbours(z: F32, q: int, even: F32, odd: F32, evens: I32, odds: I32) -> N
 @jit
 def _price(z: F32, base: I32, bits: F32, shift: int, errors: F32, magnitudes: I32, prices: F32, path: U16) -> None:
     """What the values around each coefficient cost, error and bits, and whether 0 costs less than the even ones."""
-    shift = np.int32(shift)
+    low = np.int32(shift)
     for x in range(z.shape[0]):
-        nothing, word = z[x] * z[x], 0
+        nothing, word = z[x] * z[x], np.int64(0)
         b = bucket(base[x])
         for q in range(2):
             o = (LISTED + 1) * (BUCKETS * q + b)
             m, n = magnitudes[2 * q, x], magnitudes[2 * q + 1, x]
-            even = errors[2 * q, x] + _bits(bits, o, m >> shift)
+            even = errors[2 * q, x] + _bits(bits, o, m >> low)
             zero = nothing + bits[np.uint64(o)]
             less = np.int64(m == 2) & np.int64(zero < even)
             prices[PRICES * x + 2 * q] = zero if less else even
-            prices[PRICES * x + 2 * q + 1] = errors[2 * q + 1, x] + _bits(bits, o, n >> shift)
+            prices[PRICES * x + 2 * q + 1] = errors[2 * q + 1, x] + _bits(bits, o, n >> low)
             word |= less << (8 + q)
         path[x] = word
 
 
 @jit
-def _bits(bits: F32, o: int, m: int) -> np.float32:
+def _bits(bits: F32, o: int, m: int) -> Any:
     """λ·bits of magnitude m in the context at o."""
     if m < LISTED:
         return bits[np.uint64(o + m)]

@@ -12,13 +12,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec.context import BUCKETS, MOST, TERMS, expect_left, expect_row, products, shift_of
-from pipeline.codec.context_coder import Coded, encode_chosen
+from pipeline.codec import wavelet
+from pipeline.codec.budget import Budget, budget_of, spend, worth
+from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, expect_row, products, shift_of
+from pipeline.codec.context_coder import encode_chosen
 from pipeline.codec.context_models import RUN, STATES, low_bits
 from pipeline.codec.survivors import COUNT, LISTED, PRICES, STRIP, step_row, walk_back
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U16 = NDArray[np.uint16]
@@ -30,18 +33,20 @@ NEVER = np.float32(1e30)
 ROUND = 0.4
 
 
-def quantise(Z: F32, levels: int, weights: I64 | None = None) -> tuple[I32, Coded]:
+def quantise(Z: F32, levels: int, errors: F64 | None = None) -> tuple[I32, bytes]:
     """Scores (plane, y, x) that coefficients Z, in steps, are quantised to, and their payload.
 
-    weights: those of the contexts, where they are known from nearly the same.
+    errors: (plane, subband) squared error, weighed by norms, about what each is to make and all are to end at.
     """
+    norms = wavelet.norms(levels)
+    budget = budget_of(np.zeros((len(Z), len(norms))) if errors is None else errors, norms)
     values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
     rough(Z, values)
 
     def choose(c: int, boxes: I64, means: I64, used: I64, A: I32, models: I32) -> None:
-        choose_plane(Z, values, scores, A, boxes, means, used, models, c)
+        choose_plane(Z, values, scores, A, boxes, means, used, models, c, budget)
 
-    return scores, encode_chosen(values, levels, STATES, choose, weights)
+    return scores, encode_chosen(values, levels, STATES, choose)
 
 
 @jit
@@ -55,30 +60,38 @@ def rough(Z: F32, values: I32) -> None:
 
 @jit
 def choose_plane(
-    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int
+    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int, budget: Budget
 ) -> None:
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
-    `scores`; A comes with those of `rough`. In subbands without a mean all is zero."""
+    `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent."""
     w = np.empty(TERMS, np.int64)
     base, half = np.empty(Z.shape[2], np.int32), np.empty(Z.shape[2], np.int32)
-    bits = bits_of(models).reshape(-1)
+    listed = bits_of(models).reshape(-1)
+    bits, sums = np.empty_like(listed), np.empty(5)
     path = np.empty(Z.shape[1] * Z.shape[2], np.uint16)
     prices = np.empty(PRICES * STRIP, np.float32)
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if means[c, k] == 0:
             scores[c, y0:y1, x0:x1] = 0
+            _sum_errors(Z[c, y0:y1, x0:x1], scores[c, y0:y1, x0:x1], sums)
+            spend(budget, c, k, 1.0, sums)
             continue
+        factor = worth(budget)
+        for i in range(bits.shape[0]):
+            bits[i] = np.float32(factor) * listed[i]
         shift = shift_of(means[c, k])
         products(means, boxes, c, k, weights, w)
         cost = np.full(COUNT, NEVER, np.float32)
         cost[0] = np.float32(0.0)
         for y in range(y0, y1):
             expect_row(A, boxes, c, k, y, w, base, half)
-            expect_left(base, A[c, y, x0:x1], w)
+            _expect_left(base, A[c, y, x0:x1], w)
             at = (y - y0) * (x1 - x0)
             step_row(Z[c, y, x0:x1], base, bits, shift, cost, prices, path[at : at + x1 - x0])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
+        _sum_errors(Z[c, y0:y1, x0:x1], scores[c, y0:y1, x0:x1], sums)
+        spend(budget, c, k, factor, sums)
 
 
 @jit
@@ -107,6 +120,16 @@ def _probability(word: int) -> float:
 
 
 @jit
+def _expect_left(base: I32, row: I32, w: I64) -> None:
+    """Add what stands to the left in the row itself."""
+    n = row.shape[0]
+    for x in range(1, n):
+        base[x] += np.int32(w[LEFT]) * row[x - 1]
+    for x in range(2, n):
+        base[x] += np.int32(w[SECOND]) * row[x - 2]
+
+
+@jit
 def _trace(
     Z: F32, values: I32, scores: I32, A: I32, boxes: I64, k: int, c: int, shift: int, path: U16, last: int
 ) -> None:
@@ -125,3 +148,28 @@ def _trace(
             value[x] = -m if row[x] < 0 else m
             score[x] = -level if row[x] < 0 else level
             magnitude[x] = min(m >> np.int32(shift), np.int32(MOST))
+
+
+@jit
+def _sum_errors(Z: F32, scores: I32, sums: F64) -> None:
+    """sums = [Σ e²; Σ e, count where |score| = 1; Σ e, count where it is more], e = |Z| − |score|; in lanes, column by
+    column."""
+    n = Z.shape[1]
+    lanes = np.zeros((5, n), np.float32)
+    squares, one, ones, more, mores = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    for y in range(Z.shape[0]):
+        row, score = Z[y], scores[y]
+        for x in range(n):
+            level = np.float32(abs(score[x]))
+            e = np.abs(row[x]) - level
+            squares[x] += e * e
+            is_one, is_more = np.float32(level == np.float32(1.0)), np.float32(level > np.float32(1.0))
+            ones[x] += is_one
+            one[x] += is_one * e
+            mores[x] += is_more
+            more[x] += is_more * e
+    for i in range(5):
+        total = 0.0
+        for x in range(n):
+            total += np.float64(lanes[i, x])
+        sums[i] = total
