@@ -241,7 +241,7 @@ def solve_step(analysis: Analysis, step: float, mse: float) -> float:
     budget = max(mse - analysis.lost, 0.05 * mse)
     for _ in range(6):
         error, _ = _sampled_error(analysis, step)
-        if error <= 0 or abs(error / budget - 1) < 1e-3:
+        if error <= 0 or abs(error - budget) < 1e-3 * budget:
             break
         step *= float(np.clip(np.sqrt(budget / error), 0.25, 4.0))
     return step
