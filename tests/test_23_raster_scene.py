@@ -66,6 +66,16 @@ def test_json_keeps_nan() -> None:
     assert replace(back, nodata=None) == replace(info, nodata=None)
 
 
+@pytest.mark.parametrize("wkt", [[1, 2, 3], {"name": "default"}, 4326, True])
+@pytest.mark.parametrize("key", ["crs_wkt", "gcps_crs_wkt"])
+def test_a_crs_that_is_no_words_is_refused(key: str, wkt: object) -> None:
+    """Found by fuzzing: such attributes of a damaged store came as far as pyproj."""
+    facts = SceneInfo("a", ("x",), 1, 1, "uint8").to_json()
+    facts["geo"][key] = wkt
+    with pytest.raises(TypeError, match="not words"):
+        SceneInfo.from_json(facts)
+
+
 @given(st.integers(1, 9), st.integers(0, 50), st.integers(0, 50))
 def test_a_cell_begins_where_its_first_pixel_begins(stride: int, row: int, column: int) -> None:
     geo = Georeference(WKT, (10.0, 3.0, 5e5, 2.0, -10.0, 4e6), (Gcp(stride * 2.0, stride * 4.0, 1, 2, 3),), WKT, RPCS)

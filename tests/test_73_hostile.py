@@ -470,3 +470,17 @@ def test_all_of_it_in_little_memory(honest, tmp_path):
     assert len(lines) == len(commands) - 1, done.stderr
     assert not [line for line in lines if "memory" in line or "unexpected" in line], lines
     assert resource.getpagesize() > 0
+
+
+def test_no_word_of_what_gdal_says_in_no_known_letters(tmp_path):
+    """rasterio cannot log such a message; Python then printed a traceback, and the command went on."""
+    path = write_tif(tmp_path / "scene.tif", np.ones((2, 16, 16), np.uint8))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("one", "two")
+    data = path.read_bytes()
+    assert data.count(b'<Item name="DESCRIPTION"') == 2
+    path.write_bytes(data.replace(b"<Item name=", b"<Item \xd6ame "))
+    words = [sys.executable, "-m", "pipeline.cli", "inspect", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0

@@ -80,6 +80,7 @@ def commands() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; never a traceback, unless -v asks for it."""
     words = list(sys.argv[1:] if args is None else args)
+    sys.unraisablehook = _unraisable
     try:
         code = commands.main(words, prog_name="terrasketch", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -101,6 +102,12 @@ def main(args: Sequence[str] | None = None) -> None:
         if "-v" in words or "--verbose" in words:
             traceback.print_exc()
         _fail(f"unexpected {type(error).__name__}: {error} (a bug of ours; -v shows where)", 1)
+
+
+def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a message of GDAL about a damaged file that rasterio cannot log, as it is no UTF-8."""
+    if fault.object != "rasterio._env.log_error":
+        sys.__unraisablehook__(fault)
 
 
 def _fail(message: str, code: int) -> None:

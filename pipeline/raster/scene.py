@@ -137,7 +137,7 @@ class SceneInfo:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> SceneInfo:
-        """The facts that `to_json` wrote."""
+        """The facts that `to_json` wrote; KeyError, TypeError or ValueError where they are not such."""
         geo = facts["geo"]
         transform = geo["transform"]
         return cls(
@@ -151,10 +151,10 @@ class SceneInfo:
             offsets=tuple(map(float, facts["offsets"])),
             units=tuple(facts["units"]),
             geo=Georeference(
-                crs_wkt=geo["crs_wkt"],
+                crs_wkt=_words(geo["crs_wkt"]),
                 transform=None if transform is None else cast(Affine6, tuple(map(float, transform))),
                 gcps=tuple(Gcp(*map(float, gcp)) for gcp in geo["gcps"]),
-                gcps_crs_wkt=geo["gcps_crs_wkt"],
+                gcps_crs_wkt=_words(geo["gcps_crs_wkt"]),
                 rpcs=geo["rpcs"],
             ),
             tags=dict(facts["tags"]),
@@ -163,6 +163,13 @@ class SceneInfo:
             masked=bool(facts["masked"]),
             fingerprint=str(facts["fingerprint"]),
         )
+
+
+def _words(value: Any) -> str | None:
+    """`value`, if it is words or None; TypeError else."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"a CRS is {type(value).__name__}, not words")
 
 
 def _to_json(value: Any) -> Any:
