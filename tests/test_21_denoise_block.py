@@ -287,3 +287,17 @@ def test_coarse_integers_and_booleans_pass():
         done = denoise_block(block, all_valid(block))
         assert np.isfinite(done.block).all()
         assert done.block.shape == block.shape
+
+
+@pytest.mark.parametrize("quality", ["fast", "quality"])
+@pytest.mark.parametrize("told", [0.8, 0.85])
+def test_no_more_is_taken_than_there_is_noise(quality, told):
+    """The discrepancy principle: told of less noise than there is, what goes is no more than that."""
+    _, noisy, sigma = noisy_scene(6, 90, 100)
+    valid = np.ones((90, 100), np.bool_)
+    valid[20:30, 50:] = False
+    found = denoise_block(noisy, valid, quality=quality, sigma=told * sigma)
+    taken = np.sqrt(np.mean(np.square(noisy.astype(np.float64) - found.block)[:, valid], axis=1))
+    assert (taken <= told * sigma * (1 + 1e-4)).all()
+    assert (taken >= 0.7 * told * sigma).all()
+    np.testing.assert_array_equal(found.block[:, ~valid], noisy[:, ~valid])

@@ -26,7 +26,7 @@ from pipeline.denoise.model import Learnt, SceneModel
 from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
 from pipeline.denoise.patches import Patches, fill_holes, patches_over, replication, spared, voters
 from pipeline.denoise.settings import Settings, groups, settings_for
-from pipeline.denoise.whiten import Whitening, fit_whitening, slabs
+from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
 
 F32 = NDArray[np.float32]
@@ -96,12 +96,16 @@ def denoise_block(
         learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
-    whole = bool(valid.all())
+    whole, taken = bool(valid.all()), np.zeros(noisy.size)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
         keep_beyond(bands, unit, planes, slab, model.whitening, valid & ~trusted)
         bands = measured.back(bands, noisy)
+        taken += energy_taken(measured.block[noisy, slab], bands, trusted[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
+    if len(result) <= KEEP_ALL and trusted.any():
+        share = found[noisy] / np.sqrt(np.maximum(taken / np.count_nonzero(trusted), found[noisy] ** 2))
+        hold_back(result, measured.block, noisy, share, valid)
     return Denoised(result, found, model.whitening.rank)
 
 
@@ -190,6 +194,26 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
         lost = np.einsum("pyx,pyx->yx", missed, missed) > limit
         if lost.any():
             smooth[:, rows][:, lost] = planes[:, rows][:, lost]
+
+
+def energy_taken(before: NDArray[Any], after: F32, trusted: Valid) -> F64:
+    """Σ (before − after)² over the trusted (y, x) pixels of each band, for rows of a block (band, y, x)."""
+    if not trusted.all():
+        before, after = np.where(trusted, before, 0), np.where(trusted, after, np.float32(0))
+    taken = np.subtract(before, after, dtype=np.float32)
+    return np.asarray(np.einsum("byx,byx->b", taken, taken), np.float64)
+
+
+def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], share: F64, valid: Valid) -> None:
+    """Give noisy bands of result (band, y, x) back all but a `share` (band,) of what was taken from them, in place.
+
+    More than the noise is signal: the discrepancy principle of Morozov (1966). Of many bands the noise is found in
+    what few planes leave, a little low: there it would cost more than it saves.
+    """
+    for b, part in zip(noisy, share, strict=True):
+        if part < 1:
+            held = before[b] + np.float32(part) * (result[b] - before[b])
+            result[b] = np.where(valid, held, result[b])
 
 
 def keep_beyond(bands: F32, unit: NDArray[Any], planes: F32, rows: slice, whitening: Whitening, masked: Valid) -> None:
