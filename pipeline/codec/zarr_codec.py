@@ -101,7 +101,8 @@ class LowRankCodec(ArrayBytesCodec):
         self, *, shape: tuple[int, ...], dtype: ZDType[TBaseDType, TBaseScalar], chunk_grid: ChunkGrid
     ) -> None:
         """BlockError or ConfigError where an array of this shape and dtype cannot be stored with this promise."""
-        self._check(len(shape), dtype)
+        self._check_axes(len(shape))
+        self.check(dtype.to_native_dtype())
         chunks = tuple(map(min, getattr(chunk_grid, "chunk_shape", shape), shape))
         if math.prod(chunks) > MAX_ELEMENTS or math.prod(chunks[:-2]) > MAX_BANDS:
             raise BlockError(
@@ -111,16 +112,20 @@ class LowRankCodec(ArrayBytesCodec):
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Itself; BlockError or ConfigError as `validate`, which zarr does not call inside of shards."""
-        self._check(len(array_spec.shape), array_spec.dtype)
+        self._check_axes(len(array_spec.shape))
+        self.check(array_spec.dtype.to_native_dtype())
         return self
 
-    def _check(self, axes: int, dtype: ZDType[TBaseDType, TBaseScalar]) -> None:
+    def check(self, dtype: np.dtype[Any]) -> None:
+        """BlockError or ConfigError where arrays of this dtype cannot be stored with this promise."""
+        check_storable(dtype, self.promise, self.sentinel)
+
+    def _check_axes(self, axes: int) -> None:
         if axes < 2:
             raise BlockError(
                 f"{NAME} needs an array whose last two axes are y and x, got {axes} axes; "
                 "of what xarray opened, drop_encoding() lets go of this codec"
             )
-        check_storable(dtype.to_native_dtype(), self.promise, self.sentinel)
 
     @property
     def promise(self) -> Bound:
