@@ -244,6 +244,8 @@ def test_holes_and_floats() -> None:
         ("int64", (30, 30), {}, BlockError),
         ("uint8", (30, 30), {"nodata": -1}, ConfigError),
         ("uint8", (30, 30), {"nodata": "none"}, ConfigError),
+        ("uint8", (30, 30), {"nodata": 10**400}, ConfigError),
+        ("uint8", (30, 30), {"nodata": float("inf")}, ConfigError),
         ("uint8", (30, 30), {"bound": "psnr"}, ConfigError),
         ("uint8", (30, 30), {"effort": "most"}, ConfigError),
     ],

@@ -82,9 +82,10 @@ class LowRankCodec(ArrayBytesCodec):
         words: dict[str, Any] = dict(configuration or {})
         if words.keys() - known:
             raise ConfigError(f"{NAME} knows {sorted(known)}, got {sorted(words.keys() - known)} besides")
-        codec = cls(**(words | {"effort": EFFORTS[0]}))
+        effort = words.pop("effort", EFFORTS[0])
+        codec = cls(**words)
         # To decode, an effort of a later version need not be known; `encode` refuses it.
-        object.__setattr__(codec, "effort", words.get("effort", EFFORTS[0]))
+        object.__setattr__(codec, "effort", str(effort))
         return codec
 
     def to_dict(self) -> dict[str, JSON]:
@@ -175,14 +176,12 @@ def _unpadded(chunk: NDArray[Any], fill: Any) -> tuple[NDArray[Any], NDArray[np.
         real |= np.signbit(block) != np.signbit(fill)
     if not real.any():
         return block, np.ones(len(block), bool)
-    ends = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        ends.append(int(np.flatnonzero(real.any(axis=others))[-1]) + 1)
+    held_along = [real.any(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    ends = [int(np.flatnonzero(held)[-1]) + 1 for held in held_along]
     inner = _inner(chunk.shape)
     steps = -(-ends[0] // math.prod(inner))
     planes = np.ones((steps, *inner), bool)
-    held = real.any(axis=(1, 2))[: planes.size].reshape(planes.shape)
+    held = held_along[0][: planes.size].reshape(planes.shape)
     for axis in range(1, planes.ndim):
         last = np.flatnonzero(np.moveaxis(held, axis, 0).reshape(inner[axis - 1], -1).any(axis=1))[-1]
         np.moveaxis(planes, axis, 0)[last + 1 :] = False
@@ -244,6 +243,6 @@ def _spelled(nodata: Any) -> float | int | str | None:
         value = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str) and value.lower() in _SPELLINGS:
         return _SPELLINGS[value.lower()]
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 64):
         return value
     raise ConfigError(f'nodata of {NAME} is a number, "NaN", "Infinity", "-Infinity" or null, got {nodata!r}')
