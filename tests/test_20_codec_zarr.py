@@ -223,6 +223,21 @@ def test_a_chunk_that_does_not_fit_is_one_clear_error(tmp_path: Path, chunk: byt
         target[:]
 
 
+@pytest.mark.parametrize(("bands", "fits"), [(12, True), (9, True), (3, True), (4, False), (1, False), (15, False)])
+def test_merged_bands_are_whole_steps_of_the_outermost_axis(tmp_path: Path, bands: int, fits: bool) -> None:
+    block = scene(bands, 20, 24)
+    target = array(tmp_path / "a.zarr", (1, 4, 3, 32, 32), (1, 4, 3, 32, 32), fill_value=9)
+    (tmp_path / "a.zarr" / "c" / "0" / "0" / "0" / "0").mkdir(parents=True)
+    (tmp_path / "a.zarr" / "c" / "0" / "0" / "0" / "0" / "0").write_bytes(encode(block, None, Bound("rmse", RMSE)))
+    if not fits:
+        with pytest.raises(FormatError):
+            target[:]
+        return
+    back = target[:].reshape(12, 32, 32)
+    assert rmse(back[:bands, :20, :24], block) <= RMSE
+    assert (back[bands:] == 9).all()
+
+
 def test_holes_and_floats() -> None:
     data = scene(2, 40, 40).astype(np.float32) / 10000
     data[:, :9] = np.nan
