@@ -104,7 +104,7 @@ class LowRankCodec(ArrayBytesCodec):
         """BlockError or ConfigError where an array of this shape and dtype cannot be stored with this promise."""
         self._check_axes(len(shape))
         self.check(dtype.to_native_dtype())
-        chunks = tuple(map(min, getattr(chunk_grid, "chunk_shape", shape), shape))
+        chunks = tuple(map(min, getattr(chunk_grid, "chunk_shape", ()), shape))  # none of an irregular grid
         if math.prod(chunks) > MAX_ELEMENTS or math.prod(chunks[:-2]) > MAX_BANDS:
             raise BlockError(
                 f"a chunk of {NAME} holds at most {MAX_ELEMENTS} elements and {MAX_BANDS} bands, got {chunks}; "
