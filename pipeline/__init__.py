@@ -6,6 +6,7 @@ The two verbs of the house take xarray objects and return them, lazily on Dask-b
     pipeline.denoise(scene)          pipeline.features(scene, bank)
 
 and so does the accessor on them: scene.terrasketch.denoise(), .features(bank), .compress("scene.zarr").
+`pipeline.zarr_encoding(array, rmse=5)` is for xarray's own `to_zarr`.
 
 Everything else is reached by its room: pipeline.svd.svd, pipeline.gemm.conv2d, ...
 Importing this package imports none of its rooms, so that a worker that only decodes a chunk stays light.
@@ -38,6 +39,8 @@ def __getattr__(name: str) -> Any:
         return import_module(_VERBS).features
     if name == "open_scene":
         return import_module("pipeline.flow.opening").open_scene
+    if name == "zarr_encoding":
+        return import_module("pipeline.flow.encoding").zarr_encoding
     if name == "denoise":
         return import_module("pipeline.denoise")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

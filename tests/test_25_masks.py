@@ -21,6 +21,7 @@ from pipeline.grid import Window
 from pipeline.network import fit_bank
 from pipeline.raster.masks import CODINGS, MaskChoice, MaskedSource, Rule, clear_of
 from pipeline.raster.open import open_source
+from pipeline.raster.zarr_store import read_attributes
 from sample_data.generator import Settings, scene_block, sigmas
 from tests.raster_files import NORTH_UP, numbers, whole, write_tif
 from tests.scenes import call, call_json, snapshot
@@ -276,7 +277,7 @@ def test_a_workflow_finds_its_mask_beside_it(tmp_path: Path) -> None:
     )
     assert call("run", tmp_path / "w.yaml", "--out", tmp_path / "out").exit_code == 0
     store = tmp_path / "out/c/scene.zarr"
-    assert json.loads((store / "zarr.json").read_text())["attributes"]["terrasketch"]["configuration"]["source"]["mask"]
+    assert read_attributes(store)["configuration"]["source"]["mask"]
     masked = open_scene(str(store), mask_band=f"qa_pixel:{tmp_path / 'm.tif'}")
     np.testing.assert_array_equal(clear_of(masked, Window(0, 64, 0, 64)), clear)
 

@@ -163,6 +163,23 @@ def test_scale_and_offset_reach_xarray(tmp_path: Path) -> None:
         assert opened.scene.rio.transform() == TRANSFORM
 
 
+@pytest.mark.parametrize("nodata", [np.inf, -np.inf])
+def test_an_infinite_nodata_goes_there_and_back(tmp_path: Path, nodata: float) -> None:
+    block = (1000 + np.random.default_rng(0).normal(0, 3, (3, 90, 80)).cumsum(-1)).astype("float32")
+    block[:, :20] = nodata
+    write_tif(tmp_path / "s.tif", block, nodata=nodata)
+    for words in (
+        ("compress", "s.tif", "s.zarr", "--rmse", 2),
+        ("inspect", "s.zarr"),
+        ("decompress", "s.zarr", "b.tif"),
+    ):
+        result = call(*(tmp_path / str(word) if "." in str(word) else word for word in words))
+        assert result.exit_code == 0, result.stderr
+    back = read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(back == nodata, block == nodata)
+    assert 0 < np.sqrt(np.mean((back[:, 20:] - block[:, 20:]) ** 2)) <= 2
+
+
 def test_a_foreign_store_is_one_clear_line(tmp_path: Path) -> None:
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "foreign.zarr", consolidated=False)
     with pytest.raises(SourceError, match="not a store of terrasketch"):

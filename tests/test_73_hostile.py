@@ -55,13 +55,20 @@ def refused(*words, says="", code=(1, 2)):
 
 
 def change(path, *keys, to):
-    """Put a value at these keys of a JSON file."""
-    facts = json.loads(path.read_text())
+    """Put a value at these keys of a JSON file, of JSON in a word of it too."""
+    path.write_text(changed(path.read_text(), keys, to))
+
+
+def changed(text, keys, to):
+    facts = json.loads(text)
     place = facts
-    for key in keys[:-1]:
+    for depth, key in enumerate(keys[:-1], 1):
+        if isinstance(place[key], str):
+            place[key] = changed(place[key], keys[depth:], to)
+            return json.dumps(facts)
         place = place[key]
     place[keys[-1]] = to
-    path.write_text(json.dumps(facts))
+    return json.dumps(facts)
 
 
 OURS = ("attributes", "terrasketch")
@@ -90,6 +97,12 @@ def test_metadata_of_a_store_that_lie(store, tmp_path, name):
     change(store / file, *keys, to=value)
     refused("decompress", store, tmp_path / "out.tif", says=says)
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("word", ["", "{", "[]", '"{}"', "[" * 900 + "]" * 900, "x" * 1000])
+def test_our_attribute_in_other_words(store, tmp_path, word):
+    change(store / "zarr.json", *OURS, to=word)
+    refused("decompress", store, tmp_path / "out.tif", says="`terrasketch` attribute")
 
 
 def test_configurations_of_other_kinds_are_no_bug_of_ours(store):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
 from pipeline.errors import ConfigError
 
@@ -34,14 +35,24 @@ class Bound:
             if self.value is not None:
                 raise ConfigError(f"a lossless bound takes no value, got {self.value!r}; leave it out")
             return
-        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        if self.value is None or not number or not math.isfinite(self.value):
-            raise ConfigError(f"a bound of {self.mode} needs a finite number, got {self.value!r}")
-        if self.mode != "snr" and self.value < 0:
+        value = _number(self.value)
+        if not math.isfinite(value):
+            raise ConfigError(f"a bound of {self.mode} needs a finite number, got {' '.join(repr(self.value).split())}")
+        if self.mode != "snr" and value < 0:
             raise ConfigError(f"a bound of {self.mode} cannot be negative, got {self.value!r}")
-        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "value", value)
 
     def __str__(self) -> str:
         if self.value is None:
             return self.mode
         return f"{self.mode} {self.value:g}{' dB' if self.mode == 'snr' else ''}"
+
+
+def _number(value: Any) -> float:
+    """A real number of any kind, or an array of one without axes, as a float; NaN for what is none."""
+    if hasattr(value, "item") and not getattr(value, "shape", ()):
+        value = value.item()
+    try:
+        return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        return math.nan

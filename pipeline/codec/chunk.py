@@ -46,7 +46,8 @@ def encode(
     The same input gives the same bytes. Elements that are valid never decode to `nodata`.
     Raises BlockError for a block, ConfigError for an option that cannot be served.
     """
-    check_storable(block.dtype, bound, nodata, effort)
+    check_effort(effort)
+    check_storable(block.dtype, bound, nodata)
     block = _checked(block)
     kind, real = mask.find_valid(block, valid, nodata)
     header = Header(block.shape, block.dtype, bound, mask=kind, nodata=nodata)
@@ -101,7 +102,7 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     return mask.off_nodata(block, header.nodata)
 
 
-def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | None, effort: str = "fast") -> None:
+def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | None) -> None:
     """BlockError or ConfigError where blocks of this dtype cannot be encoded with these options."""
     native = dtype.newbyteorder("=")
     if native not in container.DTYPES:
@@ -110,6 +111,10 @@ def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | Non
         raise BlockError(f"{native} is stored without loss only, got {bound}; cast to 32 bits or ask for lossless")
     if nodata is not None and not _fits(nodata, native):
         raise ConfigError(f"nodata {nodata!r} is not a value of {native}; leave it out or cast the scene")
+
+
+def check_effort(effort: str) -> None:
+    """ConfigError where this version has no such effort."""
     if effort not in EFFORTS:
         raise ConfigError(f"effort {effort!r} is not known to this version; say one of {', '.join(EFFORTS)}")
 

@@ -29,12 +29,14 @@ PREFIX = struct.Struct("<Bq")  # axes as a bit set, then the first sample
 CROP = (32, 64, 256)
 # Errors of the layer below a residual, in residual steps, that are tried.
 BOUNDED_SHARES = (0.4, 1.0, 2.0)
+WIDEST = 1e150
+"""Of residual steps of floats: its square is a number, too."""
 
 
 def residual_step(dtype: np.dtype[Any], max_error: float) -> float:
     """The widest residual step that keeps |e| <= max_error; for floats a hair narrower, for their rounding."""
     if dtype.kind == "f":
-        return 2 * max_error * (1 - 1e-6)
+        return min(2 * max_error * (1 - 1e-6), WIDEST)
     return 2.0 * min(math.floor(max_error), 2**30 - 1) + 1.0
 
 

@@ -25,6 +25,8 @@ from pipeline.untrusted import MOST_METADATA_BYTES, is_inside, parse_json
 LOW_RANK = "terrasketch.lowrank"
 CODINGS = ([LOW_RANK], ["bytes", "blosc", "crc32c"])
 DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"}
+_COPIED = "; where another program copied or cut the store: xarray.open_zarr(STORE).scene.terrasketch.compress(NEW)"
+"""What xarray writes of a store keeps its attributes, ours too."""
 _SLACK = 1 << 16
 """Bytes that coding may add to a chunk."""
 _CHECKSUM = 4
@@ -46,7 +48,7 @@ def open_array(path: Place, shape: tuple[int, ...], chunks: tuple[int, ...]) -> 
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SourceError(f"{path}: the store's metadata are damaged: {reason}") from error
     if array is None:
-        raise SourceError(f"{path}: {problem}, not what we wrote")
+        raise SourceError(f"{path}: {problem}, not what we wrote{_COPIED}")
     return array
 
 

@@ -2,7 +2,8 @@
 
 A store holds one labelled variable (`scene` or `features`), `valid` where pixels may be invalid, the coordinates, and
 CF's `spatial_ref`. The georeference stands there a second time by the Zarr conventions `proj:` and `spatial:`.
-Everything of ours is under the attribute `terrasketch`: the scene's facts and the configuration with its hash.
+Everything of ours is under the attribute `terrasketch`, as JSON in a word, since netCDF has no mappings: the scene's
+facts and the configuration with its hash.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
     _check_size(path, info, tile, variables)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        group = zarr.create_group(path, attributes=_group_attributes(info) | {"terrasketch": attributes})
+        ours = {"terrasketch": json.dumps(attributes, ensure_ascii=False)}
+        group = zarr.create_group(path, attributes=_group_attributes(info) | ours)
         _write_coordinates(group, info)
         for variable in variables:
             _create_array(group, info, tile, variable)
@@ -104,6 +106,8 @@ def read_attributes(path: Place) -> dict[str, Any]:
     """
     try:
         ours = parse_json(group_metadata(path))["attributes"]["terrasketch"]
+        if isinstance(ours, str):  # a mapping in stores of before
+            ours = parse_json(ours)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(path, ObjectPath) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error

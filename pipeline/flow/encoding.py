@@ -1,0 +1,100 @@
+"""What xarray's `to_zarr` is to be told to store an array by our codec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import is_dask_collection
+
+from pipeline.codec import Bound
+from pipeline.codec.zarr_codec import SNR, LowRankCodec
+from pipeline.errors import BlockError, ConfigError
+from pipeline.flow.arrays import TILE
+
+_PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_SENTINELS = ("_FillValue", "missing_value")
+_PLANES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
+
+
+def zarr_encoding(
+    scene: xr.DataArray,
+    *,
+    snr: float | None = None,
+    rmse: float | None = None,
+    max_error: float | None = None,
+    lossless: bool = False,
+    effort: str = "fast",
+    tile: int = TILE,
+) -> dict[str, Any]:
+    """The encoding under which `to_zarr` writes an array in low-rank chunks, in a Zarr v3 store of xarray's own making.
+
+        data.to_zarr("cube.zarr", encoding={"ndvi": pipeline.zarr_encoding(data.ndvi, max_error=0.01)})
+
+    The codec is told the missing value, since it does not see `_FillValue`. A chunk holds all bands (the axis before
+    y), one of every axis before that, and tile x tile pixels. How the array is packed (`dtype`, `scale_factor`,
+    `add_offset`, `_FillValue` of its own `encoding`) stays; `encoding | {...}` of what is given back changes more.
+
+    Args:
+        scene: (..., y, x), of a real dtype; nothing of it is computed.
+        snr: keep this signal to noise ratio in dB; 40 where no bound is given. As all bounds, of every chunk, over the
+            numbers as they are stored: of packed values in packed units.
+        rmse: or allow this root mean square error.
+        max_error: or allow no element a larger error.
+        lossless: or keep every value.
+        effort: `fast`, or `best` for fewer bytes and more time.
+        tile: side of the chunks; of a Dask array the next smaller one of which its chunks hold whole ones.
+
+    Raises:
+        BlockError: its last two axes are not y and x, its dtype cannot be stored, or its Dask chunks cut bands or are
+            of several sizes.
+        ConfigError: several bounds, a bound or a sentinel that means nothing.
+    """
+    if len(scene.dims) < 2:
+        raise BlockError(f"an array whose last two axes are y and x is needed, got {scene.dims}")
+    for plane in _PLANES:
+        if {*plane} <= {*scene.dims} and scene.dims[-2:] != plane:
+            raise BlockError(f"the last two axes must be {plane}, got {scene.dims}; give transpose(..., *{plane})")
+    if tile < 1:
+        raise ConfigError(f"tile {tile!r} is not a number of pixels above 0")
+    bound = _bound(snr, rmse, max_error, lossless)
+    packing = {key: scene.encoding[key] for key in _PACKING if key in scene.encoding}
+    codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=_sentinel(scene), effort=effort)
+    codec.check(np.dtype(packing.get("dtype") or scene.dtype))
+    return packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None}
+
+
+def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
+    numbers = {"snr": snr, "rmse": rmse, "max_error": max_error}
+    given: list[tuple[Any, Any]] = [(mode, value) for mode, value in numbers.items() if value is not None]
+    given += [("lossless", None)] if lossless else []
+    if len(given) > 1:
+        raise ConfigError(f"{', '.join(mode for mode, _ in given)}: give one bound")
+    return Bound(*given[0]) if given else Bound("snr", SNR)
+
+
+def _sentinel(scene: xr.DataArray) -> Any:
+    """What xarray will write for what is missing; None where it says nothing."""
+    words = [held.get(key) for key in _SENTINELS for held in (scene.encoding, scene.attrs)]
+    return next((word for word in words if word is not None), None)
+
+
+def _chunks(scene: xr.DataArray, tile: int) -> tuple[int, ...]:
+    before = tuple(1 for _ in scene.shape[:-3]) + scene.shape[-3:-2]
+    return (*before, *(_side(scene, axis, tile) for axis in (-2, -1)))
+
+
+def _side(scene: xr.DataArray, axis: int, tile: int) -> int:
+    """The side of the chunks along y or x, of which each Dask chunk holds whole ones."""
+    size = int(scene.shape[axis])
+    if not is_dask_collection(scene.data):
+        return max(1, min(tile, size))
+    if scene.ndim > 2 and len(scene.chunks[-3]) > 1:  # type: ignore[index]
+        raise BlockError(f"Dask chunks cut {scene.dims[-3]!r}; give chunk({{{scene.dims[-3]!r}: -1}}) first")
+    parts = scene.chunks[axis]  # type: ignore[index]
+    if len({*parts[:-1]}) > 1 or parts[-1] > parts[0]:
+        raise BlockError(f"Dask chunks of several sizes along {scene.dims[axis]!r}; give chunk(...) of one first")
+    if len(parts) == 1:
+        return max(1, min(tile, size))
+    return next((side for side in range(tile, tile // 4, -1) if parts[0] % side == 0), int(parts[0]))
