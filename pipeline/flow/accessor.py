@@ -10,15 +10,16 @@ import xarray as xr
 from dask.base import is_dask_collection
 
 from pipeline.codec import Bound
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
+from pipeline.flow.origins import reads_from
 from pipeline.flow.stages import write_scene
-from pipeline.storage import place
+from pipeline.storage import ObjectPath, place
 
 
 class SceneAccessor:
@@ -78,13 +79,16 @@ class SceneAccessor:
         Raises:
             BlockError: the scene has not two or three dimensions, or no real dtype.
             ConfigError: several bounds, or an ending that is not .zarr.
-            OutputError: it is there already, or cannot be written.
+            OutputError: it is there already, cannot be written, or lies in an object store and the scene reads from it.
             TileError: a tile could not be computed. Nothing is left behind then.
         """
         target = place(os.fspath(path))
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
         bound = _bound(snr, rmse, max_error, lossless)
+        if overwrite and isinstance(target, ObjectPath) and reads_from(self._scene.data, target):
+            # There a store is filled in its own place: its chunks would go before they are read.
+            raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
         source = source_of(self._scene)
         count = workers or os.cpu_count() or 1
         with ThreadPoolExecutor(count) as threads:
