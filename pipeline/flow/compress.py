@@ -20,7 +20,7 @@ from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
 from pipeline.raster.masks import MaskedSource
-from pipeline.raster.nodata import is_nodata
+from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
 from pipeline.storage import Place, place
@@ -77,22 +77,9 @@ class SceneJob:
         info = self.source.info
         if self.bound is None:
             return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
-        return encode(
-            block, real_elements(block, valid, info.nodata), self.bound, nodata=info.nodata, effort=self.effort
-        )
-
-
-def real_elements(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> NDArray[np.bool_]:
-    """Which elements (band, y, x) of a block are real.
-
-    Where a band holds the sentinel or no finite number, that band alone is missing and the pixel's other bands are
-    kept. Where `valid` is False and no band says so (masks, alpha), all bands are missing.
-    """
-    missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
-    if nodata is not None and nodata == nodata:
-        missing |= is_nodata(block, nodata)
-    explained = missing.any(axis=0)
-    return ~missing & (valid | explained)
+        infinite = self.bound.mode == "lossless"  # an average has no use for infinities
+        real = real_elements(block, valid, info.nodata, infinite=infinite)
+        return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
 
 
 def fill_value(info: SceneInfo) -> float | int:

@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
 from pipeline.grid import Window
-from pipeline.raster.nodata import mark
+from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_source import StoreSource
@@ -41,8 +41,8 @@ def open_scene(
 
     Args:
         source: a raster of any GDAL path, a folder or list of band files, a STAC item, or a store of ours.
-        masked: True: floats, NaN where a pixel is invalid, nodata in the encoding, as rioxarray's `masked=True`.
-            False: the file's dtype, its nodata where a pixel is invalid. None: False where the values tell what is
+        masked: True: floats, NaN in the bands that hold no number there, in all where a mask alone says so; nodata in
+            the encoding, as rioxarray's `masked=True`. False: the file's dtype, its nodata where a pixel is invalid. None: False where the values tell what is
             invalid, True where a mask or alpha band does.
         tile: side of the Dask chunks in pixels; that of the chunks of a store, 256 of anything else.
         bidx: numbers of the bands, from 1.
@@ -88,12 +88,13 @@ def _read_block(source: Source, masked: bool, block_info: Any = None) -> NDArray
     (_, (y0, y1), (x0, x1)) = block_info[None]["array-location"]
     block, valid = source.read(Window(y0, y1, x0, x1))
     if masked:
+        real = real_elements(block, valid, source.info.nodata, infinite=True)
         block = block.astype(_masked_dtype(block.dtype))
-        block[:, ~valid] = np.nan
+        block[~real] = np.nan
     elif source.info.nodata is not None:
         block = mark(block, valid, source.info.nodata)
     elif block.dtype.kind == "f":
-        block[:, ~valid] = np.nan
+        block = mark(block, valid, np.nan)
     return block
 
 
