@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -164,6 +166,31 @@ def test_compress_refuses_and_leaves_nothing(scene: Path, tmp_path: Path) -> Non
         lazy.terrasketch.compress(tmp_path / "out.zarr")
     lazy.terrasketch.compress(tmp_path / "out.zarr", lossless=True, overwrite=True)
     assert np.array_equal(pipeline.open_scene(tmp_path / "out.zarr"), read(scene))
+
+
+@pytest.mark.parametrize("words", [{"tile": -5}, {"tile": 0}, {"workers": -1}, {"workers": 2.5}, {"tile": True}])
+def test_numbers_that_mean_nothing_are_refused_in_one_line(scene: Path, tmp_path: Path, words: dict[str, Any]) -> None:
+    lazy, name = pipeline.open_scene(scene), next(iter(words))
+    with pytest.raises(ConfigError, match=rf"^{name} .* is not a whole number above 0; give one, or leave it out$"):
+        lazy.terrasketch.compress(tmp_path / "out.zarr", **words)
+    for verb in (lazy.terrasketch.denoise, lazy.terrasketch.features, partial(pipeline.open_scene, scene)):
+        if name == "tile":
+            with pytest.raises(ConfigError, match=r"^tile .* is not a whole number"):
+                verb(**words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_messages_speak_python(scene: Path, tmp_path: Path) -> None:
+    lazy = pipeline.open_scene(scene)
+    lazy.terrasketch.compress(tmp_path / "out--tile.zarr", tile=np.int64(64))
+    with pytest.raises(OutputError, match=r"out--tile\.zarr exists; give another name, or overwrite=True$"):
+        lazy.terrasketch.compress(tmp_path / "out--tile.zarr")
+    with pytest.raises(OutputError, match=r"give a smaller tile$"):
+        lazy.terrasketch.compress(tmp_path / "large.zarr", tile=100_000)
+    with pytest.raises(
+        ConfigError, match=r"^times are those of the dates of a stack=True; leave them out, or give stack=T"
+    ):
+        pipeline.open_scene(scene, times=["2020-01-01"])
 
 
 def _fail(block: np.ndarray) -> np.ndarray:

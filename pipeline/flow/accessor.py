@@ -18,6 +18,7 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
 from pipeline.flow.origins import reads_from
+from pipeline.flow.python_words import python_words, whole_number
 from pipeline.flow.stages import write_scene
 from pipeline.storage import ObjectPath, place
 
@@ -78,10 +79,11 @@ class SceneAccessor:
 
         Raises:
             BlockError: the scene has not two or three dimensions, or no real dtype.
-            ConfigError: several bounds, or an ending that is not .zarr.
+            ConfigError: several bounds, an ending that is not .zarr, or a number of tile or workers below 1.
             OutputError: it is there already, cannot be written, or lies in an object store and the scene reads from it.
             TileError: a tile could not be computed. Nothing is left behind then.
         """
+        side, count = whole_number("tile", tile), whole_number("workers", workers)
         target = place(os.fspath(path))
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
@@ -90,9 +92,9 @@ class SceneAccessor:
             # There a store is filled in its own place: its chunks would go before they are read.
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
         source = source_of(self._scene)
-        count = workers or os.cpu_count() or 1
-        with ThreadPoolExecutor(count) as threads:
-            side = tile or _tile(self._scene)
+        count = count or os.cpu_count() or 1
+        with ThreadPoolExecutor(count) as threads, python_words():
+            side = side or _tile(self._scene)
             crew = Crew(threads, count)
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
         return open_scene(os.fspath(path))

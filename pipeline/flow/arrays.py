@@ -33,6 +33,7 @@ from pipeline.flow.networks import (
     open_network,
     settled,
 )
+from pipeline.flow.python_words import whole_number
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
@@ -62,9 +63,9 @@ def denoise(
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
-        ConfigError: there is no such quality, or sigma is no noise level.
+        ConfigError: there is no such quality, sigma is no noise level, or tile is below 1.
     """
-    cube, denoising = as_cube(scene), Denoising(quality, sigma)
+    cube, denoising, tile = as_cube(scene), Denoising(quality, sigma), whole_number("tile", tile) or TILE
     if quality == "none":
         return scene
     nodata = nodata_of(scene)
@@ -108,8 +109,10 @@ def features(
         BlockError: the scene has not two or three dimensions, or no real dtype.
         BankError: the bank does not fit the scene, or the network cannot be computed in tiles.
         ModelError: the network cannot be read.
+        ConfigError: tile, pool or stride is below 1.
     """
     cube = as_cube(scene)
+    tile, pool, stride = whole_number("tile", tile) or TILE, whole_number("pool", pool), whole_number("stride", stride)
     nodata = nodata_of(scene)
     fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed)
     if is_mean(fitted):

@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
+from pipeline.flow.python_words import python_words, whole_number
 from pipeline.grid import Window
 from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
@@ -41,9 +42,9 @@ def open_scene(
 
     Args:
         source: a raster of any GDAL path, a folder or list of band files, a STAC item, or a store of ours.
-        masked: True: floats, NaN in the bands that hold no number there, in all where a mask alone says so; nodata in
-            the encoding, as rioxarray's `masked=True`. False: the file's dtype, its nodata where a pixel is invalid. None: False where the values tell what is
-            invalid, True where a mask or alpha band does.
+        masked: True: floats, NaN in the bands that hold no number there, in all where a mask alone says so;
+            nodata in the encoding, as rioxarray's `masked=True`. False: the file's dtype, its nodata where a pixel is
+            invalid. None: False where the values tell what is invalid, True where a mask or alpha band does.
         tile: side of the Dask chunks in pixels; that of the chunks of a store, 256 of anything else.
         bidx: numbers of the bands, from 1.
         bands: or their names.
@@ -63,8 +64,10 @@ def open_scene(
     """
     paths = os.fspath(source) if isinstance(source, str | os.PathLike) else [os.fspath(path) for path in source]
     words: dict[str, Any] = {"bidx": bidx, "bands": bands, "nodata": nodata, "resolution": resolution}
-    opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
-    return as_array(opened, masked, tile)
+    side = whole_number("tile", tile)
+    with python_words():
+        opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
+    return as_array(opened, masked, side)
 
 
 def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:
@@ -86,7 +89,8 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
 
 def _read_block(source: Source, masked: bool, block_info: Any = None) -> NDArray[Any]:
     (_, (y0, y1), (x0, x1)) = block_info[None]["array-location"]
-    block, valid = source.read(Window(y0, y1, x0, x1))
+    with python_words():
+        block, valid = source.read(Window(y0, y1, x0, x1))
     if masked:
         real = real_elements(block, valid, source.info.nodata, infinite=True)
         block = block.astype(_masked_dtype(block.dtype))
