@@ -126,6 +126,14 @@ def test_a_store_is_not_overwritten_by_what_reads_from_it(s3: tuple[S3, str], tm
         np.testing.assert_array_equal(pipeline.open_scene(url), read(scene))
     beside = pipeline.open_scene(scene).terrasketch.compress(_url(prefix, "s.zarr.other.zarr"), overwrite=True)
     assert beside.shape == stored.shape
+    grid = {
+        "time": np.array(["2020-01-01", "2020-02-01"], "M8[ns]"),
+        "lat": np.linspace(60, 50, 20),
+        "lon": np.arange(30),
+    }
+    labelled = xr.DataArray(np.arange(1200.0).reshape(2, 20, 30), dims=tuple(grid), coords=grid | {"orbit": 7})
+    again = labelled.terrasketch.compress(_url(prefix, "labelled.zarr"), lossless=True)
+    xr.testing.assert_equal(again.compute(), labelled)
     twice = stored.compute().terrasketch.compress(url, rmse=5, overwrite=True)
     assert twice.shape == stored.shape
     pipeline.open_scene(scene).terrasketch.compress(url, lossless=True, overwrite=True)

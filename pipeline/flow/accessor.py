@@ -61,7 +61,8 @@ class SceneAccessor:
         """Write the scene as a Zarr v3 store of low-rank factors, and open it again, lazily.
 
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
-        are its Dask chunks.
+        are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
+        is left out with a warning. Coordinates without equal steps make no transform.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
@@ -78,7 +79,8 @@ class SceneAccessor:
             The stored scene, as `pipeline.open_scene(path)`.
 
         Raises:
-            BlockError: the scene has not two or three dimensions, or no real dtype.
+            BlockError: the scene is not (band, y, x) or (y, x), in this order, has no real dtype, or a name of the
+                store's own.
             ConfigError: several bounds, an ending that is not .zarr, or a number of tile or workers below 1.
             OutputError: it is there already, cannot be written, or lies in an object store and the scene reads from it.
             TileError: a tile could not be computed. Nothing is left behind then.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +17,7 @@ from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
+from pipeline.raster.frame import Frame, xarray_fill
 from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import SceneInfo, Source
@@ -111,8 +110,9 @@ def source_identity(source: Source) -> dict[str, Any]:
 def scene_plan(
     final: Place, source: Source, tile: int, denoising: Denoising, bound: Bound | None, effort: str = "fast"
 ) -> Plan:
-    """The store of `SceneJob`: its variables, attributes and configuration."""
+    """The store of `SceneJob`: its variables, attributes and configuration; the frame of an array."""
     info = source.info
+    frame: Frame | None = getattr(source, "frame", None)
     serializer = None
     if bound is not None:
         serializer = LowRankCodec(bound=bound.mode, value=bound.value, nodata=info.nodata, effort=effort)
@@ -123,7 +123,7 @@ def scene_plan(
         "band",
         info.bands,
         serializer,
-        _scene_attributes(info),
+        _scene_attributes(info, frame),
         _dates(info),
         TIME_ATTRIBUTES,
     )
@@ -134,7 +134,7 @@ def scene_plan(
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
     } | ({"effort": effort} if bound else {})
     variables = (scene, valid_variable()) if info.masked else (scene,)
-    return Plan(final, info, tile, variables, configuration)
+    return Plan(final, info, tile, variables, configuration, frame)
 
 
 def _dates(info: SceneInfo) -> dict[str, tuple[Any, ...]]:
@@ -143,16 +143,11 @@ def _dates(info: SceneInfo) -> dict[str, tuple[Any, ...]]:
     return {} if found is None else {"time": found[0], "band_name": found[1]}
 
 
-def _xarray_fill(value: float | int) -> int | str:
-    """_FillValue as xarray spells it in Zarr v3 attributes: integers as they are, floats as base64 of a double."""
-    return value if isinstance(value, int) else base64.standard_b64encode(struct.pack("<d", value)).decode()
-
-
-def _scene_attributes(info: SceneInfo) -> dict[str, Any]:
+def _scene_attributes(info: SceneInfo, frame: Frame | None) -> dict[str, Any]:
     """What rioxarray reads: band names as long_name, the sentinel as _FillValue, one common scale and offset."""
-    attributes: dict[str, Any] = {"long_name": list(info.bands)}
+    attributes: dict[str, Any] = {"long_name": list(info.bands)} if frame is None else dict(frame.attributes)
     if info.nodata is not None:
-        attributes["_FillValue"] = _xarray_fill(fill_value(info))
+        attributes["_FillValue"] = xarray_fill(fill_value(info))
     scales, offsets = set(info.scales), set(info.offsets)
     if scales != {1.0} or offsets != {0.0}:
         if len(scales) == len(offsets) == 1:

@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
+from pipeline.flow.given import given_frame
 from pipeline.flow.python_words import python_words, whole_number
 from pipeline.grid import Window
 from pipeline.raster.nodata import mark, real_elements
@@ -82,6 +83,9 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
     data = da.map_blocks(  # type: ignore[no-untyped-call]
         _read_block, source, masked, dtype=dtype, chunks=chunks, meta=np.empty((0, 0, 0), dtype)
     )
+    given = given_frame(source) if isinstance(source, StoreSource) else None
+    if given is not None:
+        return _marked(given.copy(data=data).rename(info.name), info, masked)
     axis = "feature" if store and getattr(source, "variable", "") == "features" else "band"
     scene = xr.DataArray(data, dims=(axis, "y", "x"), coords=_coordinates(info, axis), name=info.name)
     return _with_facts(scene, info, masked)
@@ -145,6 +149,11 @@ def _with_facts(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataAr
         scene = scene.rio.write_transform(Affine(*geo.transform))
         if "y" in scene.coords and wkt:
             scene = scene.rio.write_coordinate_system()
+    return _marked(scene, info, masked)
+
+
+def _marked(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataArray:
+    """The scene, which says what stands for an invalid pixel."""
     if info.nodata is not None or masked:
         sentinel = np.nan if info.nodata is None else info.nodata
         scene = scene.rio.write_nodata(sentinel, encoded=masked and info.nodata is not None)
