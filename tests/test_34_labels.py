@@ -196,3 +196,20 @@ def test_coordinates_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     meta.write_text(json.dumps(whole))
     with pytest.raises(SourceError, match=r"the coordinates of the store cannot be read: scene is .*other"):
         pipeline.open_scene(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("command", ["compress", "features", "inspect"])
+def test_of_other_zarr_the_line_that_makes_a_store_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    xr.Dataset({"a": SCENES["arange"]}).to_zarr("foreign.zarr", zarr_format=version, consolidated=False)
+    outputs = [] if command == "inspect" else ["out.zarr"]
+    result = call(command, "foreign.zarr", *outputs)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    remedy = result.stderr.strip().split("in Python: ")[1]
+    with pytest.warns(RuntimeWarning, match="consolidated"):
+        exec(remedy.replace("VARIABLE", "'a'").replace("OUT.zarr", "made.zarr"))
+    assert call(command, "made.zarr", *outputs).exit_code == 0

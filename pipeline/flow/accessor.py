@@ -93,10 +93,9 @@ class SceneAccessor:
         if overwrite and isinstance(target, ObjectPath) and reads_from(self._scene.data, target):
             # There a store is filled in its own place: its chunks would go before they are read.
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
-        source = source_of(self._scene)
         count = count or os.cpu_count() or 1
-        with ThreadPoolExecutor(count) as threads, python_words():
-            side = side or _tile(self._scene)
+        with python_words(), ThreadPoolExecutor(count) as threads:
+            source, side = source_of(self._scene), side or _tile(self._scene)
             crew = Crew(threads, count)
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
         return open_scene(os.fspath(path))

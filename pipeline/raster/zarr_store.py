@@ -122,11 +122,17 @@ def read_attributes(path: Place) -> dict[str, Any]:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
         raise SourceError(
             f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
-            "write one with `terrasketch compress` or `run`"
+            f"write one with `terrasketch compress` or `run`, {of_other_zarr(path)}"
         ) from error
     if not isinstance(ours, dict):
         raise SourceError(f"{path}: the `terrasketch` attribute of zarr.json is not a mapping")
     return ours
+
+
+def of_other_zarr(path: Place) -> str:
+    """What to do with Zarr that others wrote, in a message's words."""
+    words = f'import pipeline, xarray; xarray.open_zarr("{path}")[VARIABLE].terrasketch.compress("OUT.zarr")'
+    return f"or make one of other Zarr in Python: {words}"
 
 
 def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Variable, frame: Frame | None) -> None:
