@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,43 @@ def test_coordinates_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     meta.write_text(json.dumps(whole))
     with pytest.raises(SourceError, match=r"the coordinates of the store cannot be read: scene is .*other"):
         pipeline.open_scene(tmp_path / "a.zarr")
+
+
+KELVIN = (290 + RNG.normal(0, 0.15, (2, 40, 60))).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), r"4 of 4 tiles .* snr 40 dB allows .* \(it counts the mean as signal\); give --rmse in data units, or"),
+        (("--rmse", "1"), r"4 of 4 tiles .* rmse 1 allows .* vary by; give a smaller --rmse, or --lossless"),
+        (("--rmse", "0.05"), ""),
+        (("--snr", "80"), ""),
+        (("--lossless",), ""),
+    ],
+)
+def test_data_that_a_bound_makes_constants_are_told(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    path = write_tif(tmp_path / "scene.tif", KELVIN)
+    result = call("compress", path, tmp_path / "a.zarr", "--tile", 32, *words)
+    assert result.exit_code == 0
+    assert ("Warning" in result.stderr) == bool(says)
+    assert re.search(says, result.stderr), result.stderr
+    if not words:
+        with pytest.warns(
+            UserWarning, match=r"constants: snr 40 dB .*; give rmse in data units, or a higher snr$"
+        ) as told:
+            pipeline.open_scene(path).terrasketch.compress(tmp_path / "b.zarr", tile=32)
+        assert [one.filename for one in told] == [__file__]
+
+
+def test_tiles_that_are_constants_or_calm_are_not_told(tmp_path: Path) -> None:
+    block = np.full((2, 64, 64), 290, "float32")
+    block[:, :32, :32] = np.nan
+    assert "Warning" not in call("compress", write_tif(tmp_path / "a.tif", block), tmp_path / "a.zarr").stderr
+    block[:, 32:] = RNG.normal(900, 200, (2, 32, 64))
+    block[:, :32, 32:] += RNG.normal(0, 0.1, (2, 32, 32))  # one of three
+    path = write_tif(tmp_path / "b.tif", block)
+    assert "Warning" not in call("compress", path, tmp_path / "b.zarr", "--tile", 32, "--rmse", 5).stderr
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
 from pipeline.flow.origins import reads_from
-from pipeline.flow.python_words import python_words, whole_number
+from pipeline.flow.python_words import in_python, python_words, whole_number
 from pipeline.flow.stages import write_scene
 from pipeline.storage import ObjectPath, place
 
@@ -66,7 +67,8 @@ class SceneAccessor:
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
-            snr: keep this signal to noise ratio in dB; 40 where no bound is given.
+            snr: keep this signal to noise ratio in dB, the mean counted as signal; 40 where no bound is given. Of
+                values far from 0 (kelvin, heights) that is a wide bound: give `rmse`.
             rmse: or allow this root mean square error, data units.
             max_error: or allow no pixel a larger error, data units.
             lossless: or keep every value.
@@ -96,9 +98,17 @@ class SceneAccessor:
         count = count or os.cpu_count() or 1
         with python_words(), ThreadPoolExecutor(count) as threads:
             source, side = source_of(self._scene), side or _tile(self._scene)
-            crew = Crew(threads, count)
+            crew = Crew(threads, count, _Warning())
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
         return open_scene(os.fspath(path))
+
+
+class _Warning(Nobody):
+    """A Watch that says what is most likely not meant in Python's way."""
+
+    def warn(self, text: str) -> None:
+        """One line, as a UserWarning of who called `compress`."""
+        warnings.warn(in_python(text), UserWarning, stacklevel=5)
 
 
 def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
+from pipeline.flow.constants import varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_clear
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
@@ -59,10 +60,12 @@ class SceneJob:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
         data = self._encode(block, real)
         put_chunk(store, scene, data)
+        varied, flat = (False, False) if self.bound is None else varied_and_flat(data)
+        wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat)
         if clear is None:
-            return Wrote(self._raw_bytes(tile), len(data))
+            return wrote
         counts = int(np.count_nonzero(real)), int(np.count_nonzero(real & ~clear))
-        return Wrote(self._raw_bytes(tile), len(data), valid=counts[0], masked=counts[1])
+        return replace(wrote, valid=counts[0], masked=counts[1])
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import ConfigError, TerrasketchError
 
 _OPTION = re.compile(r"(?<![\w/.-])--([a-z][a-z-]*)(?![\w/.-])")
-_WHOLE = {"overwrite": "overwrite=True", "stack": "stack=True"}
+_WHOLE = {"overwrite": "overwrite=True", "stack": "stack=True", "lossless": "lossless=True"}
 
 
 def whole_number(name: str, value: Any) -> int | None:
@@ -30,8 +30,13 @@ def python_words() -> Iterator[None]:
         yield
     except TerrasketchError as error:
         if len(error.args) == 1 and isinstance(error.args[0], str):
-            error.args = (_OPTION.sub(_keyword, error.args[0]),)
+            error.args = (in_python(error.args[0]),)
         raise
+
+
+def in_python(text: str) -> str:
+    """A message with keyword arguments in place of options."""
+    return _OPTION.sub(_keyword, text)
 
 
 def _keyword(found: re.Match[str]) -> str:
