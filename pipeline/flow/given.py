@@ -33,7 +33,8 @@ def given_frame(source: StoreSource) -> xr.DataArray | None:
         attributes = {name: value for name, value in stored.attrs.items() if name not in ("_FillValue", "grid_mapping")}
         room = np.broadcast_to(np.zeros((), stored.dtype), shape)
         frame = xr.DataArray(room, dims=stored.dims, coords=stored.coords, attrs=attributes)
-        frame = frame.assign_coords({name: one.compute() for name, one in frame.coords.items()})
+        # Those of planes may be as large as a band: they are read when they are asked for.
+        frame = frame.assign_coords({name: one.compute() for name, one in frame.coords.items() if one.ndim < 2})
     except Exception as error:  # whatever zarr and xarray make of damaged metadata
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SourceError(f"{where}: the coordinates of the store cannot be read: {reason}") from error
