@@ -31,6 +31,7 @@ from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
+from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Counting, Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
@@ -231,6 +232,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
+    tell_constants(raw, counted, bound, crew.watch)
     if mask := tell_mask(raw, counted, crew.watch):
         receipt.facts["mask"] = mask
     return stored, plan

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.raster.nodata import convert, is_nodata, mark, nudge, representable, restore, valid_from
+from pipeline.raster.nodata import convert, is_nodata, mark, nudge, real_elements, representable, restore, valid_from
 
 SENTINELS = [
     ("uint8", 0.0),
@@ -116,3 +116,20 @@ def test_restore_without_a_sentinel_moves_nothing() -> None:
     original = np.zeros((1, 1, 2), np.float32)
     computed = np.array([[[0.0, np.nan]]], np.float32)
     assert restore(computed, np.array([[True, False]]), original, None).tolist() == [[[0.0, 0.0]]]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+@pytest.mark.parametrize("infinite", [False, True])
+@pytest.mark.parametrize("nodata", [None, 7.0, float("nan")])
+def test_elements_are_real_as_each_says_by_itself(dtype: str, infinite: bool, nodata: float | None) -> None:
+    rng = np.random.default_rng(3)
+    kinds = [1, 2, 3, 7] if dtype == "uint16" else [1, 2, 3, 7, np.nan, np.inf, -np.inf]
+    block, mask = rng.choice(kinds, (3, 40, 40)).astype(dtype), rng.random((40, 40)) < 0.5
+    sentinel = None if dtype == "uint16" and nodata != 7 else nodata
+    real = real_elements(block, mask & valid_from(block, (sentinel,) * 3), sentinel, infinite=infinite)
+    for y, x in np.ndindex(40, 40):
+        pixel = block[:, y, x]
+        missing = [bool(value != value or value == sentinel) for value in pixel]
+        odd = [one or bool(abs(float(value)) == np.inf) for one, value in zip(missing, pixel, strict=True)]
+        wanted = [not one for one in (missing if infinite else odd)] if any(odd) or mask[y, x] else [False] * 3
+        assert real[:, y, x].tolist() == wanted

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -51,10 +53,34 @@ def test_masked_is_as_rioxarray_has_it(scene: Path) -> None:
     plain = rioxarray.open_rasterio(scene, masked=True)
     assert opened.dtype == plain.dtype == np.float32
     assert opened.rio.encoded_nodata == plain.rio.encoded_nodata
-    invalid = np.isnan(plain.values).any(axis=0)  # ours are invalid in all bands or in none
-    computed = opened.compute().values
-    assert np.array_equal(np.isnan(computed), np.broadcast_to(invalid, computed.shape))
-    assert np.array_equal(computed[:, ~invalid], plain.values[:, ~invalid])
+    assert np.isnan(plain.values).any()
+    assert np.array_equal(opened, plain, equal_nan=True)
+
+
+@pytest.mark.parametrize(("nodata", "held"), [(None, np.nan), (np.nan, np.nan), (-9999.0, -9999.0)])
+def test_a_band_without_a_number_takes_no_other_with_it(tmp_path: Path, nodata: float | None, held: float) -> None:
+    block = np.random.default_rng(0).normal(900, 50, (3, 40, 50)).astype("float32")
+    block[0, 3, 4], block[:, 7, 8], block[1, 9, 9] = held, held, np.inf
+    path = write_tif(tmp_path / "scene.tif", block, nodata=nodata)
+    plain = rioxarray.open_rasterio(path, masked=True)
+    assert call("compress", path, tmp_path / "scene.zarr", "--lossless").exit_code == 0
+    for source in (path, tmp_path / "scene.zarr"):
+        assert np.array_equal(pipeline.open_scene(source), block, equal_nan=True)
+        assert np.array_equal(pipeline.open_scene(source, masked=True), plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("words", [["--lossless"], ["--lossless", "--effort", "best"], ["--max-error", "3"]])
+def test_infinities_come_back_without_loss_alone(tmp_path: Path, words: list[str]) -> None:
+    block = np.random.default_rng(1).normal(900, 50, (3, 40, 50)).astype("float32")
+    block[0, 3, 4], block[1, 30, 30], block[2, 3, 5], block[:, 9, 9] = np.inf, -np.inf, np.nan, np.inf
+    path = write_tif(tmp_path / "scene.tif", block)
+    assert call("compress", path, tmp_path / "scene.zarr", *words).exit_code == 0
+    assert call("decompress", tmp_path / "scene.zarr", tmp_path / "back.tif").exit_code == 0
+    back = read(tmp_path / "back.tif")
+    assert np.array_equal(back, block, equal_nan=True) == ("--lossless" in words)
+    assert np.array_equal(np.isfinite(back), np.isfinite(block))
+    with xr.open_zarr(tmp_path / "scene.zarr") as stored:
+        assert np.array_equal(stored.scene, back, equal_nan=True)
 
 
 def test_a_mask_that_the_values_do_not_tell_becomes_nan(tmp_path: Path) -> None:
@@ -140,6 +166,31 @@ def test_compress_refuses_and_leaves_nothing(scene: Path, tmp_path: Path) -> Non
         lazy.terrasketch.compress(tmp_path / "out.zarr")
     lazy.terrasketch.compress(tmp_path / "out.zarr", lossless=True, overwrite=True)
     assert np.array_equal(pipeline.open_scene(tmp_path / "out.zarr"), read(scene))
+
+
+@pytest.mark.parametrize("words", [{"tile": -5}, {"tile": 0}, {"workers": -1}, {"workers": 2.5}, {"tile": True}])
+def test_numbers_that_mean_nothing_are_refused_in_one_line(scene: Path, tmp_path: Path, words: dict[str, Any]) -> None:
+    lazy, name = pipeline.open_scene(scene), next(iter(words))
+    with pytest.raises(ConfigError, match=rf"^{name} .* is not a whole number above 0; give one, or leave it out$"):
+        lazy.terrasketch.compress(tmp_path / "out.zarr", **words)
+    for verb in (lazy.terrasketch.denoise, lazy.terrasketch.features, partial(pipeline.open_scene, scene)):
+        if name == "tile":
+            with pytest.raises(ConfigError, match=r"^tile .* is not a whole number"):
+                verb(**words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_messages_speak_python(scene: Path, tmp_path: Path) -> None:
+    lazy = pipeline.open_scene(scene)
+    lazy.terrasketch.compress(tmp_path / "out--tile.zarr", tile=np.int64(64))
+    with pytest.raises(OutputError, match=r"out--tile\.zarr exists; give another name, or overwrite=True$"):
+        lazy.terrasketch.compress(tmp_path / "out--tile.zarr")
+    with pytest.raises(OutputError, match=r"give a smaller tile$"):
+        lazy.terrasketch.compress(tmp_path / "large.zarr", tile=100_000)
+    with pytest.raises(
+        ConfigError, match=r"^times are those of the dates of a stack=True; leave them out, or give stack=T"
+    ):
+        pipeline.open_scene(scene, times=["2020-01-01"])
 
 
 def _fail(block: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import xarray as xr
 import zarr.storage
 from rio_cogeo.cogeo import cog_validate
 
+import pipeline
 import pipeline.flow.compress
 import pipeline.flow.lock
 from pipeline.errors import OutputError, SourceError
@@ -107,6 +108,36 @@ def test_xarray_opens_it_through_zarrs_own_object_store(s3: tuple[S3, str], tmp_
     with xr.open_zarr(zarr.storage.ObjectStore(bucket, read_only=True), mask_and_scale=False) as opened:
         assert opened.scene.chunks is not None
         np.testing.assert_array_equal(opened.scene.values, read(scene))
+
+
+def test_a_store_is_not_overwritten_by_what_reads_from_it(s3: tuple[S3, str], tmp_path: Path) -> None:
+    server, prefix = s3
+    scene, url = small_scene(tmp_path / "scene.tif", height=64, width=70), _url(prefix, "s.zarr")
+    assert call("compress", scene, url, "--lossless", "--tile", 64).exit_code == 0
+    bucket = obstore.store.S3Store(
+        BUCKET, prefix=f"{prefix}/s.zarr", endpoint=server.url, client_options={"allow_http": True}
+    )
+    foreign = xr.open_zarr(zarr.storage.ObjectStore(bucket, read_only=True), mask_and_scale=False).scene
+    stored = pipeline.open_scene(url)
+    assert not stored.equals(stored + 1)  # its chunks are there
+    for lazy in (stored, stored.terrasketch.denoise(), stored[:, :40].astype("float32") * 2, foreign):
+        with pytest.raises(OutputError, match="what the scene is read from; give another output, or compute"):
+            lazy.terrasketch.compress(url, lossless=True, overwrite=True)
+        np.testing.assert_array_equal(pipeline.open_scene(url), read(scene))
+    beside = pipeline.open_scene(scene).terrasketch.compress(_url(prefix, "s.zarr.other.zarr"), overwrite=True)
+    assert beside.shape == stored.shape
+    grid = {
+        "time": np.array(["2020-01-01", "2020-02-01"], "M8[ns]"),
+        "lat": np.linspace(60, 50, 20),
+        "lon": np.arange(30),
+    }
+    labelled = xr.DataArray(np.arange(1200.0).reshape(2, 20, 30), dims=tuple(grid), coords=grid | {"orbit": 7})
+    again = labelled.terrasketch.compress(_url(prefix, "labelled.zarr"), lossless=True)
+    xr.testing.assert_equal(again.compute(), labelled)
+    twice = stored.compute().terrasketch.compress(url, rmse=5, overwrite=True)
+    assert twice.shape == stored.shape
+    pipeline.open_scene(scene).terrasketch.compress(url, lossless=True, overwrite=True)
+    np.testing.assert_array_equal(pipeline.open_scene(url), read(scene))
 
 
 def test_every_command_takes_addresses(s3: tuple[S3, str], tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ snr = click.option(
     "--snr",
     type=click.FloatRange(min=0, min_open=True),
     metavar="DB",
-    help="Keep this signal to noise ratio (default 40).",
+    help="Keep this signal to noise ratio, the mean being signal (default 40).",
 )
 rmse = click.option("--rmse", type=float, metavar="X", help="Allow this root mean square error, data units.")
 max_error = click.option("--max-error", type=float, metavar="X", help="Allow no pixel a larger error, data units.")

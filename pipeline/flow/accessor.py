@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import xarray as xr
 from dask.base import is_dask_collection
 
 from pipeline.codec import Bound
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
+from pipeline.flow.origins import reads_from
+from pipeline.flow.python_words import in_python, python_words, whole_number
 from pipeline.flow.stages import write_scene
-from pipeline.storage import place
+from pipeline.storage import ObjectPath, place
 
 
 class SceneAccessor:
@@ -59,11 +62,13 @@ class SceneAccessor:
         """Write the scene as a Zarr v3 store of low-rank factors, and open it again, lazily.
 
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
-        are its Dask chunks.
+        are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
+        is left out with a warning. Coordinates without equal steps make no transform.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
-            snr: keep this signal to noise ratio in dB; 40 where no bound is given.
+            snr: keep this signal to noise ratio in dB, the mean counted as signal; 40 where no bound is given. Of
+                values far from 0 (kelvin, heights) that is a wide bound: give `rmse`.
             rmse: or allow this root mean square error, data units.
             max_error: or allow no pixel a larger error, data units.
             lossless: or keep every value.
@@ -76,22 +81,34 @@ class SceneAccessor:
             The stored scene, as `pipeline.open_scene(path)`.
 
         Raises:
-            BlockError: the scene has not two or three dimensions, or no real dtype.
-            ConfigError: several bounds, or an ending that is not .zarr.
-            OutputError: it is there already, or cannot be written.
+            BlockError: the scene is not (band, y, x) or (y, x), in this order, has no real dtype, or a name of the
+                store's own.
+            ConfigError: several bounds, an ending that is not .zarr, or a number of tile or workers below 1.
+            OutputError: it is there already, cannot be written, or lies in an object store and the scene reads from it.
             TileError: a tile could not be computed. Nothing is left behind then.
         """
+        side, count = whole_number("tile", tile), whole_number("workers", workers)
         target = place(os.fspath(path))
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
         bound = _bound(snr, rmse, max_error, lossless)
-        source = source_of(self._scene)
-        count = workers or os.cpu_count() or 1
-        with ThreadPoolExecutor(count) as threads:
-            side = tile or _tile(self._scene)
-            crew = Crew(threads, count)
+        if overwrite and isinstance(target, ObjectPath) and reads_from(self._scene.data, target):
+            # There a store is filled in its own place: its chunks would go before they are read.
+            raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
+        count = count or os.cpu_count() or 1
+        with python_words(), ThreadPoolExecutor(count) as threads:
+            source, side = source_of(self._scene), side or _tile(self._scene)
+            crew = Crew(threads, count, _Warning())
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
         return open_scene(os.fspath(path))
+
+
+class _Warning(Nobody):
+    """A Watch that says what is most likely not meant in Python's way."""
+
+    def warn(self, text: str) -> None:
+        """One line, as a UserWarning of who called `compress`."""
+        warnings.warn(in_python(text), UserWarning, stacklevel=5)
 
 
 def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:

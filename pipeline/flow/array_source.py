@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.flow.arrays import as_cube, band_labels, nodata_of
+from pipeline.flow.frames import frame_of, transform_of
 from pipeline.flow.read import spread
 from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint
+from pipeline.raster.frame import Frame
 from pipeline.raster.names import band_names, safe_name
 from pipeline.raster.nodata import sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
@@ -27,6 +29,8 @@ class ArraySource:
 
     cube: Any
     info: SceneInfo
+    frame: Frame | None = None
+    """Its dimensions, coordinates and attributes, for the store."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window's block (band, y, x), and valid (y, x) bool.
@@ -49,12 +53,13 @@ def source_of(scene: xr.DataArray) -> ArraySource:
     """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell.
 
     Raises:
-        BlockError: it has not two or three dimensions, or no real dtype.
+        BlockError: it has not two or three dimensions, no real dtype, or a name of the store's own.
         SourceError: a sample of it cannot be computed.
     """
     cube = as_cube(scene)
     nodata = sentinel(nodata_of(scene), cube.dtype)
     names = band_names(band_labels(scene, cube))
+    transform = transform_of(scene)
     info = SceneInfo(
         name=safe_name(str(scene.name or "scene")),
         bands=names,
@@ -62,9 +67,9 @@ def source_of(scene: xr.DataArray) -> ArraySource:
         width=cube.shape[2],
         dtype=str(cube.dtype),
         nodata=nodata,
-        scales=_per_band(scene, "scales", len(names)),
-        offsets=_per_band(scene, "offsets", len(names)),
-        geo=_georeference(scene),
+        scales=_per_band(scene, "scale_factor", "scales", len(names)),
+        offsets=_per_band(scene, "add_offset", "offsets", len(names)),
+        geo=_georeference(scene, transform),
         tags={key: value for key, value in scene.attrs.items() if isinstance(value, str)},
         band_tags=_band_tags(scene, len(names)),
         masked=nodata is not None or cube.dtype.kind == "f",
@@ -73,12 +78,24 @@ def source_of(scene: xr.DataArray) -> ArraySource:
     ends = [source.read(window)[0] for window in spread(source, 64, 4)]
     facts = repr((cube.shape, str(cube.dtype))).encode()
     known = content_fingerprint(facts, *(block.tobytes() for block in ends))
-    return ArraySource(cube, SceneInfo(**{**info.__dict__, "fingerprint": known}))
+    return ArraySource(cube, replace(info, fingerprint=known), frame_of(_with_bands(scene), transform))
 
 
-def _per_band(scene: xr.DataArray, name: str, count: int) -> tuple[float, ...]:
-    values = scene.attrs.get(name, ())
-    return tuple(map(float, values)) if np.ndim(values) == 1 and len(values) == count else ()
+def _with_bands(scene: xr.DataArray) -> xr.DataArray:
+    """The scene (band, y, x); a plane's scalar `band` becomes the label of its one band."""
+    if scene.ndim == 3:
+        return scene
+    spread_out = scene.expand_dims("band")
+    spread_out.encoding = scene.encoding
+    return spread_out
+
+
+def _per_band(scene: xr.DataArray, common: str, each: str, count: int) -> tuple[float, ...]:
+    """A number for each band, from CF's one for all or rioxarray's list of them; none where neither says so."""
+    values = np.asarray(scene.attrs.get(common, scene.attrs.get(each, ())))
+    if values.dtype.kind not in "iuf" or values.shape not in ((), (1,), (count,)):
+        return ()
+    return tuple(np.broadcast_to(values.astype(float), count).tolist())
 
 
 def _band_tags(scene: xr.DataArray, count: int) -> tuple[dict[str, str], ...]:
@@ -89,19 +106,11 @@ def _band_tags(scene: xr.DataArray, count: int) -> tuple[dict[str, str], ...]:
     return tuple({"center_wavelength": f"{value / 1e3:.9g}"} if np.isfinite(value) else {} for value in values)
 
 
-def _georeference(scene: xr.DataArray) -> Georeference:
+def _georeference(scene: xr.DataArray, transform: Affine6 | None) -> Georeference:
     crs = scene.rio.crs
     wkt = crs.to_wkt() if crs else None
     points = scene.rio.get_gcps() or []
     gcps = tuple(Gcp(g.row, g.col, g.x, g.y, g.z or 0.0) for g in points)
-    there = scene.rio.transform() if scene.ndim >= 2 and _placed(scene) else None
-    transform = None if there is None else cast(Affine6, tuple(map(float, there[:6])))
     if gcps and transform is None:
         return Georeference(gcps=gcps, gcps_crs_wkt=wkt)
     return Georeference(crs_wkt=wkt, transform=transform)
-
-
-def _placed(scene: xr.DataArray) -> bool:
-    """Whether anything tells where the pixels lie."""
-    stored = "spatial_ref" in scene.coords and "GeoTransform" in scene.spatial_ref.attrs
-    return stored or all(name in scene.coords and scene.sizes[name] > 1 for name in scene.dims[-2:])

@@ -33,6 +33,7 @@ from pipeline.flow.networks import (
     open_network,
     settled,
 )
+from pipeline.flow.python_words import whole_number
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
@@ -40,6 +41,7 @@ from pipeline.raster.nodata import valid_from
 from pipeline.storage import place
 
 TILE = 256
+_Y, _X = {"y", "lat", "latitude", "projection_y_coordinate"}, {"x", "lon", "longitude", "projection_x_coordinate"}
 _FIT_SAMPLES = 16
 Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
 Around = Callable[[Window], Window]
@@ -62,9 +64,9 @@ def denoise(
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
-        ConfigError: there is no such quality, or sigma is no noise level.
+        ConfigError: there is no such quality, sigma is no noise level, or tile is below 1.
     """
-    cube, denoising = as_cube(scene), Denoising(quality, sigma)
+    cube, denoising, tile = as_cube(scene), Denoising(quality, sigma), whole_number("tile", tile) or TILE
     if quality == "none":
         return scene
     nodata = nodata_of(scene)
@@ -108,8 +110,10 @@ def features(
         BlockError: the scene has not two or three dimensions, or no real dtype.
         BankError: the bank does not fit the scene, or the network cannot be computed in tiles.
         ModelError: the network cannot be read.
+        ConfigError: tile, pool or stride is below 1.
     """
     cube = as_cube(scene)
+    tile, pool, stride = whole_number("tile", tile) or TILE, whole_number("pool", pool), whole_number("stride", stride)
     nodata = nodata_of(scene)
     fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed)
     if is_mean(fitted):
@@ -128,12 +132,41 @@ def features(
 
 
 def as_cube(scene: xr.DataArray) -> Any:
-    """The pixels (band, y, x). Raises BlockError where the scene has not two or three dimensions, or no real dtype."""
+    """The pixels (band, y, x).
+
+    Raises:
+        BlockError: the scene has not two or three dimensions, none but y and x last, or no real dtype.
+    """
     if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
         raise BlockError(
             f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}"
         )
+    order = _order(scene)
+    if order != scene.dims:
+        words = ", ".join(repr(name) for name in order)
+        raise BlockError(f"a scene is (band, y, x) or (y, x), got {scene.dims}; give scene.transpose({words})")
     return scene.data if scene.ndim == 3 else scene.data[None]
+
+
+def _order(scene: xr.DataArray) -> tuple[Any, ...]:
+    """The dimensions with those last that are known for y and x by their names or by CF's words."""
+
+    def rank(name: Any) -> int:
+        attributes = scene.coords[name].attrs if name in scene.coords else {}
+        words = {str(one).lower() for one in (name, attributes.get("standard_name"), attributes.get("axis"))}
+        return 2 if words & _X else 1 if words & _Y else 0
+
+    ranks = [rank(name) for name in scene.dims]
+    known = [number for number in (1, 2) if ranks.count(number) == 1]
+    rest = [name for name, number in zip(scene.dims, ranks, strict=True) if number not in known]
+    if "band" in rest:
+        rest.insert(0, rest.pop(rest.index("band")))
+    ends = {number: scene.dims[ranks.index(number)] for number in known}
+    if 2 in ends and 1 not in ends:
+        return (*rest, ends[2])
+    if 1 in ends and 2 not in ends:
+        return (*rest[:-1], ends[1], *rest[-1:])
+    return (*rest, *ends.values())
 
 
 def _is_lazy(cube: Any) -> bool:
@@ -147,11 +180,16 @@ def nodata_of(scene: xr.DataArray) -> float | None:
 
 
 def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
-    """The names of the bands (band,) along the first dimension, or numbers."""
-    name = scene.dims[0]
-    if scene.ndim == 3 and name in scene.coords:
-        return tuple(str(label) for label in scene.coords[name].values)
-    return tuple(f"band_{number}" for number in range(1, cube.shape[0] + 1))
+    """The names of the bands (band,): words along the first dimension, else `long_name`, other labels, or numbers."""
+    name, count = scene.dims[0], cube.shape[0]
+    labels = scene.coords[name].values.tolist() if scene.ndim == 3 and name in scene.coords else []
+    told = scene.attrs.get("long_name")
+    named = [told] if isinstance(told, str) and count == 1 else told if isinstance(told, list | tuple) else []
+    if len(named) == count and all(isinstance(one, str) for one in named):
+        labels = labels if labels and all(isinstance(one, str) for one in labels) else named
+    elif labels:
+        labels = scene.coords[name].values
+    return tuple(map(str, labels)) if len(labels) else tuple(f"band_{number}" for number in range(1, count + 1))
 
 
 def _resolve(bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | None, seed: int) -> AnyBank:

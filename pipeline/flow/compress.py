@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,14 +11,16 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
+from pipeline.flow.constants import varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_clear
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
+from pipeline.raster.frame import Frame, xarray_fill
 from pipeline.raster.masks import MaskedSource
-from pipeline.raster.nodata import is_nodata
+from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import Variable, valid_variable
 from pipeline.storage import Place, place
@@ -60,10 +60,12 @@ class SceneJob:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
         data = self._encode(block, real)
         put_chunk(store, scene, data)
+        varied, flat = (False, False) if self.bound is None else varied_and_flat(data)
+        wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat)
         if clear is None:
-            return Wrote(self._raw_bytes(tile), len(data))
+            return wrote
         counts = int(np.count_nonzero(real)), int(np.count_nonzero(real & ~clear))
-        return Wrote(self._raw_bytes(tile), len(data), valid=counts[0], masked=counts[1])
+        return replace(wrote, valid=counts[0], masked=counts[1])
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape
@@ -77,22 +79,9 @@ class SceneJob:
         info = self.source.info
         if self.bound is None:
             return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
-        return encode(
-            block, real_elements(block, valid, info.nodata), self.bound, nodata=info.nodata, effort=self.effort
-        )
-
-
-def real_elements(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> NDArray[np.bool_]:
-    """Which elements (band, y, x) of a block are real.
-
-    Where a band holds the sentinel or no finite number, that band alone is missing and the pixel's other bands are
-    kept. Where `valid` is False and no band says so (masks, alpha), all bands are missing.
-    """
-    missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
-    if nodata is not None and nodata == nodata:
-        missing |= is_nodata(block, nodata)
-    explained = missing.any(axis=0)
-    return ~missing & (valid | explained)
+        infinite = self.bound.mode == "lossless"  # an average has no use for infinities
+        real = real_elements(block, valid, info.nodata, infinite=infinite)
+        return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
 
 
 def fill_value(info: SceneInfo) -> float | int:
@@ -124,8 +113,9 @@ def source_identity(source: Source) -> dict[str, Any]:
 def scene_plan(
     final: Place, source: Source, tile: int, denoising: Denoising, bound: Bound | None, effort: str = "fast"
 ) -> Plan:
-    """The store of `SceneJob`: its variables, attributes and configuration."""
+    """The store of `SceneJob`: its variables, attributes and configuration; the frame of an array."""
     info = source.info
+    frame: Frame | None = getattr(source, "frame", None)
     serializer = None
     if bound is not None:
         serializer = LowRankCodec(bound=bound.mode, value=bound.value, nodata=info.nodata, effort=effort)
@@ -136,7 +126,7 @@ def scene_plan(
         "band",
         info.bands,
         serializer,
-        _scene_attributes(info),
+        _scene_attributes(info, frame),
         _dates(info),
         TIME_ATTRIBUTES,
     )
@@ -147,7 +137,7 @@ def scene_plan(
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
     } | ({"effort": effort} if bound else {})
     variables = (scene, valid_variable()) if info.masked else (scene,)
-    return Plan(final, info, tile, variables, configuration)
+    return Plan(final, info, tile, variables, configuration, frame)
 
 
 def _dates(info: SceneInfo) -> dict[str, tuple[Any, ...]]:
@@ -156,16 +146,11 @@ def _dates(info: SceneInfo) -> dict[str, tuple[Any, ...]]:
     return {} if found is None else {"time": found[0], "band_name": found[1]}
 
 
-def _xarray_fill(value: float | int) -> int | str:
-    """_FillValue as xarray spells it in Zarr v3 attributes: integers as they are, floats as base64 of a double."""
-    return value if isinstance(value, int) else base64.standard_b64encode(struct.pack("<d", value)).decode()
-
-
-def _scene_attributes(info: SceneInfo) -> dict[str, Any]:
+def _scene_attributes(info: SceneInfo, frame: Frame | None) -> dict[str, Any]:
     """What rioxarray reads: band names as long_name, the sentinel as _FillValue, one common scale and offset."""
-    attributes: dict[str, Any] = {"long_name": list(info.bands)}
+    attributes: dict[str, Any] = {"long_name": list(info.bands)} if frame is None else dict(frame.attributes)
     if info.nodata is not None:
-        attributes["_FillValue"] = _xarray_fill(fill_value(info))
+        attributes["_FillValue"] = xarray_fill(fill_value(info))
     scales, offsets = set(info.scales), set(info.offsets)
     if scales != {1.0} or offsets != {0.0}:
         if len(scales) == len(offsets) == 1:

@@ -23,6 +23,7 @@ from pipeline.errors import OutputError, ResumeError
 from pipeline.flow.difference import differences
 from pipeline.flow.lock import hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
+from pipeline.raster.frame import Frame
 from pipeline.raster.object_stores import finish_objects, is_begun, put_empty
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.zarr_store import Variable, create_store, read_attributes
@@ -71,6 +72,8 @@ class Plan:
     tile: int
     variables: tuple[Variable, ...]
     configuration: dict[str, Any]
+    frame: Frame | None = None
+    """The labels that the scene came with as an array; None where its store gets those of a file."""
 
     @property
     def partial(self) -> Place:
@@ -98,12 +101,12 @@ class Plan:
         if isinstance(self.final, ObjectPath):
             with tempfile.TemporaryDirectory(prefix="terrasketch-") as folder:
                 draft = Path(folder) / self.final.name
-                create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+                self._create(draft)
                 put_empty(draft, self.final)
             return self.final
         draft = self.final.with_name(self.final.name + ".draft.partial")
         remove_tree(draft)
-        create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+        self._create(draft)
         draft.replace(self.final.with_name(self.final.name + ".partial"))
         return self.partial
 
@@ -115,7 +118,7 @@ class Plan:
         if isinstance(path, ObjectPath):
             return
         draft = path / PARTIAL / "frame"
-        create_store(draft, self.info, self.tile, list(self.variables), self._attributes())
+        self._create(draft)
         try:
             for new in filter(Path.is_file, sorted(draft.rglob("*"))):
                 old = path / new.relative_to(draft)
@@ -137,8 +140,12 @@ class Plan:
             publish(path, self.final)
         return self.final
 
+    def _create(self, draft: Path) -> None:
+        create_store(draft, self.info, self.tile, list(self.variables), self._attributes(), self.frame)
+
     def _attributes(self) -> dict[str, Any]:
-        return {
+        dims = {} if self.frame is None else {"dims": list(self.frame.dims)}
+        return dims | {
             "version": __version__,
             "variable": self.variables[0].name,
             "tile": self.tile,

@@ -17,8 +17,10 @@ from rasterio.crs import CRS
 
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
+from pipeline.flow.given import given_frame
+from pipeline.flow.python_words import python_words, whole_number
 from pipeline.grid import Window
-from pipeline.raster.nodata import mark
+from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_source import StoreSource
@@ -41,9 +43,9 @@ def open_scene(
 
     Args:
         source: a raster of any GDAL path, a folder or list of band files, a STAC item, or a store of ours.
-        masked: True: floats, NaN where a pixel is invalid, nodata in the encoding, as rioxarray's `masked=True`.
-            False: the file's dtype, its nodata where a pixel is invalid. None: False where the values tell what is
-            invalid, True where a mask or alpha band does.
+        masked: True: floats, NaN in the bands that hold no number there, in all where a mask alone says so;
+            nodata in the encoding, as rioxarray's `masked=True`. False: the file's dtype, its nodata where a pixel is
+            invalid. None: False where the values tell what is invalid, True where a mask or alpha band does.
         tile: side of the Dask chunks in pixels; that of the chunks of a store, 256 of anything else.
         bidx: numbers of the bands, from 1.
         bands: or their names.
@@ -63,8 +65,10 @@ def open_scene(
     """
     paths = os.fspath(source) if isinstance(source, str | os.PathLike) else [os.fspath(path) for path in source]
     words: dict[str, Any] = {"bidx": bidx, "bands": bands, "nodata": nodata, "resolution": resolution}
-    opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
-    return as_array(opened, masked, tile)
+    side = whole_number("tile", tile)
+    with python_words():
+        opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
+    return as_array(opened, masked, side)
 
 
 def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:
@@ -79,6 +83,9 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
     data = da.map_blocks(  # type: ignore[no-untyped-call]
         _read_block, source, masked, dtype=dtype, chunks=chunks, meta=np.empty((0, 0, 0), dtype)
     )
+    given = given_frame(source) if isinstance(source, StoreSource) else None
+    if given is not None:
+        return _marked(given.copy(data=data).rename(info.name), info, masked)
     axis = "feature" if store and getattr(source, "variable", "") == "features" else "band"
     scene = xr.DataArray(data, dims=(axis, "y", "x"), coords=_coordinates(info, axis), name=info.name)
     return _with_facts(scene, info, masked)
@@ -86,14 +93,16 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
 
 def _read_block(source: Source, masked: bool, block_info: Any = None) -> NDArray[Any]:
     (_, (y0, y1), (x0, x1)) = block_info[None]["array-location"]
-    block, valid = source.read(Window(y0, y1, x0, x1))
+    with python_words():
+        block, valid = source.read(Window(y0, y1, x0, x1))
     if masked:
+        real = real_elements(block, valid, source.info.nodata, infinite=True)
         block = block.astype(_masked_dtype(block.dtype))
-        block[:, ~valid] = np.nan
+        block[~real] = np.nan
     elif source.info.nodata is not None:
         block = mark(block, valid, source.info.nodata)
     elif block.dtype.kind == "f":
-        block[:, ~valid] = np.nan
+        block = mark(block, valid, np.nan)
     return block
 
 
@@ -140,6 +149,11 @@ def _with_facts(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataAr
         scene = scene.rio.write_transform(Affine(*geo.transform))
         if "y" in scene.coords and wkt:
             scene = scene.rio.write_coordinate_system()
+    return _marked(scene, info, masked)
+
+
+def _marked(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataArray:
+    """The scene, which says what stands for an invalid pixel."""
     if info.nodata is not None or masked:
         sentinel = np.nan if info.nodata is None else info.nodata
         scene = scene.rio.write_nodata(sentinel, encoded=masked and info.nodata is not None)

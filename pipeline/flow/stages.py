@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError
 from pipeline.flow.compress import SceneJob, scene_plan
+from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
@@ -93,6 +94,7 @@ def write_scene(
     try:
         receipt = _whole(plan, make_job, stage, crew, target, creation_options)
         tell_mask(source, receipt, crew.watch)
+        tell_constants(source, receipt, bound, crew.watch)
         return receipt
     finally:
         remove_tree(basis)

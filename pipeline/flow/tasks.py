@@ -43,6 +43,9 @@ class Wrote:
     valid: int = 0
     masked: int = 0
     """Of a tile with a mask: its valid pixels, and those of them that the mask takes out of learning."""
+    varied: bool = False
+    flat: bool = False
+    """Whether the values of a compressed tile vary, and whether nothing but a constant is kept of them."""
 
 
 class Job(Protocol):
@@ -89,6 +92,8 @@ class Receipt:
     clipped: int = 0
     valid: int = 0
     masked: int = 0
+    varied: int = 0
+    flat: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -109,6 +114,8 @@ class Receipt:
         self.clipped += other.clipped
         self.valid += other.valid
         self.masked += other.masked
+        self.varied += other.varied
+        self.flat += other.flat
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
@@ -140,6 +147,8 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.clipped += wrote.clipped
             receipt.valid += wrote.valid
             receipt.masked += wrote.masked
+            receipt.varied += wrote.varied
+            receipt.flat += wrote.flat
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

@@ -67,6 +67,21 @@ def valid_from(block: Block, nodata: Sequence[float | None]) -> Valid:
     return valid
 
 
+def real_elements(block: Block, valid: Valid, nodata: float | None, *, infinite: bool = False) -> Valid:
+    """Which elements (band, y, x) of a block are real.
+
+    Where a band holds the sentinel, NaN or (unless those are `infinite`, and real) an infinity, that band alone is
+    missing and the pixel's other bands are kept. Where `valid` is False and no band says so (masks, alpha), all bands
+    are missing.
+    """
+    missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+    if nodata is not None and nodata == nodata:
+        missing |= is_nodata(block, nodata)
+    unreal = missing | np.isinf(block) if block.dtype.kind == "f" else missing
+    explained = unreal.any(axis=0)
+    return ~(missing if infinite else unreal) & (valid | explained)
+
+
 def convert(block: Block, dtype: DTypeLike) -> Block:
     """block in another dtype, always a new array: integers are rounded to nearest even and clipped, NaN becomes 0."""
     target = np.dtype(dtype)

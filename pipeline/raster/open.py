@@ -27,6 +27,7 @@ from pipeline.raster.stac_bands import names_of
 from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
+from pipeline.raster.zarr_store import of_other_zarr
 
 PathLike = str | os.PathLike[str]
 
@@ -191,6 +192,8 @@ def files_of(folder: Path) -> list[str]:
     """The rasters of a folder in the order people expect. Raises SourceError where there are none."""
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
+    if any((folder / name).exists() for name in (".zgroup", ".zarray", ".zmetadata")):
+        raise SourceError(f"{folder} is Zarr of version 2; give a store of terrasketch, {of_other_zarr(folder)}")
     files = rasters_in(folder)
     if not files:
         raise SourceError(

@@ -23,6 +23,7 @@ from zarr.errors import ZarrUserWarning
 from pipeline.errors import OutputError, SourceError
 from pipeline.grid import MOST_SIDE
 from pipeline.raster.chunks import MOST_ELEMENTS, plain_codecs
+from pipeline.raster.frame import Frame
 from pipeline.raster.object_stores import group_metadata
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.storage import ObjectPath, Place
@@ -65,8 +66,17 @@ def valid_variable() -> Variable:
     return Variable("valid", "bool", False, attributes={"long_name": "True where the pixel is real"})
 
 
-def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variable], attributes: dict[str, Any]) -> None:
+def create_store(
+    path: Path,
+    info: SceneInfo,
+    tile: int,
+    variables: list[Variable],
+    attributes: dict[str, Any],
+    frame: Frame | None = None,
+) -> None:
     """Make the metadata, coordinates and georeference of a store whose chunks are tile x tile pixels.
+
+    With a `frame` its dimensions and coordinates are written, and no others.
 
     Raises:
         OutputError: the folder cannot be made or written, or the store is larger than any can be.
@@ -75,10 +85,13 @@ def create_store(path: Path, info: SceneInfo, tile: int, variables: list[Variabl
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         ours = {"terrasketch": json.dumps(attributes, ensure_ascii=False)}
-        group = zarr.create_group(path, attributes=_group_attributes(info) | ours)
-        _write_coordinates(group, info)
+        group = zarr.create_group(path, attributes=_group_attributes(info, frame) | ours)
+        if frame is None:
+            _write_coordinates(group, info)
+        else:
+            frame.write(group)
         for variable in variables:
-            _create_array(group, info, tile, variable)
+            _create_array(group, info, tile, variable, frame)
         with warnings.catch_warnings():
             # xarray warns where consolidated metadata is missing, zarr where it is made; the first is the user's.
             warnings.simplefilter("ignore", ZarrUserWarning)
@@ -113,20 +126,30 @@ def read_attributes(path: Place) -> dict[str, Any]:
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
         raise SourceError(
             f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
-            "write one with `terrasketch compress` or `run`"
+            f"write one with `terrasketch compress` or `run`, {of_other_zarr(path)}"
         ) from error
     if not isinstance(ours, dict):
         raise SourceError(f"{path}: the `terrasketch` attribute of zarr.json is not a mapping")
     return ours
 
 
-def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Variable) -> None:
+def of_other_zarr(path: Place) -> str:
+    """What to do with Zarr that others wrote, in a message's words."""
+    words = f'import pipeline, xarray; xarray.open_zarr("{path}")[VARIABLE].terrasketch.compress("OUT.zarr")'
+    return f"or make one of other Zarr in Python: {words}"
+
+
+def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Variable, frame: Frame | None) -> None:
     labels = (len(variable.labels),) if variable.axis else ()
     serializer: Any = "auto" if variable.serializer is None else variable.serializer
     plain = plain_codecs(np.dtype(variable.dtype))
     # Plain xarray.open_zarr makes a coordinate of what `coordinates` names, and there rioxarray finds the CRS.
     named = " ".join(["spatial_ref", *variable.coordinates])
     attributes = {"grid_mapping": "spatial_ref", "coordinates": named, **variable.attributes}
+    dims = (*([variable.axis] if variable.axis else []), "y", "x")
+    if frame is not None:
+        dims = frame.dims if variable.axis else frame.dims[1:]
+        attributes = {**variable.attributes, **frame.bookkeeping(dims)}
     group.create_array(
         variable.name,
         shape=(*labels, info.height, info.width),
@@ -135,10 +158,10 @@ def _create_array(group: zarr.Group, info: SceneInfo, tile: int, variable: Varia
         fill_value=variable.fill,
         serializer=serializer,
         compressors=plain if variable.serializer is None else None,
-        dimension_names=[*([variable.axis] if variable.axis else []), "y", "x"],
+        dimension_names=dims,
         attributes=attributes,
     )
-    if variable.axis:
+    if variable.axis and frame is None:
         label = group.create_array(
             variable.axis, shape=labels, chunks=labels, dtype=str, dimension_names=[variable.axis]
         )
@@ -214,14 +237,14 @@ def _gcps_as_geojson(geo: Georeference) -> str:
     return json.dumps({"type": "FeatureCollection", "features": features})
 
 
-def _group_attributes(info: SceneInfo) -> dict[str, Any]:
+def _group_attributes(info: SceneInfo, frame: Frame | None) -> dict[str, Any]:
     attributes: dict[str, Any] = {"Conventions": "CF-1.11"}
     geo = info.geo
     bounds = geo.bounds(info.height, info.width)
     if geo.transform is not None and bounds is not None:
         attributes |= {
             "zarr_conventions": _CONVENTIONS if geo.crs_wkt else _CONVENTIONS[1:],
-            "spatial:dimensions": ["y", "x"],
+            "spatial:dimensions": ["y", "x"] if frame is None else list(frame.dims[1:]),
             "spatial:shape": [info.height, info.width],
             "spatial:transform": list(geo.transform),
             "spatial:bbox": list(bounds),
