@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.special import chdtri
 
 from pipeline.denoise.measure import measure, sample_rows
@@ -97,14 +98,15 @@ def denoise_block(
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
     whole, taken = bool(valid.all()), np.zeros(noisy.size)
+    witnesses = apart_from(valid & ~trusted, trusted, settings.patch)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
         keep_beyond(bands, unit, planes, slab, model.whitening, valid & ~trusted)
         bands = measured.back(bands, noisy)
-        taken += energy_taken(measured.block[noisy, slab], bands, trusted[slab])
+        taken += energy_taken(measured.block[noisy, slab], bands, witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
-    if len(result) <= KEEP_ALL and trusted.any():
-        share = found[noisy] / np.sqrt(np.maximum(taken / np.count_nonzero(trusted), found[noisy] ** 2))
+    if len(result) <= KEEP_ALL and witnesses.any():
+        share = found[noisy] / np.sqrt(np.maximum(taken / np.count_nonzero(witnesses), found[noisy] ** 2))
         hold_back(result, measured.block, noisy, share, valid)
     return Denoised(result, found, model.whitening.rank)
 
@@ -196,10 +198,15 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
             smooth[:, rows][:, lost] = planes[:, rows][:, lost]
 
 
-def energy_taken(before: NDArray[Any], after: F32, trusted: Valid) -> F64:
-    """Σ (before − after)² over the trusted (y, x) pixels of each band, for rows of a block (band, y, x)."""
-    if not trusted.all():
-        before, after = np.where(trusted, before, 0), np.where(trusted, after, np.float32(0))
+def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:
+    """The trusted (y, x) pixels of which no patch holds a masked one: a cloud has no say in them."""
+    return trusted & ~ndimage.maximum_filter(masked, 2 * patch - 1) if masked.any() else trusted
+
+
+def energy_taken(before: NDArray[Any], after: F32, chosen: Valid) -> F64:
+    """Σ (before − after)² over the chosen (y, x) pixels of each band, for rows of a block (band, y, x)."""
+    if not chosen.all():
+        before, after = np.where(chosen, before, 0), np.where(chosen, after, np.float32(0))
     taken = np.subtract(before, after, dtype=np.float32)
     return np.asarray(np.einsum("byx,byx->b", taken, taken), np.float64)
 
