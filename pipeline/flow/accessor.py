@@ -10,12 +10,12 @@ from pathlib import Path
 import xarray as xr
 from dask.base import is_dask_collection
 
-from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
 from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
+from pipeline.flow.encoding import one_bound
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
 from pipeline.flow.origins import reads_from
@@ -91,7 +91,7 @@ class SceneAccessor:
         target = place(os.fspath(path))
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
-        bound = _bound(snr, rmse, max_error, lossless)
+        bound = one_bound(snr, rmse, max_error, lossless)
         if overwrite and isinstance(target, ObjectPath) and reads_from(self._scene.data, target):
             # There a store is filled in its own place: its chunks would go before they are read.
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
@@ -109,15 +109,6 @@ class _Warning(Nobody):
     def warn(self, text: str) -> None:
         """One line, as a UserWarning of who called `compress`."""
         warnings.warn(in_python(text), UserWarning, stacklevel=5)
-
-
-def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
-    given = {"snr": snr, "rmse": rmse, "max_error": max_error, "lossless": True if lossless else None}
-    chosen = [(mode, value) for mode, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        raise ConfigError(f"{', '.join(mode for mode, _ in chosen)}: give one bound")
-    mode, value = chosen[0] if chosen else ("snr", 40.0)
-    return Bound("lossless") if mode == "lossless" else Bound(mode, value)  # type: ignore[arg-type]
 
 
 def _tile(scene: xr.DataArray) -> int:

@@ -58,14 +58,15 @@ def zarr_encoding(
             raise BlockError(f"the last two axes must be {plane}, got {scene.dims}; give transpose(..., *{plane})")
     if tile < 1:
         raise ConfigError(f"tile {tile!r} is not a number of pixels above 0")
-    bound = _bound(snr, rmse, max_error, lossless)
+    bound = one_bound(snr, rmse, max_error, lossless)
     packing = {key: scene.encoding[key] for key in _PACKING if key in scene.encoding}
     codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=_sentinel(scene), effort=effort)
     codec.check(np.dtype(packing.get("dtype") or scene.dtype))
     return packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None}
 
 
-def _bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
+def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
+    """The bound that is given, or 40 dB; ConfigError for several."""
     numbers = {"snr": snr, "rmse": rmse, "max_error": max_error}
     given: list[tuple[Any, Any]] = [(mode, value) for mode, value in numbers.items() if value is not None]
     given += [("lossless", None)] if lossless else []
