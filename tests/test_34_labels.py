@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,21 @@ def test_coordinates_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     meta.write_text(json.dumps(whole))
     with pytest.raises(SourceError, match=r"the coordinates of the store cannot be read: scene is .*other"):
         pipeline.open_scene(tmp_path / "a.zarr")
+
+
+def test_a_coordinate_of_endless_words_is_refused(tmp_path: Path) -> None:
+    """Nothing of it need be there: its fill value would be as wide as it says."""
+    SCENES["linspace"].assign_coords(kind=("band", ["a", "b", "c"])).terrasketch.compress(tmp_path / "a.zarr")
+    meta = tmp_path / "a.zarr" / "zarr.json"
+    facts = json.loads(meta.read_text())
+    wide = {"name": "fixed_length_utf32", "configuration": {"length_bytes": 4 << 24}}
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    facts["consolidated_metadata"]["metadata"]["kind"] |= {"data_type": wide, "codecs": [little], "fill_value": ""}
+    meta.write_text(json.dumps(facts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(SourceError, match=r"kind has 67108864 bytes a value"):
+            pipeline.open_scene(tmp_path / "a.zarr")
 
 
 KELVIN = (290 + RNG.normal(0, 0.15, (2, 40, 60))).astype("float32")

@@ -11,6 +11,9 @@ from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, place
 
+# Of one value of a coordinate. There are at most as many values as pixels on a side of a scene.
+MOST_BYTES = 1 << 12
+
 
 def given_frame(source: StoreSource) -> xr.DataArray | None:
     """An array without pixels of its own, (band, y, x), in the frame of the one the store was made of.
@@ -34,10 +37,17 @@ def given_frame(source: StoreSource) -> xr.DataArray | None:
         room = np.broadcast_to(np.zeros((), stored.dtype), shape)
         frame = xr.DataArray(room, dims=stored.dims, coords=stored.coords, attrs=attributes)
         # Those of planes may be as large as a band: they are read when they are asked for.
-        frame = frame.assign_coords({name: one.compute() for name, one in frame.coords.items() if one.ndim < 2})
+        frame = frame.assign_coords({name: _read(one) for name, one in frame.coords.items() if one.ndim < 2})
     except Exception as error:  # whatever zarr and xarray make of damaged metadata
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SourceError(f"{where}: the coordinates of the store cannot be read: {reason}") from error
     if "grid_mapping" in stored.attrs:
         frame.encoding["grid_mapping"] = stored.attrs["grid_mapping"]
     return frame
+
+
+def _read(coordinate: xr.DataArray) -> xr.DataArray:
+    """A coordinate in memory; ValueError for one whose words or numbers are wider than any that are meant."""
+    if coordinate.dtype.itemsize > MOST_BYTES:
+        raise ValueError(f"{coordinate.name} has {coordinate.dtype.itemsize} bytes a value")
+    return coordinate.compute()
