@@ -33,11 +33,12 @@ def given_frame(source: StoreSource) -> xr.DataArray | None:
         stored = xr.open_zarr(store, chunks=None, mask_and_scale=False)[source.variable]
         if list(stored.dims) != dims or stored.shape != shape:
             raise ValueError(f"{source.variable} is {dict(stored.sizes)}, not {dims} of {shape}")
+        _check(stored)
         attributes = {name: value for name, value in stored.attrs.items() if name not in ("_FillValue", "grid_mapping")}
         room = np.broadcast_to(np.zeros((), stored.dtype), shape)
         frame = xr.DataArray(room, dims=stored.dims, coords=stored.coords, attrs=attributes)
         # Those of planes may be as large as a band: they are read when they are asked for.
-        frame = frame.assign_coords({name: _read(one) for name, one in frame.coords.items() if one.ndim < 2})
+        frame = frame.assign_coords({name: one.compute() for name, one in frame.coords.items() if one.ndim < 2})
     except Exception as error:  # whatever zarr and xarray make of damaged metadata
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SourceError(f"{where}: the coordinates of the store cannot be read: {reason}") from error
@@ -46,8 +47,8 @@ def given_frame(source: StoreSource) -> xr.DataArray | None:
     return frame
 
 
-def _read(coordinate: xr.DataArray) -> xr.DataArray:
-    """A coordinate in memory; ValueError for one whose words or numbers are wider than any that are meant."""
-    if coordinate.dtype.itemsize > MOST_BYTES:
-        raise ValueError(f"{coordinate.name} has {coordinate.dtype.itemsize} bytes a value")
-    return coordinate.compute()
+def _check(stored: xr.DataArray) -> None:
+    """ValueError for a coordinate whose words or numbers are wider than any that are meant, before one is read."""
+    for name, one in stored.coords.items():
+        if one.dtype.itemsize > MOST_BYTES:
+            raise ValueError(f"{name} has {one.dtype.itemsize} bytes a value")
