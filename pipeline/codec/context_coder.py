@@ -72,12 +72,17 @@ def shifted(values: I32, boxes: I64, means: I64) -> I32:
 
 @jit
 def _shift(values: I32, boxes: I64, means: I64, magnitudes: I32) -> None:
+    most = np.uint32(MOST)
     for c in range(values.shape[0]):
         for k in range(boxes.shape[0]):
-            shift = shift_of(means[c, k])
+            shift = np.uint32(shift_of(means[c, k]))
             for y in range(boxes[k, 0], boxes[k, 1]):
-                for x in range(boxes[k, 2], boxes[k, 3]):
-                    magnitudes[c, y, x] = min(int(abs(np.int64(values[c, y, x]))) >> shift, MOST)
+                row, out = values[c, y, boxes[k, 2] : boxes[k, 3]], magnitudes[c, y, boxes[k, 2] : boxes[k, 3]]
+                for x in range(row.shape[0]):
+                    # As it is without a sign, the lowest number has a magnitude, too.
+                    m = np.uint32(row[x])
+                    m = np.uint32(-row[x]) if row[x] < 0 else m
+                    out[x] = np.int32(min(np.uint32(m >> shift), most))
 
 
 @jit

@@ -145,17 +145,24 @@ def quantisation_moments(sample: F32, norms: F32, inverse_step: np.float32, thre
 
 @jit
 def centroids(Z: F32, scores: I32) -> tuple[float, float]:
-    """Mean of |Z| − |score| where |score| = 1, and where it is more; flat arrays."""
-    one, more, ones, mores = 0.0, 0.0, 0, 0
-    for i in range(Z.shape[0]):
-        a = abs(scores[i])
-        if a == 1:
-            one += np.abs(Z[i]) - np.float32(1.0)
-            ones += 1
-        elif a:
-            more += np.abs(Z[i]) - np.float32(a)
-            mores += 1
-    return min(max(one / max(ones, 1), -0.5), 0.75), min(max(more / max(mores, 1), -0.5), 0.75)
+    """Mean of |Z| − |score| where |score| = 1, and where it is more; flat arrays. In lanes, as above."""
+    lanes = np.zeros((4, LANES))
+    one, ones, more, mores = lanes[0], lanes[1], lanes[2], lanes[3]
+    for start in range(0, Z.shape[0], LANES):
+        part, score = Z[start : start + LANES], scores[start : start + LANES]
+        for i in range(part.shape[0]):
+            level = np.abs(np.float32(score[i]))
+            e, counts = np.float64(np.abs(part[i]) - level), np.float64(level == np.float32(1.0))
+            ones[i] += counts
+            one[i] += counts * e
+            counts = np.float64(level > np.float32(1.0))
+            mores[i] += counts
+            more[i] += counts * e
+    total = lanes.sum(axis=1)
+    return (
+        min(max(total[0] / max(total[1], 1.0), -0.5), 0.75),
+        min(max(total[2] / max(total[3], 1.0), -0.5), 0.75),
+    )
 
 
 @jit
