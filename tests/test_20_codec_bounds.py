@@ -259,3 +259,24 @@ def test_what_cannot_be_stored_is_said_in_one_line(block: Any, options: dict[str
     with pytest.raises(error) as caught:
         encode(block, valid, Bound("snr", 30.0), **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_best_is_not_larger_where_the_error_jumps_past_the_bound(share: float) -> None:
+    """Maps of classes and single spikes: a search that ends far below the bound is not the end."""
+    field = np.random.default_rng(4).standard_normal((96, 96)).cumsum(axis=0).cumsum(axis=1)
+    block = (field > np.quantile(field, 1 - share)).astype(np.uint8)[None]
+    spike = np.zeros((1, 96, 96), np.uint16)
+    spike[0, 40, 50] = 50000
+    for values, bound in ((block, Bound("snr", 40.0)), (spike, Bound("rmse", 1.0))):
+        assert len(encode(values, None, bound, effort="best")) <= len(encode(values, None, bound))
+
+
+def test_what_stands_far_below_the_strongest_component_is_coded_with_loss() -> None:
+    """A Gram in float32 rounds it away; the chunk then went without loss, in twice the bytes."""
+    rng = np.random.default_rng(0)
+    mixed = np.tensordot(rng.standard_normal((200, 6)), rng.standard_normal((6, 16, 16)), 1)
+    block = (1000 + 200 * mixed + 0.05 * rng.standard_normal(mixed.shape)).astype(np.float32)
+    data = encode(block, None, Bound("snr", 90.0))
+    assert len(data) < 0.2 * block.nbytes
+    assert np.square(block - decode(data)[0].astype(np.float64)).sum() > 0

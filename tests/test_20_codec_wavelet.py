@@ -232,7 +232,7 @@ def test_more_bands_than_pixels_have_the_same_components(more: int, pixels: int,
     """Of the small Gram beside that of the bands: eigenvalues, and the projection on the leading vectors."""
     rng = np.random.default_rng(seed)
     X = (rng.standard_normal((pixels + more, pixels)) * 4.0 ** -np.arange(pixels)).astype(np.float32)
-    w, V = low_rank._principal(X)
+    w, V = low_rank._principal(X, 1.0)
     whole, vectors = np.linalg.eigh(X.astype(np.float64) @ X.T.astype(np.float64))
     k = min(len(w), 4)
     np.testing.assert_allclose(w[:k], whole[::-1][:k], rtol=1e-6)

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 import pipeline
 from pipeline.denoise import denoise_block, settings_for
-from pipeline.denoise.block import denoise_planes
+from pipeline.denoise.block import denoise_planes, energy_taken
 from pipeline.denoise.settings import groups
 from pipeline.denoise.whiten import fit_whitening
 from pipeline.errors import BlockError, ConfigError
@@ -301,3 +301,12 @@ def test_no_more_is_taken_than_there_is_noise(quality, told):
     assert (taken <= told * sigma * (1 + 1e-4)).all()
     assert (taken >= 0.7 * told * sigma).all()
     np.testing.assert_array_equal(found.block[:, ~valid], noisy[:, ~valid])
+
+
+@pytest.mark.parametrize("scale", [1e-26, 1e19])
+def test_what_was_taken_is_counted_in_noise(scale):
+    """In units as of columns of molecules a sum of squares would overflow."""
+    before = np.array([[[3.0, -1.0], [np.nan, 2.0]]], np.float32) * np.float32(scale)
+    chosen = np.array([[True, True], [False, True]])
+    taken = energy_taken(before, np.zeros_like(before), np.array([2.0 * scale]), chosen)
+    np.testing.assert_allclose(taken, [(9 + 1 + 4) / 4], rtol=1e-6)

@@ -21,6 +21,8 @@ Bool = NDArray[np.bool_]
 EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
+# Share of the allowed error from which the trellis is believed to have found its layer.
+SPENT = 0.9
 
 
 class Stored(NamedTuple):
@@ -145,7 +147,8 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
         stored = _bounded(block, real, header, bound.value, effort)
     elif finite and bound.value is not None and bound.mode != "max_error":
         stored = _averaged(block, real, header, power, effort)
-    if stored is not None and (_nbytes(stored) <= DEAR * block.nbytes or Kind.PREDICTED in stored.sections):
+    cheap = stored is not None and stored.error > 0 and _nbytes(stored) <= DEAR * block.nbytes
+    if stored is not None and (cheap or Kind.PREDICTED in stored.sections):
         return stored
     exact = _exact(block, real, header, effort)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
@@ -161,10 +164,17 @@ def _averaged(block: Block, real: Bool, header: Header, power: float, effort: st
             mse = float(value * value)
     if not 0 < mse < np.inf:
         return None
-    found = rate.fit_layer(block, real, mse, header.nodata, effort)
-    if found is None:
-        return None
-    header, sections = _describe(header, found.layer), layer_sections.sections(found.layer, block.dtype)
+    found = [rate.fit_layer(block, real, mse, header.nodata, effort)]
+    # Values that jump (maps of classes, single spikes) leave the trellis far below the bound, or without a step at all.
+    if effort == "best" and not (found[0] and found[0].error >= SPENT * mse * _elements(block, real)):
+        found.append(rate.fit_layer(block, real, mse, header.nodata))
+    stored = [_layered(header, one, block.dtype) for one in found if one is not None]
+    return min(stored, key=_nbytes, default=None)
+
+
+def _layered(header: Header, found: rate.Fit, dtype: np.dtype[Any]) -> Stored:
+    """A layer and what is mended on top of it, as they are stored."""
+    header, sections = _describe(header, found.layer), layer_sections.sections(found.layer, dtype)
     if found.outliers is not None:
         header = replace(header, residual_step=found.outliers.step)
         sections[Kind.OUTLIERS] = Section(outliers.LISTED, outliers.pack_outliers(found.outliers))

@@ -29,6 +29,7 @@ PEAK = 2.0**30  # no larger |q| is written
 FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
 SPREAD = (1e-150, 1e150)  # of values about their mean: what can be scaled without leaving float64
 SNAPSHOT = 1e-10  # of the largest eigenvalue: what a Gram in float64 shows of the others
+ROUNDED = 1e-6  # of the largest eigenvalue: what a Gram in float32 does not show
 SAMPLE = 1 << 17  # coefficients on which a step is tried
 
 
@@ -96,9 +97,9 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     unit = 2.0 ** np.ceil(np.log2(spread)) if spread > 0 else 1.0
     centred = np.empty(x.shape, np.float32)
     kernels.centre(x, mean, 1.0 / unit, centred)
-    w, V = _principal(centred)
-    variances = np.maximum(w, 0.0) / x.shape[1]
     distortion = max(mse / unit**2, 1e-30)
+    w, V = _principal(centred, distortion)
+    variances = np.maximum(w, 0.0) / x.shape[1]
     level = water_level(variances, bands * distortion)
     rank = min(int(np.count_nonzero(variances > level / 2)), x.shape[1])
     exponents, entries = quantise_columns(V[:, :rank], variances[:rank], distortion, x.shape[1])
@@ -118,12 +119,17 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels), room)
 
 
-def _principal(centred: F32) -> tuple[F64, F64]:
+def _principal(centred: F32, distortion: float) -> tuple[F64, F64]:
     """Eigenvalues (k,), largest first, and eigenvectors (band, k) of X Xᵀ, X (band, pixel), k = band where pixels are
-    as many; else of the smaller Gram, by the method of snapshots (Sirovich 1987), k no more than the pixels."""
+    as many; else of the smaller Gram, by the method of snapshots (Sirovich 1987), k no more than the pixels.
+
+    Where a mean squared error of `distortion` lies in what a float32 Gram rounds away, it is one of float64.
+    """
     bands, pixels = centred.shape
     if bands <= pixels:
-        return eigh_descending(gram(centred.T))
+        w, V = eigh_descending(gram(centred.T))
+        fine = bands > 1 and distortion * pixels < ROUNDED * w[0]
+        return eigh_descending(gram(centred.T, np.float64)) if fine else (w, V)
     w, U = eigh_descending(gram(centred, np.float64))
     told = w > SNAPSHOT * max(w[0], 0.0)
     return w[told], centred.astype(np.float64) @ (U[:, told] / np.sqrt(w[told]))
@@ -172,6 +178,8 @@ class Foretold(NamedTuple):
     """how much more it is than that of the ordinary layer"""
     ordinary: float
     """mean squared error of the latter's coefficients, in units squared"""
+    elements: int
+    """over so many, holes and all"""
 
 
 def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
@@ -186,9 +194,11 @@ def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
     area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
     foretold, elements = errors * beside(sums[1] / area), len(layer.mean) * height * width
     if not errors.any():
-        return Foretold(errors, 1.0, 0.0)
+        return Foretold(errors, 1.0, 0.0, elements)
     whole = float(foretold.sum())
-    return Foretold(foretold * (elements / whole), whole / float(errors.sum()), float(errors.sum()) / elements)
+    return Foretold(
+        foretold * (elements / whole), whole / float(errors.sum()), float(errors.sum()) / elements, elements
+    )
 
 
 def score_planes(layer: Layer, room: F32 | None = None) -> F32:

@@ -36,6 +36,7 @@ from pipeline.codec.outliers import Outliers, find_outliers, mend
 GOOD = {"fast": 0.98, "best": 0.985}
 AIM = {"fast": 0.99, "best": 0.994}
 ROUNDS = 14
+TRELLISES = 4
 # What outliers mend of a dependent layer for each that they mend of an ordinary one of the same error.
 MORE_MENDED = 1.5
 
@@ -55,6 +56,7 @@ class Fit(NamedTuple):
 class Search(NamedTuple):
     """A number that grows with the error of the layers made with it."""
 
+    rounds: int
     first: float
     made: Callable[[float], Layer | None]
     following: Callable[[float, float], float]
@@ -77,7 +79,7 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     if effort == "best" and (layer := quantise(analysis, step)) is not None:
         search = _by_error(analysis, _mended(block, real, layer, mse, nodata, analysis.room), count, step, aim)
     number, below, above, best = search.first, 0.0, np.inf, None
-    for _ in range(ROUNDS):
+    for _ in range(search.rounds):
         layer = search.made(number)
         if layer is None:
             break
@@ -104,7 +106,7 @@ def _by_step(analysis: Analysis, step: float, aim: float, rounding: float) -> Se
         wanted = aim / error * told - rounding / square if error > 0 else 0.0
         return solve_step(analysis, step, wanted) if wanted > 0 else 0.0
 
-    return Search(step, partial(quantise, analysis), following)
+    return Search(ROUNDS, step, partial(quantise, analysis), following)
 
 
 def _by_error(analysis: Analysis, ordinary: Fit, count: int, step: float, aim: float) -> Search:
@@ -113,17 +115,26 @@ def _by_error(analysis: Analysis, ordinary: Fit, count: int, step: float, aim: f
     A trial of the trellis costs as much as the coding; an ordinary layer, which costs a tenth, says what each subband
     will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
     """
-    square = analysis.unit**2
     foretold = foretell_errors(analysis, ordinary.layer)
-    apart = (ordinary.error - (MORE_MENDED - 1) * ordinary.mended) / count - foretold.ordinary * square
+    # What is missed under holes is little: nearly all of it counts among the valid elements.
+    slope = analysis.unit**2 * foretold.elements / count
+    apart = (ordinary.error - (MORE_MENDED - 1) * ordinary.mended) / count - foretold.ordinary * slope
+    # Where rounding alone makes most of the error, something is left to begin with.
+    first = max((aim - apart) / slope, foretold.ordinary / 8)
+    seen: list[tuple[float, float]] = []
 
     def made(told: float) -> Layer | None:
         beside = solve_step(analysis, step, told / foretold.more + analysis.lost)
         return quantise_dependently(analysis, DEPENDENT_STEP * beside, foretold.shares * told)
 
-    # Where rounding alone makes most of the error, something is left to begin with.
-    first = max((aim - apart) / square, foretold.ordinary / 8)
-    return Search(first, made, lambda told, error: told - (error - aim) / square)
+    def following(told: float, error: float) -> float:
+        rise = slope
+        if seen and told != seen[-1][0]:
+            rise = float(np.clip((error - seen[-1][1]) / (told - seen[-1][0]), slope / 4, slope * 4))
+        seen.append((told, error))
+        return told - (error - aim) / rise
+
+    return Search(TRELLISES, first, made, following)
 
 
 def _between(guess: float, number: float, below: float, above: float) -> float:

@@ -103,11 +103,10 @@ def denoise_block(
         bands = model.whitening.bands(smooth, slab)
         keep_beyond(bands, unit, planes, slab, model.whitening, valid & ~trusted)
         bands = measured.back(bands, noisy)
-        taken += energy_taken(measured.block[noisy, slab], bands, witnesses[slab])
+        taken += energy_taken(measured.block[noisy, slab], bands, found[noisy], witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
     if len(result) <= KEEP_ALL and witnesses.any():
-        share = found[noisy] / np.sqrt(np.maximum(taken / np.count_nonzero(witnesses), found[noisy] ** 2))
-        hold_back(result, measured.block, noisy, share, valid)
+        hold_back(result, measured.block, noisy, taken / np.count_nonzero(witnesses), valid)
     return Denoised(result, found, model.whitening.rank)
 
 
@@ -203,23 +202,24 @@ def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:
     return trusted & ~ndimage.maximum_filter(masked, 2 * patch - 1) if masked.any() else trusted
 
 
-def energy_taken(before: NDArray[Any], after: F32, chosen: Valid) -> F64:
-    """Σ (before − after)² over the chosen (y, x) pixels of each band, for rows of a block (band, y, x)."""
+def energy_taken(before: NDArray[Any], after: F32, sigma: F64, chosen: Valid) -> F64:
+    """Σ ((before − after) / σ)² over the chosen (y, x) pixels of each band, for rows of a block (band, y, x)."""
     if not chosen.all():
         before, after = np.where(chosen, before, 0), np.where(chosen, after, np.float32(0))
     taken = np.subtract(before, after, dtype=np.float32)
+    taken /= sigma[:, None, None].astype(np.float32)
     return np.asarray(np.einsum("byx,byx->b", taken, taken), np.float64)
 
 
-def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], share: F64, valid: Valid) -> None:
-    """Give noisy bands of result (band, y, x) back all but a `share` (band,) of what was taken from them, in place.
+def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken: F64, valid: Valid) -> None:
+    """Give noisy bands of result (band, y, x) back what was `taken` (band,), mean squared in σ², beyond the noise.
 
     More than the noise is signal: the discrepancy principle of Morozov (1966). Of many bands the noise is found in
     what few planes leave, a little low: there it would cost more than it saves.
     """
-    for b, part in zip(noisy, share, strict=True):
-        if part < 1:
-            held = before[b] + np.float32(part) * (result[b] - before[b])
+    for b, energy in zip(noisy, taken, strict=True):
+        if 1 < energy < np.inf:
+            held = before[b] + np.float32(1 / np.sqrt(energy)) * (result[b] - before[b])
             result[b] = np.where(valid, held, result[b])
 
 
