@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
+from rasterio.enums import ColorInterp
 
 import pipeline
 from pipeline.errors import BlockError, ConfigError, OutputError, SourceError
@@ -67,6 +68,38 @@ def test_a_band_without_a_number_takes_no_other_with_it(tmp_path: Path, nodata: 
     for source in (path, tmp_path / "scene.zarr"):
         assert np.array_equal(pipeline.open_scene(source), block, equal_nan=True)
         assert np.array_equal(pipeline.open_scene(source, masked=True), plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["mask", "alpha"])
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "held"), [("float32", None, np.nan), ("float32", -1.0, -1.0), ("uint16", 0.0, 0)]
+)
+def test_a_masked_pixel_of_which_a_band_holds_no_number_has_none(
+    tmp_path: Path, kind: str, dtype: str, nodata: float | None, held: float
+) -> None:
+    block = np.random.default_rng(2).integers(800, 900, (3, 40, 50)).astype(dtype)
+    block[0, 3, 4:8], block[1, 20, 20] = held, held
+    shown = np.ones((40, 50), bool)
+    shown[3, 2:6] = False
+    path = tmp_path / "scene.tif"
+    if kind == "alpha":
+        write_tif(path, np.concatenate([block, shown[None].astype(dtype)]), nodata=nodata)
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [*file.colorinterp[:3], ColorInterp.alpha]
+    else:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(write_tif(path, block), "r+") as file:
+            file.write_mask(shown)
+    missing = ~shown | (block == held) | np.isnan(block)
+    words = [] if nodata is None else ["--nodata", nodata]
+    assert call("compress", path, tmp_path / "scene.zarr", "--lossless", *words).exit_code == 0
+    for source, said in ((path, nodata), (tmp_path / "scene.zarr", None)):
+        whole = pipeline.open_scene(source, masked=True, nodata=said)
+        assert np.array_equal(np.isnan(whole.values), missing)
+        assert np.array_equal(whole.values[~missing], block[~missing])
+        for masked in (False, None):
+            raw = pipeline.open_scene(source, masked=masked, nodata=said).values
+            assert ((raw == held) | np.isnan(raw))[missing].all()
+            assert np.array_equal(raw[~missing], block[~missing])
 
 
 @pytest.mark.parametrize("words", [["--lossless"], ["--lossless", "--effort", "best"], ["--max-error", "3"]])

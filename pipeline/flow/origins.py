@@ -7,21 +7,24 @@ import pickle
 import re
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from dask.base import is_dask_collection
-from zarr.storage import ObjectStore
+from zarr.storage import FsspecStore, ObjectStore, StorePath
 
 from pipeline.storage import ObjectPath
 
-_SCHEME = re.compile(r"(?:([a-z][a-z0-9+]*)://|/vsi([a-z0-9]+)/)(.*)", re.DOTALL)
-_SAME = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+_SCHEME = re.compile(r"([a-z][a-z0-9+]*)://|/vsi([a-z0-9]+?)(?:_streaming)?/")
+_SAME = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adls": "az"}
+_END = re.compile(r"""["'?#,:;|&<>\s]""")
 
 
 def reads_from(data: Any, target: ObjectPath) -> bool:
     """Whether a Dask array has the address of `target`, of what lies in it or of what holds it, anywhere in its graph.
 
-    Addresses are those of our own sources, of zarr's stores over fsspec and obstore, and any other word.
+    Addresses are those of our own sources, of zarr's stores over fsspec and obstore, and what stands in any other word.
+    In doubt it is True: for a whole bucket, and where bucket and key are words of their own.
     """
     if not is_dask_collection(data):
         return False
@@ -35,22 +38,38 @@ class _Walk(pickle.Pickler):
 
     def __init__(self, target: ObjectPath) -> None:
         super().__init__(_Nowhere(), protocol=5)
-        self.found = False
         self._target = target
+        self._bucket, _, self._key = str(target).partition("://")[2].partition("/")
+        self._met = self._saw_bucket = self._saw_key = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the target was met, as one word or in two."""
+        return self._met or (self._saw_bucket and self._saw_key)
 
     def persistent_id(self, value: Any) -> str | None:
         """Look at a value; pixels are not gone through."""
+        if isinstance(value, StorePath):
+            root = _root(value.store)
+            self._met = self._met or (root is not None and _lies(f"{root.rstrip('/')}/{value.path}", self._target))
+            # Its store is the whole bucket, maybe; fsspec's says more than its root.
+            return "place" if root is not None and isinstance(value.store, ObjectStore) else None
         if isinstance(value, ObjectStore):
             value = value.store  # it pickles its store to bytes
         if isinstance(value, str):
-            self.found = self.found or _meet(value, self._target)
+            self._look(value)
         elif isinstance(value, np.ndarray | np.generic | bytes | bytearray | memoryview):
             return "numbers"
         elif type(value).__module__.startswith("obstore"):
-            config = getattr(value, "config", None) or {}
-            bucket = config.get("bucket") or config.get("container_name")
-            self.found = self.found or _meet(f"{bucket}/{getattr(value, 'prefix', None) or ''}", self._target)
+            root = _root(value)
+            self._met = self._met or (root is not None and _lies(root, self._target))
         return None
+
+    def _look(self, word: str) -> None:
+        self._met = self._met or _meet(word, self._target)
+        word = word.strip("/")
+        self._saw_bucket = self._saw_bucket or word == self._bucket
+        self._saw_key = self._saw_key or f"{word}/".startswith(f"{self._key}/")
 
     def reducer_override(self, value: Any) -> Any:
         """How to go on from a value: a function holds what it closes over, any other object what it says."""
@@ -85,14 +104,54 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
+def _root(store: Any) -> str | None:
+    """Where a store of zarr or obstore lies: bucket/prefix or an address of the web; None where it does not say."""
+    if isinstance(store, FsspecStore):
+        return store.path
+    if isinstance(store, ObjectStore):
+        store = store.store
+    config = getattr(store, "config", None) or {}
+    bucket = config.get("bucket") or config.get("container_name")
+    if bucket:
+        prefix = str(getattr(store, "prefix", None) or "").strip("/")
+        return f"{bucket}/{prefix}" if prefix else str(bucket)
+    url = getattr(store, "url", None)
+    return url if isinstance(url, str) else None
+
+
+def _lies(address: str, target: ObjectPath) -> bool:
+    """Whether an address, which is one, is the target's, of what lies in it, or of what holds it, its bucket too."""
+    return _meet(address, target) or _around(address, str(target).partition("://")[2])
+
+
 def _meet(word: str, target: ObjectPath) -> bool:
-    """Whether a word is the address of the target, of what lies in it, or of what holds it below its bucket."""
-    _, _, there = str(target).partition("://")
-    found = _SCHEME.match(word)
-    if found is not None:
-        scheme = found[1] or found[2]
-        if _SAME.get(scheme, scheme) != target.scheme:
-            return False
-        word = found[3]
-    word = word.rstrip("/")
-    return "/" in word and (f"{word}/".startswith(f"{there}/") or f"{there}/".startswith(f"{word}/"))
+    """Whether an address of the target, of what lies in it, or of what holds it stands anywhere in a word.
+
+    A word that names no scheme is one as a whole, and a bucket alone is then none.
+    """
+    there = str(target).partition("://")[2]
+    for text in {word, unquote(word)}:
+        found = list(_SCHEME.finditer(text))
+        if not found and "/" in _END.split(text)[0].rstrip("/") and _around(text, there):
+            return True
+        for match in found:
+            scheme, rest = match[1] or match[2], text[match.end() :]
+            if scheme in ("http", "https"):
+                host, _, path = rest.partition("/")
+                # The bucket is the first part of the path, or of the host's name.
+                bucket = there.partition("/")[0]
+                hosted = host.startswith(f"{bucket}.") and _around(f"{bucket}/{path}", there)
+                if hosted or _around(path, there):
+                    return True
+            elif _SAME.get(scheme, scheme) == target.scheme and _around(rest, there):
+                return True
+    return False
+
+
+def _around(address: str, there: str) -> bool:
+    """Whether bucket/key is `there`, in it or around it; what may follow an address in a longer word is left out."""
+    address = re.sub(r"^([^/@]+)@[^/]+", r"\1", address)  # Azure's container@account
+    if re.match(rf"{re.escape(there)}(?![\w.~-])", address):
+        return True
+    heads = address.rstrip("/"), _END.split(address)[0].rstrip("/")
+    return any(head and there.startswith(f"{head}/") for head in heads)

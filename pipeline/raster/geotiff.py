@@ -37,7 +37,7 @@ from pipeline.raster.gdal import (
     reason,
 )
 from pipeline.raster.names import band_names, choose, scene_name
-from pipeline.raster.nodata import representable, sentinel, valid_from
+from pipeline.raster.nodata import hide, representable, sentinel, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
@@ -100,12 +100,12 @@ class RasterSource:
         with gdal_env(self.path, gdal_cache):
             dataset = handle(self.path)
             dataset.read(list(self.indexes), window=rows_columns, out=block)
-            valid = valid_from(block, self.nodata)
+            told, shown = valid_from(block, self.nodata), np.ones(window.shape, bool)
             for index in self.masks:
-                valid &= dataset.read_masks(index, window=rows_columns) > 0
+                shown &= dataset.read_masks(index, window=rows_columns) > 0
             if self.alpha is not None:
-                valid &= dataset.read(self.alpha, window=rows_columns) > 0
-        return Pixels(block, valid)
+                shown &= dataset.read(self.alpha, window=rows_columns) > 0
+        return Pixels(hide(block, told, shown, self.info.nodata), told & shown)
 
     @cached_property
     def _key(self) -> str:

@@ -72,7 +72,7 @@ def real_elements(block: Block, valid: Valid, nodata: float | None, *, infinite:
 
     Where a band holds the sentinel, NaN or (unless those are `infinite`, and real) an infinity, that band alone is
     missing and the pixel's other bands are kept. Where `valid` is False and no band says so (masks, alpha), all bands
-    are missing.
+    are missing; where both do, sources `hide` them.
     """
     missing = np.isnan(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
     if nodata is not None and nodata == nodata:
@@ -112,6 +112,25 @@ def mark(block: Block, valid: Valid, nodata: float) -> Block:
     """Give the sentinel to all bands of the invalid pixels in which no band has it yet, in place; returns block."""
     unmarked = ~valid & valid_from(block, (nodata,) * len(block))
     block[:, unmarked] = sentinel(nodata, block.dtype)
+    return block
+
+
+def hide(block: Block, told: Valid, shown: Valid, nodata: float | None) -> Block:
+    """Take all bands from the pixels that a mask does not show and of which a band holds no number, in place.
+
+    What is missing there would else be taken for what that band alone says (`real_elements`, `mark`), and the other
+    bands for real. Returns block.
+
+    Args:
+        block: (band, y, x), as read.
+        told: (y, x), the pixels that are valid by their values.
+        shown: (y, x), and by mask and alpha.
+        nodata: the sentinel all bands share; floats have NaN where there is none, integers stay as they are.
+    """
+    if nodata is None and block.dtype.kind == "f":
+        nodata = math.nan
+    if nodata is not None and not shown.all():
+        block[:, ~(told | shown)] = sentinel(nodata, block.dtype)
     return block
 
 
