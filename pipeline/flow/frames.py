@@ -125,7 +125,8 @@ def _coordinates(scene: xr.DataArray, mapping: str | None, transform: Affine6 | 
         encoding = {"_FillValue": None} if words.dtype.kind in "fc" else {}
         coded = encode_cf_variable(xr.Variable(variable.dims, words, attributes, encoding), name=name)
         facts = {key: xarray_fill(float(v)) if key == "_FillValue" else _json(v) for key, v in coded.attrs.items()}
-        yield Coordinate(name, tuple(map(str, coded.dims)), np.asarray(coded.values), facts)
+        encoded = values.dtype.kind in "mMb"
+        yield Coordinate(name, tuple(map(str, coded.dims)), np.asarray(coded.values), facts, encoded)
 
 
 def _attributes(given: Any, whose: str, left: set[str]) -> Iterator[tuple[str, Any]]:
