@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import pipeline
-from pipeline.errors import SourceError
+from pipeline.errors import BlockError, SourceError
 
 RNG = np.random.default_rng(0)
 SINCE = "days since 1970-01-01"
@@ -96,3 +96,30 @@ def test_coordinates_of_other_sizes_are_refused_before_they_are_read(
         warnings.simplefilter("ignore")
         with pytest.raises(SourceError, match=rf"the coordinates of the store cannot be read: {says}"):
             pipeline.open_scene(tmp_path / "a.zarr")
+
+
+DATES = np.array(["2020-01-01", "2021-01-01"], "M8[ns]")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (scene().isel(y=0, drop=True), r"^a plane \(y, x\) of dimensions \('band', 'x'\) has a `band` along"),
+        (scene()[0].drop_vars("band").assign_coords(band=("y", np.arange(30))), r"^a plane .* has a `band` along them"),
+        (scene(taken=("band", DATES, {"units": "UTC"})), r"^coordinate 'taken' of datetime64\[ns\] cannot be .*units"),
+        (scene(**{"zarr.json": 1}), r"^'zarr.json' is the name of a part of the store; give .* another by rename\(\)$"),
+    ],
+)
+def test_what_cannot_be_stored_is_one_line(tmp_path: Path, given: xr.DataArray, says: str) -> None:
+    with pytest.raises(BlockError, match=says) as told:
+        given.terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    assert len(str(told.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_geotransform_that_is_no_numbers_is_none(tmp_path: Path) -> None:
+    given = scene(spatial_ref=xr.DataArray(0, attrs={"GeoTransform": "a b c d e f"}))
+    stored = given.terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    assert stored.rio.transform() == scene().rio.transform()
+    bare = given.drop_vars(["y", "x"]).terrasketch.compress(tmp_path / "b.zarr", lossless=True)
+    assert "GeoTransform" not in bare.spatial_ref.attrs
