@@ -123,3 +123,11 @@ def test_a_geotransform_that_is_no_numbers_is_none(tmp_path: Path) -> None:
     assert stored.rio.transform() == scene().rio.transform()
     bare = given.drop_vars(["y", "x"]).terrasketch.compress(tmp_path / "b.zarr", lossless=True)
     assert "GeoTransform" not in bare.spatial_ref.attrs
+
+
+def test_numbers_of_numpy_within_mappings_are_kept(tmp_path: Path) -> None:
+    given = scene().assign_attrs(gain={"a": np.float32(1.5), "b": {"c": np.array([1, 2])}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        stored = given.terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    assert stored.attrs["gain"] == {"a": 1.5, "b": {"c": [1, 2]}}

@@ -156,6 +156,8 @@ def _json(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, tuple | list):
         return [_json(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _json(one) for name, one in value.items()}
     return value
 
 
