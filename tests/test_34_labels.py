@@ -185,7 +185,7 @@ def test_what_zarr_cannot_hold_is_left_out_and_named(tmp_path: Path) -> None:
     ]
     xr.testing.assert_equal(stored.compute(), scene.drop_vars("box"))
     assert stored.attrs["units"] == "K"
-    with pytest.raises(BlockError, match=r"'valid' is the name of a variable of the store"):
+    with pytest.raises(BlockError, match=r"'valid' is the name of a part of the store"):
         SCENES["linspace"].assign_coords(valid=1).terrasketch.compress(tmp_path / "b.zarr")
 
 

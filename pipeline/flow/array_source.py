@@ -11,7 +11,7 @@ import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
-from pipeline.errors import SourceError
+from pipeline.errors import BlockError, SourceError
 from pipeline.flow.arrays import as_cube, band_labels, nodata_of
 from pipeline.flow.frames import frame_of, transform_of
 from pipeline.flow.read import spread
@@ -82,9 +82,18 @@ def source_of(scene: xr.DataArray) -> ArraySource:
 
 
 def _with_bands(scene: xr.DataArray) -> xr.DataArray:
-    """The scene (band, y, x); a plane's scalar `band` becomes the label of its one band."""
+    """The scene (band, y, x); a plane's scalar `band` becomes the label of its one band.
+
+    Raises:
+        BlockError: the plane has an axis, or a coordinate along one, of that name.
+    """
     if scene.ndim == 3:
         return scene
+    if "band" in scene.dims or ("band" in scene.coords and scene.coords["band"].ndim):
+        raise BlockError(
+            f"a plane (y, x) of dimensions {scene.dims} has a `band` along them; "
+            "give the scene three, or another name by rename()"
+        )
     spread_out = scene.expand_dims("band")
     spread_out.encoding = scene.encoding
     return spread_out

@@ -18,7 +18,7 @@ from pipeline.raster.scene import Affine6
 NEAR = 0.005
 """Of a pixel: how far coordinates may be from equal steps, beside their dtype's digits, and still be a transform's.
 Gaussian grids are off by 0.009 and more."""
-_OURS = ("scene", "valid")
+_OURS = ("scene", "valid", "zarr.json")
 # What a store says by itself: sentinel, scales, and which variables are coordinates.
 _SAID = {
     "_FillValue",
@@ -38,11 +38,11 @@ def frame_of(scene: xr.DataArray, transform: Affine6 | None) -> Frame:
     What Zarr cannot hold is left out with a warning.
 
     Raises:
-        BlockError: a coordinate has the name of a variable of the store.
+        BlockError: a coordinate has the name of a part of the store, or attributes that contradict its values.
     """
     taken = [name for name in (*scene.dims, *scene.coords) if name in _OURS]
     if taken:
-        raise BlockError(f"{taken[0]!r} is the name of a variable of the store; give the scene's another by rename()")
+        raise BlockError(f"{taken[0]!r} is the name of a part of the store; give the scene's another by rename()")
     mapping = _grid_mapping(scene)
     found = tuple(_coordinates(scene, mapping, transform))
     attributes = dict(_attributes(scene.attrs, "the scene", _SAID))
@@ -80,7 +80,10 @@ def _told(scene: xr.DataArray) -> Affine6 | None:
     words = str(scene.coords[mapping].attrs.get("GeoTransform", "")).split() if mapping else []
     if len(words) != 6:
         return None
-    c, a, b, f, d, e = map(float, words)
+    try:
+        c, a, b, f, d, e = map(float, words)
+    except ValueError:  # words of others, which GDAL does not read either
+        return None
     return a, b, c, d, e, f
 
 
@@ -123,9 +126,18 @@ def _coordinates(scene: xr.DataArray, mapping: str | None, transform: Affine6 | 
             _leave_out(f"coordinate {name!r}", "such names")
             continue
         encoding = {"_FillValue": None} if words.dtype.kind in "fc" else {}
-        coded = encode_cf_variable(xr.Variable(variable.dims, words, attributes, encoding), name=name)
+        coded = _coded(name, xr.Variable(variable.dims, words, attributes, encoding))
         facts = {key: xarray_fill(float(v)) if key == "_FillValue" else _json(v) for key, v in coded.attrs.items()}
-        yield Coordinate(name, tuple(map(str, coded.dims)), np.asarray(coded.values), facts)
+        encoded = values.dtype.kind in "mMb"
+        yield Coordinate(name, tuple(map(str, coded.dims)), np.asarray(coded.values), facts, encoded)
+
+
+def _coded(name: str, variable: xr.Variable) -> xr.Variable:
+    try:
+        return encode_cf_variable(variable, name=name)
+    except Exception as error:  # whatever xarray makes of attributes that CF's encoding sets itself
+        reason = " ".join(str(error).split())
+        raise BlockError(f"coordinate {name!r} of {variable.dtype} cannot be stored: {reason}") from error
 
 
 def _attributes(given: Any, whose: str, left: set[str]) -> Iterator[tuple[str, Any]]:
@@ -144,6 +156,8 @@ def _json(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, tuple | list):
         return [_json(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _json(one) for name, one in value.items()}
     return value
 
 

@@ -144,8 +144,8 @@ class Plan:
         create_store(draft, self.info, self.tile, list(self.variables), self._attributes(), self.frame)
 
     def _attributes(self) -> dict[str, Any]:
-        dims = {} if self.frame is None else {"dims": list(self.frame.dims)}
-        return dims | {
+        record: dict[str, Any] = {} if self.frame is None else self.frame.record()
+        return record | {
             "version": __version__,
             "variable": self.variables[0].name,
             "tile": self.tile,

@@ -19,6 +19,8 @@ class Coordinate:
     dims: tuple[str, ...]
     values: NDArray[Any]
     attributes: dict[str, Any] = field(default_factory=dict)
+    encoded: bool = False
+    """Whether the values are numbers that stand for dates, durations or booleans."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,10 @@ class Frame:
     attributes: dict[str, Any] = field(default_factory=dict)
     grid_mapping: str | None = None
     """The coordinate that tells the CRS."""
+
+    def record(self) -> dict[str, list[str]]:
+        """What a reader cannot tell from the store: the dimensions, and which coordinates CF's encoding changed."""
+        return {"dims": list(self.dims), "encoded": [one.name for one in self.coordinates if one.encoded]}
 
     def bookkeeping(self, dims: tuple[str, ...]) -> dict[str, str]:
         """The attributes of a variable along `dims` by which plain xarray.open_zarr finds its coordinates."""
