@@ -111,74 +111,7 @@ def products(means: I64, boxes: I64, c: int, k: int, weights: I64, out: I64) -> 
 
 
 @jit
-def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, base: I32, half: I32) -> None:
-    """base[x] = the sum for row y of subband k of plane c, without what stands to the left in the row itself.
-
-    A (plane, y, x): magnitudes. w (TERMS,): `products`. half: scratch as long as the parent's row and more.
-    """
-    y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
-    n = x1 - x0
-    base[:n] = w[MEAN]
-    if y > y0:
-        row = A[c, y - 1, x0:x1]
-        _add(base[:n], w[ABOVE], row)
-        _add(base[1:n], w[CORNERS], row[: n - 1])
-        _add(base[: n - 1], w[CORNERS], row[1:])
-    if y > y0 + 1:
-        _add(base[:n], w[SECOND], A[c, y - 2, x0:x1])
-    if w[BEFORE] or w[ABOUT_BEFORE]:
-        _add(base[:n], w[BEFORE], A[c - 1, y, x0:x1])
-        _add_about(base[:n], w[ABOUT_BEFORE], A[c - 1], y, y0, y1, x0, x1)
-    if w[TWO_BEFORE]:
-        _add(base[:n], w[TWO_BEFORE], A[c - 2, y, x0:x1])
-    first, other, parent = boxes[k, 5], boxes[k, 6], boxes[k, 4]
-    if w[FIRST] or w[ABOUT_FIRST]:
-        _add_box(base, w[FIRST], w[ABOUT_FIRST], A[c], boxes, first, y - y0, n)
-    if w[OTHER]:
-        _add_box(base, w[OTHER], 0, A[c], boxes, other, y - y0, n)
-    if w[PARENT] or w[ABOUT_PARENT]:
-        m = (n + 1) // 2
-        half[:m] = 0
-        _add_box(half, w[PARENT], w[ABOUT_PARENT], A[c], boxes, parent, (y - y0) // 2, m)
-        for i in range(n // 2):
-            base[2 * i] += half[i]
-            base[2 * i + 1] += half[i]
-        if n % 2:
-            base[n - 1] += half[m - 1]
-
-
-@jit
 def bucket(total: int) -> int:
     """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
     bits = np.int64(np.float32(total + 64).view(np.int32))
     return min(int(bits >> 21) - 532, BUCKETS - 1)
-
-
-@jit
-def _add_box(base: I32, weight: int, about: int, plane: I32, boxes: I64, number: int, dy: int, n: int) -> None:
-    """Add row dy of another subband, of which the last row and the last column may be missing."""
-    y0, y1, x0, x1 = boxes[number, 0], boxes[number, 1], boxes[number, 2], boxes[number, 3]
-    y, n = y0 + dy, min(n, x1 - x0)
-    if y < y1 and n > 0:
-        _add(base[:n], weight, plane[y, x0 : x0 + n])
-        if about:
-            _add_about(base[:n], about, plane, y, y0, y1, x0, x1)
-
-
-@jit
-def _add_about(base: I32, weight: int, plane: I32, y: int, y0: int, y1: int, x0: int, x1: int) -> None:
-    """Add the four neighbours, within [y0, y1) x [x0, x1), of the first pixels of row y."""
-    n = base.shape[0]
-    if y > y0:
-        _add(base, weight, plane[y - 1, x0 : x0 + n])
-    if y + 1 < y1:
-        _add(base, weight, plane[y + 1, x0 : x0 + n])
-    _add(base[1:], weight, plane[y, x0 : x0 + n - 1])
-    m = min(n, x1 - x0 - 1)
-    _add(base[:m], weight, plane[y, x0 + 1 : x0 + 1 + m])
-
-
-@jit
-def _add(base: I32, weight: int, row: I32) -> None:
-    for i in range(base.shape[0]):
-        base[i] += np.int32(weight) * row[i]

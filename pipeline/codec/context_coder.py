@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
-from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, expect_row, products, shift_of
+from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
 from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
 from pipeline.codec.context_side import mean_codes, put_side, side_bytes
+from pipeline.codec.context_sums import expect_row, rows_of
 from pipeline.codec.context_weights import fit_weights
 from pipeline.jit import jit
 
@@ -104,12 +105,13 @@ def _encode_rows(
     low, width, at = state
     c, k = lines[0], lines[1]
     w = np.empty(TERMS, np.int64)
-    base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
+    rows = rows_of(values.shape[2])
+    base = rows.base
     y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
     shift = shift_of(means[c, k])
     products(means, boxes, c, k, weights, w)
     for y in range(lines[2], lines[3]):
-        expect_row(A, boxes, c, k, y, w, base, half)
+        expect_row(A, boxes, c, k, y, w, rows, False)
         left, second = 0, 0
         for x in range(x0, x1):
             b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
 from pipeline.codec.container import Buffer
-from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, expect_row, products, shift_of
+from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
 from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
 from pipeline.codec.context_side import get_side
+from pipeline.codec.context_sums import expect_row, rows_of
 from pipeline.codec.context_weights import DEFAULT
 from pipeline.errors import FormatError
 from pipeline.jit import jit
@@ -59,7 +60,8 @@ def _decode_plane(
 ) -> rc.State:
     code, width, at = state
     w = np.empty(TERMS, np.int64)
-    base, half = np.empty(values.shape[2], np.int32), np.empty(values.shape[2], np.int32)
+    rows = rows_of(values.shape[2])
+    base = rows.base
     steps = min(len(states), 2)  # of the step of one quantiser, in those of both together
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1, orientation = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3], boxes[k, 7]
@@ -71,7 +73,7 @@ def _decode_plane(
         for y in range(y0, y1):
             if at > data.shape[0]:
                 return code, width, at
-            expect_row(A, boxes, c, k, y, w, base, half)
+            expect_row(A, boxes, c, k, y, w, rows, False)
             left, second = 0, 0
             for x in range(x0, x1):
                 b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)

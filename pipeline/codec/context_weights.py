@@ -18,9 +18,9 @@ from pipeline.codec.context import (
     SECOND,
     TERMS,
     UNIT,
-    expect_row,
     products,
 )
+from pipeline.codec.context_sums import LANES, Rows, expect_row, rows_of
 from pipeline.jit import jit
 from pipeline.svd.lanes import LINE, NARROW, add_gram
 
@@ -86,7 +86,7 @@ def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64)
     """Grams (KINDS, NARROW·LINE) of the weighed terms with the magnitude that they foretell, on every n-th row."""
     ones, w = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64)
     single, n = np.zeros(TERMS, np.int64), A.shape[2]
-    rows, half = np.empty((TERMS, n), np.int32), np.empty(n, np.int32)
+    sums_of, (_, half, terms) = np.empty((TERMS, n + LANES), np.int32), rows_of(n)
     flat = np.empty(n * (TERMS + 1), np.float32)
     for c in range(A.shape[0]):
         for k in range(boxes.shape[0]):
@@ -98,8 +98,8 @@ def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64)
                 for i in range(TERMS):
                     single[:] = 0
                     single[i] = w[i]
-                    expect_row(A, boxes, c, k, y, single, rows[i], half)
-                _weigh(rows, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
+                    expect_row(A, boxes, c, k, y, single, Rows(sums_of[i], half, terms), False)
+                _weigh(sums_of, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
                 used = flat[: (x1 - x0 - 2) * (TERMS + 1)]
                 add_gram(used, TERMS + 1, used, sums[kind])
                 counts[kind] += x1 - x0 - 2

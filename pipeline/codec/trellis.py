@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.codec import wavelet
 from pipeline.codec.budget import Budget, budget_of, spend, worth
-from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, expect_row, products, shift_of
+from pipeline.codec.context import BUCKETS, MOST, TERMS, products, shift_of
 from pipeline.codec.context_coder import encode_chosen
 from pipeline.codec.context_models import RUN, STATES, low_bits
+from pipeline.codec.context_sums import expect_row, rows_of
 from pipeline.codec.survivors import COUNT, LISTED, PRICES, STRIP, step_row, walk_back
 from pipeline.jit import jit
 
@@ -65,7 +66,7 @@ def choose_plane(
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
     `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent."""
     w = np.empty(TERMS, np.int64)
-    base, half = np.empty(Z.shape[2], np.int32), np.empty(Z.shape[2], np.int32)
+    rows = rows_of(Z.shape[2])
     listed = bits_of(models).reshape(-1)
     bits, sums = np.empty_like(listed), np.empty(5)
     path = np.empty(Z.shape[1] * Z.shape[2], np.uint16)
@@ -85,10 +86,9 @@ def choose_plane(
         cost = np.full(COUNT, NEVER, np.float32)
         cost[0] = np.float32(0.0)
         for y in range(y0, y1):
-            expect_row(A, boxes, c, k, y, w, base, half)
-            _expect_left(base, A[c, y, x0:x1], w)
+            expect_row(A, boxes, c, k, y, w, rows, True)
             at = (y - y0) * (x1 - x0)
-            step_row(Z[c, y, x0:x1], base, bits, shift, cost, prices, path[at : at + x1 - x0])
+            step_row(Z[c, y, x0:x1], rows.base, bits, shift, cost, prices, path[at : at + x1 - x0])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
         _sum_errors(Z[c, y0:y1, x0:x1], scores[c, y0:y1, x0:x1], sums)
         spend(budget, c, k, factor, sums)
@@ -117,16 +117,6 @@ def bits_of(models: I32) -> F32:
 @jit
 def _probability(word: int) -> float:
     return min(max((word >> 10) / (1 << 21), 1e-4), 1 - 1e-4)
-
-
-@jit
-def _expect_left(base: I32, row: I32, w: I64) -> None:
-    """Add what stands to the left in the row itself."""
-    n = row.shape[0]
-    for x in range(1, n):
-        base[x] += np.int32(w[LEFT]) * row[x - 1]
-    for x in range(2, n):
-        base[x] += np.int32(w[SECOND]) * row[x - 2]
 
 
 @jit

@@ -1,0 +1,188 @@
+"""The weighted sum of a context, a row at once: every known magnitude is a term, all terms in one pass over the row.
+
+Source: as in `context`. Integers alone, which wrap: the same sums on every CPU, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
+
+from pipeline.codec.context import (
+    ABOUT_BEFORE,
+    ABOUT_FIRST,
+    ABOUT_PARENT,
+    ABOVE,
+    BEFORE,
+    CORNERS,
+    FIRST,
+    LEFT,
+    MEAN,
+    OTHER,
+    PARENT,
+    SECOND,
+    TWO_BEFORE,
+)
+from pipeline.jit import jit
+from pipeline.vectors import broadcast, counted, element, emitted, load, store, variable
+
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+LANES = 16
+MOST_TERMS = 24
+OFFSET, WEIGHT, FROM, TO = range(4)
+
+
+class Rows(NamedTuple):
+    """What a row is summed in."""
+
+    base: I32
+    """the sums, as long as the row and LANES more"""
+    half: I32
+    """those of the parent's row, as long"""
+    terms: I64
+    """(MOST_TERMS, 4): where in the magnitudes a term begins, its weight, the columns from and to which it counts"""
+
+
+@jit
+def rows_of(width: int) -> Rows:
+    """Room for rows of `width`."""
+    return Rows(np.empty(width + LANES, np.int32), np.empty(width + LANES, np.int32), np.empty((MOST_TERMS, 4), np.int64))
+
+
+@jit
+def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, itself: bool) -> None:
+    """rows.base[x] = the sum for row y of subband k of plane c, with what stands to the left in it where `itself`.
+
+    A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`.
+    """
+    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
+    plane = A.shape[1] * width
+    here = c * plane + y * width + boxes[k, 2]
+    base, half, terms = rows.base, rows.half, rows.terms
+    if w[PARENT] or w[ABOUT_PARENT]:
+        m = (n + 1) // 2
+        count = _add_box(terms, 0, w[PARENT], w[ABOUT_PARENT], boxes, boxes[k, 4], (y - y0) // 2, m, c * plane, width)
+        half[:m] = 0
+        add_terms(half, m, A, terms, count)
+        _double(half, w[MEAN], base[:n])
+    else:
+        base[:n] = w[MEAN]
+    count = 0
+    if y > y0:
+        count = _add(terms, count, here - width, w[ABOVE], 0, n)
+        count = _add(terms, count, here - width - 1, w[CORNERS], 1, n)
+        count = _add(terms, count, here - width + 1, w[CORNERS], 0, n - 1)
+    if y > y0 + 1:
+        count = _add(terms, count, here - 2 * width, w[SECOND], 0, n)
+    if c > 0:
+        count = _add(terms, count, here - plane, w[BEFORE], 0, n)
+        count = _add_about(terms, count, here - plane, w[ABOUT_BEFORE], n, n, y > y0, y + 1 < y1, width)
+    if c > 1:
+        count = _add(terms, count, here - 2 * plane, w[TWO_BEFORE], 0, n)
+    if boxes[k, 5] >= 0:
+        count = _add_box(terms, count, w[FIRST], w[ABOUT_FIRST], boxes, boxes[k, 5], y - y0, n, c * plane, width)
+    if boxes[k, 6] >= 0:
+        count = _add_box(terms, count, w[OTHER], 0, boxes, boxes[k, 6], y - y0, n, c * plane, width)
+    if itself:
+        count = _add(terms, count, here - 1, w[LEFT], 1, n)
+        count = _add(terms, count, here - 2, w[SECOND], 2, n)
+    add_terms(base, n, A, terms, count)
+
+
+@jit
+def add_terms(out: I32, n: int, A: I32, terms: I64, count: int) -> None:
+    """out[x] += Σ weight · A.flat[offset + x] over the terms whose columns x is in, for x < n. Behind n, out is spoilt.
+
+    Whole vectors are read, and what was too much is taken back, but never from outside of A.
+    """
+    blocks, flat = (n + LANES - 1) // LANES, A.reshape(-1)
+    inside = blocks * LANES <= out.shape[0]
+    for t in range(count):
+        inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + blocks * LANES <= flat.shape[0]
+    if not inside:
+        for t in range(count):
+            for x in range(terms[t, FROM], terms[t, TO]):
+                out[x] += np.int32(terms[t, WEIGHT]) * flat[terms[t, OFFSET] + x]
+        return
+    _add_vectors(out, flat, terms.reshape(-1), blocks, count)
+    for t in range(count):
+        offset, weight = terms[t, OFFSET], np.int32(terms[t, WEIGHT])
+        for x in range(terms[t, FROM]):
+            out[x] -= weight * flat[offset + x]
+        for x in range(terms[t, TO], n):
+            out[x] -= weight * flat[offset + x]
+
+
+@emitted
+def _add_vectors(typing: Any, out: Any, flat: Any, terms: Any, blocks: Any, count: Any) -> Any:
+    """out[x] += Σ weight · flat[offset + x], in blocks of LANES."""
+    word = ir.IntType(32)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, known, table = (
+            context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args[:3], strict=False)
+        )
+        with counted(builder, args[3]) as block:
+            start = builder.mul(block.index, ir.Constant(block.index.type, LANES))
+            total = variable(builder, load(builder, element(builder, sums, start), word, LANES))
+            with counted(builder, args[4]) as term:
+                at = builder.mul(term.index, ir.Constant(term.index.type, 4))
+                offset, weight = (builder.load(element(builder, table, at, part)) for part in (OFFSET, WEIGHT))
+                row = load(builder, element(builder, known, builder.add(offset, start)), word, LANES)
+                product = builder.mul(broadcast(builder, builder.trunc(weight, word), LANES), row)
+                builder.store(builder.add(builder.load(total), product), total)
+            store(builder, builder.load(total), element(builder, sums, start), word, LANES)
+        return context.get_dummy_value()
+
+    return types.void(out, flat, terms, blocks, count), codegen
+
+
+@jit
+def _add(terms: I64, count: int, offset: int, weight: int, first: int, end: int) -> int:
+    """One more term, if it counts anywhere; the number of terms."""
+    if weight == 0 or first >= end:
+        return count
+    terms[count, OFFSET], terms[count, WEIGHT], terms[count, FROM], terms[count, TO] = offset, weight, first, end
+    return count + 1
+
+
+@jit
+def _add_about(
+    terms: I64, count: int, here: int, weight: int, n: int, wide: int, above: bool, below: bool, width: int
+) -> int:
+    """The four neighbours of n magnitudes from `here`, in a subband that is `wide`."""
+    if above:
+        count = _add(terms, count, here - width, weight, 0, n)
+    if below:
+        count = _add(terms, count, here + width, weight, 0, n)
+    count = _add(terms, count, here - 1, weight, 1, n)
+    return _add(terms, count, here + 1, weight, 0, min(n, wide - 1))
+
+
+@jit
+def _add_box(
+    terms: I64, count: int, weight: int, about: int, boxes: I64, number: int, dy: int, n: int, plane: int, width: int
+) -> int:
+    """Row dy of another subband, of which the last row and the last column may be missing, and its neighbours."""
+    y0, y1, x0, x1 = boxes[number, 0], boxes[number, 1], boxes[number, 2], boxes[number, 3]
+    y, wide = y0 + dy, x1 - x0
+    if y >= y1:
+        return count
+    here, n = plane + y * width + x0, min(n, wide)
+    count = _add(terms, count, here, weight, 0, n)
+    return _add_about(terms, count, here, about, n, wide, y > y0, y + 1 < y1, width)
+
+
+@jit
+def _double(half: I32, mean: int, base: I32) -> None:
+    """base = the sums of the parent's row, each for two columns, and the mean."""
+    for i in range(base.shape[0] // 2):
+        base[2 * i] = base[2 * i + 1] = half[i] + np.int32(mean)
+    if base.shape[0] % 2:
+        base[-1] = half[base.shape[0] // 2] + np.int32(mean)
