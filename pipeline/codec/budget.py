@@ -39,11 +39,13 @@ class Budget(NamedTuple):
     """(subband,)"""
     made: F64
     """(7,) sums so far, over the subbands chosen"""
+    asked: F64
+    """(1,) the error to end at"""
 
 
 def budget_of(expected: F64, norms: list[float]) -> Budget:
     """A budget of which nothing is spent; expected: (plane, subband) in squared steps, zeros where nobody knows."""
-    return Budget(expected, np.array(norms), np.zeros(7))
+    return Budget(expected, np.array(norms), np.zeros(7), np.array([expected.sum()]))
 
 
 def beside(means: F64) -> F64:
@@ -60,7 +62,7 @@ def worth(budget: Budget) -> float:
         return 1.0
     error = made[ERROR] - gain(made)
     surplus = (error + PRIOR * total) / (made[FORETOLD] + PRIOR * total)
-    left = max(total - error, 0.0) / (surplus * rest)
+    left = max(budget.asked[0] - error, 0.0) / (surplus * rest)
     return float(min(max(left ** (1 / POWER), 1 / MOST), MOST))
 
 

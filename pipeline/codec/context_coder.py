@@ -5,8 +5,6 @@ Source: as in `context_models`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +19,6 @@ from pipeline.jit import jit
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
-# Writes plane c of the values and of their magnitudes: (c, boxes, means, weights, magnitudes, models).
-Chooser = Callable[[int, I64, I64, I64, I32, I32], None]
 
 # No value takes more bytes than this; so many values are encoded at a time.
 MOST_BYTES = 48
@@ -31,37 +27,70 @@ STRIP = 1 << 14
 
 def encode_integers(values: I32, levels: int) -> bytes:
     """Payload of values (plane, y, x) int32 in the subbands of so many `levels`; planes lean on the two before."""
-    return encode_chosen(values, levels, PLAIN, None)
+    coder = PlaneCoder(values, levels)
+    for c in range(len(values)):
+        coder.encode(c)
+    return coder.payload()
 
 
-def encode_chosen(values: I32, levels: int, states: I64, choose: Chooser | None) -> bytes:
-    """As `encode_integers`, under a table of states; `choose` may change a plane before it is coded.
+class PlaneCoder:
+    """Values (plane, y, x) to bytes, plane by plane from the first, in the subbands of `levels`, under `states`.
 
-    It then sees the models as the planes before have left them. Subbands that were all zeros must stay so.
+    A plane may change before it is encoded, `magnitudes` (plane, y, x) with it, where a subband is not all zeros; its
+    `means` (plane, subband) and the `weights` (KINDS, TERMS) stay. `models` are as the planes before have left them.
     """
-    planes, height, width = values.shape
-    boxes = boxes_of(height, width, levels)
-    means = mean_codes(values, boxes)
-    magnitudes = shifted(values, boxes, means)
-    weights = fit_weights(magnitudes, boxes, means)
-    rows = max(1, STRIP // max(width, 1))
-    room = MOST_BYTES * rows * width + rc.TAIL
-    out = np.empty(room + side_bytes(planes, len(boxes)), np.uint8)
-    models, signs = fresh(len(states))
-    state = put_side((0, rc.TOP - 1, 0), out, means, weights)
-    for c in range(planes):
-        if choose is not None:
-            choose(c, boxes, means, weights, magnitudes, models)
-        for k in np.flatnonzero(means[c]):
-            now = 0
-            for y in range(boxes[k, 0], boxes[k, 1], rows):
-                if len(out) < state[2] + room:
-                    out = np.concatenate([out[: state[2]], np.empty(room + state[2], np.uint8)])
-                lines = np.array([c, k, y, min(y + rows, boxes[k, 1])])
-                state, now = _encode_rows(
-                    state, now, out, values, magnitudes, boxes, means, weights, models.reshape(-1), signs, states, lines
+
+    def __init__(self, values: I32, levels: int, states: I64 = PLAIN) -> None:
+        planes, height, width = values.shape
+        self._values, self._states = values, states
+        self.boxes = boxes_of(height, width, levels)
+        self.means = mean_codes(values, self.boxes)
+        self.magnitudes = shifted(values, self.boxes, self.means)
+        self.weights = fit_weights(self.magnitudes, self.boxes, self.means)
+        self.models, self._signs = fresh(len(states))
+        self._rows = max(1, STRIP // max(width, 1))
+        self._room = MOST_BYTES * self._rows * width + rc.TAIL
+        self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
+        self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
+        self.mark(0)
+
+    def encode(self, c: int) -> None:
+        """The next plane."""
+        for k in np.flatnonzero(self.means[c]):
+            now, last = 0, self.boxes[k, 1]
+            for y in range(self.boxes[k, 0], last, self._rows):
+                at = self._state[2]
+                if len(self._out) < at + self._room:
+                    self._out = np.concatenate([self._out[:at], np.empty(self._room + at, np.uint8)])
+                self._state, now = _encode_rows(
+                    self._state,
+                    now,
+                    self._out,
+                    self._values,
+                    self.magnitudes,
+                    self.boxes,
+                    self.means,
+                    self.weights,
+                    self.models.reshape(-1),
+                    self._signs,
+                    self._states,
+                    np.array([c, k, y, min(y + self._rows, last)]),
                 )
-    return out[: rc.flush(state[0], state[2], out)].tobytes()
+
+    def mark(self, c: int) -> None:
+        """Keep what it takes to go back to before plane c, the next."""
+        self._marked = c, self._state, self._out[: self._state[2]].copy(), self.models.copy(), self._signs.copy()
+
+    def back(self) -> None:
+        """To what was marked: the planes from there on are as `values` has them."""
+        c, self._state, bytes_, models, signs = self._marked
+        self._out[: len(bytes_)], self.models[:], self._signs[:] = bytes_, models, signs
+        _shift(self._values[c:], self.boxes, self.means[c:], self.magnitudes[c:])
+
+    def payload(self) -> bytes:
+        """All bytes, once the last plane is encoded."""
+        low, _, at = self._state
+        return self._out[: rc.flush(low, at, self._out)].tobytes()
 
 
 def shifted(values: I32, boxes: I64, means: I64) -> I32:

@@ -6,14 +6,13 @@ Sources: KLT + 9/7 wavelet, Penna, Tillo, Magli, Olmo (2007); rank by reverse wa
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels, trellis, wavelet
+from pipeline.codec import kernels, wavelet
 from pipeline.codec.basis import columns_of, dual_of, quantise_columns
-from pipeline.codec.budget import beside
 from pipeline.codec.context import boxes_of
 from pipeline.codec.rotation import Rotation, fit_rotations, rotate
 from pipeline.svd.gram import eigh_descending, gram
@@ -146,59 +145,6 @@ def quantise(analysis: Analysis, step: float) -> Layer | None:
     kernels.quantise(coefficients, inverse, THRESHOLD, scores.reshape(-1))
     _, centroids = _sampled_error(analysis, step)
     return replace(analysis.layer, scores=scores, step=step * analysis.unit, centroids=centroids)
-
-
-def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Layer | None:
-    """As `quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes with them.
-
-    errors: (rank, subband) sums of squared errors, weighed by norms: about what each is to make, and in all to end at.
-    """
-    coefficients = analysis.coefficients
-    peak = kernels.peak_of(coefficients.reshape(-1))
-    if step < FINEST_STEP or peak >= PEAK * step:
-        return None
-    scaled = coefficients * np.float32(1.0 / step)
-    scores, coded = trellis.quantise(scaled, analysis.layer.levels, errors / step**2)
-    centroids = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
-    return replace(
-        analysis.layer,
-        scores=scores,
-        step=step * analysis.unit,
-        centroids=(float(np.float32(centroids[0])), float(np.float32(centroids[1]))),
-        dependent=coded,
-    )
-
-
-class Foretold(NamedTuple):
-    """What the trellis will miss, as an ordinary layer says whose step is 1 / DEPENDENT_STEP times as wide."""
-
-    shares: F64
-    """(rank, subband) sum of squared errors for each unit of mean squared error of all; weighed by the norms"""
-    more: float
-    """how much more it is than that of the ordinary layer"""
-    ordinary: float
-    """mean squared error of the latter's coefficients, in units squared"""
-    elements: int
-    """over so many, holes and all"""
-
-
-def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
-    """What the trellis will miss, from an ordinary layer of the analysis."""
-    levels, step = layer.levels, layer.step / analysis.unit
-    _, height, width = analysis.coefficients.shape
-    boxes = boxes_of(height, width, levels)
-    sums = np.zeros((2, len(analysis.coefficients), len(boxes)))
-    first, second = (np.float32(offset) for offset in layer.centroids)
-    kernels.add_errors(analysis.coefficients, layer.scores, boxes, np.float32(1.0 / step), first, second, *sums)
-    errors = sums[0] * np.array(wavelet.norms(levels)) * step**2
-    area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
-    foretold, elements = errors * beside(sums[1] / area), len(layer.mean) * height * width
-    if not errors.any():
-        return Foretold(errors, 1.0, 0.0, elements)
-    whole = float(foretold.sum())
-    return Foretold(
-        foretold * (elements / whole), whole / float(errors.sum()), float(errors.sum()) / elements, elements
-    )
 
 
 def score_planes(layer: Layer, room: F32 | None = None) -> F32:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.codec import wavelet
 from pipeline.codec.budget import Budget, budget_of, spend, worth
-from pipeline.codec.context import BUCKETS, MOST, TERMS, products, shift_of
-from pipeline.codec.context_coder import encode_chosen
+from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shift_of
+from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
 from pipeline.codec.context_sums import expect_row, rows_of
 from pipeline.codec.survivors import COUNT, LISTED, PRICES, STRIP, step_row, walk_back
@@ -30,24 +30,72 @@ U16 = NDArray[np.uint16]
 # What a bit is worth, in squared steps: about 2 ln 2 times the squared error that the steps leave.
 BIT = 0.27
 NEVER = np.float32(1e30)
+# The share of the error that planes done anew are to have.
+AGAIN = 0.4
 # Rounding of a magnitude in steps of one quantiser, where it only gives the context.
 ROUND = 0.4
 
 
-def quantise(Z: F32, levels: int, errors: F64 | None = None) -> tuple[I32, bytes]:
-    """Scores (plane, y, x) that coefficients Z, in steps, are quantised to, and their payload.
+class Trellis:
+    """Coefficients Z (plane, y, x), in steps, quantised and coded; the last planes can be had anew for another error.
 
     errors: (plane, subband) squared error, weighed by norms, about what each is to make and all are to end at.
     """
-    norms = wavelet.norms(levels)
-    budget = budget_of(np.zeros((len(Z), len(norms))) if errors is None else errors, norms)
-    values, scores = np.empty(Z.shape, np.int32), np.empty(Z.shape, np.int32)
-    rough(Z, values)
 
-    def choose(c: int, boxes: I64, means: I64, used: I64, A: I32, models: I32) -> None:
-        choose_plane(Z, values, scores, A, boxes, means, used, models, c, budget)
+    def __init__(self, Z: F32, levels: int, errors: F64 | None = None) -> None:
+        norms = wavelet.norms(levels)
+        self._Z, self._values = Z, np.empty(Z.shape, np.int32)
+        rough(Z, self._values)
+        self._coder = PlaneCoder(self._values, levels, STATES)
+        self._budget = budget_of(np.zeros((len(Z), len(norms))) if errors is None else errors, norms)
+        self._turn = _turn(self._budget.expected * _moved(self._coder.means))
+        self._spent = self._budget.made.copy()
+        self._scores = np.empty(Z.shape, np.int32)
 
-    return scores, encode_chosen(values, levels, STATES, choose)
+    def quantised(self) -> tuple[I32, bytes]:
+        """The scores (plane, y, x) and their payload."""
+        return self._from(0)
+
+    def again(self, share: float) -> tuple[I32, bytes]:
+        """The same, once they are known, for this share of the error asked for at first: by the last planes alone."""
+        self._budget.asked[0] = share * self._budget.expected.sum()
+        self._budget.made[:] = self._spent
+        rough(self._Z[self._turn :], self._values[self._turn :])
+        self._coder.back()
+        self._scores = self._scores.copy()
+        return self._from(self._turn)
+
+    def _from(self, first: int) -> tuple[I32, bytes]:
+        coder = self._coder
+        for c in range(first, len(self._Z)):
+            if c == self._turn:
+                coder.mark(c)
+                self._spent = self._budget.made.copy()
+            choose_plane(
+                self._Z,
+                self._values,
+                self._scores,
+                coder.magnitudes,
+                coder.boxes,
+                coder.means,
+                coder.weights,
+                coder.models,
+                c,
+                self._budget,
+            )
+            coder.encode(c)
+        return self._scores, coder.payload()
+
+
+def _moved(means: I64) -> F64:
+    """(plane, subband): how far errors go by what a bit is worth, from codes of mean magnitudes; zeros stay zeros."""
+    return np.where(means > 0, np.minimum(2.0 ** ((means - MEAN_ONE) / 4 + 1), 1.0), 0.0)
+
+
+def _turn(expected: F64) -> int:
+    """The plane from which on enough of the error expected is made to make up for what is wrong with all of it."""
+    rest = np.cumsum(expected.sum(axis=1)[::-1])[::-1]
+    return max(int(np.count_nonzero(rest >= AGAIN * expected.sum())) - 1, 0) if expected.any() else 0
 
 
 @jit

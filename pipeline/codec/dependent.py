@@ -1,0 +1,86 @@
+"""Layers whose scores are quantised dependently: what they will miss is foretold, and the last planes make up for it.
+
+Source: as in `trellis`; the error of a rate-distortion quantiser foretold from an ordinary one's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.codec import kernels, wavelet
+from pipeline.codec.budget import beside
+from pipeline.codec.context import boxes_of
+from pipeline.codec.low_rank import F32, F64, FINEST_STEP, I32, PEAK, Analysis, Layer
+from pipeline.codec.trellis import Trellis
+
+
+class Trial(NamedTuple):
+    """A layer made with the trellis, and what it takes to make it end at another error."""
+
+    layer: Layer
+    step: float
+    """in units of the analysis"""
+    scaled: F32
+    """(rank, y, x) coefficients in steps"""
+    trellis: Trellis
+
+    def again(self, share: float) -> Trial:
+        """With this share of the error asked for at first; the step is the same."""
+        return self._replace(layer=_layer(self.layer, self.scaled, *self.trellis.again(share)))
+
+
+def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Trial | None:
+    """As `low_rank.quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes.
+
+    errors: (rank, subband) sums of squared errors, weighed by norms: about what each is to make, and in all to end at.
+    """
+    coefficients = analysis.coefficients
+    peak = kernels.peak_of(coefficients.reshape(-1))
+    if step < FINEST_STEP or peak >= PEAK * step:
+        return None
+    scaled = coefficients * np.float32(1.0 / step)
+    trellis = Trellis(scaled, analysis.layer.levels, errors / step**2)
+    layer = replace(analysis.layer, step=step * analysis.unit)
+    return Trial(_layer(layer, scaled, *trellis.quantised()), step, scaled, trellis)
+
+
+def _layer(layer: Layer, scaled: F32, scores: I32, coded: bytes) -> Layer:
+    """The layer with these scores, and the centroids that are best for them."""
+    first, second = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
+    centroids = float(np.float32(first)), float(np.float32(second))
+    return replace(layer, scores=scores, centroids=centroids, dependent=coded)
+
+
+class Foretold(NamedTuple):
+    """What the trellis will miss, as an ordinary layer says whose step is 1 / DEPENDENT_STEP times as wide."""
+
+    shares: F64
+    """(rank, subband) sum of squared errors for each unit of mean squared error of all; weighed by the norms"""
+    more: float
+    """how much more it is than that of the ordinary layer"""
+    ordinary: float
+    """mean squared error of the latter's coefficients, in units squared"""
+    elements: int
+    """over so many, holes and all"""
+
+
+def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
+    """What the trellis will miss, from an ordinary layer of the analysis."""
+    levels, step = layer.levels, layer.step / analysis.unit
+    _, height, width = analysis.coefficients.shape
+    boxes = boxes_of(height, width, levels)
+    sums = np.zeros((2, len(analysis.coefficients), len(boxes)))
+    first, second = (np.float32(offset) for offset in layer.centroids)
+    kernels.add_errors(analysis.coefficients, layer.scores, boxes, np.float32(1.0 / step), first, second, *sums)
+    errors = sums[0] * np.array(wavelet.norms(levels)) * step**2
+    area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
+    foretold, elements = errors * beside(sums[1] / area), len(layer.mean) * height * width
+    if not errors.any():
+        return Foretold(errors, 1.0, 0.0, elements)
+    whole = float(foretold.sum())
+    return Foretold(
+        foretold * (elements / whole), whole / float(errors.sum()), float(errors.sum()) / elements, elements
+    )
