@@ -27,7 +27,7 @@ MISSED = (1, 1.08, 1.1, 1.13, 1.17, 1.19, 1.13, 1.02, 0.93, 0.89, 0.87, 0.88, 0.
 MOST = 1.4
 PRIOR = 0.05
 # Entries of `made`: error, what was expected of it at the worth it had, what was expected; the sums of centroids.
-ERROR, FORETOLD, EXPECTED, ONE, ONES, MORE, MORES = range(7)
+ERROR, FORETOLD, EXPECTED, ONE, ONES, MORE, MORES, MOVED = range(8)
 
 
 class Budget(NamedTuple):
@@ -35,17 +35,19 @@ class Budget(NamedTuple):
 
     expected: F64
     """(plane, subband)"""
+    moved: F64
+    """(plane, subband) the part of it that what a bit is worth changes"""
     norms: F64
     """(subband,)"""
     made: F64
-    """(7,) sums so far, over the subbands chosen"""
+    """(8,) sums so far, over the subbands chosen"""
     asked: F64
     """(1,) the error to end at"""
 
 
-def budget_of(expected: F64, norms: list[float]) -> Budget:
+def budget_of(expected: F64, moved: F64, norms: list[float]) -> Budget:
     """A budget of which nothing is spent; expected: (plane, subband) in squared steps, zeros where nobody knows."""
-    return Budget(expected, np.array(norms), np.zeros(7), np.array([expected.sum()]))
+    return Budget(expected, expected * moved, np.array(norms), np.zeros(8), np.array([expected.sum()]))
 
 
 def beside(means: F64) -> F64:
@@ -57,12 +59,13 @@ def beside(means: F64) -> F64:
 def worth(budget: Budget) -> float:
     """The factor of what a bit is worth in the next subband."""
     made, total = budget.made, budget.expected.sum()
-    rest = total - made[EXPECTED]
-    if rest <= 0:
+    moved = budget.moved.sum() - made[MOVED]
+    if moved <= 0:
         return 1.0
     error = made[ERROR] - gain(made)
     surplus = (error + PRIOR * total) / (made[FORETOLD] + PRIOR * total)
-    left = max(budget.asked[0] - error, 0.0) / (surplus * rest)
+    still = total - made[EXPECTED] - moved
+    left = max((budget.asked[0] - error) / surplus - still, 0.0) / moved
     return float(min(max(left ** (1 / POWER), 1 / MOST), MOST))
 
 
@@ -77,7 +80,8 @@ def spend(budget: Budget, c: int, k: int, factor: float, sums: F64) -> None:
     """Add subband k of plane c, chosen with this factor; sums (5,): its squared error and what its centroids are of."""
     made, norm = budget.made, budget.norms[k]
     made[ERROR] += norm * sums[0]
-    made[FORETOLD] += budget.expected[c, k] * factor**POWER
+    made[FORETOLD] += budget.expected[c, k] + budget.moved[c, k] * (factor**POWER - 1)
     made[EXPECTED] += budget.expected[c, k]
+    made[MOVED] += budget.moved[c, k]
     for i in range(4):
         made[ONE + i] += norm * sums[1 + i]

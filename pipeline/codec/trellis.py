@@ -47,8 +47,9 @@ class Trellis:
         self._Z, self._values = Z, np.empty(Z.shape, np.int32)
         rough(Z, self._values)
         self._coder = PlaneCoder(self._values, levels, STATES)
-        self._budget = budget_of(np.zeros((len(Z), len(norms))) if errors is None else errors, norms)
-        self._turn = _turn(self._budget.expected * _moved(self._coder.means))
+        expected = np.zeros((len(Z), len(norms))) if errors is None else errors
+        self._budget = budget_of(expected, _moved(self._coder.means), norms)
+        self._turn = _turn(self._budget.moved)
         self._spent = self._budget.made.copy()
         self._scores = np.empty(Z.shape, np.int32)
 
