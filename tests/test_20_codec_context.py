@@ -16,6 +16,7 @@ from pipeline.codec.context import boxes_of
 from pipeline.codec.context_coder import encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.context_side import mean_codes
+from pipeline.codec.context_sums import expect_row, rows_of, separate_row
 from pipeline.codec.wavelet import subbands
 from pipeline.errors import FormatError
 from pipeline.svd.lanes import LINE, NARROW
@@ -159,6 +160,64 @@ def test_weights_are_of_the_terms_as_they_are_defined(spread: float) -> None:
     found = sums[0].reshape(NARROW, LINE)[: context.TERMS + 1, : context.TERMS + 1]
     np.testing.assert_allclose(found, np.transpose(rows) @ np.array(rows), rtol=1e-4)
     assert counts[0] == 30 * 48
+
+
+def terms_of(A: I32, boxes: NDArray[np.int64], c: int, k: int, y: int, x: int) -> NDArray[np.int64]:
+    """What stands around element (y, x) of subband k in plane c, for each term but the mean: docs/format.md."""
+
+    def at(plane: int, box: int, dy: int, dx: int) -> int:
+        if plane < 0 or box < 0:
+            return 0
+        y0, y1, x0, x1 = boxes[box, :4]
+        return int(A[plane, y0 + dy, x0 + dx]) if 0 <= dy < y1 - y0 and 0 <= dx < x1 - x0 else 0
+
+    def about(plane: int, box: int, dy: int, dx: int) -> int:
+        y0, y1, x0, x1 = boxes[box, :4]
+        if dy >= y1 - y0 or dx >= x1 - x0:
+            return 0
+        return sum(at(plane, box, dy + i, dx + j) for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1)))
+
+    parent, first, other = (int(number) for number in boxes[k, 4:7])
+    terms = np.zeros(context.TERMS, np.int64)
+    terms[context.LEFT], terms[context.ABOVE] = at(c, k, y, x - 1), at(c, k, y - 1, x)
+    terms[context.CORNERS] = at(c, k, y - 1, x - 1) + at(c, k, y - 1, x + 1)
+    terms[context.SECOND] = at(c, k, y, x - 2) + at(c, k, y - 2, x)
+    terms[context.PARENT], terms[context.ABOUT_PARENT] = at(c, parent, y // 2, x // 2), about(c, parent, y // 2, x // 2)
+    terms[context.BEFORE], terms[context.ABOUT_BEFORE] = at(c - 1, k, y, x), about(c - 1, k, y, x)
+    terms[context.TWO_BEFORE], terms[context.OTHER] = at(c - 2, k, y, x), at(c, other, y, x)
+    terms[context.FIRST], terms[context.ABOUT_FIRST] = at(c, first, y, x), about(c, first, y, x)
+    if parent < 0:
+        terms[context.ABOUT_PARENT] = 0
+    if first < 0:
+        terms[context.ABOUT_FIRST] = 0
+    return terms
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 4), st.integers(0, 2**32))
+def test_sums_are_of_the_terms_as_they_are_defined(height: int, width: int, levels: int, seed: int) -> None:
+    """On every row of every subband, with the edges of subbands and of planes; nothing beside a row counts."""
+    rng = np.random.default_rng(seed)
+    A = rng.integers(0, context.MOST, (3, height, width), np.int32, endpoint=True)
+    boxes, rows, w = boxes_of(height, width, levels), rows_of(width), np.empty(context.TERMS, np.int64)
+    means = rng.choice([40, 64, 90], (3, len(boxes)))
+    separate = np.empty((context.TERMS, width), np.int32)
+    c, k = int(rng.integers(3)), int(rng.integers(len(boxes)))
+    context.products(means, boxes, c, k, rng.integers(0, 300, (context.KINDS, context.TERMS)), w)
+    n = int(boxes[k, 3] - boxes[k, 2])
+    for y in range(boxes[k, 0], boxes[k, 1] if n else boxes[k, 0]):
+        terms = np.array([terms_of(A, boxes, c, k, y - int(boxes[k, 0]), x) for x in range(n)])
+        row = A[c, y, boxes[k, 2] : boxes[k, 3]]
+        itself = np.zeros((n, context.TERMS), np.int64)
+        itself[1:, context.LEFT], itself[2:, context.SECOND] = row[: n - 1], row[: max(n - 2, 0)]
+        for left in (True, False):
+            expect_row(A, boxes, c, k, y, w, rows, left)
+            wanted = (terms if left else terms - itself) @ w + w[context.MEAN]
+            np.testing.assert_array_equal(rows.base[:n], wanted)
+        separate_row(A, boxes, c, k, y, w, rows, separate)
+        wanted = (terms - itself) * w
+        wanted[:, context.MEAN] = w[context.MEAN]
+        np.testing.assert_array_equal(separate[:, :n], wanted.T)
 
 
 def test_one_byte_less_or_more_is_told() -> None:

@@ -25,6 +25,7 @@ from pipeline.codec.context import (
     OTHER,
     PARENT,
     SECOND,
+    TERMS,
     TWO_BEFORE,
 )
 from pipeline.jit import jit
@@ -52,7 +53,9 @@ class Rows(NamedTuple):
 @jit
 def rows_of(width: int) -> Rows:
     """Room for rows of `width`."""
-    return Rows(np.empty(width + LANES, np.int32), np.empty(width + LANES, np.int32), np.empty((MOST_TERMS, 4), np.int64))
+    return Rows(
+        np.empty(width + LANES, np.int32), np.empty(width + LANES, np.int32), np.empty((MOST_TERMS, 4), np.int64)
+    )
 
 
 @jit
@@ -61,19 +64,51 @@ def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, i
 
     A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`.
     """
-    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
-    plane = A.shape[1] * width
-    here = c * plane + y * width + boxes[k, 2]
-    base, half, terms = rows.base, rows.half, rows.terms
+    n, base, half, terms = boxes[k, 3] - boxes[k, 2], rows.base, rows.half, rows.terms
     if w[PARENT] or w[ABOUT_PARENT]:
         m = (n + 1) // 2
-        count = _add_box(terms, 0, w[PARENT], w[ABOUT_PARENT], boxes, boxes[k, 4], (y - y0) // 2, m, c * plane, width)
         half[:m] = 0
-        add_terms(half, m, A, terms, count)
+        add_terms(half, m, A, terms, _list_parent(A, boxes, c, k, y, w, terms))
         _double(half, w[MEAN], base[:n])
     else:
         base[:n] = w[MEAN]
-    count = 0
+    add_terms(base, n, A, terms, _list_row(A, boxes, c, k, y, w, terms, itself))
+
+
+@jit
+def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32) -> None:
+    """out (TERMS, x) = what each term adds to the sum of `expect_row`, none of it from the row itself."""
+    n, flat, half, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.terms
+    out[:, :n] = 0
+    out[MEAN, :n] = w[MEAN]
+    numbers, single = np.arange(1, TERMS + 1), np.zeros(TERMS, np.int64)
+    for term in (PARENT, ABOUT_PARENT):
+        if boxes[k, 4] >= 0:
+            single[term], half[: (n + 1) // 2] = w[term], 0
+            for t in range(_list_parent(A, boxes, c, k, y, single, terms)):
+                _add_row(half, flat, terms[t])
+            _double(half, 0, out[term, :n])
+            single[term] = 0
+    for t in range(_list_row(A, boxes, c, k, y, numbers, terms, False)):
+        term = terms[t, WEIGHT] - 1
+        terms[t, WEIGHT] = w[term]
+        _add_row(out[term], flat, terms[t])
+
+
+@jit
+def _list_parent(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64) -> int:
+    """List the terms of half as many columns, the parent's; how many they are."""
+    plane, m = c * A.shape[1] * A.shape[2], (boxes[k, 3] - boxes[k, 2] + 1) // 2
+    dy = (y - boxes[k, 0]) // 2
+    return _add_box(terms, 0, w[PARENT], w[ABOUT_PARENT], boxes, boxes[k, 4], dy, m, plane, A.shape[2])
+
+
+@jit
+def _list_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, itself: bool) -> int:
+    """List all other terms but the mean; how many they are."""
+    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
+    plane, count = A.shape[1] * width, 0
+    here = c * plane + y * width + boxes[k, 2]
     if y > y0:
         count = _add(terms, count, here - width, w[ABOVE], 0, n)
         count = _add(terms, count, here - width - 1, w[CORNERS], 1, n)
@@ -92,7 +127,7 @@ def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, i
     if itself:
         count = _add(terms, count, here - 1, w[LEFT], 1, n)
         count = _add(terms, count, here - 2, w[SECOND], 2, n)
-    add_terms(base, n, A, terms, count)
+    return count
 
 
 @jit
@@ -107,8 +142,7 @@ def add_terms(out: I32, n: int, A: I32, terms: I64, count: int) -> None:
         inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + blocks * LANES <= flat.shape[0]
     if not inside:
         for t in range(count):
-            for x in range(terms[t, FROM], terms[t, TO]):
-                out[x] += np.int32(terms[t, WEIGHT]) * flat[terms[t, OFFSET] + x]
+            _add_row(out, flat, terms[t])
         return
     _add_vectors(out, flat, terms.reshape(-1), blocks, count)
     for t in range(count):
@@ -141,6 +175,15 @@ def _add_vectors(typing: Any, out: Any, flat: Any, terms: Any, blocks: Any, coun
         return context.get_dummy_value()
 
     return types.void(out, flat, terms, blocks, count), codegen
+
+
+@jit
+def _add_row(out: I32, flat: I32, term: I64) -> None:
+    """out[x] += weight · flat[offset + x] where the term counts."""
+    first, weight = term[FROM], np.int32(term[WEIGHT])
+    row = flat[term[OFFSET] + first : term[OFFSET] + term[TO]]
+    for x in range(row.shape[0]):
+        out[first + x] += weight * row[x]
 
 
 @jit

@@ -20,7 +20,7 @@ from pipeline.codec.context import (
     UNIT,
     products,
 )
-from pipeline.codec.context_sums import LANES, Rows, expect_row, rows_of
+from pipeline.codec.context_sums import rows_of, separate_row
 from pipeline.jit import jit
 from pipeline.svd.lanes import LINE, NARROW, add_gram
 
@@ -84,9 +84,8 @@ def _solve(M: F64, v: F64, usual: F64) -> F64:
 @jit
 def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64) -> None:
     """Grams (KINDS, NARROW·LINE) of the weighed terms with the magnitude that they foretell, on every n-th row."""
-    ones, w = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64)
-    single, n = np.zeros(TERMS, np.int64), A.shape[2]
-    sums_of, (_, half, terms) = np.empty((TERMS, n + LANES), np.int32), rows_of(n)
+    ones, w, n = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64), A.shape[2]
+    separate, rows = np.empty((TERMS, n), np.int32), rows_of(n)
     flat = np.empty(n * (TERMS + 1), np.float32)
     for c in range(A.shape[0]):
         for k in range(boxes.shape[0]):
@@ -95,11 +94,8 @@ def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64)
                 continue
             products(means, boxes, c, k, ones, w)
             for y in range(y0 + (c % every), boxes[k, 1], every):
-                for i in range(TERMS):
-                    single[:] = 0
-                    single[i] = w[i]
-                    expect_row(A, boxes, c, k, y, single, Rows(sums_of[i], half, terms), False)
-                _weigh(sums_of, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
+                separate_row(A, boxes, c, k, y, w, rows, separate)
+                _weigh(separate, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
                 used = flat[: (x1 - x0 - 2) * (TERMS + 1)]
                 add_gram(used, TERMS + 1, used, sums[kind])
                 counts[kind] += x1 - x0 - 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import wavelet
-from pipeline.codec.budget import Budget, budget_of, spend, worth
+from pipeline.codec.budget import ERROR, Budget, budget_of, gain, spend, worth
 from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shift_of
 from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
@@ -39,7 +39,8 @@ ROUND = 0.4
 class Trellis:
     """Coefficients Z (plane, y, x), in steps, quantised and coded; the last planes can be had anew for another error.
 
-    errors: (plane, subband) squared error, weighed by norms, about what each is to make and all are to end at.
+    errors: (plane, subband) squared error, weighed by norms, about what each is to make and all are to end at. The last
+    planes are those from `turn` on.
     """
 
     def __init__(self, Z: F32, levels: int, errors: F64 | None = None) -> None:
@@ -49,7 +50,7 @@ class Trellis:
         self._coder = PlaneCoder(self._values, levels, STATES)
         expected = np.zeros((len(Z), len(norms))) if errors is None else errors
         self._budget = budget_of(expected, _moved(self._coder.means), norms)
-        self._turn = _turn(self._budget.moved)
+        self.turn = _turn(self._budget.moved)
         self._spent = self._budget.made.copy()
         self._scores = np.empty(Z.shape, np.int32)
 
@@ -57,19 +58,23 @@ class Trellis:
         """The scores (plane, y, x) and their payload."""
         return self._from(0)
 
+    def reached(self) -> float:
+        """What the error is of that asked for, once there are scores."""
+        return float((self._budget.made[ERROR] - gain(self._budget.made)) / max(self._budget.asked[0], 1e-30))
+
     def again(self, share: float) -> tuple[I32, bytes]:
         """The same, once they are known, for this share of the error asked for at first: by the last planes alone."""
         self._budget.asked[0] = share * self._budget.expected.sum()
         self._budget.made[:] = self._spent
-        rough(self._Z[self._turn :], self._values[self._turn :])
+        rough(self._Z[self.turn :], self._values[self.turn :])
         self._coder.back()
         self._scores = self._scores.copy()
-        return self._from(self._turn)
+        return self._from(self.turn)
 
     def _from(self, first: int) -> tuple[I32, bytes]:
         coder = self._coder
         for c in range(first, len(self._Z)):
-            if c == self._turn:
+            if c == self.turn:
                 coder.mark(c)
                 self._spent = self._budget.made.copy()
             choose_plane(
@@ -90,7 +95,7 @@ class Trellis:
 
 def _moved(means: I64) -> F64:
     """(plane, subband): how far errors go by what a bit is worth, from codes of mean magnitudes; zeros stay zeros."""
-    return np.where(means > 0, np.minimum(2.0 ** ((means - MEAN_ONE) / 4 + 1), 1.0), 0.0)
+    return np.where(means > 0, np.minimum(2.0 ** ((means - MEAN_ONE) / 4 + 3), 1.0), 0.0)
 
 
 def _turn(expected: F64) -> int:
