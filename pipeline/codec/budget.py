@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.jit import jit
 
 F64 = NDArray[np.float64]
+Bool = NDArray[np.bool_]
 
 # Measured on Sentinel-2, Landsat 8 and Indian Pines, 30 to 50 dB, 15 codings. The error grows by about this power of
 # what a bit is worth.
@@ -26,8 +27,9 @@ MISSED = (1, 1.08, 1.1, 1.13, 1.17, 1.19, 1.13, 1.02, 0.93, 0.89, 0.87, 0.88, 0.
 # What a bit is worth stays within this factor of what is best; a share of all is believed beforehand.
 MOST = 1.4
 PRIOR = 0.05
-# Entries of `made`: error, what was expected of it at the worth it had, what was expected; the sums of centroids.
-ERROR, FORETOLD, EXPECTED, ONE, ONES, MORE, MORES, MOVED = range(8)
+# Entries of `made`: error; what was expected, at the worth it had, where that moves it; what was expected; the sums of
+# centroids; what was expected where a bit's worth moves the error, and the error where it does not.
+ERROR, FORETOLD, EXPECTED, ONE, ONES, MORE, MORES, MOVED, STILL = range(9)
 
 
 class Budget(NamedTuple):
@@ -36,18 +38,18 @@ class Budget(NamedTuple):
     expected: F64
     """(plane, subband)"""
     moved: F64
-    """(plane, subband) the part of it that what a bit is worth changes"""
+    """(plane, subband) the same where what a bit is worth moves it, else 0"""
     norms: F64
     """(subband,)"""
     made: F64
-    """(8,) sums so far, over the subbands chosen"""
+    """(9,) sums so far, over the subbands chosen"""
     asked: F64
     """(1,) the error to end at"""
 
 
-def budget_of(expected: F64, moved: F64, norms: list[float]) -> Budget:
+def budget_of(expected: F64, moved: Bool, norms: list[float]) -> Budget:
     """A budget of which nothing is spent; expected: (plane, subband) in squared steps, zeros where nobody knows."""
-    return Budget(expected, expected * moved, np.array(norms), np.zeros(8), np.array([expected.sum()]))
+    return Budget(expected, np.where(moved, expected, 0.0), np.array(norms), np.zeros(9), np.array([expected.sum()]))
 
 
 def beside(means: F64) -> F64:
@@ -62,10 +64,10 @@ def worth(budget: Budget) -> float:
     moved = budget.moved.sum() - made[MOVED]
     if moved <= 0:
         return 1.0
-    error = made[ERROR] - gain(made)
-    surplus = (error + PRIOR * total) / (made[FORETOLD] + PRIOR * total)
-    still = total - made[EXPECTED] - moved
-    left = max((budget.asked[0] - error) / surplus - still, 0.0) / moved
+    error, still = made[ERROR] - gain(made), total - made[EXPECTED] - moved
+    still *= (made[STILL] + PRIOR * total) / (made[EXPECTED] - made[MOVED] + PRIOR * total)
+    surplus = (error - made[STILL] + PRIOR * total) / (made[FORETOLD] + PRIOR * total)
+    left = max(budget.asked[0] - error - still, 0.0) / (surplus * moved)
     return float(min(max(left ** (1 / POWER), 1 / MOST), MOST))
 
 
@@ -80,8 +82,10 @@ def spend(budget: Budget, c: int, k: int, factor: float, sums: F64) -> None:
     """Add subband k of plane c, chosen with this factor; sums (5,): its squared error and what its centroids are of."""
     made, norm = budget.made, budget.norms[k]
     made[ERROR] += norm * sums[0]
-    made[FORETOLD] += budget.expected[c, k] + budget.moved[c, k] * (factor**POWER - 1)
+    made[FORETOLD] += budget.moved[c, k] * factor**POWER
     made[EXPECTED] += budget.expected[c, k]
     made[MOVED] += budget.moved[c, k]
+    if not budget.moved[c, k]:
+        made[STILL] += norm * sums[0]
     for i in range(4):
         made[ONE + i] += norm * sums[1 + i]

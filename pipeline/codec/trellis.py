@@ -30,6 +30,8 @@ U16 = NDArray[np.uint16]
 # What a bit is worth, in squared steps: about 2 ln 2 times the squared error that the steps leave.
 BIT = 0.27
 NEVER = np.float32(1e30)
+# Below this code of a mean magnitude, 2⁻⁵, nearly all is zero, whatever a bit is worth.
+QUIET = MEAN_ONE - 20
 # The share of the error that planes done anew are to have.
 AGAIN = 0.4
 # Rounding of a magnitude in steps of one quantiser, where it only gives the context.
@@ -49,7 +51,7 @@ class Trellis:
         rough(Z, self._values)
         self._coder = PlaneCoder(self._values, levels, STATES)
         expected = np.zeros((len(Z), len(norms))) if errors is None else errors
-        self._budget = budget_of(expected, _moved(self._coder.means), norms)
+        self._budget = budget_of(expected, self._coder.means >= QUIET, norms)
         self.turn = _turn(self._budget.moved)
         self._spent = self._budget.made.copy()
         self._scores = np.empty(Z.shape, np.int32)
@@ -91,11 +93,6 @@ class Trellis:
             )
             coder.encode(c)
         return self._scores, coder.payload()
-
-
-def _moved(means: I64) -> F64:
-    """(plane, subband): how far errors go by what a bit is worth, from codes of mean magnitudes; zeros stay zeros."""
-    return np.where(means > 0, np.minimum(2.0 ** ((means - MEAN_ONE) / 4 + 3), 1.0), 0.0)
 
 
 def _turn(expected: F64) -> int:
