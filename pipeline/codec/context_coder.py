@@ -52,7 +52,7 @@ class PlaneCoder:
         self._room = MOST_BYTES * self._rows * width + rc.TAIL
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
-        self.mark(0)
+        self.mark()
 
     def encode(self, c: int) -> None:
         """The next plane."""
@@ -77,15 +77,19 @@ class PlaneCoder:
                     np.array([c, k, y, min(y + self._rows, last)]),
                 )
 
-    def mark(self, c: int) -> None:
-        """Keep what it takes to go back to before plane c, the next."""
-        self._marked = c, self._state, self._out[: self._state[2]].copy(), self.models.copy(), self._signs.copy()
+    def mark(self) -> None:
+        """Keep what it takes to go back to before the next plane."""
+        self._marked = self._state, self._out[: self._state[2]].copy(), self.models.copy(), self._signs.copy()
 
-    def back(self) -> None:
-        """To what was marked: the planes from there on are as `values` has them."""
-        c, self._state, bytes_, models, signs = self._marked
+    def release(self) -> None:
+        """Give up the memory of values and magnitudes until `back` brings others."""
+        self._values = self.magnitudes = np.empty((0, 0, 0), np.int32)
+
+    def back(self, values: I32) -> None:
+        """To what was marked: `values` are as they were up to there; from there on they may be others."""
+        self._state, bytes_, models, signs = self._marked
         self._out[: len(bytes_)], self.models[:], self._signs[:] = bytes_, models, signs
-        _shift(self._values[c:], self.boxes, self.means[c:], self.magnitudes[c:])
+        self._values, self.magnitudes = values, shifted(values, self.boxes, self.means)
 
     def payload(self) -> bytes:
         """All bytes, once the last plane is encoded."""

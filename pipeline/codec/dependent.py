@@ -13,45 +13,51 @@ import numpy as np
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.budget import beside
 from pipeline.codec.context import boxes_of
-from pipeline.codec.low_rank import F32, F64, FINEST_STEP, I32, PEAK, Analysis, Layer
+from pipeline.codec.low_rank import F32, F64, FINEST_STEP, PEAK, Analysis, Layer
 from pipeline.codec.trellis import Trellis
 
 
-class Trial(NamedTuple):
-    """A layer made with the trellis, and what it takes to make it end at another error."""
-
-    layer: Layer
-    step: float
-    """in units of the analysis"""
-    scaled: F32
-    """(rank, y, x) coefficients in steps"""
-    trellis: Trellis
-
-    def again(self, share: float) -> Trial:
-        """With this share of the error asked for at first; the step is the same."""
-        return self._replace(layer=_layer(self.layer, self.scaled, *self.trellis.again(share)))
-
-
-def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Trial | None:
-    """As `low_rank.quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes.
+class Trial:
+    """A layer made with the trellis, and what it takes to make it end at another error.
 
     errors: (rank, subband) sums of squared errors, weighed by norms: about what each is to make, and in all to end at.
     """
-    coefficients = analysis.coefficients
-    peak = kernels.peak_of(coefficients.reshape(-1))
+
+    def __init__(self, analysis: Analysis, step: float, errors: F64) -> None:
+        self._analysis, self._step = analysis, step
+        scaled = analysis.coefficients * np.float32(1.0 / step)
+        self._trellis = Trellis(scaled, analysis.layer.levels, errors / step**2)
+        self.layer = self._made(scaled)
+
+    def reached(self) -> float:
+        """What the error of the coefficients is of that asked for."""
+        return self._trellis.reached()
+
+    def again(self, share: float) -> Layer:
+        """With this share of the error asked for at first, the same step."""
+        scaled = self._analysis.coefficients * np.float32(1.0 / self._step)
+        self._trellis.again(scaled, share)
+        self.layer = self._made(scaled)
+        return self.layer
+
+    def _made(self, scaled: F32) -> Layer:
+        """The layer of the scores that there are, with the centroids that are best for them."""
+        first, second = kernels.centroids(scaled.reshape(-1), self._trellis.scores.reshape(-1))
+        return replace(
+            self._analysis.layer,
+            scores=self._trellis.scores,
+            step=self._step * self._analysis.unit,
+            centroids=(float(np.float32(first)), float(np.float32(second))),
+            dependent=self._trellis.payload,
+        )
+
+
+def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Trial | None:
+    """As `low_rank.quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes."""
+    peak = kernels.peak_of(analysis.coefficients.reshape(-1))
     if step < FINEST_STEP or peak >= PEAK * step:
         return None
-    scaled = coefficients * np.float32(1.0 / step)
-    trellis = Trellis(scaled, analysis.layer.levels, errors / step**2)
-    layer = replace(analysis.layer, step=step * analysis.unit)
-    return Trial(_layer(layer, scaled, *trellis.quantised()), step, scaled, trellis)
-
-
-def _layer(layer: Layer, scaled: F32, scores: I32, coded: bytes) -> Layer:
-    """The layer with these scores, and the centroids that are best for them."""
-    first, second = kernels.centroids(scaled.reshape(-1), scores.reshape(-1))
-    centroids = float(np.float32(first)), float(np.float32(second))
-    return replace(layer, scores=scores, centroids=centroids, dependent=coded)
+    return Trial(analysis, step, errors)
 
 
 class Foretold(NamedTuple):

@@ -85,15 +85,15 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     rounding = 1 / 12 if block.dtype.kind != "f" else 0.0
     target = max(mse - rounding, mse / 8) / analysis.unit**2
     step, aim = solve_step(analysis, analysis.step, AIM[effort] * target), AIM[effort] * mse
-    search = _by_step(analysis, step, aim, rounding)
-    if effort == "best" and (layer := quantise(analysis, step)) is not None:
-        search = _by_error(analysis, _mended(block, real, layer, mse, nodata, analysis.room), count, step, aim)
+    mended = partial(_mended, block, real, mse=mse, nodata=nodata, room=analysis.room)
+    search = _by_error(analysis, mended, count, step, aim) if effort == "best" else None
+    search = search or _by_step(analysis, step, aim, rounding)
     number, below, above, best = search.first, 0.0, np.inf, None
     for _ in range(search.rounds):
         layer = search.made(number)
         if layer is None:
             break
-        found = _mended(block, real, layer, mse, nodata, analysis.room)
+        found = mended(layer)
         error = found.error / count
         if error <= mse:
             below, best = number, found
@@ -119,13 +119,16 @@ def _by_step(analysis: Analysis, step: float, aim: float, rounding: float) -> Se
     return Search(ROUNDS, step, partial(quantise, analysis), following)
 
 
-def _by_error(analysis: Analysis, ordinary: Fit, count: int, step: float, aim: float) -> Search:
+def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, step: float, aim: float) -> Search | None:
     """Dependent layers by the error that their coefficients are to have, mean squared, in units of the analysis.
 
     A trial of the trellis costs as much as the coding; an ordinary layer, which costs a tenth, says what each subband
     will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
     """
-    foretold = foretell_errors(analysis, ordinary.layer)
+    layer = quantise(analysis, step)
+    if layer is None:
+        return None
+    foretold, ordinary = foretell_errors(analysis, layer), mended(layer)
     # What is missed under holes is little: nearly all of it counts among the valid elements.
     slope = analysis.unit**2 * foretold.elements / count
     apart = (ordinary.error + ordinary.mended) / count - foretold.ordinary * slope
@@ -138,13 +141,14 @@ def _by_error(analysis: Analysis, ordinary: Fit, count: int, step: float, aim: f
     tried: list[tuple[float, Trial]] = []
 
     def made(told: float) -> Layer | None:
-        if tried and abs(told / tried[0][0] - 1) <= NEAR and abs(tried[0][1].trellis.reached() - 1) <= MET:
-            return tried[0][1].again(told / tried[0][0]).layer
+        if tried and abs(told / tried[0][0] - 1) <= NEAR and abs(tried[0][1].reached() - 1) <= MET:
+            return tried[0][1].again(told / tried[0][0])
+        tried.clear()
         beside = solve_step(analysis, step, told / foretold.more + analysis.lost)
         trial = quantise_dependently(analysis, DEPENDENT_STEP * beside, foretold.shares * told)
         if trial is None:
             return None
-        tried[:] = [(told, trial)]
+        tried.append((told, trial))
         return trial.layer
 
     def following(told: float, error: float, mended: float) -> float:

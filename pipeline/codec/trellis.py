@@ -42,47 +42,44 @@ class Trellis:
     """Coefficients Z (plane, y, x), in steps, quantised and coded; the last planes can be had anew for another error.
 
     errors: (plane, subband) squared error, weighed by norms, about what each is to make and all are to end at. The last
-    planes are those from `turn` on.
+    planes are those from `turn` on. There are `scores` (plane, y, x), and their `payload`.
     """
 
     def __init__(self, Z: F32, levels: int, errors: F64 | None = None) -> None:
-        norms = wavelet.norms(levels)
-        self._Z, self._values = Z, np.empty(Z.shape, np.int32)
-        rough(Z, self._values)
-        self._coder = PlaneCoder(self._values, levels, STATES)
+        norms, values = wavelet.norms(levels), np.empty(Z.shape, np.int32)
+        rough(Z, values)
+        self._coder = PlaneCoder(values, levels, STATES)
         expected = np.zeros((len(Z), len(norms))) if errors is None else errors
         self._budget = budget_of(expected, self._coder.means >= QUIET, norms)
         self.turn = _turn(self._budget.moved)
         self._spent = self._budget.made.copy()
-        self._scores = np.empty(Z.shape, np.int32)
-
-    def quantised(self) -> tuple[I32, bytes]:
-        """The scores (plane, y, x) and their payload."""
-        return self._from(0)
+        self.scores = np.empty(Z.shape, np.int32)
+        self.payload = self._choose(0, Z, values)
 
     def reached(self) -> float:
-        """What the error is of that asked for, once there are scores."""
+        """What the error is of that asked for."""
         return float((self._budget.made[ERROR] - gain(self._budget.made)) / max(self._budget.asked[0], 1e-30))
 
-    def again(self, share: float) -> tuple[I32, bytes]:
-        """The same, once they are known, for this share of the error asked for at first: by the last planes alone."""
+    def again(self, Z: F32, share: float) -> None:
+        """With the same Z, for this share of the error asked for at first; the scores are a new array."""
         self._budget.asked[0] = share * self._budget.expected.sum()
         self._budget.made[:] = self._spent
-        rough(self._Z[self.turn :], self._values[self.turn :])
-        self._coder.back()
-        self._scores = self._scores.copy()
-        return self._from(self.turn)
+        self.scores = self.scores.copy()
+        values = _indices(self.scores)
+        rough(Z[self.turn :], values[self.turn :])
+        self._coder.back(values)
+        self.payload = self._choose(self.turn, Z, values)
 
-    def _from(self, first: int) -> tuple[I32, bytes]:
+    def _choose(self, first: int, Z: F32, values: I32) -> bytes:
         coder = self._coder
-        for c in range(first, len(self._Z)):
+        for c in range(first, len(Z)):
             if c == self.turn:
-                coder.mark(c)
+                coder.mark()
                 self._spent = self._budget.made.copy()
             choose_plane(
-                self._Z,
-                self._values,
-                self._scores,
+                Z,
+                values,
+                self.scores,
                 coder.magnitudes,
                 coder.boxes,
                 coder.means,
@@ -92,7 +89,22 @@ class Trellis:
                 self._budget,
             )
             coder.encode(c)
-        return self._scores, coder.payload()
+        coder.release()
+        return coder.payload()
+
+
+def _indices(scores: I32) -> I32:
+    """What scores ± (2 m − 0 or 1) are coded as: ± m."""
+    indices = np.empty_like(scores)
+    _halve(scores.reshape(-1), indices.reshape(-1))
+    return indices
+
+
+@jit
+def _halve(scores: I32, out: I32) -> None:
+    for i in range(scores.shape[0]):
+        half = (np.abs(scores[i]) + np.int32(1)) >> np.int32(1)
+        out[i] = -half if scores[i] < 0 else half
 
 
 def _turn(expected: F64) -> int:
