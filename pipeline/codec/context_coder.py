@@ -48,34 +48,32 @@ class PlaneCoder:
         self.magnitudes = shifted(values, self.boxes, self.means)
         self.weights = fit_weights(self.magnitudes, self.boxes, self.means)
         self.models, self._signs = fresh(len(states))
-        self._rows = max(1, STRIP // max(width, 1))
-        self._room = MOST_BYTES * self._rows * width + rc.TAIL
+        self._room = MOST_BYTES * max(STRIP, width) + rc.TAIL
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
         self.mark()
 
     def encode(self, c: int) -> None:
         """The next plane."""
-        for k in np.flatnonzero(self.means[c]):
-            now, last = 0, self.boxes[k, 1]
-            for y in range(self.boxes[k, 0], last, self._rows):
-                at = self._state[2]
-                if len(self._out) < at + self._room:
-                    self._out = np.concatenate([self._out[:at], np.empty(self._room + at, np.uint8)])
-                self._state, now = _encode_rows(
-                    self._state,
-                    now,
-                    self._out,
-                    self._values,
-                    self.magnitudes,
-                    self.boxes,
-                    self.means,
-                    self.weights,
-                    self.models.reshape(-1),
-                    self._signs,
-                    self._states,
-                    np.array([c, k, y, min(y + self._rows, last)]),
-                )
+        place = 0, 0, 0
+        while place[0] < len(self.boxes):
+            at = self._state[2]
+            if len(self._out) < at + self._room:
+                self._out = np.concatenate([self._out[:at], np.empty(self._room + at, np.uint8)])
+            self._state, place = _encode_plane(
+                self._state,
+                place,
+                self._out,
+                self._values,
+                self.magnitudes,
+                self.boxes,
+                self.means,
+                self.weights,
+                self.models.reshape(-1),
+                self._signs,
+                self._states,
+                c,
+            )
 
     def mark(self) -> None:
         """Keep what it takes to go back to before the next plane."""
@@ -120,9 +118,9 @@ def _shift(values: I32, boxes: I64, means: I64, magnitudes: I32) -> None:
 
 
 @jit
-def _encode_rows(
+def _encode_plane(
     state: rc.State,
-    now: int,
+    place: tuple[int, int, int],
     out: U8,
     values: I32,
     A: I32,
@@ -132,40 +130,81 @@ def _encode_rows(
     models: I32,
     signs: I32,
     states: I64,
-    lines: I64,
+    c: int,
+) -> tuple[rc.State, tuple[int, int, int]]:
+    """Encode plane c from a place on, a subband, a row of it and the state before that, to where `out` is too full for
+    another row, or to its end, where no such subband is."""
+    w, rows = np.empty(TERMS, np.int64), rows_of(values.shape[2])
+    first, row, now = place
+    for k in range(first, boxes.shape[0]):
+        if means[c, k]:
+            products(means, boxes, c, k, weights, w)
+            most = MOST_BYTES * (boxes[k, 3] - boxes[k, 2]) + rc.TAIL
+            for y in range(boxes[k, 0] + row, boxes[k, 1]):
+                if out.shape[0] - state[2] < most:
+                    return state, (k, y - boxes[k, 0], now)
+                expect_row(A, boxes, c, k, y, w, rows, False)
+                state, now = _encode_row(
+                    state,
+                    now,
+                    out,
+                    values,
+                    A,
+                    boxes[k],
+                    w,
+                    shift_of(means[c, k]),
+                    models,
+                    signs,
+                    states,
+                    rows.base,
+                    c,
+                    y,
+                )
+        row, now = 0, 0
+    return state, (boxes.shape[0], 0, 0)
+
+
+@jit
+def _encode_row(
+    state: rc.State,
+    now: int,
+    out: U8,
+    values: I32,
+    A: I32,
+    box: I64,
+    w: I64,
+    shift: int,
+    models: I32,
+    signs: I32,
+    states: I64,
+    base: I32,
+    c: int,
+    y: int,
 ) -> tuple[rc.State, int]:
-    """Encode rows lines[2] to lines[3] of subband lines[1] of plane lines[0], and the state `now` after them."""
+    """Encode a row of a subband whose sums are `base`; the state after it."""
     low, width, at = state
-    c, k = lines[0], lines[1]
-    w = np.empty(TERMS, np.int64)
-    rows = rows_of(values.shape[2])
-    base = rows.base
-    y0, x0, x1, orientation = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 7]
-    shift = shift_of(means[c, k])
-    products(means, boxes, c, k, weights, w)
-    for y in range(lines[2], lines[3]):
-        expect_row(A, boxes, c, k, y, w, rows, False)
-        left, second = 0, 0
-        for x in range(x0, x1):
-            b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-            value = int(np.int64(values[c, y, x]))
-            m = abs(value)
-            high = m >> shift
-            bit = 1 if high else 0
-            o = MODELS * (BUCKETS * (now & 1) + b)
-            low, width, at = rc.put(low, width, at, out, models[o], bit)
-            models[o] = rc.learnt(models[o], bit)
-            if high:
-                low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
-            if shift:
-                low, width, at = rc.put_raw(low, width, at, out, m, shift)
-            if m:
-                s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
-                low, width, at = rc.put(low, width, at, out, signs[s], bit)
-                signs[s] = rc.learnt(signs[s], bit)
-            now = states[now, m & 1]
-            second = left
-            left = int(np.int64(A[c, y, x]))
+    y0, x0, x1, orientation = box[0], box[2], box[3], box[7]
+    left, second = 0, 0
+    for x in range(x0, x1):
+        b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
+        value = int(np.int64(values[c, y, x]))
+        m = abs(value)
+        high = m >> shift
+        bit = 1 if high else 0
+        o = MODELS * (BUCKETS * (now & 1) + b)
+        low, width, at = rc.put(low, width, at, out, models[o], bit)
+        models[o] = rc.learnt(models[o], bit)
+        if high:
+            low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
+        if shift:
+            low, width, at = rc.put_raw(low, width, at, out, m, shift)
+        if m:
+            s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
+            low, width, at = rc.put(low, width, at, out, signs[s], bit)
+            signs[s] = rc.learnt(signs[s], bit)
+        now = states[now, m & 1]
+        second = left
+        left = int(np.int64(A[c, y, x]))
     return (low, width, at), now
 
 

@@ -138,7 +138,7 @@ def choose_plane(
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if means[c, k] == 0:
             scores[c, y0:y1, x0:x1] = 0
-            _sum_errors(Z[c, y0:y1, x0:x1], scores[c, y0:y1, x0:x1], sums)
+            _sum_errors(Z, scores, c, boxes[k], sums)
             spend(budget, c, k, 1.0, sums)
             continue
         factor = worth(budget)
@@ -153,7 +153,7 @@ def choose_plane(
             at = (y - y0) * (x1 - x0)
             step_row(Z[c, y, x0:x1], rows.base, bits, shift, cost, prices, path[at : at + x1 - x0])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
-        _sum_errors(Z[c, y0:y1, x0:x1], scores[c, y0:y1, x0:x1], sums)
+        _sum_errors(Z, scores, c, boxes[k], sums)
         spend(budget, c, k, factor, sums)
 
 
@@ -204,14 +204,14 @@ def _trace(
 
 
 @jit
-def _sum_errors(Z: F32, scores: I32, sums: F64) -> None:
-    """sums = [Σ e²; Σ e, count where |score| = 1; Σ e, count where it is more], e = |Z| − |score|; in lanes, column by
-    column."""
-    n = Z.shape[1]
+def _sum_errors(Z: F32, scores: I32, c: int, box: I64, sums: F64) -> None:
+    """sums = [Σ e²; Σ e, count where |score| = 1; Σ e, count where it is more], e = |Z| − |score|, over a box of plane
+    c; in lanes, column by column."""
+    n = box[3] - box[2]
     lanes = np.zeros((5, n), np.float32)
     squares, one, ones, more, mores = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
-    for y in range(Z.shape[0]):
-        row, score = Z[y], scores[y]
+    for y in range(box[0], box[1]):
+        row, score = Z[c, y, box[2] : box[3]], scores[c, y, box[2] : box[3]]
         for x in range(n):
             level = np.float32(abs(score[x]))
             e = np.abs(row[x]) - level
