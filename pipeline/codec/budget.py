@@ -45,11 +45,16 @@ class Budget(NamedTuple):
     """(9,) sums so far, over the subbands chosen"""
     asked: F64
     """(1,) the error to end at"""
+    total: float
+    """of what was expected"""
+    movable: float
+    """of what is moved"""
 
 
 def budget_of(expected: F64, moved: Bool, norms: list[float]) -> Budget:
     """A budget of which nothing is spent; expected: (plane, subband) in squared steps, zeros where nobody knows."""
-    return Budget(expected, np.where(moved, expected, 0.0), np.array(norms), np.zeros(9), np.array([expected.sum()]))
+    total, where = float(expected.sum()), np.where(moved, expected, 0.0)
+    return Budget(expected, where, np.array(norms), np.zeros(9), np.array([total]), total, float(where.sum()))
 
 
 def beside(means: F64) -> F64:
@@ -60,9 +65,9 @@ def beside(means: F64) -> F64:
 @jit
 def worth(budget: Budget) -> float:
     """The factor of what a bit is worth in the next subband."""
-    made, total = budget.made, budget.expected.sum()
-    moved = budget.moved.sum() - made[MOVED]
-    if moved <= 0:
+    made, total = budget.made, budget.total
+    moved = budget.movable - made[MOVED]
+    if moved <= 1e-9 * total:
         return 1.0
     error, still = made[ERROR] - gain(made), total - made[EXPECTED] - moved
     still *= (made[STILL] + PRIOR * total) / (made[EXPECTED] - made[MOVED] + PRIOR * total)

@@ -62,7 +62,7 @@ class Trellis:
 
     def again(self, Z: F32, share: float) -> None:
         """With the same Z, for this share of the error asked for at first; the scores are a new array."""
-        self._budget.asked[0] = share * self._budget.expected.sum()
+        self._budget.asked[0] = share * self._budget.total
         self._budget.made[:] = self._spent
         self.scores = self.scores.copy()
         values = _indices(self.scores)
