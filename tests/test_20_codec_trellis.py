@@ -87,7 +87,8 @@ def test_no_path_is_cheaper(row: list[float], seed: int) -> None:
 
 
 def walked(row: F32, buckets: list[int], bits: F32, shift: int, cost: F32) -> tuple[list[int], F32]:
-    """Viterbi as it is written down, one state at a time: the values of the cheapest path, and the costs at its end."""
+    """Viterbi as it is written down, one state at a time: the values of the cheapest path, and the costs at its end; the
+    least of them is taken off after each strip."""
     steps = []
     for z, b in zip(np.abs(row), buckets, strict=True):
         found, came = np.full(8, np.inf, np.float32), [(0, 0)] * 8
@@ -100,12 +101,13 @@ def walked(row: F32, buckets: list[int], bits: F32, shift: int, cost: F32) -> tu
             if (total := cost[s] + priced[m]) < found[STATES[s, parity]]:
                 found[STATES[s, parity]], came[STATES[s, parity]] = total, (s, m)
         steps.append(came)
-        cost = found
+        full = len(steps) % survivors.STRIP == 0 or len(steps) == len(row)
+        cost = found - found.min() if full else found
     state, path = int(np.argmin(cost)), []
     for came in reversed(steps):
         state, m = came[state]
         path.append(m)
-    return path[::-1], cost - cost.min()
+    return path[::-1], cost
 
 
 def listed_price(z: np.float32, q: int, m: int, bits: F32, shift: int) -> np.float32:
@@ -125,8 +127,7 @@ def test_all_states_at_once_go_the_way_of_one_at_a_time(n: int, spread: float, s
     bits = trellis.bits_of(fresh(8)[0])
     cost = np.where(np.arange(8) == 0, 0, trellis.NEVER).astype(np.float32)
     found, path = cost.copy(), np.empty(n, np.uint16)
-    prices = np.empty(survivors.PRICES * survivors.STRIP, np.float32)
-    survivors.step_row(row, base, bits.reshape(-1), shift, found, prices, path)
+    survivors.step(row, base, bits.reshape(-1), shift, found, path)
     values, ending = walked(row, [bucket(int(b)) for b in base], bits, shift, cost)
     np.testing.assert_array_equal(found, ending)
     survivors.walk_back(path, int(np.argmin(found)))

@@ -1,4 +1,4 @@
-"""The inner loop of the trellis: what the values of a row cost, and the cheaper of two ways into each state.
+"""The inner loop of the trellis: what the values of coefficients cost, and the cheaper of two ways into each state.
 
 Sources: Viterbi (1967); the states are those of `context_models`. All eight stand in one vector, so the comparison of
 their costs is one instruction, its outcome eight bits. Sums in float32, never contracted: the same path on every CPU.
@@ -71,23 +71,23 @@ def _cheapest(typing: Any, prices: Any, cost: Any, path: Any) -> Any:
 
 
 @jit
-def step_row(row: F32, base: I32, bits: F32, shift: int, cost: F32, prices: F32, path: U16) -> None:
-    """Viterbi along a row of coefficients, in steps: cost (COUNT,) goes from before the row to behind it.
+def step(z: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None:
+    """Viterbi along coefficients z, in steps: cost (COUNT,) goes from before the first to behind the last.
 
-    base: the contexts' sums; bits: (quantiser, bucket, LISTED + 1) flat; prices: scratch, PRICES for each coefficient.
-    path: for each state which of its two ways in was the cheaper (bits 0 to 7), for each quantiser whether its even
-    value is 0 rather than the nearest (bits 8, 9).
+    base: the contexts' sums; bits: (quantiser, bucket, LISTED + 1) flat. path: for each state which of its two ways in
+    was the cheaper (bits 0 to 7), for each quantiser whether its even value is 0 rather than the nearest (bits 8, 9).
     """
     errors, magnitudes = np.empty((PRICES, STRIP), np.float32), np.empty((PRICES, STRIP), np.int32)
-    for start in range(0, row.shape[0], STRIP):
-        z, total = row[start : start + STRIP], base[start : start + STRIP]
+    prices = np.empty(PRICES * STRIP, np.float32)
+    for start in range(0, z.shape[0], STRIP):
+        part, total = z[start : start + STRIP], base[start : start + STRIP]
         for q in range(2):
-            _neighbours(z, q, errors[2 * q], errors[2 * q + 1], magnitudes[2 * q], magnitudes[2 * q + 1])
-        _price(z, total, bits, shift, errors, magnitudes, prices, path[start : start + STRIP])
+            _neighbours(part, q, errors[2 * q], errors[2 * q + 1], magnitudes[2 * q], magnitudes[2 * q + 1])
+        _price(part, total, bits, shift, errors, magnitudes, prices, path[start : start + STRIP])
         _cheapest(prices, cost, path[start : start + STRIP])
-    least = cost.min()
-    for s in range(COUNT):
-        cost[s] -= least
+        least = cost.min()
+        for s in range(COUNT):
+            cost[s] -= least
 
 
 @jit
@@ -133,7 +133,7 @@ def _bits(bits: F32, o: int, m: int) -> Any:
 
 @jit
 def walk_back(path: U16, last: int) -> None:
-    """path, words of `step_row`, becomes what the cheapest path to state `last` chose: parity (bit 0), quantiser (bit
+    """path, words of `step`, becomes what the cheapest path to state `last` chose: parity (bit 0), quantiser (bit
     1), whether its even value is 0 rather than the nearest (bit 2)."""
     state = np.uint64(last)
     one, four, eight = np.uint64(1), np.uint64(4), np.uint64(8)

@@ -18,7 +18,7 @@ from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shi
 from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
 from pipeline.codec.context_sums import expect_row, rows_of
-from pipeline.codec.survivors import COUNT, LISTED, PRICES, STRIP, step_row, walk_back
+from pipeline.codec.survivors import COUNT, LISTED, step, walk_back
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -132,8 +132,8 @@ def choose_plane(
     rows = rows_of(Z.shape[2])
     listed = bits_of(models).reshape(-1)
     bits, sums = np.empty_like(listed), np.empty(5)
-    path = np.empty(Z.shape[1] * Z.shape[2], np.uint16)
-    prices = np.empty(PRICES * STRIP, np.float32)
+    area = Z.shape[1] * Z.shape[2]
+    z, base, path = np.empty(area, np.float32), np.empty(area, np.int32), np.empty(area, np.uint16)
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if means[c, k] == 0:
@@ -150,8 +150,10 @@ def choose_plane(
         cost[0] = np.float32(0.0)
         for y in range(y0, y1):
             expect_row(A, boxes, c, k, y, w, rows, True)
-            at = (y - y0) * (x1 - x0)
-            step_row(Z[c, y, x0:x1], rows.base, bits, shift, cost, prices, path[at : at + x1 - x0])
+            at, n = (y - y0) * (x1 - x0), x1 - x0
+            z[at : at + n], base[at : at + n] = Z[c, y, x0:x1], rows.base[:n]
+        area = (y1 - y0) * (x1 - x0)
+        step(z[:area], base[:area], bits, shift, cost, path[:area])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
         _sum_errors(Z, scores, c, boxes[k], sums)
         spend(budget, c, k, factor, sums)
