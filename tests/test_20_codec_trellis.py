@@ -87,8 +87,10 @@ def test_no_path_is_cheaper(row: list[float], seed: int) -> None:
 
 
 def walked(row: F32, buckets: list[int], bits: F32, shift: int, cost: F32) -> tuple[list[int], F32]:
-    """Viterbi as it is written down, one state at a time: the values of the cheapest path, and the costs at its end; the
-    least of them is taken off after each strip."""
+    """Viterbi as it is written down, one state at a time: the values of the cheapest path, and the costs at its end.
+
+    The least of the costs is taken off after each strip.
+    """
     steps = []
     for z, b in zip(np.abs(row), buckets, strict=True):
         found, came = np.full(8, np.inf, np.float32), [(0, 0)] * 8
