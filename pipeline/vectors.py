@@ -83,6 +83,21 @@ def broadcast(builder: Any, one: Any, lanes: int) -> Any:
     return builder.shuffle_vector(first, undefined, zero_vector(ir.IntType(32), lanes))
 
 
+def gather(builder: Any, array: Any, numbers: Any, scalar: Any) -> Any:
+    """A vector of elements of a contiguous array, by a vector of their numbers, 32-bit integers >= 0."""
+    lanes, word = numbers.type.count, ir.IntType(64)
+    kind, pointers = ir.VectorType(scalar, lanes), ir.VectorType(scalar.as_pointer(), lanes)
+    every, wide = ir.VectorType(ir.IntType(1), lanes), ir.VectorType(word, lanes)
+    size = ir.Constant(wide, [bytes_of(scalar)] * lanes)
+    offsets = builder.mul(builder.zext(numbers, wide), size)
+    places = builder.add(broadcast(builder, builder.ptrtoint(array.data, word), lanes), offsets)
+    name = f"llvm.masked.gather.v{lanes}f{8 * bytes_of(scalar)}.v{lanes}p0f{8 * bytes_of(scalar)}"
+    signature = ir.FunctionType(kind, [pointers, ir.IntType(32), every, kind])
+    function = _CGUTILS.get_or_insert_function(builder.module, signature, name)
+    align, all_lanes = ir.Constant(ir.IntType(32), bytes_of(scalar)), ir.Constant(every, [1] * lanes)
+    return builder.call(function, [builder.inttoptr(places, pointers), align, all_lanes, ir.Constant(kind, None)])
+
+
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c, fused where the processor does that."""
     name = f"llvm.fmuladd.v{a.type.count}f{8 * bytes_of(a.type.element)}"

@@ -13,10 +13,10 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from pipeline.codec.context import BUCKETS, bucket
+from pipeline.codec.context import BUCKETS
 from pipeline.codec.context_models import STATES
 from pipeline.jit import jit
-from pipeline.vectors import counted, element, emitted, load, store, variable
+from pipeline.vectors import counted, element, emitted, gather, load, store, variable
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -30,7 +30,8 @@ COUNT = len(STATES)
 WAYS = np.array([[(s, p) for s in range(COUNT) for p in (0, 1) if STATES[s, p] == t] for t in range(COUNT)], np.int64)
 # The same in one word, state by state: what was before by the first and by the second way, parity as a fourth bit.
 FROM = np.uint64(sum(int(s + COUNT * p) << (4 * i) for i, (s, p) in enumerate(WAYS.reshape(-1, 2))))
-STRIP = 256  # coefficients at once
+STRIP = 256  # coefficients at once, whole vectors of LANES
+LANES = 16
 PRICES = 4  # of a coefficient: the even and the odd value of the first quantiser, then of the second
 
 
@@ -77,14 +78,24 @@ def step(z: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None
     base: the contexts' sums; bits: (quantiser, bucket, LISTED + 1) flat. path: for each state which of its two ways in
     was the cheaper (bits 0 to 7), for each quantiser whether its even value is 0 rather than the nearest (bits 8, 9).
     """
-    errors, magnitudes = np.empty((PRICES, STRIP), np.float32), np.empty((PRICES, STRIP), np.int32)
+    # Whole vectors are read: what stands behind the last coefficient is from a strip before, or zero.
+    errors, sums = np.zeros((PRICES + 1, STRIP), np.float32), np.empty((PRICES + 1, STRIP), np.float32)
+    magnitudes, places = np.zeros((PRICES, STRIP), np.int32), np.zeros((2, STRIP), np.int32)
     prices = np.empty(PRICES * STRIP, np.float32)
     for start in range(0, z.shape[0], STRIP):
-        part, total = z[start : start + STRIP], base[start : start + STRIP]
+        part, total, way = z[start : start + STRIP], base[start : start + STRIP], path[start : start + STRIP]
+        way[:] = 0
         for q in range(2):
-            _neighbours(part, q, errors[2 * q], errors[2 * q + 1], magnitudes[2 * q], magnitudes[2 * q + 1])
-        _price(part, total, bits, shift, errors, magnitudes, prices, path[start : start + STRIP])
-        _cheapest(prices, cost, path[start : start + STRIP])
+            even, odd = 2 * q, 2 * q + 1
+            _neighbours(part, q, errors[even], errors[odd], magnitudes[even], magnitudes[odd])
+            _find_contexts(total, q, places[1])
+            for i in (even, odd):
+                _price(errors[i], magnitudes[i], places[1], bits, shift, part.shape[0], places[0], sums[i])
+            _square(part, errors[4])
+            _add_gathered(errors[4], places[1], bits, sums[4], part.shape[0])
+            _prefer_zero(sums[even], sums[4], magnitudes[even], q, way)
+        _interleave(sums, prices, part.shape[0])
+        _cheapest(prices, cost, way)
         least = cost.min()
         for s in range(COUNT):
             cost[s] -= least
@@ -105,22 +116,73 @@ def _neighbours(z: F32, q: int, even: F32, odd: F32, evens: I32, odds: I32) -> N
 
 
 @jit
-def _price(z: F32, base: I32, bits: F32, shift: int, errors: F32, magnitudes: I32, prices: F32, path: U16) -> None:
-    """What the values around each coefficient cost, error and bits, and whether 0 costs less than the even ones."""
-    low = np.int32(shift)
+def _square(z: F32, out: F32) -> None:
     for x in range(z.shape[0]):
-        nothing, word = z[x] * z[x], np.int64(0)
-        b = bucket(base[x])
-        for q in range(2):
-            o = (LISTED + 1) * (BUCKETS * q + b)
-            m, n = magnitudes[2 * q, x], magnitudes[2 * q + 1, x]
-            even = errors[2 * q, x] + _bits(bits, o, m >> low)
-            zero = nothing + bits[np.uint64(o)]
-            less = np.int64(m == 2) & np.int64(zero < even)
-            prices[PRICES * x + 2 * q] = zero if less else even
-            prices[PRICES * x + 2 * q + 1] = errors[2 * q + 1, x] + _bits(bits, o, n >> low)
-            word |= less << (8 + q)
-        path[x] = word
+        out[x] = z[x] * z[x]
+
+
+@jit
+def _find_contexts(base: I32, q: int, places: I32) -> None:
+    """Where the bits of each coefficient's context begin: `context.bucket`, in 32 bits."""
+    line, first, last = np.int32(LISTED + 1), np.int32(BUCKETS * q), np.int32(BUCKETS - 1)
+    for x in range(base.shape[0]):
+        bits = np.float32(base[x] + np.int32(64)).view(np.int32) >> np.int32(21)
+        places[x] = line * (first + min(bits - np.int32(532), last))
+
+
+@jit
+def _price(errors: F32, magnitudes: I32, contexts: I32, bits: F32, shift: int, n: int, places: I32, out: F32) -> None:
+    """out = error + λ·bits of n magnitudes; places is scratch."""
+    low, last, most = np.int32(shift), np.int32(LISTED - 1), np.int32(0)
+    for x in range(n):
+        m = magnitudes[x] >> low
+        places[x] = contexts[x] + (m if m < last else last)
+    for x in range(n):
+        most = magnitudes[x] if magnitudes[x] > most else most
+    _add_gathered(errors, places, bits, out, n)
+    if most >> low > last:
+        for x in range(n):
+            if magnitudes[x] >> low > last:
+                out[x] = errors[x] + _bits(bits, contexts[x], magnitudes[x] >> low)
+
+
+@jit
+def _prefer_zero(even: F32, zero: F32, magnitudes: I32, q: int, path: U16) -> None:
+    """Where 0 costs less than the even value 2, it is taken, and path says so."""
+    for x in range(path.shape[0]):
+        less = (magnitudes[x] == np.int32(2)) & (zero[x] < even[x])
+        even[x] = zero[x] if less else even[x]
+        path[x] |= np.uint16(less) << np.uint16(8 + q)
+
+
+@jit
+def _interleave(sums: F32, prices: F32, n: int) -> None:
+    """prices: four for each coefficient."""
+    a, b, c, d = sums[0], sums[1], sums[2], sums[3]
+    for x in range(n):
+        prices[4 * x], prices[4 * x + 1], prices[4 * x + 2], prices[4 * x + 3] = a[x], b[x], c[x], d[x]
+
+
+@emitted
+def _add_gathered(typing: Any, errors: Any, places: Any, bits: Any, out: Any, n: Any) -> Any:
+    """out = errors + bits[places], of n and those that fill up the last vector."""
+    scalar, lane = ir.FloatType(), ir.IntType(32)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        known, where, table, sums = (
+            context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args[:4], strict=False)
+        )
+        size = ir.Constant(args[4].type, LANES)
+        blocks = builder.udiv(builder.add(args[4], ir.Constant(args[4].type, LANES - 1)), size)
+        with counted(builder, blocks) as loop:
+            at = builder.mul(loop.index, size)
+            numbers = load(builder, element(builder, where, at), lane, LANES)
+            error = load(builder, element(builder, known, at), scalar, LANES)
+            total = builder.fadd(error, gather(builder, table, numbers, scalar))
+            store(builder, total, element(builder, sums, at), scalar, LANES)
+        return context.get_dummy_value()
+
+    return types.void(errors, places, bits, out, n), codegen
 
 
 @jit
