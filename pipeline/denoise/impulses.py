@@ -139,16 +139,15 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
     bands = len(block)
     live = sigma > 0
     inner = valid[1:-1, 1:-1] & valid[:-2, 1:-1] & valid[2:, 1:-1] & valid[1:-1, :-2] & valid[1:-1, 2:]
-    ys, xs = np.nonzero(inner)
-    every = max(1, len(ys) * bands // (SAMPLES + 400 * bands))
-    ys, xs = ys[::every] + 1, xs[::every] + 1
     pixels, width = block.reshape(bands, -1), block.shape[2]
-    middle = ys * width + xs
+    places = np.flatnonzero(inner)
+    places = places[:: max(1, len(places) * bands // (SAMPLES + 400 * bands))]
+    middle = places + 2 * (places // max(1, width - 2)) + width + 1
     up, down, left, right = (pixels.take(middle + step, axis=1) for step in (-width, width, -1, 1))
     Z = pixels.take(middle, axis=1).astype(np.float64) - (up + down + left + right) / 4
-    scale = np.maximum(MAD * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(ys) else np.ones(bands)
+    scale = np.maximum(MAD * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(places) else np.ones(bands)
     Z = np.clip(Z / scale[:, None], -CLIP, CLIP)
-    R = Z @ Z.T / max(1, len(ys))
+    R = Z @ Z.T / max(1, len(places))
     R[~live] = R[:, ~live] = 0
     count = min(HELPERS, bands - 1)
     strength = np.abs(R) / np.sqrt(np.outer(np.diag(R), np.diag(R)) + 1e-30)
@@ -163,20 +162,20 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
 
 @jit
 def suspects(band: F32, valid: Valid, margin: float, stride: int, flag: Valid) -> None:
-    """Set flag (y, x) where band (y, x) is above, or below, all real neighbours but PEERS by margin."""
+    """Set flag (y, x) where band (y, x) is above, or below, all real neighbours but PEERS by margin.
+
+    All of a row are first held against three of their neighbours, without a branch: few pass.
+    """
     height, width = band.shape
+    maybe = np.ones(width, np.bool_)
     for y in range(0, height, stride):
+        if y > 0:
+            _beside(band[y - 1], band[y], valid[y - 1], valid[y], np.float32(margin), maybe)
         for x in range(width):
+            if not maybe[x] or not valid[y, x]:
+                continue
             v = band[y, x]
             high, low = v - margin, v + margin
-            if 0 < x < width - 1 and y > 0:
-                left, right, up = band[y, x - 1], band[y, x + 1], band[y - 1, x]
-                above = int(high > left) + int(high > right) + int(high > up)
-                below = int(low < left) + int(low < right) + int(low < up)
-                if max(above, below) < 3 - PEERS and valid[y, x - 1] and valid[y, x + 1] and valid[y - 1, x]:
-                    continue
-            if not valid[y, x]:
-                continue
             near = above = below = 0
             for i in range(max(0, y - 1), min(height, y + 2)):
                 for j in range(max(0, x - 1), min(width, x + 2)):
@@ -189,15 +188,35 @@ def suspects(band: F32, valid: Valid, margin: float, stride: int, flag: Valid) -
 
 
 @jit
+def _beside(before: F32, row: F32, real_before: Valid, real: Valid, margin: np.float32, maybe: Valid) -> None:
+    """Clear maybe (x,) where a row (x,) cannot be suspect, by its pixels to the left, to the right and above."""
+    # Differences are rounded by less than that.
+    margin *= np.float32(1 - 1e-6)
+    for n in range(np.uintp(len(row) - 2)):
+        v = row[n + 1]
+        left, right, up = v - row[n], v - row[n + 2], v - before[n + 1]
+        above = np.uint8(left > margin) + np.uint8(right > margin) + np.uint8(up > margin)
+        below = np.uint8(left < -margin) + np.uint8(right < -margin) + np.uint8(up < -margin)
+        seen = real[n] & real[n + 2] & real_before[n + 1]
+        maybe[n + 1] = (above >= 3 - PEERS) | (below >= 3 - PEERS) | (not seen)
+
+
+@jit
 def _median(values: F64, count: int) -> float:
-    """Median of the first `count` values, which are few and end up sorted."""
-    for i in range(1, count):
-        v, j = values[i], i
-        while j > 0 and values[j - 1] > v:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = v
-    return float(0.5 * (values[(count - 1) // 2] + values[count // 2]))
+    """Median of the first `count` values, which are few: each is asked how many are less, without a branch."""
+    low, high = (count - 1) // 2, count // 2
+    below = above = values[0]
+    for i in range(count):
+        v = values[i]
+        less = same = 0
+        for j in range(np.uintp(count)):
+            less += int(values[j] < v)
+            same += int(values[j] == v)
+        if less <= low < less + same:
+            below = v
+        if less <= high < less + same:
+            above = v
+    return float(0.5 * (below + above))
 
 
 @jit
@@ -213,34 +232,33 @@ def _departure(band: F32, valid: Valid, y: int, x: int, around: F64) -> float:
 
 
 @jit
-def _surroundings(
-    block: F32, valid: Valid, bad: Valid, place: Index, helpers: Index, weights: F64, left: F64
-) -> tuple[float, float]:
-    """Middle and spread around a place of what helpers do not foretell; the middle of the 8 next to it, if 3 are real.
+def _real_near(valid: Valid, bad: Valid, y: int, x: int, ys: Index, xs: Index) -> int:
+    """How many pixels within RADIUS of y, x are valid (y, x) and not bad (y, x); where they are: ys, xs."""
+    count = 0
+    for i in range(max(0, y - RADIUS), min(valid.shape[0], y + RADIUS + 1)):
+        for j in range(max(0, x - RADIUS), min(valid.shape[1], x + RADIUS + 1)):
+            ys[count], xs[count] = i, j
+            count += int(valid[i, j] and not bad[i, j])
+    return count
 
-    A helper that is bad at the place itself is not heard. Spread −1: fewer than 6 real pixels near.
+
+@jit
+def _foretell(
+    block: F32, bad: Valid, place: Index, helpers: Index, weights: F64, ys: Index, xs: Index, left: F64
+) -> float:
+    """Take from left (pixel,) what helpers (helper,) foretell of the pixels ys, xs; what they foretell of the place.
+
+    A helper that is bad at the place itself is not heard.
     """
-    k, y, x = place
-    count, close, total = 0, 0, 0.0
-    for i in range(max(0, y - RADIUS), min(block.shape[1], y + RADIUS + 1)):
-        for j in range(max(0, x - RADIUS), min(block.shape[2], x + RADIUS + 1)):
-            if not valid[i, j] or bad[k, i, j]:
-                continue
-            e = float(block[k, i, j])
-            for h, b in enumerate(helpers):
-                if not bad[b, y, x]:
-                    e -= weights[h] * block[b, i, j]
-            left[count] = e
-            count += 1
-            if abs(i - y) <= 1 and abs(j - x) <= 1:
-                total += e
-                close += 1
-    if count < LEAST_NEAR:
-        return 0.0, -1.0
-    middle = _median(left, count)
-    for i in range(count):
-        left[i] = abs(left[i] - middle)
-    return total / close if close >= 3 else middle, MAD * _median(left, count)
+    foretold, y, x = 0.0, place[1], place[2]
+    for h, b in enumerate(helpers):
+        if bad[b, y, x]:
+            continue
+        share, plane = weights[h], block[b]
+        foretold += share * plane[y, x]
+        for n in range(len(left)):
+            left[n] -= share * plane[np.uintp(ys[n]), np.uintp(xs[n])]
+    return foretold
 
 
 @jit
@@ -259,20 +277,29 @@ def judge(
     """For each place (band, y, x): how far it is from what is foretold, in spreads, and what is foretold.
 
     Spread is that of what the other bands leave of the surroundings, not below the noise, plus `doubt` of the departure
-    that they foretell, where it is LIKELY without. Pixels that are bad do not testify. Places with too few real
-    neighbours are left unjudged.
+    that they foretell, where it is LIKELY without. Pixels that are bad do not testify. The middle is that of the 8 next
+    to it, if 3 are real. Places with too few real neighbours are left unjudged.
     """
-    left = np.empty((2 * RADIUS + 1) ** 2)
-    around = np.empty(8)
+    room = (2 * RADIUS + 1) ** 2 + 1
+    left, around, ys, xs = np.empty(room), np.empty(8), np.empty(room, np.intp), np.empty(room, np.intp)
     for n in range(len(places)):
         k, y, x = places[n]
-        guess, spread = _surroundings(block, valid, bad, places[n], helpers[k], weights[k], left)
-        if spread < 0:
+        count = _real_near(valid, bad[k], y, x, ys, xs)
+        if count < LEAST_NEAR:
             continue
-        for h, b in enumerate(helpers[k]):
-            if not bad[b, y, x]:
-                guess += weights[k, h] * block[b, y, x]
-        missed, spread, departure = block[k, y, x] - guess, max(spread, LEAST_SPREAD * sigma[k]), 0.0
+        for i in range(count):
+            left[i] = block[k, ys[i], xs[i]]
+        guess = _foretell(block, bad, places[n], helpers[k], weights[k], ys, xs, left[:count])
+        close, total = 0, 0.0
+        for i in range(count):
+            if abs(ys[i] - y) <= 1 and abs(xs[i] - x) <= 1:
+                total += left[i]
+                close += 1
+        middle = _median(left, count)
+        for i in range(count):
+            left[i] = abs(left[i] - middle)
+        guess += total / close if close >= 3 else middle
+        missed, spread, departure = block[k, y, x] - guess, max(MAD * _median(left, count), LEAST_SPREAD * sigma[k]), 0.0
         # One that is not likely without doubt is not with it.
         if doubt > 0 and abs(missed) > LIKELY * spread:
             for h, b in enumerate(helpers[k]):

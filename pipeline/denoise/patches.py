@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.gemm.im2col import im2col, positions
+from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -116,19 +117,36 @@ def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> b
     step = 4 * max(1, valid.shape[0] // (4 * PAIR_ROWS))
     real = valid[top::step, left:stop]
     both = real[:, 1:] & real[:, :-1]
-    weights = both[:, ::2].sum(axis=1), both[:, 1::2].sum(axis=1)
-    told = np.minimum(*weights) >= MIN_PAIRS
+    within = both[:, ::2].sum(axis=1)
+    told = np.minimum(within, both.sum(axis=1) - within) >= MIN_PAIRS
     if np.count_nonzero(told) < MIN_PAIRS:
         return False
-    whole = bool(real.all())
+    both, whole = both[told], bool(real[told].all())
     for band in block[:, top::step, left:stop]:
-        steps = np.abs(np.diff((band if whole else np.where(real, band, 0)).astype(np.float32), axis=1))
-        large = LARGE_STEP * np.median(steps if whole else steps[both])
-        steps = np.minimum(steps, large) * both
-        within, across = (steps[told, k::2].sum(axis=1) / weights[k][told] for k in (0, 1))
-        if np.mean(within < across) > PAIRED:
+        lines = band[told].astype(np.float32)
+        steps = np.abs(lines[:, 1:] - lines[:, :-1])
+        real_steps = steps.ravel() if whole else steps[both]
+        middle = np.partition(real_steps, real_steps.size // 2)[real_steps.size // 2]
+        if paired_rows(steps, both, np.float32(LARGE_STEP) * middle) > PAIRED * len(steps):
             return True
     return False
+
+
+@jit
+def paired_rows(steps: F32, both: Valid, large: np.float32) -> int:
+    """In how many rows of steps (y, x), cut at large, those of even x have a lower mean than the others.
+
+    Where both (y, x) pixels of a step are real; every row has steps of either kind.
+    """
+    found = 0
+    for y in range(len(steps)):
+        total, count = np.zeros(2), np.zeros(2)
+        for x in range(steps.shape[1]):
+            if both[y, x]:
+                total[x % 2] += min(steps[y, x], large)
+                count[x % 2] += 1
+        found += int(total[0] * count[1] < total[1] * count[0])
+    return found
 
 
 def fill_holes(planes: F32, valid: Valid, radius: int) -> None:
