@@ -1,8 +1,8 @@
 """One level of an orthogonal wavelet transform of every band: where noise is read.
 
-Sources: the wavelet with four taps of Daubechies (1988), which lets less texture through than Haar's. The choice of flat
-cells is our own: the three details of a cell are orthogonal, so choosing cells by two does not bias white noise in the
-third.
+Source: the wavelet with four taps of Daubechies (1988), which lets less texture through than Haar's. The choice of
+flat cells is our own: the three details of a cell are orthogonal, so choosing cells by two does not bias white noise in
+the third.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def transform(
 
 @jit
 def plateaus(diagonal: F32, edges: F32, whole: Valid, live: Valid, some: Valid, every: Valid) -> None:
-    """Which bands have any detail (live (band,)), and which cells (y, x) are on a plateau of some band, of every live one.
+    """Which bands have any detail, live (band,); which cells (y, x) are on a plateau of some band, of every live one.
 
     A plateau is the opening of the whole cells without any detail by a square of 3 x 3. In place.
     """

@@ -147,4 +147,4 @@ def _mid_quantile(row: F32, share: float) -> float:
         beside = 0.5 * (end + np.searchsorted(row, other, side="right"))
     else:
         return float(value)
-    return float(value) + (rank - middle) / (beside - middle) * (float(other) - float(value))
+    return float(value) + float((rank - middle) / (beside - middle)) * (float(other) - float(value))
