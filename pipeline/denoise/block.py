@@ -171,7 +171,8 @@ def learn(
         return None
     basis = patch_basis(patch_moments(planes, patches, votes), settings.headroom)
     leading = basis.leading(settings.leading)
-    scores = project(planes, patches, leading)[votes]
+    scores = project(planes, patches, leading)
+    scores = scores if votes.all() else scores[votes]
     count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
     return Learnt(basis, find_classes(scores, energy, count, settings.rounds), [])

@@ -58,11 +58,11 @@ def settings_for(quality: str, bands: int) -> Settings:
     few = bands <= KEEP_ALL
     if quality == "fast":
         if few:
-            return Settings(5, (4, 4), (1, 5), 8, 2, shift=2, rows=14, headroom=1.5, kaiser=1.0, sampled=True)
+            return Settings(5, (3, 3), (1, 4), 8, 4, shift=1, rows=12, headroom=1.25, kaiser=1.0, sampled=True)
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 3, rows=12, headroom=1.5)
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5)
         return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
