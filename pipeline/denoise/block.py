@@ -156,7 +156,7 @@ def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> R
     if not classes:
         classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
     restore = shrinker(classes, basis)
-    return lambda numbers: restore(scores[numbers], label[numbers])
+    return lambda numbers, room: restore(scores[numbers], label[numbers], room)
 
 
 def learn(

@@ -94,8 +94,9 @@ def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
 def class_moments(scores: F32, label: Label, classes: int) -> list[Moments]:
     """Moments of the rows of scores (row, r) in each class 0 … classes − 1; label −1 belongs to none."""
     found = [Moments.empty(scores.shape[1]) for _ in range(classes)]
+    room = np.empty((PANEL_ROWS, scores.shape[1]), np.float32)
     for c, rows in by_class(label, classes):
-        found[c].add(scores, rows)
+        found[c].add(scores, rows, room)
     return found
 
 
@@ -193,12 +194,11 @@ class Shrinker:
     weights: F32
     """(class,)"""
 
-    def __call__(self, scores: F32, label: Label) -> tuple[F32, Index, F32]:
-        """Panel of the denoised patches with scores (row, r) and label (row,), class by class.
+    def __call__(self, scores: F32, label: Label, panel: F32) -> tuple[Index, F32]:
+        """Denoise the patches with scores (row, r) and label (row,), class by class, into the first rows of panel (…, d).
 
-        Panel (row, d); where in it each row stands (row,); their weights (row,).
+        Where in it each row stands (row,); their weights (row,).
         """
-        panel = np.empty((len(scores), self.outward[0].shape[1]), np.float32)
         place = np.empty(len(scores), np.intp)
         start = 0
         for c, rows in by_class(label, len(self.inward)):
@@ -208,7 +208,7 @@ class Shrinker:
             np.matmul(shrunk, self.outward[c], out=panel[start:stop])
             place[rows] = np.arange(start, stop)
             start = stop
-        return panel, place, self.weights[label]
+        return place, self.weights[label]
 
 
 def shrinker(classes: list[Gaussian], basis: PatchBasis) -> Shrinker:

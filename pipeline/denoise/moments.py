@@ -16,7 +16,7 @@ from pipeline.svd.gram import panels
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-PANEL_ROWS = 4096
+PANEL_ROWS = 2048
 
 
 @dataclass
@@ -32,11 +32,16 @@ class Moments:
         """No rows yet, of d columns."""
         return Moments(0.0, np.zeros(d), np.zeros((d, d)))
 
-    def add(self, rows: F32, chosen: NDArray[np.intp] | None = None) -> None:
-        """Add rows (row, d), all or those chosen, panel by panel, each about its own mean: small numbers lose nothing."""
+    def add(self, rows: F32, chosen: NDArray[np.intp] | None = None, room: F32 | None = None) -> None:
+        """Add rows (row, d), all or those chosen, panel by panel, each about its own mean: small numbers lose nothing.
+
+        room (…, d): memory to work in, of a panel's rows.
+        """
         numbers = np.arange(len(rows)) if chosen is None else chosen
-        for some in panels(numbers, PANEL_ROWS):
-            centred, shift = np.empty((len(some), rows.shape[1]), np.float32), np.empty(rows.shape[1], np.float32)
+        room = np.empty((min(PANEL_ROWS, len(numbers)), rows.shape[1]), np.float32) if room is None else room
+        shift = np.empty(rows.shape[1], np.float32)
+        for some in panels(numbers, len(room)) if len(numbers) else ():
+            centred = room[: len(some)]
             _centre(rows, some, shift, centred)
             average = np.full(len(some), np.float32(1.0 / len(some)))
             offset = (average @ centred).astype(np.float64)

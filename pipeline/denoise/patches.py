@@ -23,7 +23,8 @@ Valid = NDArray[np.bool_]
 
 # A patch votes on bases and classes where this share of it is real.
 VOTING_SHARE = 0.75
-PANEL_ROWS = 4096
+# Patches lowered at a time: more leave the cache.
+PANEL_ROWS = 2048
 # Share of the rows in which steps within pairs of pixels are less than those between, from which the pairs are copies;
 # fewest such rows, and fewest pairs of one; times the median at which a step is cut.
 PAIRED = 0.95
@@ -55,9 +56,13 @@ class Patches:
         """Numbers of consecutive patches, at most PANEL_ROWS at a time."""
         return (slice(start, min(start + PANEL_ROWS, len(self))) for start in range(0, len(self), PANEL_ROWS))
 
-    def lower(self, planes: F32, numbers: slice) -> F32:
-        """The panel (patch, plane·size²) of those patches."""
-        return im2col(planes, self.ys[numbers], self.xs[numbers], self.size)
+    def room(self, planes: int) -> F32:
+        """Memory for one panel (patch, plane·size²), to be used again and again."""
+        return np.empty((min(PANEL_ROWS, len(self)), planes * self.size**2), np.float32)
+
+    def lower(self, planes: F32, numbers: slice, room: F32) -> F32:
+        """The panel (patch, plane·size²) of those patches, in the first rows of room."""
+        return im2col(planes, self.ys[numbers], self.xs[numbers], self.size, room)
 
 
 def patches_over(
