@@ -134,7 +134,7 @@ def denoise_planes(
     """
     trusted = valid if trusted is None else trusted
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
-    own = spared(valid & ~trusted, apply)
+    own = np.ones(len(apply), np.bool_) if trusted is valid else spared(valid & ~trusted, apply)
     parts = []
     for chosen, teachers, known in ((own, trusted, learnt), (~own, valid, None)):
         learning = known
@@ -175,7 +175,7 @@ def learn(
     scores = scores if votes.all() else scores[votes]
     count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
-    return Learnt(basis, find_classes(scores, energy, count, settings.rounds), [])
+    return Learnt(basis, find_classes(scores, energy, count, settings.rounds, settings.rough), [])
 
 
 def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:

@@ -76,7 +76,7 @@ class Details:
     def flattest(self, share: float) -> Valid:
         """The `share` of readable cells (y, x) with the least energy of edges around them."""
         lively, _ = self.readable
-        return np.asarray(lively & (self.flatness <= np.quantile(self.flatness[lively], share)))
+        return np.asarray(lively & (self.flatness <= lowest(self.flatness[lively], share)))
 
     def of(self, bands: NDArray[np.intp]) -> Details:
         """The same for some of the bands."""
@@ -87,6 +87,12 @@ def cells(plane: NDArray[Any], chosen: Valid) -> NDArray[Any]:
     """(band, cell) those cells (y, x) of plane (band, y, x); a view where all are chosen."""
     rows = plane.reshape(len(plane), -1)
     return rows if chosen.all() else rows.take(np.flatnonzero(chosen), axis=1)
+
+
+def lowest(values: F64, share: float) -> float:
+    """The value (value,) up to which that share of them lies."""
+    rank = int(share * (values.size - 1))
+    return float(np.partition(values, rank)[rank])
 
 
 def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:

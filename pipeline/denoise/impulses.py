@@ -164,7 +164,9 @@ def forecast(block: F32, valid: Valid, sigma: F64) -> Forecast:
     middle = places + 2 * (places // max(1, width - 2)) + width + 1
     up, down, left, right = (pixels.take(middle + step, axis=1) for step in (-width, width, -1, 1))
     Z = pixels.take(middle, axis=1).astype(np.float64) - (up + down + left + right) / 4
-    scale = np.maximum(MAD * np.median(np.abs(Z), axis=1), np.where(live, sigma, 1)) if len(places) else np.ones(bands)
+    half, scale = len(places) // 2, np.ones(bands)
+    if len(places):
+        scale = np.maximum(MAD * np.partition(np.abs(Z), half, axis=1)[:, half], np.where(live, sigma, 1))
     Z = np.clip(Z / scale[:, None], -CLIP, CLIP)
     R = Z @ Z.T / max(1, len(places))
     R[~live] = R[:, ~live] = 0

@@ -107,11 +107,15 @@ def by_class(label: Label, classes: int) -> Iterator[tuple[int, Index]]:
     return ((c, order[ends[c] : ends[c + 1]]) for c in range(classes) if ends[c + 1] > ends[c])
 
 
-def find_classes(scores: F32, energy: F32, count: int, rounds: int) -> list[Gaussian]:
-    """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance."""
+def find_classes(scores: F32, energy: F32, count: int, rounds: int, rough: float = 1.0) -> list[Gaussian]:
+    """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance.
+
+    rough: the share of the r columns, the strongest, that the rounds look at.
+    """
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy).astype(np.int8)
+    some = np.ascontiguousarray(scores[:, : max(1, int(rough * scores.shape[1]))])
     for _ in range(rounds if count > 1 else 0):
-        label = nearest(scores, [rough_whitener(part) for part in lent(class_moments(scores, label, count))])
+        label = nearest(some, [rough_whitener(part) for part in lent(class_moments(some, label, count))])
     return gaussians(class_moments(scores, label, count))
 
 

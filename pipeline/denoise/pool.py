@@ -206,7 +206,7 @@ def sorted_out(model: SceneModel, found: list[list[Rows]], settings: Settings, p
         scores = np.concatenate([part.scores for part in rows])
         energy = np.concatenate([part.energy for part in rows])
         count = class_count(pixels, one.basis, settings.classes)
-        learnt.append(replace(one, sorters=find_classes(scores, energy, count, settings.rounds)))
+        learnt.append(replace(one, sorters=find_classes(scores, energy, count, settings.rounds, settings.rough)))
     return replace(model, learnt=learnt)
 
 

@@ -37,6 +37,8 @@ class Settings:
     """Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
+    rough: float = 1.0
+    """Share of those by which they are sorted until the last round."""
     kaiser: float = 2.0
     """Shape of the window that weighs a patch's pixels in the overlap average."""
     sampled: bool = False
@@ -58,7 +60,7 @@ def settings_for(quality: str, bands: int) -> Settings:
     few = bands <= KEEP_ALL
     if quality == "fast":
         if few:
-            return Settings(5, (3, 3), (1, 4), 8, 4, shift=1, rows=12, headroom=1.25, kaiser=1.0, sampled=True)
+            return Settings(5, (3, 3), (1, 4), 8, 4, shift=1, rows=12, headroom=1.25, rough=0.6, kaiser=1.0, sampled=True)
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":
         if few:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.details import Details, cells, wavelet_details
+from pipeline.denoise.details import Details, cells, lowest, wavelet_details
 from pipeline.denoise.noise import MOST_LEVERAGE, QUARTILE, SPREAD_ERROR, factor_projection, spread
 from pipeline.denoise.whiten import slabs
 from pipeline.jit import jit
@@ -168,7 +168,7 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
     energy = details.flatness[lively]
     x = cells(details.diagonal, lively)
     limit = (CLIP * sigma[:, None]).astype(np.float32)
-    calm = np.clip(x.take(np.flatnonzero(energy <= np.quantile(energy, CALM_SHARE)), axis=1), -limit, limit)
+    calm = np.clip(x.take(np.flatnonzero(energy <= lowest(energy, CALM_SHARE)), axis=1), -limit, limit)
     project = np.eye(len(x))
     if calm.shape[1] >= 4 * len(x) > 8:
         covariance = (calm @ calm.T).astype(np.float64) / calm.shape[1]
@@ -176,7 +176,7 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
         project = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, project)
     brightness = cells(details.mean, lively)
     overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
-    chosen = np.concatenate([some[energy[some] <= np.quantile(energy[some], BIN_SHARE)] for some in _bins(overall)])
+    chosen = np.concatenate([some[energy[some] <= lowest(energy[some], BIN_SHARE)] for some in _bins(overall)])
     count = chosen.size // BINS
     chosen = chosen[: count * BINS]
     brightness = brightness.take(chosen, axis=1)
@@ -227,12 +227,13 @@ def _by_rank(values: F32, ordered: F32, ends: NDArray[np.intp], order: NDArray[n
         seen = np.zeros(len(edges), np.intp)
         for n, value in enumerate(values[row]):
             group = 0
-            for g, edge in enumerate(edges):
-                if value > edge:
-                    group = g + 1
-                elif value == edge:
-                    group = g + 1 if seen[g] >= first[g] else group
-                    seen[g] += 1
+            for edge in edges:
+                group += int(value > edge)
+            for g in range(group, len(edges)):
+                if value != edges[g]:
+                    break
+                group = g + 1 if seen[g] >= first[g] else group
+                seen[g] += 1
             order[row, at[group]] = n
             at[group] += 1
 
@@ -243,8 +244,9 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
     A bin weighs by the error of its variance, and less where it lies far from the line. Slopes that cannot be
     told, of bands of one brightness, come with an infinite error.
     """
-    least = np.maximum(0.05 * np.median(variance, axis=1, keepdims=True), LEAST_VARIANCE)
-    line = np.maximum(np.median(variance, axis=1, keepdims=True) + 0 * variance, least)
+    middle = _middle(variance)
+    least = np.maximum(0.05 * middle, LEAST_VARIANCE)
+    line = np.maximum(middle + 0 * variance, least)
     trust = np.ones_like(variance)
     unit = np.maximum(np.ptp(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     x = (mean - mean.mean(axis=1, keepdims=True)) / unit
@@ -258,12 +260,19 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
         slope = (weight * (x - x0) * (variance - v0)).sum(axis=1, keepdims=True) / np.where(told, leverage, 1.0)
         line = np.maximum(v0 + slope * (x - x0), least)
         miss = np.abs(variance - line) / line * np.sqrt(count / SPREAD_ERROR)
-        scale = np.maximum(1.0, np.median(miss, axis=1, keepdims=True) / QUARTILE)
+        scale = np.maximum(1.0, _middle(miss) / QUARTILE)
         trust = 1 / np.maximum(1.0, miss / (2 * scale))
     gain = slope / unit
     floor = v0 - slope * x0 - gain * mean.mean(axis=1, keepdims=True)
     error = np.where(told, scale / np.sqrt(np.where(told, leverage, 1.0)) / unit, np.inf)
     return gain[:, 0], floor[:, 0], error[:, 0]
+
+
+def _middle(bins: F64) -> F64:
+    """(band, 1) median of bins (band, bin), an even number of them."""
+    ordered = np.sort(bins, axis=1)
+    half = bins.shape[1] // 2
+    return np.asarray(0.5 * (ordered[:, half - 1 : half] + ordered[:, half : half + 1]))
 
 
 def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:
