@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.judging import LIKELY, MAD, judge, suspects
+from pipeline.denoise.judging import DOUBT, LIKELY, MAD, judge, suspects
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -48,8 +48,6 @@ FEW_BANDS = 1 / 3
 JURY = 32768
 JURY_ALL = 1 << 20
 ROUNDS = 2
-# Share of a departure that the other bands foretell by which they may be wrong.
-DOUBT = 0.8
 
 
 class Impulses(NamedTuple):

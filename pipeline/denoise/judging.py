@@ -24,6 +24,8 @@ LEAST_SPREAD = 0.8
 LEAST_NEAR = 6
 # Spreads by which a suspect misses what is foretold that make it likely.
 LIKELY = 3.0
+# Share of a departure that the other bands foretell by which they may be wrong.
+DOUBT = 0.8
 MAD = 1.4826  # unit gaussian: σ over the median of |x|
 
 

@@ -120,7 +120,7 @@ def find_classes(scores: F32, energy: F32, count: int, rounds: int, rough: float
 
 
 def rough_whitener(moments: Moments) -> Whitener:
-    """As `Gaussian.whitener`, for a round: the covariance as it is, drawn to the unit noise by as many rows as columns."""
+    """As `Gaussian.whitener`, for a round: the covariance drawn to the unit noise by as many rows as it has columns."""
     r = len(moments.mean)
     L = np.linalg.cholesky((moments.scatter + r * np.eye(r)) / (moments.count + r))
     T = linalg.solve_triangular(L, np.eye(r), lower=True, check_finite=False).T
@@ -171,7 +171,7 @@ def nearest(scores: F32, whiteners: list[Whitener]) -> Label:
 
 @jit
 def _least(apart: F32, mean: F32, constant: F32, label: Label) -> None:
-    """(row,) the class of the least ‖apart − mean‖² + constant: apart (class·r, row), mean (class·r,), constant (class,)."""
+    """Set label (row,) to the class of least ‖apart − mean‖² + constant: apart (class·r, row), mean (class·r,)."""
     classes, rows = len(constant), apart.shape[1]
     r = len(mean) // classes
     best = np.full(rows, np.inf, np.float32)
@@ -199,7 +199,7 @@ class Shrinker:
     """(class,)"""
 
     def __call__(self, scores: F32, label: Label, panel: F32) -> tuple[Index, F32]:
-        """Denoise the patches with scores (row, r) and label (row,), class by class, into the first rows of panel (…, d).
+        """Denoise patches of scores (row, r) and label (row,), class by class, into the first rows of panel (…, d).
 
         Where in it each row stands (row,); their weights (row,).
         """

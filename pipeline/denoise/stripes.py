@@ -116,7 +116,7 @@ def _solved(columns: F64, across: Steps, Q: F64, floor: F64) -> F64:
 
 def segments(block: F32, valid: Valid) -> F64:
     """Means (band, segment, x) of runs of rows of block (band, y, x); NaN where fewer than half the pixels are real."""
-    bands, height, width = block.shape
+    height, width = valid.shape
     length = max(1, min(SEGMENT, height // MIN_SEGMENTS))
     count = height // length
     shape = (count, length, width)
