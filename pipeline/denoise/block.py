@@ -169,7 +169,8 @@ def learn(
     votes = voters(valid, patches, trusted)
     if not votes.any():
         return None
-    basis = patch_basis(patch_moments(planes, patches, votes), settings.headroom)
+    moments = patch_moments(planes, patches, votes)
+    basis = patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
     leading = basis.leading(settings.leading)
     scores = project(planes, patches, leading)
     scores = scores if votes.all() else scores[votes]

@@ -170,7 +170,9 @@ def basis_moments(
 
 def based(model: SceneModel, totals: list[Moments], settings: Settings) -> SceneModel:
     """The model with a basis for each group of planes; no classes yet."""
-    return replace(model, learnt=[Learnt(patch_basis(total, settings.headroom), [], []) for total in totals])
+    rooms = [settings.directions(total.count, len(total.mean)) for total in totals]
+    learnt = [Learnt(patch_basis(total, room), [], []) for total, room in zip(totals, rooms, strict=True)]
+    return replace(model, learnt=learnt)
 
 
 def leading_rows(

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 MAX_COLUMNS = 640
 # Patches for each column of the patch matrix from which more teach a basis little.
 PLENTY = 25
+AMPLE = 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Settings:
     """Patches for each column of the patch matrix that a basis is learnt from, where the block has them."""
     headroom: float = 2.0
     """Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries."""
+    lean: float | None = None
+    """The same in place of `headroom` where AMPLE patches for each column have told the directions well."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
     rough: float = 1.0
@@ -57,6 +60,10 @@ class Settings:
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
 
+    def directions(self, patches: float, columns: int) -> float:
+        """Directions kept for each above the noise of so many patches of so many columns."""
+        return self.headroom if self.lean is None or patches < AMPLE * columns else self.lean
+
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
         return replace(self, learn=(2, 2), apply=(2, 2), shift=0) if replicated else self
@@ -67,7 +74,9 @@ def settings_for(quality: str, bands: int) -> Settings:
     few = bands <= KEEP_ALL
     if quality == "fast":
         if few:
-            return Settings(5, (4, 4), (1, 4), 8, 5, 1, 12, 1.25, rough=0.6, kaiser=1.0, fine=(3, 3), sampled=True)
+            return Settings(
+                5, (4, 4), (1, 4), 8, 5, 1, 12, 1.5, lean=1.25, rough=0.6, kaiser=1.0, fine=(3, 3), sampled=True
+            )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":
         if few:
