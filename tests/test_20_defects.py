@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.denoise.defects import repair
-from pipeline.denoise.impulses import suspects
+from pipeline.denoise.judging import suspects
 from pipeline.denoise.noise import estimate_noise
 from pipeline.denoise.stripes import descend
 

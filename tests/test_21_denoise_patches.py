@@ -63,11 +63,16 @@ class PlainClass:
         self.gain[: len(found)] = found
         self.mean, self.V = mean, V
         self.model = V @ np.diag(1 / (1 - self.gain)) @ V.T
+        self.rough = (count * covariance + r * np.eye(r)) / (count + r)
 
-    def distance(self, rows):
+    def distance(self, rows, model=None):
         """Mahalanobis and log determinant of the covariance the class stands for: unit noise and its signal."""
-        d = rows - self.mean
-        return np.sum(d * np.linalg.solve(self.model, d.T).T, axis=1) + np.linalg.slogdet(self.model)[1]
+        d, model = rows - self.mean, self.model if model is None else model
+        return np.sum(d * np.linalg.solve(model, d.T).T, axis=1) + np.linalg.slogdet(model)[1]
+
+    def rough_distance(self, rows):
+        """The same of the covariance as it is, drawn to unit noise: that of a round."""
+        return self.distance(rows, self.rough)
 
     def shrunk(self, rows):
         return (rows - self.mean) @ self.V @ np.diag(self.gain) @ self.V.T + self.mean
@@ -88,8 +93,9 @@ def plain_denoise(planes, chosen):
     energy = 0.0 + np.sum((cubes - cubes.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2))
     count = int(np.clip(shape[0] * shape[1] // (25 * V.shape[1]), 1, chosen.classes))
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
+    some = scores[:, : max(1, int(chosen.rough * first))]
     for _ in range(chosen.rounds if count > 1 else 0):
-        label = np.argmin([PlainClass(scores[label == c], scores).distance(scores) for c in range(count)], axis=0)
+        label = np.argmin([PlainClass(some[label == c], some).rough_distance(some) for c in range(count)], axis=0)
     sorters = [PlainClass(scores[label == c], scores) for c in range(count)]
     A = patch_matrix(planes, apply) - mean
     scores = A @ V
@@ -124,7 +130,7 @@ def noisy_planes(planes, height, width, seed=0):
         (2, 61, 73, Settings(4, (2, 2), (1, 2), 4, 2)),
         (1, 60, 43, Settings(5, (3, 3), (2, 2), 1, 3)),
         (3, 90, 80, Settings(3, (1, 1), (1, 1), 3, 0)),
-        (2, 58, 71, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, kaiser=1.0)),
+        (2, 58, 71, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0)),
     ],
 )
 def test_panels_give_what_whole_patch_matrices_give(planes, height, width, chosen, panel_rows, monkeypatch):

@@ -134,7 +134,7 @@ def denoise_planes(
     """
     trusted = valid if trusted is None else trusted
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
-    own = spared(valid & ~trusted, apply)
+    own = np.ones(len(apply), np.bool_) if trusted is valid else spared(valid & ~trusted, apply)
     parts = []
     for chosen, teachers, known in ((own, trusted, learnt), (~own, valid, None)):
         learning = known
@@ -156,7 +156,7 @@ def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> R
     if not classes:
         classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
     restore = shrinker(classes, basis)
-    return lambda numbers: restore(scores[numbers], label[numbers])
+    return lambda numbers, room: restore(scores[numbers], label[numbers], room)
 
 
 def learn(
@@ -169,12 +169,14 @@ def learn(
     votes = voters(valid, patches, trusted)
     if not votes.any():
         return None
-    basis = patch_basis(patch_moments(planes, patches, votes), settings.headroom)
+    moments = patch_moments(planes, patches, votes)
+    basis = patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
     leading = basis.leading(settings.leading)
-    scores = project(planes, patches, leading)[votes]
+    scores = project(planes, patches, leading)
+    scores = scores if votes.all() else scores[votes]
     count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
     energy = energies(scores, leading, len(planes))
-    return Learnt(basis, find_classes(scores, energy, count, settings.rounds), [])
+    return Learnt(basis, find_classes(scores, energy, count, settings.rounds, settings.rough), [])
 
 
 def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:

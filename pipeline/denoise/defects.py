@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.impulses import ROUNDS, find_impulses, forecast, impulsive, judge
+from pipeline.denoise.impulses import ROUNDS, find_impulses, forecast, impulsive
+from pipeline.denoise.judging import judge
 from pipeline.denoise.stripes import column_offsets, dead_columns
 
 F32 = NDArray[np.float32]
@@ -76,7 +77,7 @@ def _filled(block: F32, valid: Valid, sigma: F64, holes: Valid) -> F32:
     guide = forecast(block, valid, sigma)
     places = np.argwhere(holes)
     score, values = np.zeros(len(places)), np.full(len(places), np.nan)
-    judge(block, valid, holes, guide.helpers, guide.weights, sigma, places, 0.0, score, values)
+    judge(block, valid, holes, guide.helpers, guide.weights, sigma, places, 0.0, -1.0, score, values)
     result = block.copy()
     result[tuple(places.T)] = np.where(np.isnan(values), block[tuple(places.T)], values)
     return result

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import repair
-from pipeline.denoise.noise import Details, estimate_noise, wavelet_details
+from pipeline.denoise.details import Details, wavelet_details
+from pipeline.denoise.noise import estimate_noise
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 

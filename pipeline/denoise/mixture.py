@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from pipeline.denoise.moments import PANEL_ROWS, Moments
 from pipeline.denoise.patch_svd import PatchBasis
+from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending, panels
 from pipeline.svd.shrinkage import frobenius_gains
 
@@ -21,6 +23,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Label = NDArray[np.int8]
+Whitener = tuple[F64, F64, float]
+"""T (r, r), mean·T (r,) and a constant: ‖scores·T − mean·T‖² + the constant says how unlikely scores are."""
 
 # Pixels for each direction of the basis that one more class wants.
 CLASS_PIXELS = 25
@@ -47,7 +51,7 @@ class Gaussian:
         """r, the scores it looks at."""
         return len(self.mean)
 
-    def whitener(self) -> tuple[F64, F64, float]:
+    def whitener(self) -> Whitener:
         """T (r, r), mean·T (r,) and −log det, with ‖scores·T − mean·T‖² + the last = −2 log-likelihood + constant.
 
         Every axis counts with √(1 − gain), its share of noise: a difference of large squares would drown the small.
@@ -90,9 +94,9 @@ def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:
 def class_moments(scores: F32, label: Label, classes: int) -> list[Moments]:
     """Moments of the rows of scores (row, r) in each class 0 … classes − 1; label −1 belongs to none."""
     found = [Moments.empty(scores.shape[1]) for _ in range(classes)]
+    room = np.empty((PANEL_ROWS, scores.shape[1]), np.float32)
     for c, rows in by_class(label, classes):
-        for some in panels(rows, PANEL_ROWS):
-            found[c].add(scores[some])
+        found[c].add(scores, rows, room)
     return found
 
 
@@ -103,47 +107,84 @@ def by_class(label: Label, classes: int) -> Iterator[tuple[int, Index]]:
     return ((c, order[ends[c] : ends[c + 1]]) for c in range(classes) if ends[c + 1] > ends[c])
 
 
-def find_classes(scores: F32, energy: F32, count: int, rounds: int) -> list[Gaussian]:
-    """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance."""
+def find_classes(scores: F32, energy: F32, count: int, rounds: int, rough: float = 1.0) -> list[Gaussian]:
+    """`count` classes of the rows of scores (row, r): of like energy (row,) at first, then of like covariance.
+
+    rough: the share of the r columns, the strongest, that the rounds look at.
+    """
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy).astype(np.int8)
+    some = np.ascontiguousarray(scores[:, : max(1, int(rough * scores.shape[1]))])
     for _ in range(rounds if count > 1 else 0):
-        label = assign(scores, gaussians(class_moments(scores, label, count)))
+        label = nearest(some, [rough_whitener(part) for part in lent(class_moments(some, label, count))])
     return gaussians(class_moments(scores, label, count))
+
+
+def rough_whitener(moments: Moments) -> Whitener:
+    """As `Gaussian.whitener`, for a round: the covariance drawn to the unit noise by as many rows as it has columns."""
+    r = len(moments.mean)
+    L = np.linalg.cholesky((moments.scatter + r * np.eye(r)) / (moments.count + r))
+    T = linalg.solve_triangular(L, np.eye(r), lower=True, check_finite=False).T
+    return T, moments.mean @ T, 2 * float(np.sum(np.log(np.diag(L))))
 
 
 def gaussians(moments: list[Moments]) -> list[Gaussian]:
     """The classes of these moments; one of few rows borrows the covariance of all."""
+    return [gaussian(part) for part in lent(moments)]
+
+
+def lent(moments: list[Moments]) -> list[Moments]:
+    """These moments; those of few rows with the covariance of all."""
     whole = Moments.empty(len(moments[0].mean))
     for part in moments:
         whole.merge(part)
     found = []
     for part in moments:
-        lent = LEAST_ROWS * len(part.mean) - part.count
-        if lent > 0:
-            joined = whole.scaled(lent)
+        lacking = LEAST_ROWS * len(part.mean) - part.count
+        if lacking > 0:
+            joined = whole.scaled(lacking)
             joined.merge(part)
             part = joined
-        found.append(gaussian(part))
+        found.append(part)
     return found
 
 
 def assign(scores: F32, classes: list[Gaussian]) -> Label:
     """(row,) the likeliest class of each of scores (row, r)."""
+    return nearest(scores, [one.whitener() for one in classes])
+
+
+def nearest(scores: F32, whiteners: list[Whitener]) -> Label:
+    """(row,) the class of each of scores (row, r) whose whitener gives the least."""
     label = np.zeros(len(scores), np.int8)
-    if len(classes) == 1:
+    if len(whiteners) == 1:
         return label
-    r = scores.shape[1]
-    whiteners, means, constants = zip(*(one.whitener() for one in classes), strict=True)
-    T = np.concatenate(whiteners, axis=1).astype(np.float32)
+    parts, means, constants = zip(*whiteners, strict=True)
+    T = np.ascontiguousarray(np.concatenate(parts, axis=1).T, np.float32)
     mean, constant = np.concatenate(means).astype(np.float32), np.array(constants, np.float32)
-    by = np.empty((SORT_ROWS, T.shape[1]), np.float32)
+    by = np.empty((len(T), SORT_ROWS), np.float32)
     for panel, labels in zip(panels(scores, SORT_ROWS), panels(label, SORT_ROWS), strict=True):
-        apart = by[: len(panel)]
-        np.matmul(panel, T, out=apart)
-        apart -= mean
-        cube = apart.reshape(-1, len(classes), r)
-        labels[:] = np.argmin(np.einsum("ncr,ncr->nc", cube, cube) + constant, axis=1)
+        apart = by[:, : len(panel)] if len(panel) == SORT_ROWS else np.empty((len(T), len(panel)), np.float32)
+        np.matmul(T, panel.T, out=apart)
+        _least(apart, mean, constant, labels)
     return label
+
+
+@jit
+def _least(apart: F32, mean: F32, constant: F32, label: Label) -> None:
+    """Set label (row,) to the class of least ‖apart − mean‖² + constant: apart (class·r, row), mean (class·r,)."""
+    classes, rows = len(constant), apart.shape[1]
+    r = len(mean) // classes
+    best = np.full(rows, np.inf, np.float32)
+    for c in range(classes):
+        total = np.full(rows, constant[c], np.float32)
+        for k in range(c * r, (c + 1) * r):
+            line, middle = apart[k], mean[k]
+            for n in range(rows):
+                off = line[n] - middle
+                total[n] += off * off
+        for n in range(rows):
+            label[n] = c if total[n] < best[n] else label[n]
+            best[n] = min(total[n], best[n])
 
 
 @dataclass(frozen=True)
@@ -157,22 +198,21 @@ class Shrinker:
     weights: F32
     """(class,)"""
 
-    def __call__(self, scores: F32, label: Label) -> tuple[F32, Index, F32]:
-        """Panel of the denoised patches with scores (row, r) and label (row,), class by class.
+    def __call__(self, scores: F32, label: Label, panel: F32) -> tuple[Index, F32]:
+        """Denoise patches of scores (row, r) and label (row,), class by class, into the first rows of panel (…, d).
 
-        Panel (row, d); where in it each row stands (row,); their weights (row,).
+        Where in it each row stands (row,); their weights (row,).
         """
-        panel = np.empty((len(scores), self.outward[0].shape[1]), np.float32)
         place = np.empty(len(scores), np.intp)
         start = 0
         for c, rows in by_class(label, len(self.inward)):
             stop = start + len(rows)
             shrunk = np.ones((len(rows), len(self.outward[c])), np.float32)
-            np.matmul(scores[rows], self.inward[c], out=shrunk[:, :-1])
+            np.matmul(scores.take(rows, axis=0), self.inward[c], out=shrunk[:, :-1])
             np.matmul(shrunk, self.outward[c], out=panel[start:stop])
             place[rows] = np.arange(start, stop)
             start = stop
-        return panel, place, self.weights[label]
+        return place, self.weights[label]
 
 
 def shrinker(classes: list[Gaussian], basis: PatchBasis) -> Shrinker:

@@ -22,8 +22,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Votes = NDArray[np.bool_]
-Restore = Callable[[slice], tuple[F32, Index, F32]]
-"""Numbers of patches to their panel (patch, d), the row of each (patch,) in it, and their weights (patch,) > 0."""
+Restore = Callable[[slice, F32], tuple[Index, F32]]
+"""Denoise patches of these numbers into the first rows of an array (…, d): the row of each there, and weights > 0."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class PatchBasis:
 def patch_moments(planes: F32, patches: Patches, votes: Votes) -> Moments:
     """Moments of the patches (patch, d) of planes (plane, y, x) that vote (patch,)."""
     total = Moments.empty(planes.shape[0] * patches.size**2)
-    for numbers in patches.panels():
-        panel = patches.lower(planes, numbers)
-        total.add(panel if votes[numbers].all() else panel[votes[numbers]])
+    voting = patches.take(votes)
+    room, centred = voting.room(len(planes)), voting.room(len(planes))
+    for numbers in voting.panels():
+        total.add(voting.lower(planes, numbers, room), room=centred)
     return total
 
 
@@ -69,9 +70,9 @@ def patch_basis(moments: Moments, headroom: float) -> PatchBasis:
 def project(planes: F32, patches: Patches, basis: PatchBasis) -> F32:
     """Scores (patch, r) of the patches of planes (plane, y, x)."""
     scores = np.empty((len(patches), basis.V.shape[1]), np.float32)
-    middle = basis.mean @ basis.V
+    middle, room = basis.mean @ basis.V, patches.room(len(planes))
     for numbers in patches.panels():
-        np.matmul(patches.lower(planes, numbers), basis.V, out=scores[numbers])
+        np.matmul(patches.lower(planes, numbers, room), basis.V, out=scores[numbers])
         scores[numbers] -= middle
     return scores
 
@@ -86,9 +87,10 @@ def fold(parts: Sequence[tuple[Patches, Restore]], shape: tuple[int, ...], kaise
     for patches, restored in parts:
         ramp = np.kaiser(patches.size, kaiser)
         window = np.outer(ramp, ramp).ravel().astype(np.float32)
+        room = patches.room(shape[0])
         for numbers in patches.panels():
-            panel, place, weights = restored(numbers)
+            place, weights = restored(numbers, room)
             ys, xs = patches.ys[numbers], patches.xs[numbers]
-            col2im(panel, place, weights, window, ys, xs, patches.size, total, weight)
+            col2im(room, place, weights, window, ys, xs, patches.size, total, weight)
     total /= weight
     return total

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.gemm.im2col import im2col, positions
+from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -22,7 +23,8 @@ Valid = NDArray[np.bool_]
 
 # A patch votes on bases and classes where this share of it is real.
 VOTING_SHARE = 0.75
-PANEL_ROWS = 4096
+# Patches lowered at a time: more leave the cache.
+PANEL_ROWS = 2048
 # Share of the rows in which steps within pairs of pixels are less than those between, from which the pairs are copies;
 # fewest such rows, and fewest pairs of one; times the median at which a step is cut.
 PAIRED = 0.95
@@ -54,9 +56,13 @@ class Patches:
         """Numbers of consecutive patches, at most PANEL_ROWS at a time."""
         return (slice(start, min(start + PANEL_ROWS, len(self))) for start in range(0, len(self), PANEL_ROWS))
 
-    def lower(self, planes: F32, numbers: slice) -> F32:
-        """The panel (patch, plane·size²) of those patches."""
-        return im2col(planes, self.ys[numbers], self.xs[numbers], self.size)
+    def room(self, planes: int) -> F32:
+        """Memory for one panel (patch, plane·size²), to be used again and again."""
+        return np.empty((min(PANEL_ROWS, len(self)), planes * self.size**2), np.float32)
+
+    def lower(self, planes: F32, numbers: slice, room: F32) -> F32:
+        """The panel (patch, plane·size²) of those patches, in the first rows of room."""
+        return im2col(planes, self.ys[numbers], self.xs[numbers], self.size, room)
 
 
 def patches_over(
@@ -116,19 +122,36 @@ def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> b
     step = 4 * max(1, valid.shape[0] // (4 * PAIR_ROWS))
     real = valid[top::step, left:stop]
     both = real[:, 1:] & real[:, :-1]
-    weights = both[:, ::2].sum(axis=1), both[:, 1::2].sum(axis=1)
-    told = np.minimum(*weights) >= MIN_PAIRS
+    within = both[:, ::2].sum(axis=1)
+    told = np.minimum(within, both.sum(axis=1) - within) >= MIN_PAIRS
     if np.count_nonzero(told) < MIN_PAIRS:
         return False
-    whole = bool(real.all())
+    both, whole = both[told], bool(real[told].all())
     for band in block[:, top::step, left:stop]:
-        steps = np.abs(np.diff((band if whole else np.where(real, band, 0)).astype(np.float32), axis=1))
-        large = LARGE_STEP * np.median(steps if whole else steps[both])
-        steps = np.minimum(steps, large) * both
-        within, across = (steps[told, k::2].sum(axis=1) / weights[k][told] for k in (0, 1))
-        if np.mean(within < across) > PAIRED:
+        lines = band[told].astype(np.float32)
+        steps = np.abs(lines[:, 1:] - lines[:, :-1])
+        real_steps = steps.ravel() if whole else steps[both]
+        middle = np.partition(real_steps, real_steps.size // 2)[real_steps.size // 2]
+        if paired_rows(steps, both, np.float32(LARGE_STEP) * middle) > PAIRED * len(steps):
             return True
     return False
+
+
+@jit
+def paired_rows(steps: F32, both: Valid, large: np.float32) -> int:
+    """In how many rows of steps (y, x), cut at large, those of even x have a lower mean than the others.
+
+    Where both (y, x) pixels of a step are real; every row has steps of either kind.
+    """
+    found = 0
+    for y in range(len(steps)):
+        total, count = np.zeros(2), np.zeros(2)
+        for x in range(steps.shape[1]):
+            if both[y, x]:
+                total[x % 2] += min(steps[y, x], large)
+                count[x % 2] += 1
+        found += int(total[0] * count[1] < total[1] * count[0])
+    return found
 
 
 def fill_holes(planes: F32, valid: Valid, radius: int) -> None:

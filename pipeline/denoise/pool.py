@@ -170,7 +170,9 @@ def basis_moments(
 
 def based(model: SceneModel, totals: list[Moments], settings: Settings) -> SceneModel:
     """The model with a basis for each group of planes; no classes yet."""
-    return replace(model, learnt=[Learnt(patch_basis(total, settings.headroom), [], []) for total in totals])
+    rooms = [settings.directions(total.count, len(total.mean)) for total in totals]
+    learnt = [Learnt(patch_basis(total, room), [], []) for total, room in zip(totals, rooms, strict=True)]
+    return replace(model, learnt=learnt)
 
 
 def leading_rows(
@@ -206,7 +208,7 @@ def sorted_out(model: SceneModel, found: list[list[Rows]], settings: Settings, p
         scores = np.concatenate([part.scores for part in rows])
         energy = np.concatenate([part.energy for part in rows])
         count = class_count(pixels, one.basis, settings.classes)
-        learnt.append(replace(one, sorters=find_classes(scores, energy, count, settings.rounds)))
+        learnt.append(replace(one, sorters=find_classes(scores, energy, count, settings.rounds, settings.rough)))
     return replace(model, learnt=learnt)
 
 

@@ -13,6 +13,9 @@ from pipeline.errors import ConfigError
 
 # Columns of the widest patch matrix; more planes than fit are denoised in groups, strongest first.
 MAX_COLUMNS = 640
+# Patches for each column of the patch matrix from which more teach a basis little.
+PLENTY = 25
+AMPLE = 20
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,31 @@ class Settings:
     """Patches for each column of the patch matrix that a basis is learnt from, where the block has them."""
     headroom: float = 2.0
     """Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries."""
+    lean: float | None = None
+    """The same in place of `headroom` where AMPLE patches for each column have told the directions well."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
+    rough: float = 1.0
+    """Share of those by which they are sorted until the last round."""
     kaiser: float = 2.0
     """Shape of the window that weighs a patch's pixels in the overlap average."""
+    fine: tuple[int, int] | None = None
+    """Pixels in place of `learn` where that gives no plenty of patches."""
     sampled: bool = False
     """Whether the noise of a large block is read from a part of it."""
 
     def learning(self, pixels: int, planes: int) -> tuple[int, int]:
-        """Steps of `learn`, shorter where a block of so many pixels would give few patches for each column."""
-        area = max(1, pixels // (self.rows * planes * self.patch**2))
-        down = min(self.learn[0], math.isqrt(area))
-        return down, min(self.learn[1], area // down)
+        """Steps of `learn`, or `fine`, shorter still where a block of so many pixels would give few patches."""
+        columns = planes * self.patch**2
+        plenty = pixels >= PLENTY * columns * self.learn[0] * self.learn[1]
+        steps = self.learn if plenty or self.fine is None else self.fine
+        area = max(1, pixels // (self.rows * columns))
+        down = min(steps[0], math.isqrt(area))
+        return down, min(steps[1], area // down)
+
+    def directions(self, patches: float, columns: int) -> float:
+        """Directions kept for each above the noise of so many patches of so many columns."""
+        return self.headroom if self.lean is None or patches < AMPLE * columns else self.lean
 
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
@@ -58,11 +74,13 @@ def settings_for(quality: str, bands: int) -> Settings:
     few = bands <= KEEP_ALL
     if quality == "fast":
         if few:
-            return Settings(5, (4, 4), (1, 5), 8, 2, shift=2, rows=14, headroom=1.5, kaiser=1.0, sampled=True)
+            return Settings(
+                5, (4, 4), (1, 4), 8, 5, 1, 12, 1.5, lean=1.25, rough=0.6, kaiser=1.0, fine=(3, 3), sampled=True
+            )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 3, rows=12, headroom=1.5)
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5)
         return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 

@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.noise import (
-    MOST_LEVERAGE,
-    QUARTILE,
-    SPREAD_ERROR,
-    Details,
-    factor_projection,
-    flatness,
-    spread,
-    wavelet_details,
-)
+from pipeline.denoise.details import Details, cells, lowest, wavelet_details
+from pipeline.denoise.noise import MOST_LEVERAGE, QUARTILE, SPREAD_ERROR, factor_projection, spread
 from pipeline.denoise.whiten import slabs
+from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -123,7 +116,7 @@ class Seen:
     brightness: F32
     """(band, cell) data units."""
     order: NDArray[np.intp]
-    """(band, cell) the cells from dark to bright."""
+    """(band, cell) the cells from the darkest bin to the brightest."""
     mix: F64
     """(band, band) whose noise, in units of σ², the variance of each band is made of."""
 
@@ -172,23 +165,23 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
     lively, _ = details.readable
     if np.count_nonzero(lively) * BIN_SHARE < BINS * MIN_BIN:
         return None
-    energy = flatness(details.edges, lively)[lively]
-    x = details.diagonal[:, lively]
+    energy = details.flatness[lively]
+    x = cells(details.diagonal, lively)
     limit = (CLIP * sigma[:, None]).astype(np.float32)
-    calm = np.clip(x[:, energy <= np.quantile(energy, CALM_SHARE)], -limit, limit)
+    calm = np.clip(x.take(np.flatnonzero(energy <= lowest(energy, CALM_SHARE)), axis=1), -limit, limit)
     project = np.eye(len(x))
     if calm.shape[1] >= 4 * len(x) > 8:
         covariance = (calm @ calm.T).astype(np.float64) / calm.shape[1]
         cleared, leverage = factor_projection(covariance, sigma, calm.shape[1])
         project = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, project)
-    brightness = details.mean[:, lively]
+    brightness = cells(details.mean, lively)
     overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
-    chosen = np.concatenate([cells[energy[cells] <= np.quantile(energy[cells], BIN_SHARE)] for cells in _bins(overall)])
+    chosen = np.concatenate([some[energy[some] <= lowest(energy[some], BIN_SHARE)] for some in _bins(overall)])
     count = chosen.size // BINS
     chosen = chosen[: count * BINS]
-    brightness = brightness[:, chosen]
-    order = np.argsort(brightness, axis=1, kind="stable")
-    rest = np.take_along_axis((project / sigma).astype(np.float32) @ x[:, chosen], order, axis=1)
+    brightness = brightness.take(chosen, axis=1)
+    order = by_rank(brightness, np.arange(1, BINS + 1) * count)
+    rest = np.take_along_axis((project / sigma).astype(np.float32) @ x.take(chosen, axis=1), order, axis=1)
     variance = spread(rest.reshape(-1, count)).reshape(len(x), BINS) ** 2
     return Seen(_binned(brightness, order), variance, count, brightness, order, project**2)
 
@@ -208,7 +201,41 @@ def _unmixed(seen: Seen, gain: F64, floor: F64) -> F64:
 
 def _bins(brightness: F32) -> list[NDArray[np.intp]]:
     """The cells in BINS groups of equal count, by brightness (cell,)."""
-    return np.array_split(np.argsort(brightness, kind="stable"), BINS)
+    ends = np.cumsum([len(part) for part in np.array_split(brightness, BINS)])
+    return np.split(by_rank(brightness[None], ends)[0], ends[:-1])
+
+
+def by_rank(values: F32, ends: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(row, value) the numbers of values (row, value) in groups by rank, which end before `ends`; in order within each.
+
+    Of equal values the first is the lower: a stable sort, but for the order within groups.
+    """
+    order = np.empty(values.shape, np.intp)
+    _by_rank(values, np.sort(values, axis=1), ends, order)
+    return order
+
+
+@jit
+def _by_rank(values: F32, ordered: F32, ends: NDArray[np.intp], order: NDArray[np.intp]) -> None:
+    """`by_rank`, from the values as they are and in order."""
+    for row in range(len(values)):
+        at = np.zeros(len(ends), np.intp)
+        at[1:] = ends[:-1]
+        # The lowest value of each group but the first, and how many of that value belong to groups before.
+        edges = ordered[row][ends[:-1]]
+        first = ends[:-1] - np.searchsorted(ordered[row], edges)
+        seen = np.zeros(len(edges), np.intp)
+        for n, value in enumerate(values[row]):
+            group = 0
+            for edge in edges:
+                group += int(value > edge)
+            for g in range(group, len(edges)):
+                if value != edges[g]:
+                    break
+                group = g + 1 if seen[g] >= first[g] else group
+                seen[g] += 1
+            order[row, at[group]] = n
+            at[group] += 1
 
 
 def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
@@ -217,8 +244,9 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
     A bin weighs by the error of its variance, and less where it lies far from the line. Slopes that cannot be
     told, of bands of one brightness, come with an infinite error.
     """
-    least = np.maximum(0.05 * np.median(variance, axis=1, keepdims=True), LEAST_VARIANCE)
-    line = np.maximum(np.median(variance, axis=1, keepdims=True) + 0 * variance, least)
+    middle = _middle(variance)
+    least = np.maximum(0.05 * middle, LEAST_VARIANCE)
+    line = np.maximum(middle + 0 * variance, least)
     trust = np.ones_like(variance)
     unit = np.maximum(np.ptp(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     x = (mean - mean.mean(axis=1, keepdims=True)) / unit
@@ -232,12 +260,19 @@ def _lines(mean: F64, variance: F64, count: int) -> tuple[F64, F64, F64]:
         slope = (weight * (x - x0) * (variance - v0)).sum(axis=1, keepdims=True) / np.where(told, leverage, 1.0)
         line = np.maximum(v0 + slope * (x - x0), least)
         miss = np.abs(variance - line) / line * np.sqrt(count / SPREAD_ERROR)
-        scale = np.maximum(1.0, np.median(miss, axis=1, keepdims=True) / QUARTILE)
+        scale = np.maximum(1.0, _middle(miss) / QUARTILE)
         trust = 1 / np.maximum(1.0, miss / (2 * scale))
     gain = slope / unit
     floor = v0 - slope * x0 - gain * mean.mean(axis=1, keepdims=True)
     error = np.where(told, scale / np.sqrt(np.where(told, leverage, 1.0)) / unit, np.inf)
     return gain[:, 0], floor[:, 0], error[:, 0]
+
+
+def _middle(bins: F64) -> F64:
+    """(band, 1) median of bins (band, bin), an even number of them."""
+    ordered = np.sort(bins, axis=1)
+    half = bins.shape[1] // 2
+    return np.asarray(0.5 * (ordered[:, half - 1 : half] + ordered[:, half : half + 1]))
 
 
 def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:

@@ -116,13 +116,13 @@ def _solved(columns: F64, across: Steps, Q: F64, floor: F64) -> F64:
 
 def segments(block: F32, valid: Valid) -> F64:
     """Means (band, segment, x) of runs of rows of block (band, y, x); NaN where fewer than half the pixels are real."""
-    bands, height, width = block.shape
+    height, width = valid.shape
     length = max(1, min(SEGMENT, height // MIN_SEGMENTS))
     count = height // length
     shape = (count, length, width)
     if valid.all():
-        means = block[:, : count * length].reshape(bands, *shape).mean(axis=2, dtype=np.float32)
-        return np.asarray(means, np.float64)
+        means = np.repeat(np.eye(count, dtype=np.float32) / np.float32(length), length, axis=1)
+        return np.asarray(means @ block[:, : count * length], np.float64)
     real = valid[: count * length].reshape(shape)
     weight = real.sum(axis=1).astype(np.float64)
     weight[weight < length / 2] = np.nan
@@ -242,6 +242,8 @@ def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
     sample = np.where(valid[rows], block[:, rows], np.nan)
     # Where more than 0.6 of the sample hold one value, at least so many of them follow one another.
     maybe = np.count_nonzero(sample[:, 1:] == sample[:, :-1], axis=1) >= int((2 * STILL_SAMPLE - 1) * MIN_DEAD)
+    if not maybe.any():
+        return np.zeros(block.shape, np.bool_)
     middle, still = np.zeros((bands, width)), np.zeros((bands, width), np.bool_)
     columns = sample.swapaxes(1, 2)[maybe]
     middle[maybe] = np.median(columns, axis=1)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.moments import Moments
+from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending
 from pipeline.svd.shrinkage import noise_edge
 
@@ -68,11 +69,21 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 
 def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F32:
     """(X − μ)/σ in float32, 0 where not valid. The difference is exact: it is taken in float64."""
-    centred = np.subtract(block, mean[:, None, None], dtype=np.float64)
-    centred /= sigma[:, None, None]
+    Z = np.empty(block.shape, np.float32)
+    _standardise(block, mean, sigma, Z)
     if not valid.all():
-        centred[:, ~valid] = 0
-    return np.asarray(centred, np.float32)
+        Z[:, ~valid] = 0
+    return Z
+
+
+@jit
+def _standardise(block: NDArray[Any], mean: F64, sigma: F64, Z: F32) -> None:
+    for b in range(len(block)):
+        m, s = mean[b], sigma[b]
+        for y in range(block.shape[1]):
+            row, out = block[b, y], Z[b, y]
+            for x in range(len(row)):
+                out[x] = np.float32((np.float64(row[x]) - m) / s)
 
 
 def fit_whitening(block: NDArray[Any], valid: Valid, sigma: F64) -> Whitening:
@@ -101,7 +112,9 @@ def _rough(block: NDArray[Any], valid: Valid) -> tuple[F64, F64]:
     """About the mean and the spread (band,) of the valid pixels of block (band, y, x): those of some of its rows."""
     rows = np.flatnonzero(valid.any(axis=1))
     rows = rows[:: max(1, len(rows) // SAMPLE_ROWS)]
-    sample = block[:, rows][:, valid[rows]].astype(np.float64)
+    sample = block.take(rows, axis=1)
+    sample = sample.reshape(len(block), -1) if valid.all() else sample[:, valid[rows]]
+    sample = sample.astype(np.float64)
     spread = sample.std(axis=1)
     return sample.mean(axis=1), np.where(spread > 0, spread, 1.0)
 

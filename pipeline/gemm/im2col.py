@@ -26,9 +26,12 @@ def positions(length: int, size: int, stride: int) -> Index:
     return starts
 
 
-def im2col(x: F32, ys: Index, xs: Index, size: int) -> F32:
-    """Lower the patches of size² that start at ys, xs (patch,): x (C, H, W) float32 -> (patch, C·size²) float32."""
-    panel = np.empty((len(ys), x.shape[0] * size * size), np.float32)
+def im2col(x: F32, ys: Index, xs: Index, size: int, room: F32 | None = None) -> F32:
+    """Lower the patches of size² that start at ys, xs (patch,): x (C, H, W) float32 -> (patch, C·size²) float32.
+
+    They come to stand in the first rows of `room` (…, C·size²), if one is given: fresh memory costs more than the copy.
+    """
+    panel = np.empty((len(ys), x.shape[0] * size * size), np.float32) if room is None else room[: len(ys)]
     _im2col(x, ys, xs, size, panel)
     return panel
 
@@ -43,8 +46,16 @@ def _im2col(x: F32, ys: Index, xs: Index, size: int, panel: F32) -> None:
         for c in range(x.shape[0]):
             for i in range(side):
                 line = x[c, y + i]
-                for j in range(side):
-                    out[column + j] = line[x0 + j]
+                # A loop of so few turns costs more than what it does.
+                if side == 5:
+                    out[column] = line[x0]
+                    out[column + np.uintp(1)] = line[x0 + np.uintp(1)]
+                    out[column + np.uintp(2)] = line[x0 + np.uintp(2)]
+                    out[column + np.uintp(3)] = line[x0 + np.uintp(3)]
+                    out[column + np.uintp(4)] = line[x0 + np.uintp(4)]
+                else:
+                    for j in range(side):
+                        out[column + j] = line[x0 + j]
                 column += side
 
 
