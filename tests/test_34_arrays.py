@@ -89,6 +89,9 @@ def test_what_is_no_scene_is_refused() -> None:
         pipeline.denoise(xr.DataArray(np.ones((2, 3, 3), complex)))
     with pytest.raises(BlockError, match="'t'"):
         pipeline.features(xr.DataArray(np.ones((2, 2, 3, 3)), dims=("t", "band", "y", "x")))
+    for verb in (pipeline.denoise, pipeline.features):
+        with pytest.raises(BlockError, match="has pixels, got .*'y': 0"):
+            verb(xr.DataArray(np.ones((2, 0, 3)), dims=("band", "y", "x")))
 
 
 def test_the_room_is_still_a_room() -> None:

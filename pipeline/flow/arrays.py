@@ -135,7 +135,7 @@ def as_cube(scene: xr.DataArray) -> Any:
     """The pixels (band, y, x).
 
     Raises:
-        BlockError: the scene has not two or three dimensions, none but y and x last, or no real dtype.
+        BlockError: the scene has not two or three dimensions, none but y and x last, no real dtype, or no pixels.
     """
     if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
         raise BlockError(
@@ -145,6 +145,8 @@ def as_cube(scene: xr.DataArray) -> Any:
     if order != scene.dims:
         words = ", ".join(repr(name) for name in order)
         raise BlockError(f"a scene is (band, y, x) or (y, x), got {scene.dims}; give scene.transpose({words})")
+    if 0 in scene.shape:
+        raise BlockError(f"a scene has pixels, got {dict(scene.sizes)}; was it cut where it does not lie?")
     return scene.data if scene.ndim == 3 else scene.data[None]
 
 
