@@ -134,6 +134,8 @@ def test_key_figures_come_from_the_data() -> None:
     assert " 50 FLOP/B" in text  # 600000 FLOP over 12000 bytes
     assert "denoise.quality" in text
     assert "Failures" not in text
+    assert "compiled" not in text
+    assert "stages; kernels were compiled first" in Page(render(example(compiled=True))).text
 
 
 def test_same_data_same_bytes() -> None:

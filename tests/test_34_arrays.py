@@ -90,7 +90,7 @@ def test_what_is_no_scene_is_refused() -> None:
     with pytest.raises(BlockError, match="'t'"):
         pipeline.features(xr.DataArray(np.ones((2, 2, 3, 3)), dims=("t", "band", "y", "x")))
     for verb in (pipeline.denoise, pipeline.features):
-        with pytest.raises(BlockError, match="has pixels, got .*'y': 0"):
+        with pytest.raises(BlockError, match=r"has pixels, got .*'y': 0"):
             verb(xr.DataArray(np.ones((2, 0, 3)), dims=("band", "y", "x")))
 
 

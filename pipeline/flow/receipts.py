@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.flow.history import earlier_runs, now
 from pipeline.flow.paperwork import counted, versions, write_json
 from pipeline.flow.tasks import Receipt
+from pipeline.jit import any_compiled
 from pipeline.raster.object_stores import METADATA
 from pipeline.storage import place
 
@@ -82,6 +83,8 @@ class SceneReceipt:
     """By the clock, of its rasters, item and report."""
     started: str = field(default_factory=now)
     """UTC, ISO 8601."""
+    compiled: bool = field(default_factory=lambda: not any_compiled())
+    """Whether no kernel was on the disk when it began, so that its seconds hold their compiling."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The runs before this one that worked on the same outputs, oldest first."""
 

@@ -70,6 +70,7 @@ def write_scene_report(
         features=feature_picture(features, workflow.features.bank) if features and workflow.features else None,
         stages=[_stage(stage) for stage in receipt.stages],
         wall_seconds=sum(stage.seconds for stage in receipt.stages),
+        compiled=receipt.compiled,
         tiles=scene.tiles,
         tile=stored.tile,
         resumed=scene.resumed,

@@ -149,6 +149,7 @@ class ReportData:
     rgb: bands of the main picture, counted from 0 (default_rgb chooses when None).
     wavelengths: (band,) centre wavelengths in nm, or None.
     wall_seconds: wall-clock time of the run.
+    compiled: whether kernels were compiled within it, which takes about a minute, once on a machine.
     tiles, tile, resumed: tiles of the scene, a tile's side in pixels, tiles found done already.
     history: the runs that worked on these outputs, oldest first.
     Raises BlockError when arrays and names do not fit together.
@@ -169,6 +170,7 @@ class ReportData:
     features: Features | None = None
     stages: Sequence[Stage] = ()
     wall_seconds: float | None = None
+    compiled: bool = False
     tiles: int = 0
     tile: int = 0
     resumed: int = 0

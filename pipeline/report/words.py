@@ -67,7 +67,8 @@ def key_figures(data: ReportData) -> list[tuple[str, str, str]]:
     tile = f"of {data.tile} × {data.tile} pixels" if data.tile else ""
     figures.append(("Tiles", f"{data.tiles:,}", (tile + resumed).removeprefix(", ")))
     if data.wall_seconds is not None:
-        figures.append(("Wall time", duration(data.wall_seconds), f"{len(data.stages)} stages"))
+        compiled = "; kernels were compiled first, once on a machine" if data.compiled else ""
+        figures.append(("Wall time", duration(data.wall_seconds), f"{len(data.stages)} stages{compiled}"))
     return figures
 
 
