@@ -61,7 +61,7 @@ def _beside(before: F32, row: F32, real_before: Valid, real: Valid, margin: np.f
     """Clear maybe (x,) where a row (x,) cannot be suspect, by its pixels to the left, to the right and above."""
     # Differences are rounded by less than that.
     margin *= np.float32(1 - 1e-6)
-    for n in range(np.uintp(len(row) - 2)):
+    for n in range(np.uintp(max(len(row) - 2, 0))):
         v = row[n + 1]
         left, right, up = v - row[n], v - row[n + 2], v - before[n + 1]
         above = np.uint8(left > margin) + np.uint8(right > margin) + np.uint8(up > margin)

@@ -32,6 +32,9 @@ CLASS_PIXELS = 25
 SORT_ROWS = 1024
 # Rows for each column of a class's covariance below which all patches lend it theirs.
 LEAST_ROWS = 2.0
+# Variance of all directions together, that of the noise being 1, above which float32 has not summed the faintest well:
+# it rounds to about 1e-7 of the strongest.
+STRONG = 1e5
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,29 @@ def find_classes(scores: F32, energy: F32, count: int, rounds: int, rough: float
 
 
 def rough_whitener(moments: Moments) -> Whitener:
-    """As `Gaussian.whitener`, for a round: the covariance drawn to the unit noise by as many rows as it has columns."""
+    """As `Gaussian.whitener`, for a round: the covariance drawn to the unit noise by as many rows as it has columns.
+
+    By its Cholesky factor, until the rounding of the strongest directions, which float32 has summed, comes near to the
+    noise of the faintest: then by its eigenvectors, none of which has less than the noise.
+    """
     r = len(moments.mean)
-    L = np.linalg.cholesky((moments.scatter + r * np.eye(r)) / (moments.count + r))
+    covariance = (moments.scatter + r * np.eye(r)) / (moments.count + r)
+    L = _factor(covariance) if np.trace(covariance) <= STRONG else None
+    if L is None:
+        w, V = eigh_descending(covariance)
+        w = np.maximum(w, 1.0)
+        T = V / np.sqrt(w)
+        return T, moments.mean @ T, float(np.sum(np.log(w)))
     T = linalg.solve_triangular(L, np.eye(r), lower=True, check_finite=False).T
     return T, moments.mean @ T, 2 * float(np.sum(np.log(np.diag(L))))
+
+
+def _factor(covariance: F64) -> F64 | None:
+    """Its Cholesky factor; None where rounding has left it none."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), np.float64)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def gaussians(moments: list[Moments]) -> list[Gaussian]:

@@ -108,10 +108,12 @@ def _clipped_spread(details: F32) -> F64:
 
 
 def spread(details: F32) -> F64:
-    """σ of each row (band, cell): one step of a clipped variance (Huber 1964) from the quartiles.
+    """σ of each row (band, cell), 0 of no cells: one step of a clipped variance (Huber 1964) from the quartiles.
 
     The quartiles bear edges and the steps of integers; the clipped variance has four fifths of their error.
     """
+    if details.shape[1] == 0:
+        return np.zeros(len(details))
     quartiles = np.empty(len(details))
     _all_mid_quartiles(np.sort(details, axis=1), quartiles)
     limit = (TAMED**2 * quartiles[:, None] ** 2).astype(np.float32)

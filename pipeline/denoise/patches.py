@@ -128,7 +128,7 @@ def replication(block: NDArray[Any], valid: Valid, origin: tuple[int, int]) -> b
         return False
     both, whole = both[told], bool(real[told].all())
     for band in block[:, top::step, left:stop]:
-        lines = band[told].astype(np.float32)
+        lines = (band[told] if whole else np.where(real[told], band[told], 0)).astype(np.float32)
         steps = np.abs(lines[:, 1:] - lines[:, :-1])
         real_steps = steps.ravel() if whole else steps[both]
         middle = np.partition(real_steps, real_steps.size // 2)[real_steps.size // 2]

@@ -178,6 +178,8 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
     overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
     chosen = np.concatenate([some[energy[some] <= lowest(energy[some], BIN_SHARE)] for some in _bins(overall)])
     count = chosen.size // BINS
+    if count == 0:
+        return None
     chosen = chosen[: count * BINS]
     brightness = brightness.take(chosen, axis=1)
     order = by_rank(brightness, np.arange(1, BINS + 1) * count)

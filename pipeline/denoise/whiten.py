@@ -70,10 +70,17 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F32:
     """(X − μ)/σ in float32, 0 where not valid. The difference is exact: it is taken in float64."""
     Z = np.empty(block.shape, np.float32)
-    _standardise(block, mean, sigma, Z)
+    _standardise(block.astype(_native(block.dtype), copy=False), mean, sigma, Z)
     if not valid.all():
         Z[:, ~valid] = 0
     return Z
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that kernels are compiled for: of this machine's byte order, floats of 4 or 8 bytes."""
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return dtype.newbyteorder("=")
 
 
 @jit
