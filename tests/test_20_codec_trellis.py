@@ -150,20 +150,26 @@ def errors_of(Z: F32, scores: NDArray[np.int32]) -> NDArray[np.float64]:
     )
 
 
-@settings(max_examples=15)
-@given(st.floats(2, 6), st.sampled_from([0.97, 1.03]), st.integers(0, 99))
-def test_the_error_ends_at_what_was_asked(spread: float, asked: float, seed: int) -> None:
-    """A bit is worth more or less until it does, though each subband was foretold a tenth wrong: of 150 cases the worst
-    was 1.16 % off, their root mean square 0.31 %. Where the last planes are nearly nothing they cannot make up for it.
-    """
+def missed(spread: float, asked: float, seed: int) -> float:
+    """How far, as a share, the error ends from what was asked where each subband was foretold up to a tenth wrong."""
     rng = np.random.default_rng(seed)
     falling = spread / np.arange(1, 7)[:, None, None]
     Z = (rng.laplace(0, 1, (6, 96, 96)) * falling).astype(np.float32)
     own = errors_of(Z, quantised(Z, 1)[0])
     foretold = own * rng.uniform(0.9, 1.1, own.shape)
     foretold *= asked * own.sum() / foretold.sum()
-    found = errors_of(Z, quantised(Z, 1, foretold)[0]).sum()
-    assert found == pytest.approx(foretold.sum(), rel=0.0125)
+    return float(errors_of(Z, quantised(Z, 1, foretold)[0]).sum() / foretold.sum() - 1)
+
+
+def test_the_error_ends_at_what_was_asked() -> None:
+    """A bit is worth more or less until it does. Where the last planes are nearly nothing they cannot make up for it:
+    1.2 % off then, .3 % in the mean square."""
+    rng = np.random.default_rng(5)
+    found = np.array([missed(rng.uniform(2, 6), (0.97, 1.03)[seed % 2], seed) for seed in range(30)])
+    assert np.sqrt(np.mean(found**2)) < 0.0045
+    assert np.abs(found).max() < 0.0125
+    untold = np.array([missed(rng.uniform(2, 6), 1.0, seed) for seed in range(10)])
+    assert np.abs(untold.mean()) < 0.002
 
 
 @settings(max_examples=15)
