@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.flow.read import is_store
 from pipeline.raster.catalogue import members
-from pipeline.raster.folders import RASTER_ENDINGS, scenes_in
+from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac
@@ -72,7 +72,7 @@ def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator
 
     Raises:
         ConfigError: a pattern matches nothing.
-        SourceError: a folder or a catalogue cannot be read, or holds no scene.
+        SourceError: a folder or a catalogue cannot be read, holds no scene, or outputs of a run.
     """
     if not isinstance(source, str):
         paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
@@ -129,6 +129,7 @@ def _of_path(path: str, out: str | None) -> Iterator[Found]:
         return
     for scene in scenes_in(folder):
         if scene == folder:
+            check_no_output(folder)
             yield Found([path], (folder_name(path),))
         elif not _is_output(scene, out):
             longer = _below(folder, str(scene))
@@ -140,6 +141,7 @@ def _inside(path: Path) -> Iterator[Found]:
     if is_stac(str(path)):
         yield from _of_path(str(path), None)
     else:
+        check_no_output(path)
         yield Found([str(path)], (folder_name(str(path)),))
 
 
