@@ -81,3 +81,25 @@ def test_the_folders_of_a_run_are_none_either(folder: Path) -> None:
         name_scenes([str(folder.parent)])
     with pytest.raises(ValueError, match="is an output of this run"):
         name_scenes([str(folder.parent)], str(folder.parent))
+
+
+def test_one_scene_spelled_in_several_ways_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    scene = small_scene(tmp_path / "a" / "s.tif", height=20, width=20)
+    (tmp_path / "b").symlink_to("a")
+    monkeypatch.chdir(tmp_path)
+    ways = ["a/s.tif", str(scene), "./a/../a/s.tif", "b/s.tif", "a/*.tif"]
+    assert list(name_scenes(ways)) == ["s"]
+    (tmp_path / "latest.tif").symlink_to(scene)  # another name, and outputs of its own
+    assert set(name_scenes([*ways, "latest.tif"])) == {"s", "latest"}
+    shutil.copytree(tmp_path / "a", tmp_path / "c")
+    with pytest.raises(ValueError, match="would both be written to s/"):
+        name_scenes([*ways, "c/s.tif"])
+
+
+def test_one_item_spelled_in_two_ways_is_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [json.loads((folder / "item.json").read_text()) | {"id": name} for name in ("one", "two")]
+    found = tmp_path / "found.json"
+    found.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    monkeypatch.chdir(tmp_path)
+    assert set(name_scenes(["found.json#one", f"{found}#one", "./found.json"])) == {"one", "two"}

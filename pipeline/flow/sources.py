@@ -6,6 +6,7 @@ but catalogues, and of the files in folders their headers.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from pipeline.raster.catalogue import members
 from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
-from pipeline.raster.stac_json import is_stac
+from pipeline.raster.stac_json import is_stac, is_url, split_reference
 
 _KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
 
@@ -48,7 +49,7 @@ def name_scenes(
     if not sources:
         raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
     find = _dates_of if dates else find_scenes
-    found = {tuple(scene.paths): scene for source in sources for scene in find(source, out)}
+    found = {_identity(scene): scene for source in sources for scene in find(source, out)}
     scenes = list(found.values())
     if not scenes:
         raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of this run; give another --out")
@@ -65,6 +66,18 @@ def name_scenes(
         for number in longer:
             depth[number] += 1
     return {scene.names[depth[number]]: scene.paths for number, scene in enumerate(scenes)}
+
+
+def _identity(scene: Found) -> tuple[str, ...]:
+    """What two ways to spell one scene have in common: its name, and the real paths of what is on this machine."""
+    return scene.names[0], *map(_real, scene.paths)
+
+
+def _real(path: str) -> str:
+    file, item = split_reference(path)
+    if is_url(file) or not os.path.exists(file):
+        return path
+    return os.path.realpath(file) + ("" if item is None else f"#{item}")
 
 
 def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator[Found]:
