@@ -45,8 +45,8 @@ def check_no_output(folder: Path) -> None:
 def scenes_in(folder: Path) -> list[Path]:
     """What to open for the scenes of a folder, one path for each: the folder itself where it is one scene.
 
-    A store, a folder of outputs, or one of files of one band each: one scene. Files of several bands: each a scene. A folder without
-    rasters: its STAC catalogue, or else the scenes of the folders in it.
+    A store, a folder of outputs, or one of files of one band each: one scene. Files of several bands: each a scene. A
+    folder without rasters: its STAC catalogue, or else the scenes of the folders in it.
 
     Raises:
         ConfigError: some files have one band and some have several.

@@ -189,7 +189,7 @@ def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> Raste
 
 
 def files_of(folder: Path) -> list[str]:
-    """The rasters of a folder in the order people expect. Raises SourceError where there are none, or outputs of ours."""
+    """The rasters of a folder in the order people expect. Raises SourceError where there are none, or outputs."""
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
     if any((folder / name).exists() for name in (".zgroup", ".zarray", ".zmetadata")):
