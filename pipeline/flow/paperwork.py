@@ -62,7 +62,9 @@ def write_text(path: Place, text: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         put_whole(path, text.encode())
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror}; check its folder and the room there"
+        ) from error
 
 
 def write_item(

@@ -104,7 +104,9 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str, loo
         return list(_together([_find(rasters, name, path, look) for name in bands]))
     scene = _data(rasters)
     if not scene:
-        raise SourceError(f"{path} has no raster of the scene, but of features alone ({', '.join(rasters)}){_store(item)}")
+        raise SourceError(
+            f"{path} has no raster of the scene, but of features alone ({', '.join(rasters)}){_store(item)}"
+        )
     return [_whole(key, asset, path) for key, asset in scene.items()]
 
 
