@@ -1,14 +1,12 @@
 """Errors name the thing that is wrong: its own path, line and option, each once, and what to do."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.errors import OutputError
-from pipeline.flow.receipts import SceneReceipt
 from pipeline.network import Bank
 from tests.scenes import call, write_tif
 from tests.test_70_messages import said
@@ -148,10 +146,3 @@ def test_an_empty_workflow_is_warned_of_once(here: Path) -> None:
         "Warning: empty.yaml says nothing, so everything is as by default; is it the workflow that was meant?"
     ]
     assert "Warning" not in call("plan", "w.yaml", "x.tif").stderr
-
-
-def test_failures_are_counted_beyond_those_that_are_kept() -> None:
-    receipt = SceneReceipt("x", "out/x", ["x.tif"], "x")
-    receipt.fail(ValueError("torn"))
-    assert re.fullmatch("torn", receipt.failures[0])
-    assert receipt.history[-1]["failures"] == 1
