@@ -23,7 +23,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_tif(tmp_path / "x.tif", np.arange(2 * 40 * 40, dtype="uint16").reshape(2, 40, 40))
 
 
-def said(code: int, *words: str) -> str:
+def said(code: int, *words: object) -> str:
     """The one line of a command that has to fail with this code."""
     result = call(*words)
     assert (result.exit_code, len(result.stderr.splitlines())) == (code, 1), result.stderr

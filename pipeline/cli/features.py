@@ -13,7 +13,7 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import Terminal, crew
 from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, OutputError
 from pipeline.flow.crew import Watch
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.networks import (
@@ -118,7 +118,11 @@ def _fitted(
             fitted = fit_on(bank, [source], tile, watch=watch, **fitting)
         else:
             fitted = network if normalise == "none" else normalised_on(network, source, watch)
-    fitted.save(beside)
+    try:
+        fitted.save(beside)
+    except OutputError as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise OutputError(f"{beside.parent}: cannot be written: {why}; check its rights, or write elsewhere") from error
     return fitted, beside
 
 

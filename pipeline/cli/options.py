@@ -38,6 +38,10 @@ def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[
             raise click.BadParameter(
                 f"{part!r} is not a band number; give -b 1, -b 1,2 or -b 1..3, or names by --bands"
             ) from None
+        if 1 <= high < low:
+            raise click.BadParameter(
+                f"{part!r} runs backwards; give {high}..{low}, or an order of your own as -b 3,2,1"
+            )
         if not 1 <= low <= high <= _MAX_BAND:
             raise click.BadParameter(f"{part!r}: bands are counted from 1")
         numbers += range(low, high + 1)

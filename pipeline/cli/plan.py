@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import table
-from pipeline.cli.progress import print_bytes
+from pipeline.cli.progress import print_bytes, print_warning
 from pipeline.cli.run import override
 from pipeline.cli.tally import SOME_FAILED
 from pipeline.cli.totals import Totals
@@ -63,7 +63,7 @@ def plan(
       terrasketch plan workflows/scene.yaml scene.tif --workers 4
       terrasketch plan workflows/scene.yaml scene.tif --scenes 10000 --workers 500 --calibrate
     """
-    job = override(load_workflow(workflow), src, None, scheduler, workers, reading)
+    job = override(load_workflow(workflow, print_warning), src, None, scheduler, workers, reading)
     count = job.run.workers or cores()
     named = name_scenes(job.sources, job.out, dates=job.read.stack)
     if scenes is None:

@@ -96,6 +96,11 @@ def crew(scheduler: str | None, workers: int | None, verbose: bool, quiet: bool)
         yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check, cluster.room, cluster.tell)
 
 
+def print_warning(text: str) -> None:
+    """Something that is most likely not meant, in one line, where no bars are drawn yet."""
+    click.echo(f"Warning: {printable(text)}", err=True)
+
+
 def print_bytes(count: float) -> str:
     """A number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):

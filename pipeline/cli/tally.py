@@ -44,7 +44,8 @@ class Tally:
             self._lines.write(json.dumps(plain(receipt.to_json(job.model_dump())), allow_nan=False) + "\n")
         else:
             self._lines.write(printable(_summary(receipt)) + "\n")
-        self._errors.writelines(f"Error: {one_line(f'{receipt.name}: {failure}')}\n" for failure in receipt.failures)
+        if receipt.failures:
+            self._errors.write(f"Error: {one_line(f'{receipt.name}: {receipt.failures[0]}{_more(receipt)}')}\n")
 
     def close(self, out: str, already: int) -> int:
         """Print everything, and give the exit code. `already`: scenes that needed no run."""
@@ -100,6 +101,12 @@ def _summary(receipt: SceneReceipt) -> str:
         resumed = f", {stage.resumed} of them there already" if stage.resumed else ""
         words.append(f"  {stage.name:<19} {counted(stage.tiles, 'tile')}{resumed} in {stage.seconds:.1f} s")
     return "\n".join(words)
+
+
+def _more(receipt: SceneReceipt) -> str:
+    """How many failures there are beside the first."""
+    more = receipt.history[-1]["failures"] - 1
+    return f" (and {more:,} more; {shown(receipt.folder)}/receipt.json has them)" if more > 0 else ""
 
 
 def _spool() -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from pipeline.errors import ConfigError
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 20
+_FIRST = "name the workflow first, then the scenes"
 
 
-def load_workflow(path: Path) -> Workflow:
-    """Read a workflow file; its paths come back resolved against its folder.
+def load_workflow(path: Path, warn: Callable[[str], None] | None = None) -> Workflow:
+    """Read a workflow file; its paths come back resolved against its folder. `warn` is told of one that is empty.
 
     Raises:
         ConfigError: the file is missing, not YAML, or says something a workflow cannot say.
     """
     root = _compose(path)
+    if root is None and warn is not None:
+        warn(f"{path} says nothing, so everything is as by default; is it the workflow that was meant?")
     try:
         workflow = Workflow.model_validate(_plain(root, path) or {})
     except ValidationError as error:
@@ -69,16 +73,21 @@ def _compose(path: Path) -> yaml.Node | None:
         _check_events(path, text)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
-        raise ConfigError(f"{path}: the workflow cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: the workflow cannot be read: {error.strerror}; {_FIRST}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: a workflow is UTF-8 text; this is not ({error.reason}); name the workflow first, then the scenes"
-        ) from error
+        raise ConfigError(f"{path}: a workflow is UTF-8 text; this is not ({error.reason}); {_FIRST}") from error
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from error
+        raise ConfigError(_not_yaml(path, error)) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> str:
+    """A key that lacks its colon is named by its own line: the parser misses the colon on a later one."""
+    key = error.context == "while scanning a simple key"
+    mark = error.context_mark if key else error.problem_mark
+    remedy = "; a colon and a blank stand between a key and its value" if key else ""
+    return f"{path}:{mark.line + 1 if mark else 1}: not YAML: {error.problem}{remedy}"
 
 
 def _check_events(path: Path, text: str) -> None:

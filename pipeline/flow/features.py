@@ -138,9 +138,12 @@ def check_bank_name(name: str) -> None:
 
 
 def check_bank(bank: AnyBank, info: SceneInfo, where: str) -> None:
-    """Refuse a bank that was fitted on other bands.
+    """Refuse a bank, which lies at `where`, that was fitted on other bands.
 
     Raises:
         BankError: the bands differ in number, name or order.
     """
-    bank.check_scene(info.bands, f"{info.name} ({where})")
+    try:
+        bank.check_scene(info.bands, info.name)
+    except BankError as error:
+        raise BankError(f"{where}: {error}") from error

@@ -21,7 +21,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.errors import OutputError, ResumeError
 from pipeline.flow.difference import differences
-from pipeline.flow.lock import hold
+from pipeline.flow.lock import ELSEWHERE, hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
 from pipeline.raster.frame import Frame
 from pipeline.raster.object_stores import finish_objects, is_begun, put_empty
@@ -47,7 +47,7 @@ def alone(lock: Place) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
     except OSError as error:
-        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

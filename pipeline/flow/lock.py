@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.errors import OutputError
 from pipeline.storage import ObjectPath
 
+ELSEWHERE = "check its rights, or write elsewhere"
 BEAT_SECONDS, STALE_SECONDS = 60.0, 300.0
 
 
@@ -34,7 +35,7 @@ def hold(lock: ObjectPath) -> Iterator[None]:
     try:
         tag = _take(lock, holder)
     except OSError as error:
-        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
     if tag is None:
         yield
         return

@@ -18,6 +18,7 @@ from pipeline.raster.dates import times_of
 from pipeline.raster.look import look_of
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
+from pipeline.raster.stac_assets import FEATURES
 from pipeline.raster.stac_origin import href_from, origin_of
 from pipeline.storage import Place, put_whole
 
@@ -61,7 +62,9 @@ def write_text(path: Place, text: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         put_whole(path, text.encode())
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror}; check its folder and the room there"
+        ) from error
 
 
 def write_item(
@@ -70,11 +73,11 @@ def write_item(
     """Write item.json: a STAC item of what lies in the folder, made of `inputs`."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:
-        assets["features"] = Asset("features.zarr", _ZARR, ("data",), "Features, (feature, y, x)", features)
-    for name, about in (("denoised", info), ("features", features)):
+        assets["features"] = Asset("features.zarr", _ZARR, (FEATURES,), "Features, (feature, y, x)", features)
+    for name, about, role in (("denoised", info, "data"), ("features", features, FEATURES)):
         if about is not None and (folder / f"{name}.tif").is_file():
             look = look_of(str(folder / f"{name}.tif"), about)
-            assets[f"{name}_cog"] = Asset(f"{name}.tif", _COG, ("data",), f"{name} as a COG", about, look)
+            assets[f"{name}_cog"] = Asset(f"{name}.tif", _COG, (role,), f"{name} as a COG", about, look)
     for name, kind, role in (
         ("report.html", "text/html", "overview"),
         ("receipt.json", "application/json", "metadata"),

@@ -6,6 +6,7 @@ but catalogues, and of the files in folders their headers.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,10 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.flow.read import is_store
 from pipeline.raster.catalogue import members
-from pipeline.raster.folders import RASTER_ENDINGS, scenes_in
+from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
-from pipeline.raster.stac_json import is_stac
+from pipeline.raster.stac_json import is_stac, is_url, split_reference
 
 _KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
 
@@ -48,7 +49,7 @@ def name_scenes(
     if not sources:
         raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
     find = _dates_of if dates else find_scenes
-    found = {tuple(scene.paths): scene for source in sources for scene in find(source, out)}
+    found = {_identity(scene): scene for source in sources for scene in find(source, out)}
     scenes = list(found.values())
     if not scenes:
         raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of this run; give another --out")
@@ -67,12 +68,24 @@ def name_scenes(
     return {scene.names[depth[number]]: scene.paths for number, scene in enumerate(scenes)}
 
 
+def _identity(scene: Found) -> tuple[str, ...]:
+    """What two ways to spell one scene have in common: its name, and the real paths of what is on this machine."""
+    return scene.names[0], *map(_real, scene.paths)
+
+
+def _real(path: str) -> str:
+    file, item = split_reference(path)
+    if is_url(file) or not os.path.exists(file):
+        return path
+    return os.path.realpath(file) + ("" if item is None else f"#{item}")
+
+
 def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator[Found]:
     """The scenes of one source, in order.
 
     Raises:
         ConfigError: a pattern matches nothing.
-        SourceError: a folder or a catalogue cannot be read, or holds no scene.
+        SourceError: a folder or a catalogue cannot be read, holds no scene, or outputs of a run.
     """
     if not isinstance(source, str):
         paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
@@ -129,6 +142,7 @@ def _of_path(path: str, out: str | None) -> Iterator[Found]:
         return
     for scene in scenes_in(folder):
         if scene == folder:
+            check_no_output(folder)
             yield Found([path], (folder_name(path),))
         elif not _is_output(scene, out):
             longer = _below(folder, str(scene))
@@ -140,6 +154,7 @@ def _inside(path: Path) -> Iterator[Found]:
     if is_stac(str(path)):
         yield from _of_path(str(path), None)
     else:
+        check_no_output(path)
         yield Found([str(path)], (folder_name(str(path)),))
 
 

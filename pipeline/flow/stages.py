@@ -193,7 +193,9 @@ def _object_staging(target: ObjectPath) -> ObjectPath:
         ours = target.suffix == ".zarr" and ((target / METADATA).is_file() or is_unfinished(target))
         foreign = not ours and target.is_dir()
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{target}: cannot be written: {error.strerror}; check its rights, or write elsewhere"
+        ) from error
     if foreign:
         raise OutputError(f"{target} holds objects and no Zarr store; it is not ours to replace, give another name")
     return target if target.suffix == ".zarr" else target.with_name(target.name + ".staging")

@@ -105,6 +105,8 @@ def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | Non
     seen = COMPONENTS if is_projected(name, len(bands)) else len(bands)
     seen = HIDDEN if name == "random-2layer" else seen
     if name in PATCHED and size is not None and seen * size**2 > MOST_WHITENED:
-        raise BankError(f"filters of {seen} x {size} x {size} values are too many to whiten; take a smaller --size")
+        raise BankError(
+            f"filters of {seen} x {size} x {size} values are too many to whiten; take a smaller --size (features.size)"
+        )
     if seed < 0:
         raise BankError(f"a seed is 0 or more, got --seed {seed}")

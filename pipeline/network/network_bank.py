@@ -203,12 +203,12 @@ def _network(model: Path, tensor: str, digest: str, wanted: str) -> Network:
 def model_digest(model: Path) -> str:
     """SHA-256 of an ONNX file, which holds all of its weights. Raises BankError."""
     if model.exists() and not model.is_file():
-        raise BankError(f"cannot read the network {model}: it is no file")
+        raise BankError(f"cannot read the network {model}: it is no file; give the path of an ONNX model")
     try:
         with model.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BankError(f"cannot read the network {model}: {error.strerror}") from error
+        raise BankError(f"cannot read the network {model}: {error.strerror}; give the path of an ONNX model") from error
 
 
 def check_tensor(model: Path, tensor: str) -> None:

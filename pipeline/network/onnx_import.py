@@ -45,7 +45,7 @@ def load(path: str | Path, outputs: Sequence[str] | None = None) -> Graph:
         onnx_wire.check(content)
         return read(onnx.load_model_from_string(content), outputs)
     except OSError as error:
-        raise ModelError(f"cannot read the network {path}: {error.strerror}") from error
+        raise ModelError(f"cannot read the network {path}: {error.strerror}; give the path of an ONNX model") from error
     except DecodeError as error:
         raise ModelError(f"cannot read the network {path}: it is not an ONNX model") from error
     except ModelError as error:

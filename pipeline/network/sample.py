@@ -117,8 +117,8 @@ class Patches:
         """The patches z-scored, as rows (m, C·size·size), or projected, (m, K·size·size); BankError without any."""
         if self.values is None or not len(self.values):
             raise BankError(
-                f"no {self.size} x {self.size} patch of valid pixels in any sample; take a smaller --size, "
-                f"a scene with fewer holes, or the bank torchgeo-rcf or classic"
+                f"no {self.size} x {self.size} patch of valid pixels in any sample; take smaller filters "
+                f"(--size; features.size in a workflow), a scene with fewer holes, or the bank torchgeo-rcf or classic"
             )
         planes = self.values.shape[1] if projection is None else len(projection)
         rows = np.empty((len(self.values), planes * self.size**2), np.float32)

@@ -61,7 +61,9 @@ def check_output(path: Place, overwrite: bool) -> None:
             path.check_writable()
             there = (path / "zarr.json" if path.suffix == ".zarr" else path).is_file()
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"{path}: cannot be written: {error.strerror}; check its rights, or write elsewhere"
+            ) from error
     else:
         there = os.path.lexists(path)
     if there and not overwrite:

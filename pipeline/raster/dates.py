@@ -24,7 +24,7 @@ from pipeline.raster.open import files_of, open_source
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac import acquisition_time
 from pipeline.raster.stac_assets import read_item
-from pipeline.raster.stac_json import is_stac
+from pipeline.raster.stac_json import is_stac, split_reference
 
 TIME, BAND = "STACK_TIME", "STACK_BAND"
 """Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
@@ -88,12 +88,14 @@ def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **op
         options: of `open_source`, for every date.
 
     Raises:
-        SourceError: a date cannot be opened, its time is not to be found, or its grid or bands are not the first's.
+        SourceError: a date is not there or cannot be opened, its time is not to be found, or its grid or bands are not
+            the first's.
         ConfigError: as many times as paths are wanted, or one is no time.
     """
     if len(paths) == 1 and os.path.isdir(paths[0]):
         paths = files_of(Path(paths[0]))
     if len(paths) < 2:
+        _check_there(paths)
         raise ConfigError("--stack wants two dates or more; name their files, or their folder")
     if times is not None and len(times) != len(paths):
         raise ConfigError(f"{len(times)} --times for {len(paths)} dates; give one for each file, in their order")
@@ -108,6 +110,15 @@ def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **op
     for number in order:
         _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
     return _stacked([opened[number] for number in order], [whens[number] for number in order])
+
+
+def _check_there(paths: Sequence[str]) -> None:
+    """Refuse the one path that was given where it is none, as a pattern that matches nothing."""
+    for path in paths:
+        if not re.match(r"/vsi|<|[A-Za-z][\w+-]+:", path) and not os.path.exists(split_reference(path)[0]):
+            raise SourceError(
+                f"{path}: there is no such file; is the path or pattern right, and seen from the right folder?"
+            )
 
 
 def times_of(info: SceneInfo) -> tuple[tuple[int, ...], tuple[str, ...]] | None:

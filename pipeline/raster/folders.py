@@ -13,6 +13,9 @@ from pipeline.raster.names import natural_key
 
 RASTER_ENDINGS = {".tif", ".tiff", ".jp2", ".j2k", ".img", ".vrt", ".bil", ".bsq", ".ntf"}
 
+_SCENES, _MADE = ("scene.zarr", "denoised.tif"), "features.tif"
+"""What `run` writes into the folder of a scene, beside receipt.json."""
+
 
 def rasters_in(folder: Path) -> list[Path]:
     """The rasters of a folder by their endings, in the order people expect: B2 before B10."""
@@ -20,11 +23,30 @@ def rasters_in(folder: Path) -> list[Path]:
     return sorted(files, key=_order)
 
 
+def is_output(folder: Path) -> bool:
+    """True for what `run` wrote of a scene: its rasters are no bands of one scene."""
+    return (folder / "receipt.json").is_file() and any((folder / name).exists() for name in (*_SCENES, _MADE))
+
+
+def check_no_output(folder: Path) -> None:
+    """Refuse the folder of outputs of a scene, in which the scene is one of several things.
+
+    Raises:
+        SourceError: it is one.
+    """
+    if is_output(folder):
+        there = [str(folder / name) for name in _SCENES if (folder / name).exists()]
+        raise SourceError(
+            f"{folder} holds the outputs of a run, features too, and is no scene; "
+            f"give {' or '.join(there) or 'the scene they were made of'}"
+        )
+
+
 def scenes_in(folder: Path) -> list[Path]:
     """What to open for the scenes of a folder, one path for each: the folder itself where it is one scene.
 
-    A store, or a folder of files of one band each: one scene. Files of several bands: each a scene. A folder without
-    rasters: its STAC catalogue, or else the scenes of the folders in it.
+    A store, a folder of outputs, or one of files of one band each: one scene. Files of several bands: each a scene. A
+    folder without rasters: its STAC catalogue, or else the scenes of the folders in it.
 
     Raises:
         ConfigError: some files have one band and some have several.
@@ -45,7 +67,7 @@ def scenes_in(folder: Path) -> list[Path]:
 
 
 def _scenes_in(folder: Path) -> list[Path]:
-    if (folder / "zarr.json").is_file():
+    if (folder / "zarr.json").is_file() or is_output(folder):
         return [folder]
     files = rasters_in(folder)
     if not files:

@@ -159,7 +159,7 @@ def open_raster(
     except (SourceError, ConfigError):
         raise
     except GDAL_ERRORS as error:
-        why = reason(error)
+        why = reason(error).removeprefix(f"'{path}' ").removeprefix(f"`{path}' ")
         why = why if "too slow" in why else _storage_reason(path) or why
         why = why if path in why else f"{path}: {why}"
         raise SourceError(f"cannot open {why}; give a raster that GDAL reads").of(path) from error

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
-from pipeline.raster.folders import RASTER_ENDINGS, rasters_in
+from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.masks import MaskChoice, masked
 from pipeline.raster.names import (
@@ -189,11 +189,12 @@ def _with_tags(source: RasterSource, tags: Sequence[Mapping[str, str]]) -> Raste
 
 
 def files_of(folder: Path) -> list[str]:
-    """The rasters of a folder in the order people expect. Raises SourceError where there are none."""
+    """The rasters of a folder in the order people expect. Raises SourceError where there are none, or outputs."""
     if (folder / "zarr.json").exists():
         raise SourceError(f"{folder} is a Zarr store, no folder of band files; open it as a store")
     if any((folder / name).exists() for name in (".zgroup", ".zarray", ".zmetadata")):
         raise SourceError(f"{folder} is Zarr of version 2; give a store of terrasketch, {of_other_zarr(folder)}")
+    check_no_output(folder)
     files = rasters_in(folder)
     if not files:
         raise SourceError(

@@ -20,6 +20,8 @@ _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
 EO_TAGS = {name: f"eo:{name}" for name in ("common_name", "center_wavelength", "full_width_half_max")}
 """Tags of our bands that STAC's eo extension has fields for; lengths in micrometres."""
 Look = Callable[[str], Sequence[str]]
+FEATURES = "features"
+"""The role of maps of features in our items: made of the scene, and none of its bands."""
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 
 
@@ -90,21 +92,40 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str, loo
     ASSET_NAME says of which asset it is.
 
     Raises:
-        SourceError: the item has no raster asset.
+        SourceError: the item has no raster asset, or one of features alone.
         ConfigError: nothing in it has a name of `bands`, or files of two assets have it.
     """
     rasters = {key: asset for key, asset in item.assets.items() if _is_raster(asset)}
     if not rasters:
-        raise SourceError(f"{path} has no raster among its assets ({', '.join(item.assets) or 'none'})")
+        raise SourceError(f"{path} has no raster among its assets ({', '.join(item.assets) or 'none'}){_store(item)}")
     if bands is not None:
         if not bands or len(set(bands)) != len(bands):
             raise ConfigError(f"{path}: choose at least one band, and each once; got {', '.join(bands) or 'none'}")
         return list(_together([_find(rasters, name, path, look) for name in bands]))
-    return [_whole(key, asset, path) for key, asset in _data(rasters).items()]
+    scene = _data(rasters)
+    if not scene:
+        raise SourceError(
+            f"{path} has no raster of the scene, but of features alone ({', '.join(rasters)}){_store(item)}"
+        )
+    return [_whole(key, asset, path) for key, asset in scene.items()]
+
+
+def _store(item: pystac.Item) -> str:
+    """What to give in place of an item of ours whose scene is a store alone."""
+    asset = item.assets.get("scene")
+    if asset is None or not asset.href.endswith("scene.zarr"):
+        return ""
+    return f"; give its {local_path(asset.get_absolute_href() or asset.href)}"
+
+
+def _is_features(key: str, asset: pystac.Asset) -> bool:
+    """By the role, or, in items of before, by the key and the name that `run` gives."""
+    return FEATURES in (asset.roles or ()) or (key == "features_cog" and asset.href.endswith("features.tif"))
 
 
 def _data(rasters: dict[str, pystac.Asset]) -> dict[str, pystac.Asset]:
-    """Those that hold the scene: of the role `data`, else all but pictures of it."""
+    """Those that hold the scene: of the role `data`, else all but pictures of it; none of features."""
+    rasters = {key: asset for key, asset in rasters.items() if not _is_features(key, asset)}
     data = {key: asset for key, asset in rasters.items() if "data" in (asset.roles or ())}
     data = data or {key: asset for key, asset in rasters.items() if not _PICTURES & set(asset.roles or ())}
     return data or rasters

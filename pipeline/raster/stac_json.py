@@ -35,6 +35,7 @@ _API = re.compile(r"^https?://[^?#]*/(collections|catalogs|catalogues|items)(/[^
 _REFERENCE = re.compile(r"^(.*\.(?:geo)?json)#(.+)$", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
 """A string, or a bracket outside of strings; possessive, so that no hostile text makes it look back."""
+_NO_STAC = "leave the file out if it is plain GeoJSON"
 _GAP = 64
 """Blanks that may stand between a key and its colon."""
 
@@ -137,8 +138,10 @@ def _outline(path: str, _stamp: tuple[int, int]) -> tuple[str, dict[str, Span]]:
             item = _object(buffer[start:stop], path)
             name = str(item.get("id", ""))
             name = f"{item.get('collection')}/{name}" if name in spans else name
-            if not name or name in spans:
-                raise SourceError(f"{path} holds the item {name or 'without an id'} twice; keep one of them")
+            if not name:
+                raise SourceError(f"{path} holds an item without an id, so it is no STAC; {_NO_STAC}")
+            if name in spans:
+                raise SourceError(f"{path} holds the item {name} twice; keep one of them")
             spans[name] = start, stop
     return kind, spans
 

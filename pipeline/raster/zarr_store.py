@@ -124,6 +124,8 @@ def read_attributes(path: Place) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(path, ObjectPath) and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+        if isinstance(path, Path) and not path.exists():
+            raise SourceError(f"{path}: there is no such store; `terrasketch compress` or `run` writes one") from error
         raise SourceError(
             f"{path} is not a store of terrasketch (no `terrasketch` attribute in zarr.json); "
             f"write one with `terrasketch compress` or `run`, {of_other_zarr(path)}"
