@@ -10,13 +10,14 @@ import click
 from pipeline.cli import options
 from pipeline.cli.printing import print_result, table
 from pipeline.errors import SourceError
-from pipeline.flow.compare import Scores
+from pipeline.flow.compare import Scores, apart
 from pipeline.flow.compare import compare as compare_scenes
 from pipeline.flow.inspect import inspect_path
 from pipeline.flow.paperwork import counted
 from pipeline.flow.read import open_scene
 from pipeline.flow.threads import one_blas_thread
 from pipeline.storage import Place, place
+from pipeline.untrusted import one_line
 
 
 @click.command()
@@ -59,6 +60,7 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
+    Pixels are compared by row and column; scenes that say they lie elsewhere than one another are warned of.
     rmse and max error in data units, snr and psnr in dB (peak: A's range), sam in degrees.
 
     \b
@@ -66,7 +68,10 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
       terrasketch compare scene.tif scene.zarr
     """
     with one_blas_thread():
-        result = compare_scenes(open_scene(str(a)), open_scene(str(b)))
+        one, other = open_scene(str(a)), open_scene(str(b))
+        result = compare_scenes(one, other)
+    if difference := apart(one, other):
+        click.echo(f"Warning: {one_line(difference)}", err=True)
     if as_json:
         bands = {name: scores.to_json() for name, scores in result.bands.items()}
         click.echo(json.dumps({"bands": bands, "overall": result.overall.to_json(), "pixels": result.pixels}))
