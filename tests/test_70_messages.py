@@ -122,3 +122,38 @@ def test_one_is_no_plural(scene: Path) -> None:
     receipt = SceneReceipt("x", "out/x", ["x.tif"], "x")
     receipt.add("denoise", Receipt(failed=2, failures=[Failure(0, Window(0, 1, 0, 1), "torn")]), 1.0)
     assert receipt.failures[-1] == "and 1 more tile"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("COMPRESS=NOPE", "'NOPE' is an unexpected value for COMPRESS creation option of type string-select"),
+        ("COMPRES=ZSTD", "driver COG does not support creation option COMPRES"),
+        ("LEVEL=foo", "'FOO' is an unexpected value for LEVEL creation option of type int"),
+    ],
+)
+@pytest.mark.parametrize("command", ["denoise x.tif z.tif", "features x.tif z.tif --bank classic"])
+def test_creation_options_are_tried_before_anything_is_computed(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, command: str, words: str, says: str
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("pipeline.flow.stages.fill", never)
+    monkeypatch.setattr("pipeline.cli.features.fit_on", never)
+    line = said(2, *command.split(), "--co", words)
+    assert line == f"creation options: {says}; see the options of GDAL's COG driver"
+    assert sorted(path.name for path in scene.parent.iterdir()) == ["afile", "s.json", "x.tif"]
+
+
+def test_options_of_the_dtype_are_tried_on_it(scene: Path) -> None:
+    assert "BitsPerSample 16 not allowed for JPEG" in said(2, "denoise", "x.tif", "z.tif", "--co", "COMPRESS=JPEG")
+
+
+@pytest.mark.parametrize("command", ["denoise x.tif z.zarr", "features x.tif z.zarr", "features x.tif z.parquet"])
+def test_creation_options_are_for_cogs(scene: Path, command: str) -> None:
+    target = command.split()[2]
+    line = said(2, *command.split(), "--co", "COMPRESS=ZSTD", "--co", "LEVEL=9")
+    options = "--co COMPRESS=ZSTD --co LEVEL=9"
+    assert line == f"{target}: {options} is for a COG; leave it out, or give an output ending in .tif"
+    assert not Path(target).exists()
