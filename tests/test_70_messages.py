@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline
 from pipeline.cli.totals import Totals
+from pipeline.errors import ConfigError
 from pipeline.flow.paperwork import counted
 from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.sources import find_scenes
 from pipeline.flow.tasks import Failure, Receipt
 from pipeline.grid import Window
+from pipeline.raster.open import open_source
 from tests.scenes import call, write_tif
 
 
@@ -157,3 +161,58 @@ def test_creation_options_are_for_cogs(scene: Path, command: str) -> None:
     options = "--co COMPRESS=ZSTD --co LEVEL=9"
     assert line == f"{target}: {options} is for a COG; leave it out, or give an output ending in .tif"
     assert not Path(target).exists()
+
+
+BLANK = [
+    "denoise _ z.tif",
+    "denoise x.tif _ z.tif",
+    "denoise x.tif _",
+    "compress _ z.zarr",
+    "compress x.tif _",
+    "decompress _ z.tif",
+    "decompress x.zarr _",
+    "fit _ -o z.npz",
+    "fit x.tif -o _",
+    "features _ z.zarr",
+    "features x.tif _",
+    "inspect _",
+    "inspect x.tif _",
+    "inspect _ --verify",
+    "compare _ x.tif",
+    "compare x.tif _",
+    "similar _ z.tif --at 1,2",
+    "similar x.tif _ --at 1,2",
+    "cluster _ z.tif",
+    "cluster x.tif _",
+    "anomaly _ z.tif",
+    "anomaly x.tif _",
+    "regress _ z.tif --labels s.json --field a",
+    "regress x.tif _ --labels s.json --field a",
+    "run job.yaml _",
+    "run job.yaml x.tif --out _",
+    "plan job.yaml _",
+]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize("words", BLANK)
+def test_an_empty_path_is_not_the_present_folder(scene: Path, words: str, blank: str) -> None:
+    Path("job.yaml").write_text("version: 1\n")
+    line = said(2, *(blank if word == "_" else word for word in words.split()))
+    assert f"{blank!r} is an empty path; name a file or a folder, . for the present one" in line
+    assert sorted(path.name for path in scene.parent.iterdir()) == ["afile", "job.yaml", "s.json", "x.tif"]
+
+
+@pytest.mark.parametrize("path", ["", " ", [""], ["x.tif", ""]])
+def test_in_python_an_empty_path_is_none(scene: Path, path: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match="is an empty path"):
+        pipeline.open_scene(path)
+    with pytest.raises(ConfigError, match="is an empty path"):
+        open_source(path)
+    with pytest.raises(ConfigError, match="is an empty path"):
+        list(find_scenes(path))
+
+
+def test_in_python_no_store_is_written_to_an_empty_path(scene: Path) -> None:
+    with pytest.raises(ConfigError, match="is an empty path"):
+        pipeline.open_scene("x.tif").terrasketch.compress("")

@@ -16,7 +16,7 @@ from pipeline.flow.inspect import inspect_path
 from pipeline.flow.paperwork import counted
 from pipeline.flow.read import open_scene
 from pipeline.flow.threads import one_blas_thread
-from pipeline.storage import Place, place
+from pipeline.storage import Place
 from pipeline.untrusted import one_line
 
 
@@ -54,8 +54,8 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 
 
 @click.command()
-@click.argument("a", type=place)
-@click.argument("b", type=place)
+@click.argument("a", type=options.where)
+@click.argument("b", type=options.where)
 @options.together(options.as_json)
 def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.

@@ -19,12 +19,20 @@ PERFORMANCE_REPORT = "terrasketch.performance_report"
 WRITABLE = ("s3", "gs", "az")
 
 
+def where(word: str) -> Place:
+    """A local path or an address to read."""
+    try:
+        return place(word)
+    except ConfigError as error:  # a ValueError, of which click shows nothing but the word
+        raise click.BadParameter(str(error)) from None
+
+
 def output(word: str) -> Place:
     """An output: a local path, or an address that can be written to."""
     scheme, slashes, _ = word.partition("://")
     if slashes and scheme not in WRITABLE:
         raise click.BadParameter(f"{word}: outputs are local, or at {', '.join(f'{name}://' for name in WRITABLE)}")
-    return place(word)
+    return where(word)
 
 
 def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[int] | None:

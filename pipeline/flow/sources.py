@@ -20,6 +20,7 @@ from pipeline.raster.folders import RASTER_ENDINGS, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac
+from pipeline.storage import check_named
 
 _KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
 
@@ -71,9 +72,11 @@ def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator
     """The scenes of one source, in order.
 
     Raises:
-        ConfigError: a pattern matches nothing.
+        ConfigError: a pattern matches nothing, or a path is empty.
         SourceError: a folder or a catalogue cannot be read, or holds no scene.
     """
+    for part in [source] if isinstance(source, str) else source:
+        check_named(part)
     if not isinstance(source, str):
         paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
         yield Found(paths, (folder_name(paths[0]),))

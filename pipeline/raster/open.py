@@ -28,6 +28,7 @@ from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
 from pipeline.raster.zarr_store import of_other_zarr
+from pipeline.storage import check_named
 
 PathLike = str | os.PathLike[str]
 
@@ -71,6 +72,8 @@ def open_source(
     choice = MaskChoice.of(mask_band, mask_values, mask_bits)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     texts = [os.fspath(path) for path in given]
+    for text in texts:
+        check_named(text)
     if not texts:
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
     if len(texts) == 1 and is_stac(texts[0]):
