@@ -216,3 +216,26 @@ def test_in_python_an_empty_path_is_none(scene: Path, path: str | list[str]) -> 
 def test_in_python_no_store_is_written_to_an_empty_path(scene: Path) -> None:
     with pytest.raises(ConfigError, match="is an empty path"):
         pipeline.open_scene("x.tif").terrasketch.compress("")
+
+
+@pytest.mark.parametrize(("bound", "says"), [("lossless: true", "raw, without loss"), ("snr: 35", "raw at 3")])
+def test_a_run_without_loss_says_no_decibels(scene: Path, bound: str, says: str) -> None:
+    Path("job.yaml").write_text(f"version: 1\ncompress: {{{bound}}}\nfeatures: null\n")
+    result = call("run", "job.yaml", "x.tif", "--out", "out")
+    assert (result.exit_code, says in result.stdout, "inf" in result.stdout) == (0, True, False)
+
+
+def test_the_package_lists_what_it_imports_late() -> None:
+    listed = dir(pipeline)
+    assert {"denoise", "features", "open_scene", "zarr_encoding", "__version__"} <= {*listed}
+    assert all(getattr(pipeline, name) is not None for name in listed if not name.startswith("_"))
+    assert len(listed) == len({*listed})
+
+
+def test_help_says_what_is_done(scene: Path) -> None:
+    """--nodata wins over what the file says."""
+    write_tif(scene, np.arange(2 * 40 * 40, dtype="uint16").reshape(2, 40, 40), nodata=3)
+    assert pipeline.open_scene("x.tif", nodata=7).rio.nodata == 7
+    text = {name: " ".join(call(name, "--help").stdout.split()) for name in ("denoise", "inspect")}
+    assert "--nodata FLOAT Sentinel of invalid pixels, in place of the files' own." in text["denoise"]
+    assert "Several PATHs are the band files of one scene." in text["inspect"]

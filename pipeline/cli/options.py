@@ -107,7 +107,7 @@ bidx = click.option(
     "-b", "--bidx", multiple=True, metavar="N", callback=parse_bidx, help="Band numbers: -b 1,2 or -b 1..3."
 )
 bands = click.option("--bands", metavar="NAMES", callback=parse_names, help="Band names: --bands B04,B03,B02.")
-nodata = click.option("--nodata", type=float, help="Sentinel of invalid pixels, where the file does not say.")
+nodata = click.option("--nodata", type=float, help="Sentinel of invalid pixels, in place of the files' own.")
 resolution = click.option(
     "--resolution", type=click.FloatRange(min=0, min_open=True), help="Pixel size of a stack of band files."
 )
