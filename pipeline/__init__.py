@@ -23,6 +23,8 @@ from pipeline.hook import register
 __version__ = "0.1.0"
 
 _VERBS = "pipeline.flow.arrays"
+_LAZY = ("denoise", "features", "open_scene", "zarr_encoding")
+"""What `__getattr__` finds."""
 
 register()
 
@@ -32,6 +34,10 @@ class CallableRoom(ModuleType):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return getattr(import_module(_VERBS), self.__name__.rpartition(".")[2])(*args, **options)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 from pipeline.errors import BlockError
 from pipeline.flow import compare as module
 from pipeline.flow.read import open_scene
-from tests.scenes import write_tif
+from tests.scenes import CRS, TRANSFORM, call, write_tif
 
 
 def _pair(folder: Path, shape: tuple[int, int, int], **profile: object) -> tuple[np.ndarray, np.ndarray, Path, Path]:
@@ -64,3 +64,32 @@ def test_scenes_of_two_shapes_are_refused(tmp_path: Path) -> None:
     other = write_tif(tmp_path / "c.tif", np.ones((2, 20, 21), "uint16"))
     with pytest.raises(BlockError, match="2 x 20 x 20, c is 2 x 20 x 21"):
         module.compare(open_scene(str(path)), open_scene(str(other)))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        ({}, None),
+        ({"transform": TRANSFORM * TRANSFORM.translation(1e-4, 0)}, None),
+        ({"crs": None, "transform": None}, None),
+        ({"crs": None}, None),
+        (
+            {"transform": TRANSFORM * TRANSFORM.translation(300, 0)},
+            "its transform is 20, 0, 441740, 0, -20, 4179460, that of a 20, 0, 435740, 0, -20, 4179460",
+        ),
+        ({"transform": TRANSFORM * TRANSFORM.scale(1.01)}, "its transform is 20.2, 0, 435740, 0, -20.2, 4179460"),
+        ({"crs": "EPSG:32619"}, f"its CRS is EPSG:32619, that of a {CRS}"),
+    ],
+)
+def test_scenes_that_lie_elsewhere_are_warned_of(tmp_path: Path, profile: dict[str, object], says: str | None) -> None:
+    block = np.random.default_rng([6]).integers(1, 900, (2, 20, 20)).astype("uint16")
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", block, **profile)
+    alike, result = call("compare", a, a), call("compare", a, b)
+    assert (result.exit_code, result.stdout, alike.stderr) == (0, alike.stdout, "")
+    if says is None:
+        assert result.stderr == ""
+        return
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Warning: b lies elsewhere than a: {says}")
+    assert line.endswith("; pixels are compared by row and column all the same")

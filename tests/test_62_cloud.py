@@ -257,6 +257,9 @@ def test_damaged_and_lost_chunks_are_named_and_computed_again(
     torn, lost = "scene/c/0/1/2", "scene/c/0/0/0"
     server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/scene/scene.zarr/{torn}", Body=whole[torn][:-7])
     server.client.delete_object(Bucket=BUCKET, Key=f"{prefix}/scene/scene.zarr/{lost}")
+    told = call("inspect", _url(prefix, "scene/scene.zarr"), "--verify")
+    assert (told.exit_code, told.stdout.count("cut_short")) == (1, 1)
+    assert f"chunks 1 damaged, 1 missing: {lost}, {torn}; write them again" in told.stderr
     monkeypatch.setattr(cache, "shared", cache.Cache())  # the run has them in memory
     source = open_scene(_url(prefix, "scene/scene.zarr"))
     with pytest.raises(SourceError, match=r"scene/c/0/1/2: damaged chunk \(rows 64:128, columns 128:170\)"):

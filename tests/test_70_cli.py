@@ -123,14 +123,14 @@ def test_inspect_knows_scenes_stores_and_banks(scene: Path, tmp_path: Path) -> N
     assert store["compress"] == {"bound": "rmse", "value": 20.0}
     assert np.shape(store["rank_per_tile"]) == (2, 2)
     assert store["rmse"] <= 20
-    assert (store["missing"], store["damaged"], store["effort"]) == (0, 0, "fast")
+    assert (store["missing"], store["cut_short"], store["effort"]) == (0, 0, "fast")
     chunks = [path for path in (tmp_path / "s.zarr" / "scene" / "c").rglob("*") if path.is_file()]
     chunks[0].write_bytes(chunks[0].read_bytes()[:-9])
     chunks[1].write_bytes(b"")
-    assert call_json("inspect", tmp_path / "s.zarr")["damaged"] == 2
+    assert call_json("inspect", tmp_path / "s.zarr")["cut_short"] == 2
     for path in chunks:
         path.write_bytes(b"")
-    assert call_json("inspect", tmp_path / "s.zarr")["damaged"] == len(chunks)
+    assert call_json("inspect", tmp_path / "s.zarr")["cut_short"] == len(chunks)
     call("fit", scene, "-o", tmp_path / "b.npz", "--bank", "classic")
     assert call_json("inspect", tmp_path / "b.npz")["bank"] == "classic"
 

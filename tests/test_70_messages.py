@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline
 from pipeline.cli.totals import Totals
+from pipeline.errors import ConfigError
 from pipeline.flow.paperwork import counted
 from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.sources import find_scenes
 from pipeline.flow.tasks import Failure, Receipt
 from pipeline.grid import Window
+from pipeline.raster.open import open_source
 from tests.scenes import call, write_tif
 
 
@@ -122,3 +126,116 @@ def test_one_is_no_plural(scene: Path) -> None:
     receipt = SceneReceipt("x", "out/x", ["x.tif"], "x")
     receipt.add("denoise", Receipt(failed=2, failures=[Failure(0, Window(0, 1, 0, 1), "torn")]), 1.0)
     assert receipt.failures[-1] == "and 1 more tile"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("COMPRESS=NOPE", "'NOPE' is an unexpected value for COMPRESS creation option of type string-select"),
+        ("COMPRES=ZSTD", "driver COG does not support creation option COMPRES"),
+        ("LEVEL=foo", "'FOO' is an unexpected value for LEVEL creation option of type int"),
+    ],
+)
+@pytest.mark.parametrize("command", ["denoise x.tif z.tif", "features x.tif z.tif --bank classic"])
+def test_creation_options_are_tried_before_anything_is_computed(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, command: str, words: str, says: str
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("pipeline.flow.stages.fill", never)
+    monkeypatch.setattr("pipeline.cli.features.fit_on", never)
+    line = said(2, *command.split(), "--co", words)
+    assert line == f"creation options: {says}; see the options of GDAL's COG driver"
+    assert sorted(path.name for path in scene.parent.iterdir()) == ["afile", "s.json", "x.tif"]
+
+
+def test_options_of_the_dtype_are_tried_on_it(scene: Path) -> None:
+    assert "BitsPerSample 16 not allowed for JPEG" in said(2, "denoise", "x.tif", "z.tif", "--co", "COMPRESS=JPEG")
+
+
+@pytest.mark.parametrize("command", ["denoise x.tif z.zarr", "features x.tif z.zarr", "features x.tif z.parquet"])
+def test_creation_options_are_for_cogs(scene: Path, command: str) -> None:
+    target = command.split()[2]
+    line = said(2, *command.split(), "--co", "COMPRESS=ZSTD", "--co", "LEVEL=9")
+    options = "--co COMPRESS=ZSTD --co LEVEL=9"
+    assert line == f"{target}: {options} is for a COG; leave it out, or give an output ending in .tif"
+    assert not Path(target).exists()
+
+
+BLANK = [
+    "denoise _ z.tif",
+    "denoise x.tif _ z.tif",
+    "denoise x.tif _",
+    "compress _ z.zarr",
+    "compress x.tif _",
+    "decompress _ z.tif",
+    "decompress x.zarr _",
+    "fit _ -o z.npz",
+    "fit x.tif -o _",
+    "features _ z.zarr",
+    "features x.tif _",
+    "inspect _",
+    "inspect x.tif _",
+    "inspect _ --verify",
+    "compare _ x.tif",
+    "compare x.tif _",
+    "similar _ z.tif --at 1,2",
+    "similar x.tif _ --at 1,2",
+    "cluster _ z.tif",
+    "cluster x.tif _",
+    "anomaly _ z.tif",
+    "anomaly x.tif _",
+    "regress _ z.tif --labels s.json --field a",
+    "regress x.tif _ --labels s.json --field a",
+    "run job.yaml _",
+    "run job.yaml x.tif --out _",
+    "plan job.yaml _",
+]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize("words", BLANK)
+def test_an_empty_path_is_not_the_present_folder(scene: Path, words: str, blank: str) -> None:
+    Path("job.yaml").write_text("version: 1\n")
+    line = said(2, *(blank if word == "_" else word for word in words.split()))
+    assert f"{blank!r} is an empty path; name a file or a folder, . for the present one" in line
+    assert sorted(path.name for path in scene.parent.iterdir()) == ["afile", "job.yaml", "s.json", "x.tif"]
+
+
+@pytest.mark.parametrize("path", ["", " ", [""], ["x.tif", ""]])
+def test_in_python_an_empty_path_is_none(scene: Path, path: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match="is an empty path"):
+        pipeline.open_scene(path)
+    with pytest.raises(ConfigError, match="is an empty path"):
+        open_source(path)
+    with pytest.raises(ConfigError, match="is an empty path"):
+        list(find_scenes(path))
+
+
+def test_in_python_no_store_is_written_to_an_empty_path(scene: Path) -> None:
+    with pytest.raises(ConfigError, match="is an empty path"):
+        pipeline.open_scene("x.tif").terrasketch.compress("")
+
+
+@pytest.mark.parametrize(("bound", "says"), [("lossless: true", "raw, without loss"), ("snr: 35", "raw at 3")])
+def test_a_run_without_loss_says_no_decibels(scene: Path, bound: str, says: str) -> None:
+    Path("job.yaml").write_text(f"version: 1\ncompress: {{{bound}}}\nfeatures: null\n")
+    result = call("run", "job.yaml", "x.tif", "--out", "out")
+    assert (result.exit_code, says in result.stdout, "inf" in result.stdout) == (0, True, False)
+
+
+def test_the_package_lists_what_it_imports_late() -> None:
+    listed = dir(pipeline)
+    assert {"denoise", "features", "open_scene", "zarr_encoding", "__version__"} <= {*listed}
+    assert all(getattr(pipeline, name) is not None for name in listed if not name.startswith("_"))
+    assert len(listed) == len({*listed})
+
+
+def test_help_says_what_is_done(scene: Path) -> None:
+    """--nodata wins over what the file says."""
+    write_tif(scene, np.arange(2 * 40 * 40, dtype="uint16").reshape(2, 40, 40), nodata=3)
+    assert pipeline.open_scene("x.tif", nodata=7).rio.nodata == 7
+    text = {name: " ".join(call(name, "--help").stdout.split()) for name in ("denoise", "inspect")}
+    assert "--nodata FLOAT Sentinel of invalid pixels, in place of the files' own." in text["denoise"]
+    assert "Several PATHs are the band files of one scene." in text["inspect"]

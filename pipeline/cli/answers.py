@@ -33,6 +33,7 @@ store = click.argument("store")
 def _local(word: str) -> Path:
     if is_url(word):
         raise click.BadParameter(f"{word}: maps are written to this machine; give a local path")
+    options.where(word)
     return Path(word)
 
 

@@ -14,7 +14,7 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
 from pipeline.flow.stages import RASTERS, check_apart, write_scene
 from pipeline.flow.write import store_to_cog, writing_threads
-from pipeline.storage import Place, place
+from pipeline.storage import Place
 
 
 @click.command()
@@ -57,7 +57,7 @@ def compress(
 
 
 @click.command()
-@click.argument("src", type=place)
+@click.argument("src", type=options.where)
 @click.argument("dst", type=options.output, metavar="DST.tif")
 @options.together(options.creation, options.overwrite, options.watching)
 def decompress(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ from pipeline.flow.networks import (
 )
 from pipeline.flow.read import open_scene
 from pipeline.flow.sources import find_scenes
-from pipeline.flow.stages import TABLES, check_apart, staging_path, write_features
+from pipeline.flow.stages import TABLES, check_apart, check_creation, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank
 from pipeline.network.network_bank import NetworkBank
@@ -126,6 +127,12 @@ def _fitted(
     return fitted, beside
 
 
+def _check_target(dst: Place, overwrite: bool, source: Source, dtype: str, creation_options: dict[str, str]) -> None:
+    """Refuse an output before a bank is fitted for it."""
+    staging_path(dst, overwrite, TABLES)
+    check_creation(dst, replace(source.info, dtype=dtype, nodata=None), creation_options)
+
+
 @click.command()
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
@@ -177,7 +184,7 @@ def features(
     check_words(bank, normalise, exact, {"count": fitting["count"], "size": fitting["size"]})
     check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
     source = unmasked(teacher := open_scene(src, **words))
-    staging_path(dst, overwrite, TABLES)  # refused before a bank is fitted
+    _check_target(dst, overwrite, source, dtype, creation_options)
     network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)

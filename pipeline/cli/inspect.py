@@ -9,28 +9,39 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import print_result, table
-from pipeline.flow.compare import Scores
+from pipeline.errors import SourceError
+from pipeline.flow.compare import Scores, apart
 from pipeline.flow.compare import compare as compare_scenes
 from pipeline.flow.inspect import inspect_path
+from pipeline.flow.paperwork import counted
 from pipeline.flow.read import open_scene
 from pipeline.flow.threads import one_blas_thread
-from pipeline.storage import Place, place
+from pipeline.storage import Place
+from pipeline.untrusted import one_line
 
 
 @click.command()
 @click.argument("path", nargs=-1, required=True)
+@click.option(
+    "--verify", is_flag=True, help="Read all of a store against its checksums; exit 1 where chunks are damaged or gone."
+)
 @options.together(options.reading, options.masking, options.as_json)
-def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
+def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: object) -> None:
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
+
+    Several PATHs are the band files of one scene. Of the chunks of a store sizes and heads are looked at, which finds
+    those that are missing or cut short; --verify reads all bytes of each.
 
     \b
     Example:
       terrasketch inspect scene.tif
+      terrasketch inspect B02.tif B03.tif B04.tif
       terrasketch inspect out/scene/scene.zarr --json
+      terrasketch inspect out/scene/features.zarr --verify
     """
     with one_blas_thread():
-        facts = inspect_path(path, **reading)
+        facts = inspect_path(path, verify=verify, **reading)
     tensors = None if as_json else facts.pop("tensors", None)
     print_result(facts, as_json)
     if tensors is not None:
@@ -38,15 +49,18 @@ def inspect(path: tuple[str, ...], as_json: bool, **reading: object) -> None:
         click.echo("\n" + table(head, [_tensor_row(tensor) for tensor in tensors]))
         for reason in dict.fromkeys(tensor["refused"] for tensor in tensors if "refused" in tensor):
             click.echo(f"no: {reason}")
+    if verify:
+        _check_verdict(path[0], facts)
 
 
 @click.command()
-@click.argument("a", type=place)
-@click.argument("b", type=place)
+@click.argument("a", type=options.where)
+@click.argument("b", type=options.where)
 @options.together(options.as_json)
 def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
+    Pixels are compared by row and column; scenes that say they lie elsewhere than one another are warned of.
     rmse and max error in data units, snr and psnr in dB (peak: A's range), sam in degrees.
 
     \b
@@ -54,13 +68,27 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
       terrasketch compare scene.tif scene.zarr
     """
     with one_blas_thread():
-        result = compare_scenes(open_scene(str(a)), open_scene(str(b)))
+        one, other = open_scene(str(a)), open_scene(str(b))
+        result = compare_scenes(one, other)
+    if difference := apart(one, other):
+        click.echo(f"Warning: {one_line(difference)}", err=True)
     if as_json:
         bands = {name: scores.to_json() for name, scores in result.bands.items()}
         click.echo(json.dumps({"bands": bands, "overall": result.overall.to_json(), "pixels": result.pixels}))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
     click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))
+
+
+def _check_verdict(path: str, facts: dict[str, Any]) -> None:
+    """Raise SourceError where chunks are damaged or missing."""
+    bad, named = facts["damaged"] + facts["missing"], facts.get("damaged_or_missing", [])
+    if bad:
+        more = f" and {bad - len(named)} more" if bad > len(named) else ""
+        raise SourceError(
+            f"{path}: of {counted(facts['verified'], 'chunk')} {facts['damaged']} damaged, {facts['missing']} missing: "
+            f"{', '.join(named)}{more}; write them again: `run` does, the other commands write all with --overwrite"
+        )
 
 
 def _tensor_row(facts: dict[str, Any]) -> list[str]:

@@ -19,12 +19,20 @@ PERFORMANCE_REPORT = "terrasketch.performance_report"
 WRITABLE = ("s3", "gs", "az")
 
 
+def where(word: str) -> Place:
+    """A local path or an address to read."""
+    try:
+        return place(word)
+    except ConfigError as error:  # a ValueError, of which click shows nothing but the word
+        raise click.BadParameter(str(error)) from None
+
+
 def output(word: str) -> Place:
     """An output: a local path, or an address that can be written to."""
     scheme, slashes, _ = word.partition("://")
     if slashes and scheme not in WRITABLE:
         raise click.BadParameter(f"{word}: outputs are local, or at {', '.join(f'{name}://' for name in WRITABLE)}")
-    return place(word)
+    return where(word)
 
 
 def parse_bidx(_context: Any, _parameter: Any, values: tuple[str, ...]) -> list[int] | None:
@@ -103,7 +111,7 @@ bidx = click.option(
     "-b", "--bidx", multiple=True, metavar="N", callback=parse_bidx, help="Band numbers: -b 1,2 or -b 1..3."
 )
 bands = click.option("--bands", metavar="NAMES", callback=parse_names, help="Band names: --bands B04,B03,B02.")
-nodata = click.option("--nodata", type=float, help="Sentinel of invalid pixels, where the file does not say.")
+nodata = click.option("--nodata", type=float, help="Sentinel of invalid pixels, in place of the files' own.")
 resolution = click.option(
     "--resolution", type=click.FloatRange(min=0, min_open=True), help="Pixel size of a stack of band files."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -93,9 +94,9 @@ def _summary(receipt: SceneReceipt) -> str:
     facts = receipt.facts
     words = [f"{receipt.name}: written to {folder}"]
     if facts.get("ratio"):
-        snr = f" at {facts['snr']:.1f} dB" if facts.get("snr") is not None else ""
         words.append(
-            f"  scene.zarr     {print_bytes(facts['stored_bytes'])}, {facts['ratio']:.1f} x smaller than raw{snr}"
+            f"  scene.zarr     {print_bytes(facts['stored_bytes'])}, {facts['ratio']:.1f} x smaller than raw"
+            + _kept(facts.get("snr"))
         )
     for stage in receipt.stages:
         resumed = f", {stage.resumed} of them there already" if stage.resumed else ""
@@ -107,6 +108,13 @@ def _more(receipt: SceneReceipt) -> str:
     """How many failures there are beside the first."""
     more = receipt.history[-1]["failures"] - 1
     return f" (and {more:,} more; {shown(receipt.folder)}/receipt.json has them)" if more > 0 else ""
+
+
+def _kept(snr: float | None) -> str:
+    """How near the stored scene is to the denoised one, where that is known."""
+    if snr is None:
+        return ""
+    return ", without loss" if math.isinf(snr) else f" at {snr:.1f} dB"
 
 
 def _spool() -> IO[str]:

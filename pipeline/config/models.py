@@ -25,7 +25,7 @@ class Read(Section):
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
         "nearest", description="How coarser band files are brought to the stack's grid"
     )
-    nodata: float | None = Field(None, description="Sentinel of invalid pixels, where the file does not say")
+    nodata: float | None = Field(None, description="Sentinel of invalid pixels, in place of the files' own")
     mask_band: str | None = Field(
         None,
         min_length=1,

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BankError, SourceError, StorageError
+from pipeline.errors import BankError, ConfigError, SourceError, StorageError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
+from pipeline.flow.verify import verify as verify_store
 from pipeline.grid import Grid
 from pipeline.network import Bank
 from pipeline.network.model_facts import model_facts
 from pipeline.network.network_bank import PREFIX, SUFFIX, network_facts, split
 from pipeline.raster.chunks import chunk_path
+from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
+from pipeline.raster.store_check import check_head
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, place
@@ -24,14 +27,20 @@ from pipeline.storage import ObjectPath, place
 _TILE = 256
 
 
-def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
+def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) -> dict[str, Any]:
     """Everything worth knowing at a glance, in words of DESIGN and JSON types.
 
+    Of the chunks of a store sizes, heads and tails are looked at; all of each is read, and its checksum computed, only
+    to `verify`.
+
     Raises:
+        ConfigError: what is to be verified is no store.
         SourceError: it is none of ours and no raster.
         BankError: it ends in .npz and is no bank.
         ModelError: it ends in .onnx and is no network that we run.
     """
+    if verify and not (len(paths) == 1 and is_store(paths[0])):
+        raise ConfigError(f"--verify reads the chunks of one store of ours; {', '.join(paths)} is none, leave it out")
     if len(paths) == 1 and (paths[0].startswith(PREFIX) or paths[0].lower().endswith(SUFFIX)):
         return model_facts(split(paths[0])[0])
     if len(paths) == 1 and paths[0].endswith(".npz"):
@@ -42,9 +51,12 @@ def inspect_path(paths: Sequence[str], **reading: Any) -> dict[str, Any]:
                 raise
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
-    facts = _scene(source)
+    facts, store = _scene(source), unmasked(source)
+    checked = verify_store(store).to_json() if verify and isinstance(store, StoreSource) else {}
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):
-        return facts | _store(source)
+        return facts | _store(source) | checked
+    if checked:  # under a mask; of chunks that are damaged there is no noise
+        return facts | checked
     noise = measure_noise(source, _TILE)
     named = None if noise is None else dict(zip(source.info.bands, _rounded(noise.sigma), strict=True))
     return facts | {"noise": named}
@@ -90,11 +102,13 @@ def _store(source: StoreSource) -> dict[str, Any]:
         "version": attributes.get("version"),
         "configuration_hash": attributes.get("configuration_hash"),
     }
+    # Of the wrong length, or without a head: what is wrong in other ways shows to who reads the whole of it.
+    if not (source.variable == SCENE and source.is_low_rank):
+        facts["cut_short"] = _cut_short(source, grid, sizes)
+        return {name: value for name, value in facts.items() if value is not None}
     storage = storage_facts(source, raw, sum(there), None)
-    ours = source.variable == SCENE and _mapping(configuration.get("compress")).get("bound") != "plain"
-    if ours and storage.tile_bytes is not None:
-        # Of the wrong length: what is wrong in other ways shows when it is decoded.
-        facts["damaged"] = len(there) - int(np.count_nonzero(storage.tile_bytes >= 0))
+    if storage.tile_bytes is not None:
+        facts["cut_short"] = len(there) - int(np.count_nonzero(storage.tile_bytes >= 0))
     if storage.rank_map is not None and (storage.rank_map >= 0).any():
         real = storage.rank_map[storage.rank_map >= 0]
         facts |= {
@@ -104,6 +118,19 @@ def _store(source: StoreSource) -> dict[str, Any]:
             "rank_per_tile": storage.rank_map.tolist(),
         }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _cut_short(source: StoreSource, grid: Grid, sizes: list[int | None]) -> int:
+    """How many plain chunks are not of the length that they begin with."""
+    store, array, cut = place(source.path), source.arrays[source.variable], 0
+    for tile, size in zip(grid, sizes, strict=True):
+        if size is None:
+            continue
+        try:
+            check_head(store, chunk_path(store, source.variable, 0, tile.row, tile.column), array)
+        except (OSError, ValueError):
+            cut += 1
+    return cut
 
 
 def _sizes(source: StoreSource, grid: Grid) -> list[int | None]:

@@ -49,7 +49,7 @@ def open_scene(
         tile: side of the Dask chunks in pixels; that of the chunks of a store, 256 of anything else.
         bidx: numbers of the bands, from 1.
         bands: or their names.
-        nodata: the sentinel of all bands, where the file does not say.
+        nodata: the sentinel of all bands, in place of the files' own.
         resolution: pixel size of a stack of band files of several resolutions.
         resampling: how coarser files are brought to that grid: nearest, bilinear, cubic, average.
         stack: whether the sources are dates of one place, one joint scene.

@@ -21,7 +21,7 @@ from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
-from pipeline.storage import ObjectPath, Place, is_url, place
+from pipeline.storage import ObjectPath, Place, check_named, is_url, place
 
 SAMPLES = 16
 
@@ -67,7 +67,12 @@ def _check_store(path: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    """A local path as workers in another folder find it; what GDAL opens by other names is left alone."""
+    """A local path as workers in another folder find it; what GDAL opens by other names is left alone.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    check_named(path)
     return str(Path(path).absolute()) if not is_url(path) and Path(path).exists() else path
 
 

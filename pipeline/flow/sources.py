@@ -21,6 +21,7 @@ from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac, is_url, split_reference
+from pipeline.storage import check_named
 
 _KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
 
@@ -84,9 +85,11 @@ def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator
     """The scenes of one source, in order.
 
     Raises:
-        ConfigError: a pattern matches nothing.
+        ConfigError: a pattern matches nothing, or a path is empty.
         SourceError: a folder or a catalogue cannot be read, holds no scene, or outputs of a run.
     """
+    for part in [source] if isinstance(source, str) else source:
+        check_named(part)
     if not isinstance(source, str):
         paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
         yield Found(paths, (folder_name(paths[0]),))

@@ -29,9 +29,9 @@ from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.machine import give_back
 from pipeline.raster import cache
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
-from pipeline.raster.cog import check_folder, check_output
+from pipeline.raster.cog import check_folder, check_output, try_creation_options
 from pipeline.raster.object_stores import METADATA
-from pipeline.raster.scene import Source
+from pipeline.raster.scene import SceneInfo, Source
 from pipeline.storage import ObjectPath, Place, lies_in, place
 
 RASTERS = (".tif", ".tiff")
@@ -79,6 +79,7 @@ def write_scene(
     """Denoise and store a scene: a Zarr store (compressed under `bound`, plain without one), or a COG.
 
     Raises:
+        ConfigError: the output does not take the creation options.
         OutputError: the target exists, or cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
@@ -137,7 +138,7 @@ def write_features(
 
     Raises:
         BankError: the bank does not fit the scene.
-        ConfigError: factors are wanted of a source that has none.
+        ConfigError: factors are wanted of a source that has none, or the output does not take the creation options.
         OutputError: the target exists, or cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
@@ -186,6 +187,20 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
     check_folder(target)
     return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
+
+
+def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | None) -> None:
+    """Refuse creation options that the output, of such a scene, does not take, before anything is computed.
+
+    Raises:
+        ConfigError: the output is no COG, or one cannot be made with them.
+    """
+    if not given:
+        return
+    if target.suffix not in RASTERS:
+        words = " ".join(f"--co {name}={value}" for name, value in given.items())
+        raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif")
+    try_creation_options(info, given)
 
 
 def _object_staging(target: ObjectPath) -> ObjectPath:
@@ -237,6 +252,7 @@ def _whole(
     finish: Finish | None = None,
 ) -> Receipt:
     """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
+    check_creation(target, plan.info, creation_options)
     with alone(target.with_name(f".{target.name}.running")):
         _clear(plan)
         done = False

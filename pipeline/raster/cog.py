@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from itertools import chain
@@ -42,6 +43,9 @@ from pipeline.storage import ObjectPath, Place
 
 COG_CACHE = 16 << 20
 """Of GDAL's blocks: they are small and of all bands, so their places in memory are several times what they hold."""
+
+_UNSAID = re.compile(r"^CPLE_\w+ in (.*?: )?|\.$")
+"""Of a warning: GDAL's number in rasterio's words, the name of our file, the full stop."""
 
 Colours = Mapping[int, tuple[int, int, int]]
 """Red, green and blue, 0 ... 255, of values of a raster of one uint8 band."""
@@ -251,6 +255,16 @@ def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
         dataset.rpcs = RPC.from_gdal(dict(info.geo.rpcs))
 
 
+def try_creation_options(info: SceneInfo, given: Mapping[str, str]) -> None:
+    """Refuse creation options that a COG of such a scene cannot be made with, before there are pixels.
+
+    Raises:
+        ConfigError: the driver does not know one of them, or not its value.
+    """
+    with gdal_env(cache=COG_CACHE):
+        _try_options(info, cog_options(info, "average", given))
+
+
 def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
     """Make a small COG with these options in memory first: GDAL only warns of an option it does not know, and late.
 
@@ -266,9 +280,13 @@ def _try_options(info: SceneInfo, options: Mapping[str, str]) -> None:
                 rasterio.shutil.copy(dataset, cog.name, driver="COG", **tried)
         except GDAL_ERRORS as error:
             raise ConfigError(f"creation options: {reason(error)}; see the options of GDAL's COG driver") from error
-    refused = [text.partition(": ")[2] or text for text in warned if "creation option" in text]
+    refused = [_UNSAID.sub("", text) for text in warned if "creation option" in text]
     if refused:
-        raise ConfigError(f"creation options: {'; '.join(refused)}; see the options of GDAL's COG driver")
+        # Of one value GDAL may warn twice, for the COG and for the GTiff within.
+        once = {text.partition(" for ")[0]: text for text in reversed(refused)}
+        raise ConfigError(
+            f"creation options: {'; '.join(reversed(once.values()))}; see the options of GDAL's COG driver"
+        )
 
 
 def _writing(path: Place) -> AbstractContextManager[None]:

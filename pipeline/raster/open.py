@@ -28,6 +28,7 @@ from pipeline.raster.stac_json import is_stac
 from pipeline.raster.stack import stack
 from pipeline.raster.warped import check_resampling
 from pipeline.raster.zarr_store import of_other_zarr
+from pipeline.storage import check_named
 
 PathLike = str | os.PathLike[str]
 
@@ -69,8 +70,7 @@ def open_source(
     """
     check_resampling(resampling)
     choice = MaskChoice.of(mask_band, mask_values, mask_bits)
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    texts = [os.fspath(path) for path in given]
+    texts = _named(paths)
     if not texts:
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
     if len(texts) == 1 and is_stac(texts[0]):
@@ -91,6 +91,14 @@ def open_source(
     positions = _kept(choose(names, bidx, bands, name), found, names, bidx or bands)
     scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
     return _with_mask(scene, choice, *_band_of(sources, names, found))
+
+
+def _named(paths: PathLike | Sequence[PathLike]) -> list[str]:
+    """The paths as texts, none of them empty."""
+    texts = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    for text in texts:
+        check_named(text)
+    return texts
 
 
 def _open_file(

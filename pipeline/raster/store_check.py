@@ -19,7 +19,7 @@ from pipeline.errors import SourceError
 from pipeline.grid import MOST_SIDE
 from pipeline.raster.chunks import MOST_ELEMENTS, read_chunk
 from pipeline.raster.object_zarr import zarr_of
-from pipeline.storage import Place
+from pipeline.storage import ObjectPath, Place
 from pipeline.untrusted import MOST_METADATA_BYTES, is_inside, parse_json
 
 LOW_RANK = "terrasketch.lowrank"
@@ -108,6 +108,18 @@ def check_chunk(store: Path, path: Path, array: zarr.Array[Any]) -> os.stat_resu
     with path.open("rb") as file:
         _check_bytes(array, file.read(_FRAME.size), facts.st_size)
     return facts
+
+
+def check_head(store: Place, path: Place, array: zarr.Array[Any]) -> None:
+    """Look at the size of a chunk and at its first bytes alone; of an object by one request.
+
+    Raises:
+        OSError, ValueError: as `check_chunk`.
+    """
+    if isinstance(path, Path) and isinstance(store, Path):
+        check_chunk(store, path, array)
+    elif isinstance(path, ObjectPath):
+        _check_bytes(array, *path.read_first(_FRAME.size))
 
 
 def codec_names(array: zarr.Array[Any]) -> set[str]:

@@ -92,6 +92,11 @@ class StoreSource:
             valid = valid_from(block, (self.info.nodata,) * len(block))
         return block, valid
 
+    @property
+    def arrays(self) -> dict[str, zarr.Array[Any]]:
+        """What is cut into chunks of tiles: the variable, and `valid` where there is one. Raises SourceError."""
+        return {self.variable: self._array} | ({} if self._valid is None else {"valid": self._valid})
+
     @cached_property
     def is_low_rank(self) -> bool:
         """Whether the chunks of the variable are containers of our own."""

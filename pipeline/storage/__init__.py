@@ -5,6 +5,7 @@ Local places are `pathlib.Path` and nothing else. `ObjectPath` has those of its 
 
 from pipeline.storage.files import (
     Place,
+    check_named,
     lies_in,
     place,
     put_file,
@@ -18,6 +19,7 @@ from pipeline.storage.variables import gdal_options
 __all__ = [
     "ObjectPath",
     "Place",
+    "check_named",
     "gdal_options",
     "is_url",
     "lies_in",

@@ -19,11 +19,18 @@ Place = Path | ObjectPath
 """A local path, or an address in an object store."""
 
 
+def check_named(word: str) -> None:
+    """Raise ConfigError for a path of blanks or nothing, which elsewhere is the present folder."""
+    if not word.strip():
+        raise ConfigError(f"{word!r} is an empty path; name a file or a folder, . for the present one")
+
+
 def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
-    """The place that a user's word names. Raises ConfigError for an address without a bucket or a host."""
+    """The place that a user's word names. Raises ConfigError where it is empty, or has no bucket or host."""
     if isinstance(text, ObjectPath):
         return text
     word = os.fspath(text)
+    check_named(word)
     if word.startswith(_SCHEMES) and not is_url(word):
         raise ConfigError(f"{word}: the address names no bucket or host; give {word.partition('://')[0]}://NAME/...")
     return ObjectPath(word) if is_url(word) else Path(word)
