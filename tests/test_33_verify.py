@@ -98,6 +98,12 @@ def test_only_a_store_is_verified(stores: dict[str, Path], names: list[str]) -> 
     assert "--verify reads the chunks of one store of ours" in result.stderr
 
 
+def test_a_store_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    result = call("inspect", tmp_path / "gone.zarr", "--verify")
+    assert result.exit_code == 1
+    assert "gone.zarr: there is no such store to verify" in result.stderr
+
+
 def test_a_mask_does_not_stand_in_the_way(stores: dict[str, Path], tmp_path: Path) -> None:
     spoil(chunk(stores["coded"], 1, 2))
     small_scene(tmp_path / "mask.tif", bands=1)

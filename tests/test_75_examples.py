@@ -74,6 +74,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["features", scene, folder / "features.zarr", "--bank", "classic", "--stride", 2],
         ["fit", scene, "-o", folder / "bank.npz", "--count", 8],
         ["compress", scene, folder / "out" / "scene" / "scene.zarr"],
+        ["features", scene, folder / "out" / "scene" / "features.zarr", "--bank", "classic", "--stride", 2],
     ):
         made = call(*words)
         assert made.exit_code == 0, made.stderr

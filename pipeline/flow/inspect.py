@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) 
         ModelError: it ends in .onnx and is no network that we run.
     """
     if verify and not (len(paths) == 1 and is_store(paths[0])):
+        if len(paths) == 1 and isinstance(gone := place(paths[0]), Path) and not gone.exists():
+            raise SourceError(f"{gone}: there is no such store to verify; is the path right?")
         raise ConfigError(f"--verify reads the chunks of one store of ours; {', '.join(paths)} is none, leave it out")
     if len(paths) == 1 and (paths[0].startswith(PREFIX) or paths[0].lower().endswith(SUFFIX)):
         return model_facts(split(paths[0])[0])
