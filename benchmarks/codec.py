@@ -6,12 +6,11 @@ from pathlib import Path
 
 from benchmarks.scene import FULL, SAMPLE
 from benchmarks.tables import cpu_seconds, print_table
-from pipeline.codec import Bound, decode, encode
+from pipeline.codec import EFFORTS, Bound, decode, encode
 from pipeline.flow.read import central_window, open_scene
 
 BOUNDS = (Bound("snr", 30.0), Bound("snr", 40.0), Bound("snr", 50.0), Bound("max_error", 1.0), Bound("lossless"))
-# Effort matters little to a bound on the mean error.
-CASES = [(bound, "fast") for bound in BOUNDS] + [(bound, "best") for bound in BOUNDS[3:]]
+CASES = [(bound, effort) for effort in EFFORTS for bound in BOUNDS]
 OTHERS = ("LC80200392015216LGN00_10band_30m.tif", "aviris_indian_pines_200band_20m.tif")
 
 

@@ -27,6 +27,9 @@ from __future__ import annotations
 
 from typing import Self
 
+ELSEWHERE = "check its rights, or write elsewhere"
+"""The remedy where an output cannot be written."""
+
 
 class TerrasketchError(Exception):
     """Root of the tree: what went wrong, where, what was got, and what to do about it."""

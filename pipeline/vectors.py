@@ -91,6 +91,7 @@ def gather(builder: Any, array: Any, numbers: Any, scalar: Any) -> Any:
     size = ir.Constant(wide, [bytes_of(scalar)] * lanes)
     offsets = builder.mul(builder.zext(numbers, wide), size)
     places = builder.add(broadcast(builder, builder.ptrtoint(array.data, word), lanes), offsets)
+    # Of typed pointers, which old LLVM has: the newer ones read it as their own.
     name = f"llvm.masked.gather.v{lanes}f{8 * bytes_of(scalar)}.v{lanes}p0f{8 * bytes_of(scalar)}"
     signature = ir.FunctionType(kind, [pointers, ir.IntType(32), every, kind])
     function = _CGUTILS.get_or_insert_function(builder.module, signature, name)

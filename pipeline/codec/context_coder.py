@@ -51,7 +51,6 @@ class PlaneCoder:
         self._room = MOST_BYTES * max(STRIP, width) + rc.TAIL
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
-        self.mark()
 
     def encode(self, c: int) -> None:
         """The next plane."""

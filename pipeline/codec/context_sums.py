@@ -29,12 +29,12 @@ from pipeline.codec.context import (
     TWO_BEFORE,
 )
 from pipeline.jit import jit
-from pipeline.vectors import broadcast, counted, element, emitted, load, store, variable
+from pipeline.vectors import VECTOR_BYTES, broadcast, counted, element, emitted, load, store, variable
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 
-LANES = 16
+LANES = VECTOR_BYTES // 4
 MOST_TERMS = 24
 OFFSET, WEIGHT, FROM, TO = range(4)
 

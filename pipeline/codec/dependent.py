@@ -13,12 +13,13 @@ import numpy as np
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.budget import beside
 from pipeline.codec.context import boxes_of
-from pipeline.codec.low_rank import F32, F64, FINEST_STEP, PEAK, Analysis, Layer
+from pipeline.codec.low_rank import F32, F64, Analysis, Layer
 from pipeline.codec.trellis import Trellis
 
 
 class Trial:
-    """A layer made with the trellis, and what it takes to make it end at another error.
+    """A layer made with the trellis, two quantisers in turn, their steps twice as wide as `step`, and what it takes to
+    make it end at another error.
 
     errors: (rank, subband) sums of squared errors, weighed by norms: about what each is to make, and in all to end at.
     """
@@ -50,14 +51,6 @@ class Trial:
             centroids=(float(np.float32(first)), float(np.float32(second))),
             dependent=self._trellis.payload,
         )
-
-
-def quantise_dependently(analysis: Analysis, step: float, errors: F64) -> Trial | None:
-    """As `low_rank.quantise`, with the trellis: two quantisers in turn, their steps twice as wide, and the bytes."""
-    peak = kernels.peak_of(analysis.coefficients.reshape(-1))
-    if step < FINEST_STEP or peak >= PEAK * step:
-        return None
-    return Trial(analysis, step, errors)
 
 
 class Foretold(NamedTuple):

@@ -134,12 +134,16 @@ def _principal(centred: F32, distortion: float) -> tuple[F64, F64]:
     return w[told], centred.astype(np.float64) @ (U[:, told] / np.sqrt(w[told]))
 
 
+def fits(analysis: Analysis, step: float) -> bool:
+    """Whether every coefficient fits its integer at this step (in the analysis's units)."""
+    return step >= FINEST_STEP and bool(kernels.peak_of(analysis.coefficients.reshape(-1)) < PEAK * step)
+
+
 def quantise(analysis: Analysis, step: float) -> Layer | None:
     """The layer at this step (in the analysis's units); None where a coefficient would not fit its integer."""
-    coefficients = analysis.coefficients.reshape(-1)
-    peak = kernels.peak_of(coefficients)
-    if step < FINEST_STEP or peak >= PEAK * step:
+    if not fits(analysis, step):
         return None
+    coefficients = analysis.coefficients.reshape(-1)
     inverse = np.float32(1.0 / step)
     scores = np.empty(analysis.coefficients.shape, np.int32)
     kernels.quantise(coefficients, inverse, THRESHOLD, scores.reshape(-1))

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.codec import kernels
 from pipeline.codec.budget import DEPENDENT_STEP
-from pipeline.codec.dependent import Trial, foretell_errors, quantise_dependently
+from pipeline.codec.dependent import Trial, foretell_errors
 from pipeline.codec.low_rank import (
     F32,
     Analysis,
@@ -23,6 +23,7 @@ from pipeline.codec.low_rank import (
     Layer,
     analyse,
     estimate,
+    fits,
     predict,
     quantise,
     solve_step,
@@ -138,17 +139,20 @@ def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, st
     # Where rounding alone makes most of the error, something is left to begin with.
     first = max((aim - apart) / slope, foretold.ordinary / 8)
     seen: list[tuple[float, float]] = []
-    tried: list[tuple[float, Trial]] = []
+    kept: tuple[float, Trial] | None = None
 
     def made(told: float) -> Layer | None:
-        if tried and abs(told / tried[0][0] - 1) <= NEAR and abs(tried[0][1].reached() - 1) <= MET:
-            return tried[0][1].again(told / tried[0][0])
-        tried.clear()
-        beside = solve_step(analysis, step, told / foretold.more + analysis.lost)
-        trial = quantise_dependently(analysis, DEPENDENT_STEP * beside, foretold.shares * told)
-        if trial is None:
+        nonlocal kept
+        if kept is not None:
+            asked, trial = kept
+            if abs(told / asked - 1) <= NEAR and abs(trial.reached() - 1) <= MET:
+                return trial.again(told / asked)
+        kept = None  # its memory is needed
+        beside = DEPENDENT_STEP * solve_step(analysis, step, told / foretold.more + analysis.lost)
+        if not fits(analysis, beside):
             return None
-        tried.append((told, trial))
+        trial = Trial(analysis, beside, foretold.shares * told)
+        kept = told, trial
         return trial.layer
 
     def following(told: float, error: float, mended: float) -> float:

@@ -13,13 +13,12 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from pipeline.codec.context import BUCKETS
+from pipeline.codec.context import BUCKETS, bucket
 from pipeline.codec.context_models import STATES
 from pipeline.jit import jit
-from pipeline.vectors import counted, element, emitted, gather, load, store, variable
+from pipeline.vectors import VECTOR_BYTES, counted, element, emitted, gather, load, store, variable
 
 F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U16 = NDArray[np.uint16]
 
@@ -30,9 +29,10 @@ COUNT = len(STATES)
 WAYS = np.array([[(s, p) for s in range(COUNT) for p in (0, 1) if STATES[s, p] == t] for t in range(COUNT)], np.int64)
 # The same in one word, state by state: what was before by the first and by the second way, parity as a fourth bit.
 FROM = np.uint64(sum(int(s + COUNT * p) << (4 * i) for i, (s, p) in enumerate(WAYS.reshape(-1, 2))))
+LANES = VECTOR_BYTES // 4
 STRIP = 256  # coefficients at once, whole vectors of LANES
-LANES = 16
 PRICES = 4  # of a coefficient: the even and the odd value of the first quantiser, then of the second
+NOTHING = PRICES  # where errors and prices of zeros stand behind them
 
 
 @emitted
@@ -79,21 +79,21 @@ def step(z: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None
     was the cheaper (bits 0 to 7), for each quantiser whether its even value is 0 rather than the nearest (bits 8, 9).
     """
     # Whole vectors are read: what stands behind the last coefficient is from a strip before, or zero.
-    errors, sums = np.zeros((PRICES + 1, STRIP), np.float32), np.empty((PRICES + 1, STRIP), np.float32)
+    errors, sums = np.zeros((NOTHING + 1, STRIP), np.float32), np.empty((NOTHING + 1, STRIP), np.float32)
     magnitudes, places = np.zeros((PRICES, STRIP), np.int32), np.zeros((2, STRIP), np.int32)
     prices = np.empty(PRICES * STRIP, np.float32)
     for start in range(0, z.shape[0], STRIP):
         part, total, way = z[start : start + STRIP], base[start : start + STRIP], path[start : start + STRIP]
         way[:] = 0
+        _square(part, errors[NOTHING])
         for q in range(2):
             even, odd = 2 * q, 2 * q + 1
             _neighbours(part, q, errors[even], errors[odd], magnitudes[even], magnitudes[odd])
             _find_contexts(total, q, places[1])
             for i in (even, odd):
                 _price(errors[i], magnitudes[i], places[1], bits, shift, part.shape[0], places[0], sums[i])
-            _square(part, errors[4])
-            _add_gathered(errors[4], places[1], bits, sums[4], part.shape[0])
-            _prefer_zero(sums[even], sums[4], magnitudes[even], q, way)
+            _add_gathered(errors[NOTHING], places[1], bits, sums[NOTHING], part.shape[0])
+            _prefer_zero(sums[even], sums[NOTHING], magnitudes[even], q, way)
         _interleave(sums, prices, part.shape[0])
         _cheapest(prices, cost, way)
         least = cost.min()
@@ -123,11 +123,9 @@ def _square(z: F32, out: F32) -> None:
 
 @jit
 def _find_contexts(base: I32, q: int, places: I32) -> None:
-    """Where the bits of each coefficient's context begin: `context.bucket`, in 32 bits."""
-    line, first, last = np.int32(LISTED + 1), np.int32(BUCKETS * q), np.int32(BUCKETS - 1)
+    """Where the bits of each coefficient's context begin."""
     for x in range(base.shape[0]):
-        bits = np.float32(base[x] + np.int32(64)).view(np.int32) >> np.int32(21)
-        places[x] = line * (first + min(bits - np.int32(532), last))
+        places[x] = (LISTED + 1) * (BUCKETS * q + bucket(base[x]))
 
 
 @jit

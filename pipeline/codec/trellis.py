@@ -65,7 +65,8 @@ class Trellis:
         self._budget.asked[0] = share * self._budget.total
         self._budget.made[:] = self._spent
         self.scores = self.scores.copy()
-        values = _indices(self.scores)
+        # What scores ± (2 m − 0 or 1) are coded as: ± m.
+        values = np.sign(self.scores) * (np.abs(self.scores) + 1 >> 1)
         rough(Z[self.turn :], values[self.turn :])
         self._coder.back(values)
         self.payload = self._choose(self.turn, Z, values)
@@ -91,20 +92,6 @@ class Trellis:
             coder.encode(c)
         coder.release()
         return coder.payload()
-
-
-def _indices(scores: I32) -> I32:
-    """What scores ± (2 m − 0 or 1) are coded as: ± m."""
-    indices = np.empty_like(scores)
-    _halve(scores.reshape(-1), indices.reshape(-1))
-    return indices
-
-
-@jit
-def _halve(scores: I32, out: I32) -> None:
-    for i in range(scores.shape[0]):
-        half = (np.abs(scores[i]) + np.int32(1)) >> np.int32(1)
-        out[i] = -half if scores[i] < 0 else half
 
 
 def _turn(expected: F64) -> int:

@@ -97,11 +97,11 @@ def denoise_block(
         learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
-    whole, taken = bool(valid.all()), np.zeros(noisy.size)
-    witnesses = apart_from(valid & ~trusted, trusted, settings.patch)
+    whole, masked, taken = bool(valid.all()), valid & ~trusted, np.zeros(noisy.size)
+    witnesses = apart_from(masked, trusted, settings.patch)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
-        keep_beyond(bands, unit, planes, slab, model.whitening, valid & ~trusted)
+        keep_beyond(bands, unit, planes, slab, model.whitening, masked)
         bands = measured.back(bands, noisy)
         taken += energy_taken(measured.block[noisy, slab], bands, found[noisy], witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 MAX_COLUMNS = 640
 # Patches for each column of the patch matrix from which more teach a basis little.
 PLENTY = 25
+# The same, from which the directions that they show are told well.
 AMPLE = 20
 
 
@@ -75,7 +76,19 @@ def settings_for(quality: str, bands: int) -> Settings:
     if quality == "fast":
         if few:
             return Settings(
-                5, (4, 4), (1, 4), 8, 5, 1, 12, 1.5, lean=1.25, rough=0.6, kaiser=1.0, fine=(3, 3), sampled=True
+                5,
+                (4, 4),
+                (1, 4),
+                8,
+                5,
+                shift=1,
+                rows=12,
+                headroom=1.5,
+                lean=1.25,
+                rough=0.6,
+                kaiser=1.0,
+                fine=(3, 3),
+                sampled=True,
             )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
     if quality == "quality":

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import OutputError, ResumeError
+from pipeline.errors import ELSEWHERE, OutputError, ResumeError
 from pipeline.flow.difference import differences
-from pipeline.flow.lock import ELSEWHERE, hold
+from pipeline.flow.lock import hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
 from pipeline.raster.frame import Frame
 from pipeline.raster.object_stores import finish_objects, is_begun, put_empty

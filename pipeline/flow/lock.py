@@ -17,10 +17,9 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
-from pipeline.errors import OutputError
+from pipeline.errors import ELSEWHERE, OutputError
 from pipeline.storage import ObjectPath
 
-ELSEWHERE = "check its rights, or write elsewhere"
 BEAT_SECONDS, STALE_SECONDS = 60.0, 300.0
 
 

@@ -21,6 +21,7 @@ from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import is_nodata
 from pipeline.raster.open import files_of, open_source
+from pipeline.raster.references import is_address
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac import acquisition_time
 from pipeline.raster.stac_assets import read_item
@@ -115,7 +116,8 @@ def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **op
 def _check_there(paths: Sequence[str]) -> None:
     """Refuse the one path that was given where it is none, as a pattern that matches nothing."""
     for path in paths:
-        if not re.match(r"/vsi|<|[A-Za-z][\w+-]+:", path) and not os.path.exists(split_reference(path)[0]):
+        # What begins with < is the XML of a VRT.
+        if not (path.startswith("<") or is_address(path) or os.path.exists(split_reference(path)[0])):
             raise SourceError(
                 f"{path}: there is no such file; is the path or pattern right, and seen from the right folder?"
             )

@@ -26,6 +26,7 @@ _LISTS = (b"<VRTDataset", b"<MRF_META")
 _URL = re.compile(r"\b(?!file:)[a-z][a-z0-9+.-]+://|/vsi(?!zip|tar|gzip|subfile|sparse|cached)\w+", re.IGNORECASE)
 _SERVICE = re.compile(rf"(?:{'|'.join(sorted(NETWORK_DRIVERS))}|MEM)(?:[:,]|$)", re.IGNORECASE)
 _ASSET_URL = re.compile(r"(?:https?|s3|gs|az|azure|abfss?|adl|oss|file)://", re.IGNORECASE)
+_ADDRESS = re.compile(r"/vsi|[A-Za-z][\w+.-]*:")
 _ASSET_VSI = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|zip|tar|gzip)/")
 _WORDS = {"SRS", "Description", "UnitType", "Category"}
 """Elements of a VRT whose text GDAL opens never."""
@@ -44,6 +45,11 @@ def check_href(href: str, item: str) -> None:
         return
     if href.startswith("/vsi") or re.match(r"[A-Za-z][\w+.-]+:", href):
         raise SourceError(f"{item}: an asset is at {href[:200]}, neither a file nor a URL of https, s3, gs or az")
+
+
+def is_address(word: str) -> bool:
+    """True for what has a scheme or a driver's prefix, or lies in GDAL's own file systems: no path of this machine."""
+    return _ADDRESS.match(word) is not None
 
 
 @cache

@@ -11,13 +11,13 @@ from typing import Any
 
 from pystac.utils import make_absolute_href
 
+from pipeline.raster.references import is_address
 from pipeline.raster.stac_json import Buffer, feature_spans, is_url, local_path, opened
 from pipeline.untrusted import parse_json
 
 _BLOCK = 1 << 20
 _LOCAL = re.compile(rb'"href"\s*:\s*"(?![A-Za-z][\w+.-]*:)')
 """The beginning of an href without a scheme: of an item without one nothing is to be done."""
-_GDAL = re.compile(r"/vsi|[A-Za-z][\w+.-]*:")
 
 
 def settled(path: str, folder: Path) -> Iterator[bytes]:
@@ -53,7 +53,7 @@ def _settled(data: bytes, folder: Path) -> bytes:
     named = [link for link in links if link.get("rel") in ("item", "child")]
     named += [asset for asset in assets.values() if isinstance(asset, dict)] if isinstance(assets, dict) else []
     for entry in named:
-        if isinstance(entry.get("href"), str) and entry["href"] and not _GDAL.match(entry["href"]):
+        if isinstance(entry.get("href"), str) and entry["href"] and not is_address(entry["href"]):
             entry["href"] = _absolute(entry["href"], own, folder)
     return json.dumps(facts).encode()
 
