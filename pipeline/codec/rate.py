@@ -143,17 +143,14 @@ def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, st
 
     def made(told: float) -> Layer | None:
         nonlocal kept
-        if kept is not None:
-            asked, trial = kept
-            if abs(told / asked - 1) <= NEAR and abs(trial.reached() - 1) <= MET:
-                return trial.again(told / asked)
+        if kept is not None and abs(told / kept[0] - 1) <= NEAR and abs(kept[1].reached() - 1) <= MET:
+            return kept[1].again(told / kept[0])
         kept = None  # its memory is needed
         beside = DEPENDENT_STEP * solve_step(analysis, step, told / foretold.more + analysis.lost)
         if not fits(analysis, beside):
             return None
-        trial = Trial(analysis, beside, foretold.shares * told)
-        kept = told, trial
-        return trial.layer
+        kept = told, Trial(analysis, beside, foretold.shares * told)
+        return kept[1].layer
 
     def following(told: float, error: float, mended: float) -> float:
         rise = slope * max(1 - GROWTH * mended / aim, 0.25)

@@ -65,8 +65,11 @@ class Trellis:
         self._budget.asked[0] = share * self._budget.total
         self._budget.made[:] = self._spent
         self.scores = self.scores.copy()
-        # What scores ± (2 m − 0 or 1) are coded as: ± m.
-        values = np.sign(self.scores) * (np.abs(self.scores) + 1 >> 1)
+        # What scores ± (2 m − 0 or 1) are coded as, ± m; in place, for memory is short by now.
+        values = np.abs(self.scores)
+        values += 1
+        values >>= 1
+        np.negative(values, out=values, where=self.scores < 0)
         rough(Z[self.turn :], values[self.turn :])
         self._coder.back(values)
         self.payload = self._choose(self.turn, Z, values)
