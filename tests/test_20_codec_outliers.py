@@ -112,9 +112,11 @@ def test_outliers_are_those_that_numpy_finds_however_many(share: float) -> None:
     block = rng.integers(0, 60000, (3, 37, 61)).astype(np.uint16)
     decoded, real = block + rng.integers(-30, 31, block.shape), rng.random((1, 37, 61)) < 0.8
     decoded[rng.random(block.shape) < share] += 5000
-    found = find_outliers(block, decoded, real, 25.0)
+    found, near = find_outliers(block, decoded, real, 25.0)
     error = block.astype(np.float64) - decoded
-    expected = np.flatnonzero((np.abs(error) > 7.9 * 5) & real)
+    far = np.abs(error) > 7.9 * 5
+    expected = np.flatnonzero(far & real)
+    assert near == np.square(error[~far & real]).sum()
     assert (expected.size > ROOM) is (share > 0.5)
     if found is None:
         assert not expected.size

@@ -6,7 +6,7 @@ Sources: KLT + 9/7 wavelet, Penna, Tillo, Magli, Olmo (2007); rank by reverse wa
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pipeline.codec import kernels, wavelet
 from pipeline.codec.basis import columns_of, dual_of, quantise_columns
 from pipeline.codec.context import boxes_of
 from pipeline.codec.rotation import Rotation, fit_rotations, rotate
+from pipeline.codec.sample import sample_of
 from pipeline.svd.gram import eigh_descending, gram
 
 Block = NDArray[Any]
@@ -29,7 +30,8 @@ FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
 SPREAD = (1e-150, 1e150)  # of values about their mean: what can be scaled without leaving float64
 SNAPSHOT = 1e-10  # of the largest eigenvalue: what a Gram in float64 shows of the others
 ROUNDED = 1e-6  # of the largest eigenvalue: what a Gram in float32 does not show
-SAMPLE = 1 << 17  # coefficients on which a step is tried
+SIDES = (96, 48)  # of windows: the first of which ASIDE are no longer than a side of the block
+ASIDE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class Layer:
         return columns_of(self.exponents, self.entries)
 
 
+class Window(NamedTuple):
+    """A square of a block, on which is tried what would cost too much on all."""
+
+    place: tuple[slice, slice, slice]
+    """all bands, y, x"""
+    scores: F32
+    """(rank, y, x), before the wavelet"""
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """A block in the coefficient domain, before quantisation. Lengths are in `unit`s of the data, a power of two."""
@@ -78,6 +89,10 @@ class Analysis:
     """what the square of each sampled error counts for"""
     room: F32
     """as many elements as the coefficients, in memory that is there already, for `predict`"""
+    windows: list[Window]
+    """of what the coefficients are of; none where the block is small"""
+    tried: dict[float, tuple[float, tuple[float, float]]] = field(default_factory=dict)
+    """mean squared error and centroids of the sample, by steps"""
 
 
 def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
@@ -105,17 +120,18 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     levels = wavelet.levels_for(height, width)
     layer = Layer(mean, exponents, entries, np.empty((rank, height, width), np.int32), levels, 0.0)
     scores = np.empty((rank, x.shape[1]), np.float32)
-    kernels.combine(dual_of(layer.weights), centred, scores)
+    np.matmul(dual_of(layer.weights), centred, out=scores)
     coefficients = scores.reshape(rank, height, width)
+    lost = float(variances[rank:].sum()) / bands
+    windows = [] if rotated else _windows(coefficients)
     wavelet.forward(coefficients, levels)
     if rotated:
         boxes = boxes_of(height, width, levels)
         layer = replace(layer, rotations=fit_rotations(coefficients, boxes, level))
         rotate(coefficients, boxes, layer.rotations, back=False)
     step = float(np.sqrt(12 * level)) if rank else 1.0
-    lost = float(variances[rank:].sum()) / bands
     room = centred.reshape(-1)[: coefficients.size].reshape(coefficients.shape)
-    return Analysis(layer, coefficients, unit, step, lost, *_sample(coefficients, levels), room)
+    return Analysis(layer, coefficients, unit, step, lost, *sample_of(coefficients, levels), room, windows)
 
 
 def _principal(centred: F32, distortion: float) -> tuple[F64, F64]:
@@ -132,6 +148,15 @@ def _principal(centred: F32, distortion: float) -> tuple[F64, F64]:
     w, U = eigh_descending(gram(centred, np.float64))
     told = w > SNAPSHOT * max(w[0], 0.0)
     return w[told], centred.astype(np.float64) @ (U[:, told] / np.sqrt(w[told]))
+
+
+def _windows(scores: F32) -> list[Window]:
+    """Two squares of scores (rank, y, x), on the diagonal, where that is little of them."""
+    height, width = scores.shape[1:]
+    side = next((side for side in SIDES if min(height, width) >= ASIDE * side), 0)
+    corners = [(part * height // 4 - side // 2, part * width // 4 - side // 2) for part in (1, 3)] if side else []
+    places = [(slice(None), slice(y, y + side), slice(x, x + side)) for y, x in corners]
+    return [Window(place, scores[place].copy()) for place in places]
 
 
 def fits(analysis: Analysis, step: float) -> bool:
@@ -174,8 +199,13 @@ def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Bloc
 
     room: as for `score_planes`.
     """
-    rank, height, width = layer.scores.shape
-    flat = score_planes(layer, room).reshape(rank, height * width)
+    return predict_from(score_planes(layer, room), layer, dtype)
+
+
+def predict_from(planes: F32, layer: Layer, dtype: np.dtype[Any]) -> Block:
+    """The block (band, y, x) that planes (rank, y, x) of scores, in steps, stand for in a layer: `predict`'s end."""
+    rank, height, width = planes.shape
+    flat = planes.reshape(rank, height * width)
     out = np.empty((len(layer.mean), height * width), dtype)
     kernels.reconstruct(layer.weights, flat, layer.mean, layer.step, limits_of(dtype), dtype.kind != "f", out)
     return out.reshape(-1, height, width)
@@ -203,8 +233,16 @@ def solve_step(analysis: Analysis, step: float, mse: float) -> float:
         error, _ = _sampled_error(analysis, step)
         if error <= 0 or abs(error - budget) < 1e-3 * budget:
             break
-        step *= float(np.clip(np.sqrt(budget / error), 0.25, 4.0))
+        step *= float(np.clip((budget / error) ** (1 / _power(analysis)), 0.25, 4.0))
     return step
+
+
+def _power(analysis: Analysis) -> float:
+    """By which power of the step the error grows, from the two last tried: 2, less where much of it is of zeros."""
+    (one, (error, _)), (other, (before, _)) = (*reversed(analysis.tried.items()), (1.0, (0.0, (0.0, 0.0))))[:2]
+    if error <= 0 or before <= 0:
+        return 2.0
+    return float(np.clip(np.log(error / before) / np.log(one / other), 0.5, 2.0))
 
 
 def estimate(analysis: Analysis, step: float) -> float:
@@ -221,6 +259,8 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
     """Mean squared quantisation error per element (units squared) and the centroids, on the sample."""
     if not analysis.sample.size:
         return 0.0, (0.0, 0.0)
+    if step in analysis.tried:
+        return analysis.tried[step]
     moments = np.empty(5)
     kernels.quantisation_moments(analysis.sample, analysis.norms, np.float32(1.0 / step), THRESHOLD, moments)
     error, centroids = moments[0], []
@@ -229,18 +269,5 @@ def _sampled_error(analysis: Analysis, step: float) -> tuple[float, tuple[float,
         error -= centroid * (2 * total - centroid * count)
         centroids.append(centroid)
     bands, pixels = len(analysis.layer.mean), analysis.layer.scores[0].size
-    return float(error) * step**2 / (bands * pixels), (centroids[0], centroids[1])
-
-
-def _sample(coefficients: F32, levels: int) -> tuple[F32, F32]:
-    """Every n-th row of each subband, 16 at least, flat, and what the square of each counts for."""
-    _, height, width = coefficients.shape
-    most = max(1, min(height // 16, coefficients.size // SAMPLE))
-    parts, norms = [], []
-    for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
-        rows = y.stop - y.start
-        every = max(1, min(most, rows // 16))
-        parts.append(coefficients[:, y.start + every // 2 : y.stop : every, x].ravel())
-        taken = len(range(every // 2, rows, every))
-        norms.append(np.full(parts[-1].size, norm * rows / max(taken, 1), np.float32))
-    return np.concatenate(parts), np.concatenate(norms)
+    analysis.tried[step] = float(error) * step**2 / (bands * pixels), (centroids[0], centroids[1])
+    return analysis.tried[step]

@@ -50,8 +50,9 @@ def step_for(dtype: np.dtype[Any], mse: float) -> float:
 
 def find_outliers(
     block: Block, decoded: Block, real: Bool, mse: float, nodata: float | int | None = None
-) -> Outliers | None:
-    """Where `decoded` misses valid elements of block (band, y, x) by more than LIMIT·√mse, and by how much.
+) -> tuple[Outliers | None, float]:
+    """Where `decoded` misses valid elements of block (band, y, x) by more than LIMIT·√mse, and by how much; and what
+    it misses of all others, Σ (x − decoded)².
 
     What equals nodata will step aside, away from the block perhaps: it is judged as it will be, mended as it is.
     """
@@ -63,13 +64,13 @@ def find_outliers(
     room = ROOM
     while True:
         indices, steps = np.empty(room, np.int64), np.empty(room, np.int32)
-        count = _far(x, y, wide, limit, step, indices, steps)
+        count, near = _far(x, y, wide, limit, step, indices, steps)
         if not count:
-            return None
+            return None, near
         if count <= room:
             indices = indices[:count].copy()
             missed = block.reshape(-1)[indices].astype(np.float64) - decoded.reshape(-1)[indices]
-            return Outliers(indices, np.clip(np.rint(missed / step), -PEAK, PEAK).astype(np.int32), step)
+            return Outliers(indices, np.clip(np.rint(missed / step), -PEAK, PEAK).astype(np.int32), step), near
         room = count
 
 
@@ -117,16 +118,20 @@ def unpack_outliers(payload: Buffer, elements: int, step: float) -> Outliers:
 
 
 @jit
-def _far(x: Block, y: Block, real: Bool, limit: float, step: float, indices: I64, steps: I32) -> int:
-    """How many valid elements of (band, pixel) arrays differ by more than `limit`; their places, if there is room."""
-    n = 0
+def _far(x: Block, y: Block, real: Bool, limit: float, step: float, indices: I64, steps: I32) -> tuple[int, float]:
+    """How many valid elements of (band, pixel) arrays differ by more than `limit`, their places, if there is room, and
+    Σ (x − y)² of the other valid ones, in lanes."""
+    n, lanes = 0, np.zeros(SCANNED)
     for b in range(x.shape[0]):
         for start in range(0, x.shape[1], SCANNED):
             one, other = x[b, start : start + SCANNED], y[b, start : start + SCANNED]
             valid = real[b % real.shape[0], start : start + SCANNED]
             far = 0
             for i in range(one.shape[0]):  # they are few: look for them in a loop that vectorises
-                far += (np.abs(np.float64(one[i]) - np.float64(other[i])) > limit) & valid[i]
+                e = np.float64(one[i]) - np.float64(other[i])
+                off = np.abs(e) > limit
+                far += off & valid[i]
+                lanes[i] += e * e if valid[i] and not off else 0.0
             for i in range(one.shape[0] if far else 0):
                 e = np.float64(one[i]) - np.float64(other[i])
                 if np.abs(e) > limit and valid[i]:
@@ -134,4 +139,4 @@ def _far(x: Block, y: Block, real: Bool, limit: float, step: float, indices: I64
                         indices[n] = b * x.shape[1] + start + i
                         steps[n] = np.int32(min(max(np.rint(e / step), -2147483647.0), 2147483647.0))
                     n += 1
-    return n
+    return n, lanes.sum()

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.codec import kernels
 from pipeline.codec.budget import DEPENDENT_STEP
 from pipeline.codec.dependent import Trial, foretell_errors
+from pipeline.codec.fit import Fit, Goal, fit_of
+from pipeline.codec.foretold import before_rounding, foretell
 from pipeline.codec.low_rank import (
-    F32,
     Analysis,
     Block,
     Bool,
@@ -24,17 +24,15 @@ from pipeline.codec.low_rank import (
     analyse,
     estimate,
     fits,
-    predict,
     quantise,
+    score_planes,
     solve_step,
 )
-from pipeline.codec.mask import off_nodata
-from pipeline.codec.outliers import Outliers, find_outliers, mend
 
 # What share of the mean squared error asked for is good enough, and what is aimed at: 1 % of its root, at most, is
-# left unspent. The error of "best" is foretold less exactly, but a round of it costs more.
-GOOD = {"fast": 0.98, "best": 0.9805}
-AIM = {"fast": 0.99, "best": 0.994}
+# left unspent.
+GOOD = 0.9801
+AIM = {"fast": 0.992, "best": 0.9955}
 ROUNDS = 14
 TRELLISES = 4
 # As far as this from the error of a trial its last planes alone are made anew, where it has met what was asked so well.
@@ -49,18 +47,11 @@ SAME_LOST = 2.6
 MORE_KIN = 0.1
 # By this power of the error what outliers mend grows, about.
 GROWTH = 3.0
+# And what windows foretell of it, the more for the coarser step that follows.
+SOME_MORE = 1.1
 
-
-class Fit(NamedTuple):
-    """A layer and what comes of it."""
-
-    layer: Layer
-    outliers: Outliers | None
-    """what is mended on top of it"""
-    error: float
-    """Σ (x − decoded)² over the valid elements"""
-    mended: float
-    """by how much the outliers have lowered it"""
+# From the mean squared error of a block to that which it had before it was rounded to whole numbers, if it was.
+Unrounded = Callable[[float], float]
 
 
 class Search(NamedTuple):
@@ -83,44 +74,68 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     if analysis is None:
         return None
     count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
-    rounding = 1 / 12 if block.dtype.kind != "f" else 0.0
-    target = max(mse - rounding, mse / 8) / analysis.unit**2
-    step, aim = solve_step(analysis, analysis.step, AIM[effort] * target), AIM[effort] * mse
-    mended = partial(_mended, block, real, mse=mse, nodata=nodata, room=analysis.room)
-    search = _by_error(analysis, mended, count, step, aim) if effort == "best" else None
-    search = search or _by_step(analysis, step, aim, rounding)
+    aim, unrounded = AIM[effort] * mse, float if block.dtype.kind == "f" else before_rounding
+    target = unrounded(aim) / analysis.unit**2
+    step = solve_step(analysis, analysis.step, target)
+    goal = Goal(mse, nodata)
+
+    def fitted(layer: Layer) -> Fit:
+        return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
+
+    search = _by_error(analysis, fitted, count, step, aim, unrounded) if effort == "best" else None
+    if search is None:
+        step = _first(analysis, step, target, block, real, goal)
+        search = _by_step(analysis, step, aim, unrounded)
     number, below, above, best = search.first, 0.0, np.inf, None
     for _ in range(search.rounds):
         layer = search.made(number)
         if layer is None:
             break
-        found = mended(layer)
+        found = fitted(layer)
         error = found.error / count
         if error <= mse:
             below, best = number, found
-            if error >= GOOD[effort] * mse or not layer.scores.any():
+            if error >= GOOD * mse or not layer.scores.any():
                 break
         else:
             above = number
-        if not error < np.inf or above <= below * (1 + (1 - GOOD[effort]) / 10):
+        if not error < np.inf or above <= below * (1 + (1 - GOOD) / 10):
             break
         number = _between(search.following(number, error, found.mended / count), number, below, above)
     return best
 
 
-def _by_step(analysis: Analysis, step: float, aim: float, rounding: float) -> Search:
-    """Ordinary layers by their step; the estimate is scaled to agree with the error found."""
-    square = analysis.unit**2
+def _first(analysis: Analysis, step: float, target: float, block: Block, real: Bool, goal: Goal) -> float:
+    """The step to begin with: what it will miss is told by a little of the block; target in units squared."""
+    told = foretell(analysis, step, block, real, goal)
+    planes = max(target / (1 - SOME_MORE * told.mended) - analysis.lost, 0.05 * target)
+    return solve_step(analysis, step, analysis.lost + planes / told.kin)
+
+
+def _by_step(analysis: Analysis, step: float, aim: float, unrounded: Unrounded) -> Search:
+    """Ordinary layers by their step. The estimate is scaled to agree with the error found; between two steps, too fine
+    and too coarse, the error is taken for a power of the step: integers are far from what is estimated."""
+    fine, coarse = (0.0, 0.0), (np.inf, np.inf)
 
     def following(step: float, error: float, _: float) -> float:
-        told = estimate(analysis, step) + rounding / square
-        wanted = aim / error * told - rounding / square if error > 0 else 0.0
-        return solve_step(analysis, step, wanted) if wanted > 0 else 0.0
+        nonlocal fine, coarse
+        if error < aim:
+            fine = max(fine, (step, error))
+        else:
+            coarse = min(coarse, (step, error))
+        if fine[1] > 0 and coarse[1] < np.inf:
+            share = np.log(aim / fine[1]) / np.log(coarse[1] / fine[1])
+            return float(fine[0] * (coarse[0] / fine[0]) ** np.clip(share, 0.1, 0.9))
+        if error <= 0:
+            return 0.0
+        return solve_step(analysis, step, estimate(analysis, step) * unrounded(aim) / unrounded(error))
 
     return Search(ROUNDS, step, partial(quantise, analysis), following)
 
 
-def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, step: float, aim: float) -> Search | None:
+def _by_error(
+    analysis: Analysis, fitted: Callable[[Layer], Fit], count: int, step: float, aim: float, unrounded: Unrounded
+) -> Search | None:
     """Dependent layers by the error that their coefficients are to have, mean squared, in units of the analysis.
 
     A trial of the trellis costs as much as the coding; an ordinary layer, which costs a tenth, says what each subband
@@ -129,15 +144,16 @@ def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, st
     layer = quantise(analysis, step)
     if layer is None:
         return None
-    foretold, ordinary = foretell_errors(analysis, layer), mended(layer)
+    foretold, ordinary = foretell_errors(analysis, layer), fitted(layer)
     # What is missed under holes is little: nearly all of it counts among the valid elements.
     slope = analysis.unit**2 * foretold.elements / count
-    apart = (ordinary.error + ordinary.mended) / count - foretold.ordinary * slope
+    wanted = unrounded(aim)
+    apart = unrounded((ordinary.error + ordinary.mended) / count) - foretold.ordinary * slope
     lost = analysis.lost * slope
-    more = 1 + MORE_MENDED * max(1 - SAME_LOST * lost / aim, 0.0)
+    more = 1 + MORE_MENDED * max(1 - SAME_LOST * lost / wanted, 0.0)
     apart += MORE_KIN * max(apart - lost, 0.0) - more * ordinary.mended / count
     # Where rounding alone makes most of the error, something is left to begin with.
-    first = max((aim - apart) / slope, foretold.ordinary / 8)
+    first = max((wanted - apart) / slope, foretold.ordinary / 8)
     seen: list[tuple[float, float]] = []
     kept: tuple[float, Trial] | None = None
 
@@ -153,11 +169,11 @@ def _by_error(analysis: Analysis, mended: Callable[[Layer], Fit], count: int, st
         return kept[1].layer
 
     def following(told: float, error: float, mended: float) -> float:
-        rise = slope * max(1 - GROWTH * mended / aim, 0.25)
+        rise, error = slope * max(1 - GROWTH * mended / aim, 0.25), unrounded(error)
         if seen and told != seen[-1][0]:
             rise = float(np.clip((error - seen[-1][1]) / (told - seen[-1][0]), slope / 4, slope * 4))
         seen.append((told, error))
-        return told - (error - aim) / rise
+        return told - (error - wanted) / rise
 
     return Search(TRELLISES, first, made, following)
 
@@ -169,27 +185,3 @@ def _between(guess: float, number: float, below: float, above: float) -> float:
     if below > 0 and np.isfinite(above):
         return float(np.sqrt(below * above))
     return number * 2 if below > 0 else number / 2
-
-
-def _mended(block: Block, real: Bool, layer: Layer, mse: float, nodata: float | int | None, room: F32) -> Fit:
-    """The layer with what is to be mended of it, and the error that is left."""
-    decoded = predict(layer, block.dtype, room)
-    outliers = find_outliers(block, decoded, real, mse, nodata)
-    mended = 0.0
-    if outliers is not None:
-        mended = _missed(block, decoded, outliers)
-        mend(decoded, outliers)
-        mended -= _missed(block, decoded, outliers)
-    return Fit(layer, outliers, squared_error(block, off_nodata(decoded, nodata), real), mended)
-
-
-def _missed(block: Block, decoded: Block, outliers: Outliers) -> float:
-    """Squared error of the elements that are listed."""
-    one, other = (a.reshape(-1)[outliers.indices].astype(np.float64) for a in (block, decoded))
-    return float(np.square(one - other).sum())
-
-
-def squared_error(x: Block, y: Block, real: Bool) -> float:
-    """Σ (x − y)² over `real`, (1 or band, y, x)."""
-    pixels = x.shape[1] * x.shape[2]
-    return float(kernels.squared_error(*(a.reshape(-1, pixels) for a in (x, y, real))))

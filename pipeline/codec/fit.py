@@ -1,0 +1,60 @@
+"""What comes of a layer: the block it decodes to, single elements mended, and what that misses."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import kernels
+from pipeline.codec.low_rank import F32, Block, Bool, Layer, predict_from
+from pipeline.codec.mask import off_nodata
+from pipeline.codec.outliers import Outliers, find_outliers, mend
+
+
+class Goal(NamedTuple):
+    """What a layer is made for."""
+
+    mse: float
+    """mean squared error that is allowed, data units squared"""
+    nodata: float | int | None
+    """what no valid element may decode to"""
+
+
+class Fit(NamedTuple):
+    """A layer and what comes of it."""
+
+    layer: Layer
+    outliers: Outliers | None
+    """what is mended on top of it"""
+    error: float
+    """Σ (x − decoded)² over the valid elements"""
+    mended: float
+    """by how much the outliers have lowered it"""
+
+
+def fit_of(block: Block, real: Bool, layer: Layer, goal: Goal, planes: F32) -> Fit:
+    """The layer of block (band, y, x) with what is to be mended of it, and the error that is left.
+
+    real: (1 or band, y, x) bool. planes: (rank, y, x) the scores in steps, from `score_planes`.
+    """
+    decoded = predict_from(planes, layer, block.dtype)
+    outliers, error = find_outliers(block, decoded, real, goal.mse, goal.nodata)
+    if outliers is None:
+        return Fit(layer, None, error, 0.0)
+    wanted, missed = block.reshape(-1)[outliers.indices], decoded.reshape(-1)[outliers.indices]
+    mend(decoded, outliers)
+    left = _squared(wanted, off_nodata(decoded.reshape(-1)[outliers.indices], goal.nodata))
+    return Fit(layer, outliers, error + left, _squared(wanted, missed) - left)
+
+
+def _squared(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Squared error of flat arrays."""
+    return float(np.square(one.astype(np.float64) - other).sum())
+
+
+def squared_error(x: Block, y: Block, real: Bool) -> float:
+    """Σ (x − y)² over `real`, (1 or band, y, x)."""
+    pixels = x.shape[1] * x.shape[2]
+    return float(kernels.squared_error(*(a.reshape(-1, pixels) for a in (x, y, real))))
