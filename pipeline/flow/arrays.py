@@ -81,7 +81,8 @@ def denoise(
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if _is_lazy(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
     data = _map_windows(cube, heart, tile, outer, 1, cube.shape[0], cube.dtype)
-    return scene.copy(data=data if scene.ndim == 3 else data[0])
+    # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
+    return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
 
 def features(

@@ -85,7 +85,7 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
     )
     given = given_frame(source) if isinstance(source, StoreSource) else None
     if given is not None:
-        return _marked(given.copy(data=data).rename(info.name), info, masked)
+        return _marked(given.copy(deep=False, data=data).rename(info.name), info, masked)
     axis = "feature" if store and getattr(source, "variable", "") == "features" else "band"
     scene = xr.DataArray(data, dims=(axis, "y", "x"), coords=_coordinates(info, axis), name=info.name)
     return _with_facts(scene, info, masked)
