@@ -87,6 +87,38 @@ def test_windows_tell_the_error_of_the_planes(noise: float, mse: float) -> None:
     assert told.kin * (low_rank.estimate(analysis, step) - analysis.lost) == pytest.approx(truth, rel=0.03)
 
 
+def test_the_borders_of_windows_are_allowed_for() -> None:
+    """White noise, finely quantised: windows have many borders, the block has few."""
+    block = np.random.default_rng(4).normal(0, 1000, (4, 320, 320)).astype(np.float32)
+    analysis, step = _analysed(block, 2000.0)
+    told = foretell(analysis, step, block, np.ones((1, 320, 320), bool), Goal(2000.0, None))
+    layer = low_rank.quantise(analysis, step)
+    assert layer is not None
+    truth = float(np.square(low_rank.predict(layer, block.dtype) - block, dtype=np.float64).mean()) / analysis.unit**2
+    assert told.kin * low_rank.estimate(analysis, step) == pytest.approx(truth, rel=0.004)
+
+
+@pytest.mark.parametrize(("slope", "snr"), [(3, 25), (4, 25), (5, 25), (4, 40), (5, 40)])
+def test_smooth_blocks_are_not_told_by_a_few_coarse_coefficients(slope: int, snr: int) -> None:
+    """Heights and temperatures: nearly all of the error is in subbands of which a window has next to nothing."""
+    rng, side = np.random.default_rng([slope, 3]), 300
+    k = np.hypot(np.fft.fftfreq(2 * side)[:, None], np.fft.rfftfreq(2 * side))
+    k[0, 0] = np.inf
+    waves = np.fft.rfft2(rng.normal(size=(2, 2 * side, 2 * side))) * k ** (-slope / 2)
+    block = np.fft.irfft2(waves)[:, :side, :side]
+    block = (1000 + 100 * block / block.std()).astype(np.float32)
+    mse = float(block.var()) / 10 ** (snr / 10)
+    analysis, step = _analysed(block, mse)
+    told = foretell(analysis, step, block, np.ones((1, side, side), bool), Goal(mse, None))
+    layer = low_rank.quantise(analysis, step)
+    assert layer is not None
+    exact = analysis.coefficients.copy()
+    wavelet.inverse(exact, layer.levels)
+    missed = low_rank.score_planes(layer) - exact / np.float32(step)
+    truth = float(np.square(missed, dtype=np.float64).sum()) * step**2 / block.size
+    assert told.kin == pytest.approx(truth / (low_rank.estimate(analysis, step) - analysis.lost), abs=0.08)
+
+
 @pytest.mark.parametrize("mse", [1000.0, 3000.0])
 def test_windows_tell_what_is_mended(mse: float) -> None:
     block, rng = _hills(40, 320, 6, 20.0), np.random.default_rng(7)
@@ -130,6 +162,70 @@ def test_one_round_is_the_rule(dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert _rounds(block, monkeypatch) <= len(SNRS) + 1
     monkeypatch.setattr(rate, "foretell", lambda *_: Foretold(kin=1.1))
     assert _rounds(block, monkeypatch) >= 2 * len(SNRS)  # and would not be, were it told wrongly
+
+
+def test_what_will_be_mended_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    block, rng = _hills(40, 320, 6, 20.0), np.random.default_rng(7)
+    for _ in range(300):
+        y, x = rng.integers(0, 320, 2)
+        block[rng.integers(40), y, x] += 2500
+    told = _rounds(block, monkeypatch)
+    monkeypatch.setattr(rate, "foretell", lambda *args: foretell(*args)._replace(mended=0.0))
+    assert _rounds(block, monkeypatch) > told
+    monkeypatch.setattr(rate, "foretell", foretell)
+    monkeypatch.setattr(rate, "SOME_MORE", 0.0)
+    assert _rounds(block, monkeypatch) > told
+
+
+@pytest.mark.parametrize(("dtype", "snr", "most"), [("u1", 10.0, 2292), ("f4", 30.0, 10026)])
+def test_an_error_that_jumps_is_met_in_few_rounds(
+    dtype: str, snr: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, x = np.mgrid[:300, :300]
+    side = 9 if dtype == "u1" else 2
+    block = (((y // side + x // side) % 2) * 100)[None].astype(dtype)
+    made: list[Fit] = []
+
+    def counted(*args: Any) -> Fit:
+        made.append(fit_of(*args))
+        return made[-1]
+
+    monkeypatch.setattr(rate, "fit_of", counted)
+    assert len(encode(block, None, Bound("snr", snr))) <= most
+    assert len(made) <= 5
+
+
+def test_a_step_is_found_between_steps_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = _hills(6, 320, 5, 2.0)
+    count = 0
+    real = low_rank.kernels.quantisation_moments
+
+    def counted(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        real(*args)
+
+    monkeypatch.setattr(low_rank.kernels, "quantisation_moments", counted)
+    tried = 0
+    for mse in (3000.0, 900.0, 100.0):
+        analysis = low_rank.analyse(block, mse)
+        assert analysis is not None
+        count, wanted = 0, 2 * mse / analysis.unit**2
+        step = low_rank.solve_step(analysis, analysis.step, wanted)
+        assert low_rank.estimate(analysis, step) == pytest.approx(wanted, rel=2e-3)
+        assert len(analysis.tried) == count  # none is tried twice
+        tried += count
+    assert tried <= 15
+
+
+@pytest.mark.parametrize("snr", [42.0, 55.0, 60.0])
+def test_a_small_bound_on_integers_is_not_searched_for_long(snr: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wrong integer is listed there, whatever the step; and without loss may be smaller from 42 dB on."""
+    scene = open_scene(SAMPLE)
+    block = (scene.read(central_window(scene, 320))[0] // 40).astype(np.uint8)
+    monkeypatch.setattr(f"{__name__}.SNRS", (snr,))
+    assert _rounds(block, monkeypatch) <= 8
+    assert len(encode(block, None, Bound("snr", snr))) <= len(encode(block, None, Bound("lossless")))
 
 
 def test_two_rounds_are_enough_where_rounding_is_most_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:

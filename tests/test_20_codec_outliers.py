@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import Bound, container, decode, encode
+from pipeline.codec import Bound, container, decode, encode, read_header
+from pipeline.codec.container import read_figures
 from pipeline.codec.outliers import ROOM, Outliers, find_outliers, mend, pack_outliers, unpack_outliers
 from pipeline.errors import FormatError
 
@@ -123,3 +124,22 @@ def test_outliers_are_those_that_numpy_finds_however_many(share: float) -> None:
         return
     np.testing.assert_array_equal(found.indices, expected)
     np.testing.assert_array_equal(found.steps, np.rint(error.flat[expected] / 11))
+
+
+def test_the_error_of_a_store_counts_what_steps_aside_for_nodata() -> None:
+    rng, listed = np.random.default_rng(0), 0
+    for _ in range(60):
+        block = np.rint(100 + rng.normal(0, 3, (10, 48, 48)))
+        far = rng.random(block.shape) < 4e-4
+        block[far] += rng.integers(3000, 3040, np.count_nonzero(far))
+        block = block.astype(np.int16)
+        nodata = int(block[far][0]) + int(rng.integers(1, 3))  # what a mended element may well come to
+        data = encode(block, None, Bound("rmse", float(rng.uniform(2.5, 8))), nodata=nodata)
+        decoded, real = decode(data)
+        error = np.where(real, block.astype(np.float64) - decoded, 0.0)
+        header = read_header(data)
+        figures = read_figures(header, data)
+        assert figures is not None
+        assert figures.error == np.square(error).sum()
+        listed += "outliers" in header.section_bytes()
+    assert listed > 20

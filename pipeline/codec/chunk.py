@@ -21,6 +21,8 @@ Bool = NDArray[np.bool_]
 EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
+# And integers where the mean squared error is below that of rounding.
+ROUNDING = 1 / 12
 # Share of the allowed error from which the trellis is believed to have found its layer.
 SPENT = 0.9
 
@@ -45,7 +47,8 @@ def encode(
 
     block: (band, y, x), any integer or float32/float64 dtype (64-bit integers: lossless only), at most 2²⁸ elements.
     valid: (y, x) or (band, y, x) bool, or None; NaN and `nodata` in the block are invalid besides.
-    The same input gives the same bytes. Elements that are valid never decode to `nodata`.
+    The same input gives the same bytes, on one kind of processor and with one number of BLAS threads. Elements that are
+    valid never decode to `nodata`.
     Raises BlockError for a block, ConfigError for an option that cannot be served.
     """
     check_effort(effort)
@@ -147,11 +150,16 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
         stored = _bounded(block, real, header, bound.value, effort)
     elif finite and bound.value is not None and bound.mode != "max_error":
         stored = _averaged(block, real, header, power, effort)
-    cheap = stored is not None and stored.error > 0 and _nbytes(stored) <= DEAR * block.nbytes
-    if stored is not None and (cheap or Kind.PREDICTED in stored.sections):
+    if stored is not None and (_is_cheap(stored, block, real) or Kind.PREDICTED in stored.sections):
         return stored
     exact = _exact(block, real, header, effort)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
+
+
+def _is_cheap(stored: Stored, block: Block, real: Bool) -> bool:
+    """Whether nothing is to be gained by storing all of the block (band, y, x) without loss."""
+    loss = 0.0 if block.dtype.kind == "f" else ROUNDING * _elements(block, real)
+    return stored.error > loss and _nbytes(stored) <= DEAR * block.nbytes
 
 
 def _averaged(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored | None:

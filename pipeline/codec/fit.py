@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import kernels
+from pipeline.codec.layer_sections import sections
 from pipeline.codec.low_rank import F32, Block, Bool, Layer, predict_from
 from pipeline.codec.mask import off_nodata
-from pipeline.codec.outliers import Outliers, find_outliers, mend
+from pipeline.codec.outliers import Outliers, find_outliers, mend, pack_outliers
 
 
 class Goal(NamedTuple):
@@ -47,6 +48,12 @@ def fit_of(block: Block, real: Bool, layer: Layer, goal: Goal, planes: F32) -> F
     mend(decoded, outliers)
     left = _squared(wanted, off_nodata(decoded.reshape(-1)[outliers.indices], goal.nodata))
     return Fit(layer, outliers, error + left, _squared(wanted, missed) - left)
+
+
+def nbytes(fit: Fit, dtype: np.dtype[Any]) -> int:
+    """What a layer and its outliers take, without header and table."""
+    listed = 0 if fit.outliers is None else len(pack_outliers(fit.outliers))
+    return listed + sum(len(section.payload) for section in sections(fit.layer, dtype).values())
 
 
 def _squared(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.context import boxes_of
@@ -23,6 +24,8 @@ BORDER = 1.15
 # Variances between which rounding is reckoned in full, and how often their distance is halved.
 NARROW, WIDE = 1e-3, 1.0
 BISECTIONS = 20
+# Narrower subbands of a window, a few coefficients near borders, say nothing of those of the block.
+NARROWEST = 12
 
 
 class Foretold(NamedTuple):
@@ -40,35 +43,38 @@ def foretell(analysis: Analysis, step: float, block: Block, real: Bool, goal: Go
 
     real: (1 or band, y, x) bool. Without windows, nothing.
     """
-    planes = told = left = mended = 0.0
+    planes = left = mended = 0.0
+    told = np.zeros(2)
     for window in analysis.windows:
         coefficients = window.scores.copy()
         wavelet.forward(coefficients, analysis.layer.levels)
         layer = quantise(replace(analysis, coefficients=coefficients), step)
         if layer is None:
             return Foretold()
-        told += _told(layer, coefficients, step)
+        _told(layer, coefficients, step, told)
         scores = score_planes(layer, coefficients)
         missed = scores - window.scores * np.float32(1.0 / step)
-        planes += float(np.vdot(missed, missed))
-        if analysis.lost > 0:  # else nothing stands out
-            part, valid = (np.ascontiguousarray(a[window.place]) for a in (block, real))
-            found = fit_of(part, valid, layer, goal, scores)
-            left, mended = left + found.error, mended + found.mended
-    if told <= 0:
+        planes += float(np.square(missed, dtype=np.float64).sum())
+        part, valid = (np.ascontiguousarray(a[window.place]) for a in (block, real))
+        found = fit_of(part, valid, layer, goal, scores)
+        left, mended = left + found.error, mended + found.mended
+    if told.sum() <= 0:
         return Foretold()
-    kin = planes / told * _border(block.shape[1:]) / _border(analysis.windows[0].scores.shape[1:])
-    return Foretold(kin, mended / (mended + left) if mended > 0 else 0.0)
+    kin = planes / told.sum() * _border(block.shape[1:]) / _border(analysis.windows[0].scores.shape[1:])
+    return Foretold(1 + (kin - 1) * told[1] / told.sum(), mended / (mended + left) if mended > 0 else 0.0)
 
 
-def _told(layer: Layer, coefficients: F32, step: float) -> float:
-    """The squared error of a window's planes, in steps, by that of their coefficients."""
+def _told(layer: Layer, coefficients: F32, step: float, told: NDArray[np.float64]) -> None:
+    """Add to told (2,) the squared error of a window's planes, in steps, by that of their coefficients: of narrow
+    subbands, and of the others."""
     _, height, width = coefficients.shape
     boxes = boxes_of(height, width, layer.levels)
     sums = np.zeros((2, len(coefficients), len(boxes)))
     first, second = (np.float32(offset) for offset in layer.centroids)
     kernels.add_errors(coefficients, layer.scores, boxes, np.float32(1.0 / step), first, second, *sums)
-    return float((sums[0] * np.array(wavelet.norms(layer.levels))).sum())
+    errors = sums[0].sum(axis=0) * np.array(wavelet.norms(layer.levels))
+    wide = np.minimum(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]) >= NARROWEST
+    told += errors[~wide].sum(), errors[wide].sum()
 
 
 def _border(shape: tuple[int, ...]) -> float:

@@ -30,8 +30,9 @@ FINEST_STEP = 1e-37  # in units of the data; its inverse still fits a float32
 SPREAD = (1e-150, 1e150)  # of values about their mean: what can be scaled without leaving float64
 SNAPSHOT = 1e-10  # of the largest eigenvalue: what a Gram in float64 shows of the others
 ROUNDED = 1e-6  # of the largest eigenvalue: what a Gram in float32 does not show
-SIDES = (96, 48)  # of windows: the first of which ASIDE are no longer than a side of the block
+SIDES = (96, 48)  # of windows: the first of which ASIDE are no longer than a side of the block; two are 2 to 22 % of it
 ASIDE = 3
+TRIED = 8  # steps, to find one by its estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Analysis:
     windows: list[Window]
     """of what the coefficients are of; none where the block is small"""
     tried: dict[float, tuple[float, tuple[float, float]]] = field(default_factory=dict)
-    """mean squared error and centroids of the sample, by steps"""
+    """mean squared error and centroids of the sample, by steps; `replace` what is not the sample, and they stay true"""
 
 
 def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
@@ -229,16 +230,28 @@ def water_level(variances: F64, total: float) -> float:
 def solve_step(analysis: Analysis, step: float, mse: float) -> float:
     """The step whose error, by its estimate in the coefficient domain, is `mse` (units squared)."""
     budget = max(mse - analysis.lost, 0.05 * mse)
-    for _ in range(6):
+    fine, coarse = 0.0, np.inf
+    for _ in range(TRIED):
         error, _ = _sampled_error(analysis, step)
         if error <= 0 or abs(error - budget) < 1e-3 * budget:
             break
-        step *= float(np.clip((budget / error) ** (1 / _power(analysis)), 0.25, 4.0))
+        fine, coarse = (step, coarse) if error < budget else (fine, step)
+        guess = step * float(np.clip((budget / error) ** (1 / _power(analysis)), 0.25, 4.0))
+        step = between(guess, step, fine, coarse)
     return step
 
 
+def between(guess: float, number: float, below: float, above: float) -> float:
+    """The guess where it lies between what is too low and what is too high, or something that does."""
+    if max(below, 0.0) < guess < above:
+        return guess
+    if below > 0 and np.isfinite(above):
+        return float(np.sqrt(below * above))
+    return number * 2 if below > 0 else number / 2
+
+
 def _power(analysis: Analysis) -> float:
-    """By which power of the step the error grows, from the two last tried: 2, less where much of it is of zeros."""
+    """By which power of the step the error grows, from the two steps new last: 2, less where it is of zeros."""
     (one, (error, _)), (other, (before, _)) = (*reversed(analysis.tried.items()), (1.0, (0.0, (0.0, 0.0))))[:2]
     if error <= 0 or before <= 0:
         return 2.0

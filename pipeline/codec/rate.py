@@ -1,20 +1,19 @@
 """The coarsest low-rank layer that keeps a promised mean squared error, found on what is really decoded.
 
-Wavelet and basis are nearly orthonormal, so the error is foretold in the coefficient domain, for next to nothing;
-each true reconstruction then corrects that estimate by a factor. One or two rounds are the rule.
+Wavelet and basis are nearly orthonormal,
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.codec.budget import DEPENDENT_STEP
 from pipeline.codec.dependent import Trial, foretell_errors
-from pipeline.codec.fit import Fit, Goal, fit_of
+from pipeline.codec.fit import Fit, Goal, fit_of, nbytes
 from pipeline.codec.foretold import before_rounding, foretell
 from pipeline.codec.low_rank import (
     Analysis,
@@ -22,6 +21,7 @@ from pipeline.codec.low_rank import (
     Bool,
     Layer,
     analyse,
+    between,
     estimate,
     fits,
     quantise,
@@ -94,6 +94,8 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
         found = fitted(layer)
         error = found.error / count
         if error <= mse:
+            if best is not None and _no_better(found, best, block.dtype):
+                break
             below, best = number, found
             if error >= GOOD * mse or not layer.scores.any():
                 break
@@ -101,8 +103,16 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
             above = number
         if not error < np.inf or above <= below * (1 + (1 - GOOD) / 10):
             break
-        number = _between(search.following(number, error, found.mended / count), number, below, above)
+        number = between(search.following(number, error, found.mended / count), number, below, above)
+        del layer, found  # their memory is needed
     return best
+
+
+def _no_better(found: Fit, best: Fit, dtype: np.dtype[Any]) -> bool:
+    """Whether a coarser layer, all of whose errors are listed, as those of integers are under a small bound, takes no
+    fewer bytes for it."""
+    listed = found.outliers is not None and found.error == 0
+    return listed and nbytes(found, dtype) >= nbytes(best, dtype)
 
 
 def _first(analysis: Analysis, step: float, target: float, block: Block, real: Bool, goal: Goal) -> float:
@@ -113,19 +123,9 @@ def _first(analysis: Analysis, step: float, target: float, block: Block, real: B
 
 
 def _by_step(analysis: Analysis, step: float, aim: float, unrounded: Unrounded) -> Search:
-    """Ordinary layers by their step. The estimate is scaled to agree with the error found; between two steps, too fine
-    and too coarse, the error is taken for a power of the step: integers are far from what is estimated."""
-    fine, coarse = (0.0, 0.0), (np.inf, np.inf)
+    """Ordinary layers by their step; the estimate is scaled to agree with the error found."""
 
     def following(step: float, error: float, _: float) -> float:
-        nonlocal fine, coarse
-        if error < aim:
-            fine = max(fine, (step, error))
-        else:
-            coarse = min(coarse, (step, error))
-        if fine[1] > 0 and coarse[1] < np.inf:
-            share = np.log(aim / fine[1]) / np.log(coarse[1] / fine[1])
-            return float(fine[0] * (coarse[0] / fine[0]) ** np.clip(share, 0.1, 0.9))
         if error <= 0:
             return 0.0
         return solve_step(analysis, step, estimate(analysis, step) * unrounded(aim) / unrounded(error))
@@ -176,12 +176,3 @@ def _by_error(
         return told - (error - wanted) / rise
 
     return Search(TRELLISES, first, made, following)
-
-
-def _between(guess: float, number: float, below: float, above: float) -> float:
-    """The guess where it lies between what is too low and what is too high, or something that does."""
-    if max(below, 0.0) < guess < above:
-        return guess
-    if below > 0 and np.isfinite(above):
-        return float(np.sqrt(below * above))
-    return number * 2 if below > 0 else number / 2

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.codec import wavelet
 
 F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
 
 SIZE = 1 << 18  # coefficients, about
 PIECE = 16  # of a row, side by side: they come in one line of the cache
@@ -27,8 +27,8 @@ def sample_of(coefficients: F32, levels: int) -> tuple[F32, F32]:
     return np.take(flat, places, axis=1).reshape(-1), np.tile(counts, planes)
 
 
-@lru_cache(maxsize=16)
-def _places(height: int, width: int, levels: int, every: int) -> tuple[I64, F32]:
+@lru_cache(maxsize=4)
+def _places(height: int, width: int, levels: int, every: int) -> tuple[I32, F32]:
     """Flat places in a plane, pieces of rows on slanting lines, one in `every`; what the square of each counts for."""
     places, counts = [], []
     for (y, x), norm in zip(wavelet.subbands(height, width, levels), wavelet.norms(levels), strict=True):
@@ -36,7 +36,10 @@ def _places(height: int, width: int, levels: int, every: int) -> tuple[I64, F32]
         pieces = (columns - x.start) // PIECE
         step = max(1, min(every, rows.size * (columns.size // PIECE + 1) // FEW))
         taken = (pieces + SLANT * rows + rows // step) % step == step // 2
-        places.append((rows * width + columns)[taken])
+        places.append((rows * width + columns)[taken].astype(np.int32))
         share = np.count_nonzero(taken) / max(taken.size, 1)
         counts.append(np.full(places[-1].size, norm / share if share else 0.0, np.float32))
-    return np.concatenate(places), np.concatenate(counts)
+    found = np.concatenate(places), np.concatenate(counts)
+    for shared in found:
+        shared.flags.writeable = False
+    return found
