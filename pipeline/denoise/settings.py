@@ -43,12 +43,22 @@ class Settings:
     """The same in place of `headroom` where AMPLE patches for each column have told the directions well."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
+    sorting: int | None = None
+    """Most directions that patches are sorted by."""
     rough: float = 1.0
     """Share of those by which they are sorted until the last round."""
     kaiser: float = 2.0
     """Shape of the window that weighs a patch's pixels in the overlap average."""
     fine: tuple[int, int] | None = None
     """Pixels in place of `learn` where that gives no plenty of patches."""
+    strips: int | None = None
+    """Places for each column of the patch matrix, in whole rows, whose pairs of pixels tell the basis, with no
+    directions beyond those above the noise; None: patches of the `learn` grid do."""
+    thinned: int | None = None
+    """Every so many-th of the patches that are folded back finds the classes, in place of those of the `learn` grid;
+    not beside masked pixels, where not all of them may."""
+    period: int = 1
+    """Pixels at multiples of which patches may begin."""
     sampled: bool = False
     """Whether the noise of a large block is read from a part of it."""
 
@@ -67,7 +77,7 @@ class Settings:
 
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
-        return replace(self, learn=(2, 2), apply=(2, 2), shift=0) if replicated else self
+        return replace(self, learn=(2, 2), apply=(2, 2), shift=0, period=2) if replicated else self
 
 
 def settings_for(quality: str, bands: int) -> Settings:
@@ -85,9 +95,12 @@ def settings_for(quality: str, bands: int) -> Settings:
                 rows=12,
                 headroom=1.5,
                 lean=1.25,
+                sorting=40,
                 rough=0.6,
                 kaiser=1.0,
                 fine=(3, 3),
+                strips=54,
+                thinned=3,
                 sampled=True,
             )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)
