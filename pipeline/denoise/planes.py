@@ -91,12 +91,12 @@ def learn(
         trusted, votes = valid, voters(valid, patches)
     if not votes.any():
         return None, None
-    basis = _basis(planes, settings, origin, trusted, patches.take(votes))
+    basis = _basis(planes, settings, trusted, patches.take(votes))
     leading = basis.leading(settings.leading, settings.sorting)
     scores = None
     if settings.thinned and folded is not None:
         scores = project(planes, folded, basis)
-        some = scores[voters(valid, folded, trusted)][:: settings.thinned, : leading.V.shape[1]]
+        some = scores[np.flatnonzero(voters(valid, folded, trusted))[:: settings.thinned], : leading.V.shape[1]]
     else:
         some = project(planes, patches, leading)
         some = some if votes.all() else some[votes]
@@ -105,19 +105,18 @@ def learn(
     return Learnt(basis, find_classes(some, energy, count, settings.rounds, settings.rough), []), scores
 
 
-def _basis(planes: F32, settings: Settings, origin: tuple[int, int], trusted: Valid, patches: Patches) -> PatchBasis:
+def _basis(planes: F32, settings: Settings, trusted: Valid, patches: Patches) -> PatchBasis:
     """The basis that whole rows of trusted (y, x) pixels tell, or these patches where too few of them are whole."""
-    moments = _told_by_rows(planes, settings, origin, trusted) if settings.strips else None
+    moments = _told_by_rows(planes, settings, trusted) if settings.strips else None
     if moments is not None:
         return patch_basis(moments, 1.0)
     moments = patch_moments(planes, patches, np.ones(len(patches), np.bool_))
     return patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
 
 
-def _told_by_rows(planes: F32, settings: Settings, origin: tuple[int, int], trusted: Valid) -> Moments | None:
+def _told_by_rows(planes: F32, settings: Settings, trusted: Valid) -> Moments | None:
     """Moments of the patches of as many rows as `strips` wants, evenly over the block."""
-    (height, width), (first, left) = trusted.shape, (-corner % settings.period for corner in origin)
     wanted = (settings.strips or 0) * len(planes) * settings.patch**2
-    places = max(1, (width - settings.patch + 1 - left) // settings.period)
-    rows = spread_rows(height, settings.patch, -(-wanted // places), settings.period, first)
-    return strip_moments(planes, settings.patch, rows, trusted, settings.period, left)
+    count = -(-wanted // max(1, trusted.shape[1] - settings.patch + 1))
+    rows = spread_rows(trusted.shape[0], settings.patch, count)
+    return strip_moments(planes, settings.patch, rows, trusted)
