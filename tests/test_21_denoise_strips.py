@@ -16,7 +16,7 @@ from pipeline.denoise.details import centred
 from pipeline.denoise.measure import LINE_PIXELS, sampled_lines
 from pipeline.denoise.patch_svd import patch_moments
 from pipeline.denoise.patches import patches_over
-from pipeline.denoise.planes import denoise_planes
+from pipeline.denoise.planes import EVERY_ROW, _told_by_rows, denoise_planes
 from pipeline.denoise.settings import settings_for
 from pipeline.denoise.strips import spread_rows, strip_moments
 
@@ -169,6 +169,17 @@ def test_what_is_farther_than_noise_is_seen_pixel_by_pixel():
     farther(planes, smooth, np.float32(8.0), lost)
     np.testing.assert_array_equal(lost, ((planes - smooth) ** 2).sum(axis=0) > 8.0)
     assert 0 < lost.sum() < lost.size
+
+
+def test_a_large_block_has_more_rows_and_sorts_by_more_directions():
+    fast = settings_for("fast", 10)
+    assert [fast.sorted_by(side**2) for side in (64, 256, 512)] == [40, 40, 80]
+    assert settings_for("quality", 10).sorted_by(10**6) is None
+    small, large = (
+        _told_by_rows(np.zeros((1, side, side), np.float32), fast, np.ones((side, side), bool)) for side in (64, 256)
+    )
+    assert small.count == -(-54 * 25 // 60) * 60
+    assert large.count == 256 // EVERY_ROW * 252
 
 
 def test_some_lines_tell_the_planes_of_a_large_block_alone():

@@ -27,6 +27,9 @@ from pipeline.denoise.strips import spread_rows, strip_moments
 F32 = NDArray[np.float32]
 Valid = NDArray[np.bool_]
 
+# Rows of patches of which one teaches a basis, in a large block.
+EVERY_ROW = 8
+
 
 def denoise_planes(
     planes: F32,
@@ -92,7 +95,7 @@ def learn(
     if not votes.any():
         return None, None
     basis = _basis(planes, settings, trusted, patches.take(votes))
-    leading = basis.leading(settings.leading, settings.sorting)
+    leading = basis.leading(settings.leading, settings.sorted_by(valid.size))
     scores = None
     if settings.thinned and folded is not None:
         scores = project(planes, folded, basis)
@@ -115,8 +118,8 @@ def _basis(planes: F32, settings: Settings, trusted: Valid, patches: Patches) ->
 
 
 def _told_by_rows(planes: F32, settings: Settings, trusted: Valid) -> Moments | None:
-    """Moments of the patches of as many rows as `strips` wants, evenly over the block."""
+    """Moments of the patches of as many rows as `strips` wants, every EVERY_ROW-th at least, evenly over the block."""
     wanted = (settings.strips or 0) * len(planes) * settings.patch**2
     count = -(-wanted // max(1, trusted.shape[1] - settings.patch + 1))
-    rows = spread_rows(trusted.shape[0], settings.patch, count)
+    rows = spread_rows(trusted.shape[0], settings.patch, max(count, trusted.shape[0] // EVERY_ROW))
     return strip_moments(planes, settings.patch, rows, trusted)

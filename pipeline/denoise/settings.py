@@ -17,7 +17,9 @@ MAX_COLUMNS = 640
 PLENTY = 25
 # The same, from which the directions that they show are told well.
 AMPLE = 20
-# The same, of patches on even steps, from which `fast` is content.
+# Side of the largest block, pixels, for which `sorting` is meant.
+SORTED_SIDE = 256
+# Patches for each column, on even steps, from which `fast` is content.
 EVEN_ROWS = 6
 
 
@@ -46,7 +48,7 @@ class Settings:
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
     sorting: int | None = None
-    """Most directions that patches are sorted by."""
+    """Most directions that patches are sorted by in a block of SORTED_SIDE²; more in larger ones."""
     rough: float = 1.0
     """Share of those by which they are sorted until the last round."""
     kaiser: float = 2.0
@@ -70,6 +72,10 @@ class Settings:
         area = max(1, pixels // (self.rows * columns))
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
+
+    def sorted_by(self, pixels: int) -> int | None:
+        """Most directions that patches of a block of so many pixels are sorted by: as its side, but not fewer."""
+        return None if self.sorting is None else self.sorting * max(SORTED_SIDE, math.isqrt(pixels)) // SORTED_SIDE
 
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
