@@ -11,7 +11,7 @@ from scipy import ndimage
 from pipeline.denoise.details import DAUBECHIES, HAAR, add_energies, lowest, mirror, plateaus, transform
 from pipeline.denoise.impulses import Forecast, _judged, _lone, _places, _suspected, forecast
 from pipeline.denoise.judging import DOUBT, LEAST_NEAR, LEAST_SPREAD, LIKELY, MAD, RADIUS, judge
-from pipeline.denoise.mixture import nearest, rough_whitener
+from pipeline.denoise.mixture import nearest, rough_whiteners
 from pipeline.denoise.moments import Moments
 from pipeline.denoise.patches import paired_rows
 from pipeline.denoise.stabilise import by_rank
@@ -178,7 +178,7 @@ def test_rows_go_to_the_likeliest_gaussian():
         covariance = (part.scatter + 6 * np.eye(6)) / (part.count + 6)
         off = scores - part.mean
         cost.append(np.einsum("ni,ij,nj->n", off, np.linalg.inv(covariance), off) + np.linalg.slogdet(covariance)[1])
-    found = nearest(scores, [rough_whitener(part) for part in parts])
+    found = nearest(scores, rough_whiteners(parts))
     best, sure = np.argmin(cost, axis=0), np.diff(np.sort(cost, axis=0)[:2], axis=0)[0] > 1e-2
     assert sure.mean() > 0.95
     assert len(np.unique(best)) == 4

@@ -13,22 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.special import chdtri
 
-from pipeline.denoise.measure import measure, sample_rows
-from pipeline.denoise.mixture import (
-    assign,
-    class_count,
-    class_moments,
-    energies,
-    find_classes,
-    gaussians,
-    shrinker,
-)
-from pipeline.denoise.model import Learnt, SceneModel
-from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
-from pipeline.denoise.patches import Patches, fill_holes, patches_over, replication, spared, voters
-from pipeline.denoise.settings import Settings, groups, settings_for
+from pipeline.denoise.measure import measure, sample_rows, sampled_lines
+from pipeline.denoise.model import SceneModel
+from pipeline.denoise.patches import fill_holes, replication
+from pipeline.denoise.planes import denoise_planes
+from pipeline.denoise.settings import groups, settings_for
 from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
+from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -86,7 +78,8 @@ def denoise_block(
     unit = measured.unit(noisy)
     if model is None:
         level = measured.level(unit, noisy, trusted, rows)
-        whitening = fit_whitening(unit, trusted, level)
+        told = sampled_lines(trusted) if settings.sampled else slice(None)
+        whitening = fit_whitening(unit[:, told], trusted[told], level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
         found = measured.total(level, noisy)
     planes = model.whitening.planes(unit, valid)
@@ -118,67 +111,6 @@ def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:
     return valid if few and model is None else trusted
 
 
-def denoise_planes(
-    planes: F32,
-    valid: Valid,
-    settings: Settings,
-    origin: tuple[int, int],
-    learnt: Learnt | None = None,
-    trusted: Valid | None = None,
-) -> F32:
-    """Planes (plane, y, x) of unit noise, denoised: one basis for all patches, within it one Gaussian for each class.
-
-    Classes are found on the patches of the `learn` grid; those of the `apply` grid are then sorted, and each class is
-    fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
-    Patches of `trusted` (y, x) pixels are denoised by what such patches teach, the others by all that is valid.
-    """
-    trusted = valid if trusted is None else trusted
-    apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
-    own = np.ones(len(apply), np.bool_) if trusted is valid else spared(valid & ~trusted, apply)
-    parts = []
-    for chosen, teachers, known in ((own, trusted, learnt), (~own, valid, None)):
-        learning = known
-        if known is None and chosen.any():
-            learning = learn(planes, valid, settings, origin, teachers) or learn(planes, valid, settings, origin)
-        if learning is None and chosen.any():
-            return planes.copy()
-        if learning is not None:
-            some = apply.take(chosen)
-            parts.append((some, restorer(planes, some, voters(valid, some, teachers), learning)))
-    return fold(parts, planes.shape, settings.kaiser)
-
-
-def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> Restore:
-    """What gives the denoised patches of these numbers; votes (patch,) say which of them the classes are fitted to."""
-    basis, sorters, classes = learning.basis, learning.sorters, learning.classes
-    scores = project(planes, patches, basis)
-    label = assign(scores[:, : sorters[0].size], sorters)
-    if not classes:
-        classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
-    restore = shrinker(classes, basis)
-    return lambda numbers, room: restore(scores[numbers], label[numbers], room)
-
-
-def learn(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], trusted: Valid | None = None
-) -> Learnt | None:
-    """Basis of the patches of planes (plane, y, x), and the classes to sort them by; None where no patch votes."""
-    steps = settings.learning(valid.size, len(planes))
-    patches = patches_over(valid.shape, settings.patch, steps, origin)
-    trusted = valid if trusted is None else trusted
-    votes = voters(valid, patches, trusted)
-    if not votes.any():
-        return None
-    moments = patch_moments(planes, patches, votes)
-    basis = patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
-    leading = basis.leading(settings.leading)
-    scores = project(planes, patches, leading)
-    scores = scores if votes.all() else scores[votes]
-    count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
-    energy = energies(scores, leading, len(planes))
-    return Learnt(basis, find_classes(scores, energy, count, settings.rounds, settings.rough), [])
-
-
 def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
     """Give smooth (plane, y, x) back the pixels of planes that it misses by more than noise can, in place.
 
@@ -191,12 +123,29 @@ def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
         return
     limit = chdtri(len(planes) if witnesses is None else len(witnesses), CHANCE)
     for rows in slabs(planes.shape):
-        missed = planes[:, rows] - smooth[:, rows]
-        if witnesses is not None:
-            missed = np.tensordot(witnesses, missed, 1)
-        lost = np.einsum("pyx,pyx->yx", missed, missed) > limit
+        lost = np.zeros(planes[0, rows].shape, np.bool_)
+        if witnesses is None:
+            farther(planes[:, rows], smooth[:, rows], np.float32(limit), lost)
+        else:
+            missed = np.tensordot(witnesses, planes[:, rows] - smooth[:, rows], 1)
+            lost[:] = np.einsum("pyx,pyx->yx", missed, missed) > limit
         if lost.any():
             smooth[:, rows][:, lost] = planes[:, rows][:, lost]
+
+
+@jit
+def farther(planes: F32, smooth: F32, limit: np.float32, lost: Valid) -> None:
+    """Set lost (y, x) where Σ (planes − smooth)² over the planes (plane, y, x) is above limit."""
+    total = np.empty(lost.shape[1], np.float32)
+    for y in range(len(lost)):
+        total[:] = 0
+        for p in range(len(planes)):
+            row, other = planes[p, y], smooth[p, y]
+            for x in range(len(total)):
+                off = row[x] - other[x]
+                total[x] += off * off
+        for x in range(len(total)):
+            lost[y, x] = total[x] > limit
 
 
 def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.denoise.whiten import native
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -100,18 +101,16 @@ def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
     taps, size = DAUBECHIES, 4
     if min(valid.shape) < 4 or np.count_nonzero(_whole(valid, 4)) < ENOUGH_CELLS:
         taps, size = HAAR, 2
-    whole, every = _whole(valid, size), bool(valid.all())
+    whole = _whole(valid, size)
     shape = (block.shape[0], *whole.shape)
     diagonal, mean, edges = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros((2, *shape), np.float32)
-    contrast, count = np.zeros(len(block)), np.count_nonzero(valid)
-    for b, band in enumerate(block if count else ()):
-        centre = float(np.mean(band if every else band[valid], dtype=np.float64))
-        about = np.subtract(band if every else np.where(valid, band, centre), centre, dtype=np.float64)
-        contrast[b] = np.sqrt(np.einsum("yx,yx->", about, about) / count)
-        pixels = about.astype(np.float32)
+    contrast, count = np.zeros(len(block)), int(np.count_nonzero(valid))
+    pixels = np.empty(valid.shape, np.float32)
+    for b, band in enumerate(block.astype(native(block.dtype), copy=False) if count else ()):
+        centre, energy, peak = centred(band, valid, count, pixels)
+        contrast[b] = np.sqrt(energy / count)
         # A constant leaves rounding, not zero, under irrational taps.
-        tiny = ROUNDING * max(float(pixels.max()), -float(pixels.min()))
-        transform(pixels, taps, mirror(taps, size), whole, tiny, diagonal[b], edges[:, b], mean[b])
+        transform(pixels, taps, mirror(taps, size), whole, ROUNDING * peak, diagonal[b], edges[:, b], mean[b])
         mean[b] += np.float32(centre)
     return Details(diagonal, edges, mean, whole, contrast)
 
@@ -132,6 +131,30 @@ def mirror(taps: F32, size: int) -> F32:
     found = np.zeros_like(taps)
     found[:size] = taps[:size][::-1] * np.where(np.arange(size) % 2, np.float32(-1), np.float32(1))
     return found
+
+
+@jit
+def centred(band: NDArray[Any], valid: Valid, count: int, pixels: F32) -> tuple[float, float, float]:
+    """Band (y, x) about the mean of its valid pixels, of which there are `count`, into pixels, 0 elsewhere.
+
+    That mean, the sum of squares about it, and the largest of pixels by size.
+    """
+    total, top = np.zeros(band.shape[1]), np.zeros(band.shape[1])
+    for y in range(len(band)):
+        row, real = band[y], valid[y]
+        for x in range(len(row)):
+            total[x] += np.float64(row[x]) if real[x] else 0.0
+    centre = total.sum() / count
+    total[:] = 0
+    for y in range(len(band)):
+        row, real, out = band[y], valid[y], pixels[y]
+        for x in range(len(row)):
+            about = np.float64(row[x]) - centre if real[x] else 0.0
+            square = about * about
+            total[x] += square
+            top[x] = square if square > top[x] else top[x]
+            out[x] = np.float32(about)
+    return centre, total.sum(), np.sqrt(top.max())
 
 
 @jit

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from pipeline.denoise.moments import PANEL_ROWS, Moments
 from pipeline.denoise.patch_svd import PatchBasis
@@ -118,34 +117,39 @@ def find_classes(scores: F32, energy: F32, count: int, rounds: int, rough: float
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy).astype(np.int8)
     some = np.ascontiguousarray(scores[:, : max(1, int(rough * scores.shape[1]))])
     for _ in range(rounds if count > 1 else 0):
-        label = nearest(some, [rough_whitener(part) for part in lent(class_moments(some, label, count))])
+        label = nearest(some, rough_whiteners(lent(class_moments(some, label, count))))
     return gaussians(class_moments(scores, label, count))
 
 
-def rough_whitener(moments: Moments) -> Whitener:
+def rough_whiteners(moments: list[Moments]) -> list[Whitener]:
     """As `Gaussian.whitener`, for a round: the covariance drawn to the unit noise by as many rows as it has columns.
 
     By its Cholesky factor, until the rounding of the strongest directions, which float32 has summed, comes near to the
     noise of the faintest: then by its eigenvectors, none of which has less than the noise.
     """
-    r = len(moments.mean)
-    covariance = (moments.scatter + r * np.eye(r)) / (moments.count + r)
-    L = _factor(covariance) if np.trace(covariance) <= STRONG else None
-    if L is None:
-        w, V = eigh_descending(covariance)
-        w = np.maximum(w, 1.0)
-        T = V / np.sqrt(w)
-        return T, moments.mean @ T, float(np.sum(np.log(w)))
-    T = linalg.solve_triangular(L, np.eye(r), lower=True, check_finite=False).T
-    return T, moments.mean @ T, 2 * float(np.sum(np.log(np.diag(L))))
+    r = len(moments[0].mean)
+    covariances = np.stack([(part.scatter + r * np.eye(r)) / (part.count + r) for part in moments])
+    weak = np.trace(covariances, axis1=1, axis2=2) <= STRONG
+    factors = iter(_inverse_factors(covariances[weak]))
+    found = []
+    for part, covariance, plain in zip(moments, covariances, weak, strict=True):
+        inverse = next(factors) if plain else None
+        if inverse is None:
+            w, V = eigh_descending(covariance)
+            w = np.maximum(w, 1.0)
+            T, constant = V / np.sqrt(w), float(np.sum(np.log(w)))
+        else:
+            T, constant = inverse.T, -2 * float(np.sum(np.log(np.diag(inverse))))
+        found.append((T, part.mean @ T, constant))
+    return found
 
 
-def _factor(covariance: F64) -> F64 | None:
-    """Its Cholesky factor; None where rounding has left it none."""
+def _inverse_factors(covariances: F64) -> list[F64] | list[None]:
+    """L⁻¹ (r, r) of each of covariances (class, r, r) = L Lᵀ; none of any where rounding has left one of them none."""
     try:
-        return np.asarray(np.linalg.cholesky(covariance), np.float64)
+        return list(np.linalg.inv(np.linalg.cholesky(covariances)))
     except np.linalg.LinAlgError:
-        return None
+        return [None] * len(covariances)
 
 
 def gaussians(moments: list[Moments]) -> list[Gaussian]:

@@ -51,7 +51,8 @@ class Moments:
     def merge(self, other: Moments) -> None:
         """Add what another has seen."""
         count = self.count + other.count
-        if count == 0:
+        if self.count == 0:
+            self.count, self.mean, self.scatter = other.count, other.mean.copy(), other.scatter.copy()
             return
         apart = other.mean - self.mean
         self.scatter += other.scatter + (self.count * other.count / count) * np.outer(apart, apart)

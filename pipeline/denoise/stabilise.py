@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.anscombe import SHIFT, destabilised, stabilised, variance_sum
 from pipeline.denoise.details import Details, cells, lowest, wavelet_details
 from pipeline.denoise.noise import MOST_LEVERAGE, QUARTILE, SPREAD_ERROR, factor_projection, spread
-from pipeline.denoise.whiten import slabs
+from pipeline.denoise.whiten import native
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -63,44 +64,25 @@ class Stabiliser:
     def forward(self, block: NDArray[Any]) -> F32:
         """Block (band, y, x), data units, to unit noise: 2/a √(a·x + 3/8·a² + c), or x/σ where the gain is 0."""
         result = np.empty(block.shape, np.float32)
-        for b, (band, a, c) in enumerate(zip(block, self.gain, self.floor, strict=True)):
-            if a > 0:
-                root = np.multiply(band, a, dtype=np.float64)
-                root += 0.375 * a**2 + c
-                least = self._least(b)
-                below = np.minimum(root - least, 0.0) / (2 * np.sqrt(least))
-                np.sqrt(np.maximum(root, least, out=root), out=root)
-                root += below
-                np.multiply(root, 2 / a, out=result[b], casting="same_kind")
-            else:
-                result[b] = band * self._unit(b)
+        block = block.astype(native(block.dtype), copy=False)
+        stabilised(block, self.gain, self.floor, self._least, self._unit, result)
         return result
 
     def inverse(self, block: F32) -> F32:
         """Block (band, y, x) of unit noise, denoised, to data units: the expectation of each, not its root alone."""
         result = np.empty_like(block)
-        for b, (band, a, c) in enumerate(zip(block, self.gain, self.floor, strict=True)):
-            if a > 0:
-                root = np.sqrt(self._least(b))
-                below = np.minimum(band.astype(np.float64) - 2 / a * root, 0.0)
-                result[b] = a * _unbiased(np.maximum(band, 2 / a * root)) - c / a + root * below
-            else:
-                result[b] = band / self._unit(b)
+        destabilised(block, self.gain, self.floor, self._least, self._unit, result)
         return result
 
-    def _least(self, b: int) -> float:
-        """What stands under the root at the least; below, the transform goes on as a straight line."""
-        return float(0.375 * self.gain[b] ** 2 + LEAST * self.sigma[b] ** 2)
+    @property
+    def _least(self) -> F64:
+        """(band,) what stands under the root at the least; below, the transform goes on as a straight line."""
+        return np.asarray(SHIFT * self.gain**2 + LEAST * self.sigma**2)
 
-    def _unit(self, b: int) -> float:
-        return 1.0 / float(self.sigma[b]) if self.sigma[b] > 0 else 1.0
-
-
-def _unbiased(D: F32) -> F64:
-    """Counts whose mean root is D: Mäkitalo, Foi (2013), eq. 10; from the D of no counts at all upward."""
-    D = np.maximum(D.astype(np.float64), 2 * np.sqrt(0.375))
-    r = 1 / D
-    return np.asarray(D**2 / 4 - 0.125 + r * (np.sqrt(1.5) / 4 + r * (-1.375 + r * 0.625 * np.sqrt(1.5))))
+    @property
+    def _unit(self) -> F64:
+        """(band,) 1/σ, 1 for a band without noise."""
+        return 1.0 / np.where(self.sigma > 0, self.sigma, 1.0)
 
 
 @dataclass(frozen=True)
@@ -281,16 +263,23 @@ def _ends(block: NDArray[Any], valid: Valid) -> tuple[F64, F64, F64]:
     """Brightness (band,) that a hundredth and a twentieth of the valid pixels lie below, and a twentieth above."""
     step = max(1, int(np.count_nonzero(valid)) // END_PIXELS)
     pixels = block.reshape(len(block), -1).take(np.flatnonzero(valid)[::step], axis=1)
-    dark, low, high = np.quantile(pixels, [0.01, 0.05, 0.95], axis=1)
+    ordered = np.sort(pixels, axis=1)
+    dark, low, high = (_quantile(ordered, share) for share in (0.01, 0.05, 0.95))
     return dark, low, high
+
+
+def _quantile(ordered: NDArray[Any], share: float) -> F64:
+    """(row,) the value of each of some rows (row, value), in order, up to which that share of them lies."""
+    rank = share * (ordered.shape[1] - 1)
+    first = int(rank)
+    lower, upper = (ordered[:, n].astype(np.float64) for n in (first, min(first + 1, ordered.shape[1] - 1)))
+    return np.asarray(lower + (rank - first) * (upper - lower))
 
 
 def _root_mean_square(block: NDArray[Any], valid: Valid, gain: F64, floor: F64, noisy: NDArray[np.intp]) -> F64:
     """Noise (band,) of the noisy bands over the valid pixels: the root of the mean of max(v(x), 0); 0 elsewhere."""
-    result = np.zeros(len(block))
+    result, count = np.zeros(len(block)), np.count_nonzero(valid)
     for b in noisy:
-        total = 0.0
-        for rows in slabs(block.shape):
-            total += float(np.sum(np.maximum(gain[b] * block[b, rows][valid[rows]].astype(np.float64) + floor[b], 0.0)))
-        result[b] = np.sqrt(total / np.count_nonzero(valid))
+        band = block[b].astype(native(block.dtype), copy=False)
+        result[b] = np.sqrt(variance_sum(band, valid, gain[b], floor[b]) / count)
     return result

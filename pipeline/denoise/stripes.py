@@ -239,7 +239,7 @@ def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
     if height < MIN_DEAD:
         return np.zeros(block.shape, np.bool_)
     rows = np.linspace(0, height - 1, MIN_DEAD).astype(np.intp)
-    sample = np.where(valid[rows], block[:, rows], np.nan)
+    sample = block[:, rows] if valid[rows].all() else np.where(valid[rows], block[:, rows], np.nan)
     # Where more than 0.6 of the sample hold one value, at least so many of them follow one another.
     maybe = np.count_nonzero(sample[:, 1:] == sample[:, :-1], axis=1) >= int((2 * STILL_SAMPLE - 1) * MIN_DEAD)
     if not maybe.any():

@@ -27,7 +27,7 @@ KEEP_ALL = 16
 EDGE_MARGIN = 1.04
 # Slabs that stay in the cache, in float64 too; rows that tell about the mean and the spread of a band.
 ROWS_BYTES = 1 << 19
-SAMPLE_ROWS = 32
+SAMPLE_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 def standardised(block: NDArray[Any], valid: Valid, mean: F64, sigma: F64) -> F32:
     """(X − μ)/σ in float32, 0 where not valid. The difference is exact: it is taken in float64."""
     Z = np.empty(block.shape, np.float32)
-    _standardise(block.astype(_native(block.dtype), copy=False), mean, sigma, Z)
+    _standardise(block.astype(native(block.dtype), copy=False), mean, sigma, Z)
     if not valid.all():
         Z[:, ~valid] = 0
     return Z
 
 
-def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that kernels are compiled for: of this machine's byte order, floats of 4 or 8 bytes."""
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
