@@ -47,7 +47,8 @@ def read_places(path: str, placement: Placement, name: str) -> geopandas.GeoData
     try:
         frame = geopandas.read_parquet(path) if path.endswith(_PARQUET) else geopandas.read_file(path)
     except _DAMAGE as error:
-        text = " ".join(str(error).split()).removeprefix(f"{path}: ").partition("; It might help")[0].rstrip(".")
+        # Versions of pyogrio part the reason from a hint of theirs by "; " or ". ".
+        text = " ".join(str(error).split()).removeprefix(f"{path}: ").partition(" It might help")[0].rstrip(".;")
         text = text.removeprefix(f"'{path}' ") or type(error).__name__
         raise SourceError(f"{path}: the places cannot be read: {text}; give a file of points or polygons") from error
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
