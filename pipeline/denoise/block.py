@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.special import chdtri
 
-from pipeline.denoise.measure import measure, sample_rows, sampled_lines
+from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.patches import fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
@@ -78,8 +78,7 @@ def denoise_block(
     unit = measured.unit(noisy)
     if model is None:
         level = measured.level(unit, noisy, trusted, rows)
-        told = sampled_lines(trusted) if settings.sampled else slice(None)
-        whitening = fit_whitening(unit[:, told], trusted[told], level)
+        whitening = fit_whitening(unit, trusted, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
         found = measured.total(level, noisy)
     planes = model.whitening.planes(unit, valid)

@@ -27,8 +27,6 @@ Valid = NDArray[np.bool_]
 STRIP = 32
 SAMPLE_PIXELS = 1 << 16
 SAMPLE_SHARE = 0.75
-# Pixels of the rows that tell the planes.
-LINE_PIXELS = 1 << 15
 # A level farther from 1 than this factor was found by factors that ran away, not by the noise.
 FARTHEST = 1.25
 
@@ -108,13 +106,6 @@ def sample_rows(valid: Valid) -> Index | None:
     rows = (first[:, None] + np.arange(STRIP)).ravel()
     share = np.count_nonzero(valid[rows]) / rows.size
     return rows if share >= SAMPLE_SHARE * np.count_nonzero(valid) / height else None
-
-
-def sampled_lines(valid: Valid) -> slice:
-    """Every so many-th row, which tell the covariance of the bands of a block, valid (y, x), well enough."""
-    lines = slice(None, None, max(1, valid.size // LINE_PIXELS))
-    enough = np.count_nonzero(valid[lines]) >= SAMPLE_SHARE * LINE_PIXELS
-    return lines if enough else slice(None)
 
 
 def _some(block: NDArray[Any], valid: Valid, rows: Index | None) -> tuple[NDArray[Any], Valid]:

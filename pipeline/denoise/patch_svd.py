@@ -37,10 +37,9 @@ class PatchBasis:
     gains: F32
     """(k,), k <= r: the optimal gains of those above the noise."""
 
-    def leading(self, share: float, most: int | None = None) -> PatchBasis:
-        """The strongest of the directions above the noise, a share of them, `most` at most."""
+    def leading(self, share: float) -> PatchBasis:
+        """The strongest of the directions above the noise, a share of them."""
         count = max(1, int(share * len(self.gains)))
-        count = count if most is None else min(count, most)
         return PatchBasis(self.mean, np.ascontiguousarray(self.V[:, :count]), self.gains[:count])
 
 

@@ -17,10 +17,6 @@ MAX_COLUMNS = 640
 PLENTY = 25
 # The same, from which the directions that they show are told well.
 AMPLE = 20
-# Side of the largest block, pixels, for which `sorting` is meant.
-SORTED_SIDE = 256
-# Patches for each column, on even steps, from which `fast` is content.
-EVEN_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -47,20 +43,12 @@ class Settings:
     """The same in place of `headroom` where AMPLE patches for each column have told the directions well."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
-    sorting: int | None = None
-    """Most directions that patches are sorted by in a block of SORTED_SIDE²; more in larger ones."""
     rough: float = 1.0
     """Share of those by which they are sorted until the last round."""
     kaiser: float = 2.0
     """Shape of the window that weighs a patch's pixels in the overlap average."""
     fine: tuple[int, int] | None = None
     """Pixels in place of `learn` where that gives no plenty of patches."""
-    strips: int | None = None
-    """Places for each column of the patch matrix, in whole rows, whose pairs of pixels tell the basis, with no
-    directions beyond those above the noise; None: patches of the `learn` grid do."""
-    thinned: int | None = None
-    """Every so many-th of the patches that are folded back finds the classes, in place of those of the `learn` grid;
-    not beside masked pixels, where not all of them may."""
     sampled: bool = False
     """Whether the noise of a large block is read from a part of it."""
 
@@ -73,23 +61,13 @@ class Settings:
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
 
-    def sorted_by(self, pixels: int) -> int | None:
-        """Most directions that patches of a block of so many pixels are sorted by: as its side, but not fewer."""
-        return None if self.sorting is None else self.sorting * max(SORTED_SIDE, math.isqrt(pixels)) // SORTED_SIDE
-
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
         return self.headroom if self.lean is None or patches < AMPLE * columns else self.lean
 
     def aligned(self, replicated: bool) -> Settings:
-        """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs.
-
-        Rows would too. Few patches then teach `fast`, which are better even than many.
-        """
-        if not replicated:
-            return self
-        even = replace(self, learn=(2, 2), apply=(2, 2), shift=0, fine=None)
-        return even if self.strips is None else replace(even, strips=None, rows=EVEN_ROWS, headroom=1.0)
+        """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
+        return replace(self, learn=(2, 2), apply=(2, 2), shift=0) if replicated else self
 
 
 def settings_for(quality: str, bands: int) -> Settings:
@@ -107,12 +85,9 @@ def settings_for(quality: str, bands: int) -> Settings:
                 rows=12,
                 headroom=1.5,
                 lean=1.25,
-                sorting=40,
                 rough=0.6,
                 kaiser=1.0,
                 fine=(3, 3),
-                strips=54,
-                thinned=3,
                 sampled=True,
             )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, sampled=True)

@@ -27,7 +27,7 @@ KEEP_ALL = 16
 EDGE_MARGIN = 1.04
 # Slabs that stay in the cache, in float64 too; rows that tell about the mean and the spread of a band.
 ROWS_BYTES = 1 << 19
-SAMPLE_ROWS = 16
+SAMPLE_ROWS = 32
 
 
 @dataclass(frozen=True)
