@@ -141,8 +141,8 @@ def test_small_blocks_tell_nothing() -> None:
     assert foretell(analysis, step, block, np.ones((1, 90, 90), bool), Goal(900.0, None)) == Foretold()
 
 
-def _rounds(block: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many layers are tried on the whole block, for all the SNRS."""
+def _rounds(block: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch, snrs: tuple[float, ...] = SNRS) -> int:
+    """How many layers are tried on the whole block, for all of these bounds."""
     made: list[Fit] = []
 
     def counted(*args: Any) -> Fit:
@@ -150,7 +150,7 @@ def _rounds(block: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> int
         return made[-1]
 
     monkeypatch.setattr(rate, "fit_of", counted)
-    for snr in SNRS:
+    for snr in snrs:
         encode(block, None, Bound("snr", snr))
     return len(made)
 
@@ -184,15 +184,8 @@ def test_an_error_that_jumps_is_met_in_few_rounds(
     y, x = np.mgrid[:300, :300]
     side = 9 if dtype == "u1" else 2
     block = (((y // side + x // side) % 2) * 100)[None].astype(dtype)
-    made: list[Fit] = []
-
-    def counted(*args: Any) -> Fit:
-        made.append(fit_of(*args))
-        return made[-1]
-
-    monkeypatch.setattr(rate, "fit_of", counted)
     assert len(encode(block, None, Bound("snr", snr))) <= most
-    assert len(made) <= 5
+    assert _rounds(block, monkeypatch, (snr,)) <= 5
 
 
 def test_a_step_is_found_between_steps_in_few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +216,7 @@ def test_a_small_bound_on_integers_is_not_searched_for_long(snr: float, monkeypa
     """Each wrong integer is listed there, whatever the step; and without loss may be smaller from 42 dB on."""
     scene = open_scene(SAMPLE)
     block = (scene.read(central_window(scene, 320))[0] // 40).astype(np.uint8)
-    monkeypatch.setattr(f"{__name__}.SNRS", (snr,))
-    assert _rounds(block, monkeypatch) <= 8
+    assert _rounds(block, monkeypatch, (snr,)) <= 8
     assert len(encode(block, None, Bound("snr", snr))) <= len(encode(block, None, Bound("lossless")))
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import container, fit, kernels, layer_sections, lossless, low_rank, mask, outliers, predicted, rate
+from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, predicted, rate
 from pipeline.codec.bound import Bound
 from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
+from pipeline.codec.fit import Fit
 from pipeline.codec.low_rank import Layer
 from pipeline.errors import BlockError, ConfigError, FormatError
 
@@ -180,7 +181,7 @@ def _averaged(block: Block, real: Bool, header: Header, power: float, effort: st
     return min(stored, key=_nbytes, default=None)
 
 
-def _layered(header: Header, found: fit.Fit, dtype: np.dtype[Any]) -> Stored:
+def _layered(header: Header, found: Fit, dtype: np.dtype[Any]) -> Stored:
     """A layer and what is mended on top of it, as they are stored."""
     header, sections = _describe(header, found.layer), layer_sections.sections(found.layer, dtype)
     if found.outliers is not None:
@@ -241,9 +242,10 @@ def _describe(header: Header, layer: Layer) -> Header:
 def _kept(stored: Stored, decoded: Block, block: Block, real: Bool, max_error: float) -> Stored | None:
     """`stored` with its error, if no valid element is off by more than `max_error` as decoded; None if one is."""
     pixels = block.shape[1] * block.shape[2]
-    if kernels.largest_error(*(a.reshape(-1, pixels) for a in (block, decoded, real))) > max_error:
+    flat = [a.reshape(-1, pixels) for a in (block, decoded, real)]
+    if kernels.largest_error(*flat) > max_error:
         return None
-    return stored._replace(error=fit.squared_error(block, decoded, real))
+    return stored._replace(error=float(kernels.squared_error(*flat)))
 
 
 def _elements(block: Block, real: Bool) -> int:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import kernels
 from pipeline.codec.layer_sections import sections
 from pipeline.codec.low_rank import F32, Block, Bool, Layer, predict_from
 from pipeline.codec.mask import off_nodata
@@ -59,9 +58,3 @@ def nbytes(fit: Fit, dtype: np.dtype[Any]) -> int:
 def _squared(one: NDArray[Any], other: NDArray[Any]) -> float:
     """Squared error of flat arrays."""
     return float(np.square(one.astype(np.float64) - other).sum())
-
-
-def squared_error(x: Block, y: Block, real: Bool) -> float:
-    """Σ (x − y)² over `real`, (1 or band, y, x)."""
-    pixels = x.shape[1] * x.shape[2]
-    return float(kernels.squared_error(*(a.reshape(-1, pixels) for a in (x, y, real))))

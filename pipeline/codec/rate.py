@@ -1,6 +1,7 @@
 """The coarsest low-rank layer that keeps a promised mean squared error, found on what is really decoded.
 
-Wavelet and basis are nearly orthonormal,
+What a layer misses is foretold by its coefficients and by windows of the block, for little; each true reconstruction
+then corrects that by a factor. One round is the rule.
 """
 
 from __future__ import annotations
