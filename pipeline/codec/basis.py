@@ -5,6 +5,8 @@ Source: reverse water-filling, Cover and Thomas, 10.3, of what rounding the basi
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,12 +26,23 @@ def quantise_columns(V: F64, variances: F64, distortion: float, samples: int) ->
 
     The share that costs the fewest bytes is entries per significant coefficient, of which about one in five is.
     """
-    n, k = V.shape
-    share = min(SHARE, 5 * n / samples)
-    fair = np.sqrt(12 * share * distortion / max(k, 1) / variances)
-    steps = np.minimum(fair, 0.25 / np.sqrt(n))
-    exponents = np.clip(np.floor(np.log2(steps)), FINEST, COARSEST).astype(np.int8)
+    exponents = exponents_of(len(V), variances, distortion, samples)
     return exponents, np.rint(np.ldexp(V.T, -exponents[:, None].astype(np.int32))).astype(np.int32)
+
+
+def exponents_of(n: int, variances: F64, distortion: float, samples: int) -> I8:
+    """Exponents (k,) of the steps of columns of n entries, for the variances (k,) that they carry."""
+    share = min(SHARE, 5 * n / samples)
+    fair = np.sqrt(12 * share * distortion / max(len(variances), 1) / variances)
+    steps = np.minimum(fair, 0.25 / np.sqrt(n))
+    exponents: I8 = np.clip(np.floor(np.log2(steps)), FINEST, COARSEST).astype(np.int8)
+    return exponents
+
+
+def bits_of_columns(spread: F64, entries: int) -> F64:
+    """(k,) about how many bits columns of so many entries take, for the mean magnitudes (k,) of these, in steps."""
+    bits: F64 = entries * np.log2(2 * math.e * np.maximum(spread, 0.2)) + 16
+    return bits
 
 
 def columns_of(exponents: I8, entries: I32) -> F32:

@@ -16,6 +16,8 @@ from pipeline.jit import jit
 F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
+# What a bit is worth, in squared steps: about 2 ln 2 times the squared error that the steps leave.
+BIT = 0.27
 # Measured on Sentinel-2, Landsat 8 and Indian Pines, 30 to 50 dB, 15 codings. The error grows by about this power of
 # what a bit is worth.
 POWER = 0.4

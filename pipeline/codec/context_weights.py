@@ -20,7 +20,7 @@ from pipeline.codec.context import (
     UNIT,
     products,
 )
-from pipeline.codec.context_sums import rows_of, separate_row
+from pipeline.codec.context_sums import rows_of, separate_row, terms_apart
 from pipeline.jit import jit
 from pipeline.svd.lanes import LINE, NARROW, add_gram
 
@@ -52,12 +52,14 @@ DEFAULT = np.array(
 ENOUGH = 4096
 # Rows that are read: about so many magnitudes in all.
 READ = 1 << 18
+# Magnitudes that stand in one matrix: shorter ones cost more to begin and to end than to multiply.
+TOGETHER = 512
 
 
 def fit_weights(A: I32, boxes: I64, means: I64) -> I64:
     """Weights (KINDS, TERMS), 256ths, under which the terms foretell magnitudes A (plane, y, x) best."""
-    every = max(1, A.size // READ)
     sums, counts = np.zeros((KINDS, NARROW * LINE)), np.zeros(KINDS, np.int64)
+    every = max(1, A.size // READ)
     _moments(A, boxes, means, every, sums, counts)
     weights = DEFAULT.copy()
     for kind in np.flatnonzero(counts * every >= ENOUGH):
@@ -85,20 +87,24 @@ def _solve(M: F64, v: F64, usual: F64) -> F64:
 def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64) -> None:
     """Grams (KINDS, NARROW·LINE) of the weighed terms with the magnitude that they foretell, on every n-th row."""
     ones, w, n = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64), A.shape[2]
-    separate, rows = np.empty((TERMS, n), np.int32), rows_of(n)
-    flat = np.empty(n * (TERMS + 1), np.float32)
+    separate, rows, apart = np.empty((TERMS, n), np.int32), rows_of(n), terms_apart()
+    flat = np.empty(max(n, TOGETHER) * (TERMS + 1), np.float32)
     for c in range(A.shape[0]):
         for k in range(boxes.shape[0]):
             y0, x0, x1, kind = boxes[k, 0], boxes[k, 2], boxes[k, 3], boxes[k, 8]
             if means[c, k] == 0 or x1 - x0 < 3:
                 continue
             products(means, boxes, c, k, ones, w)
+            least, used, more = np.float32(0.3 * w[MEAN] / UNIT + 0.2), 0, (x1 - x0 - 2) * (TERMS + 1)
             for y in range(y0 + (c % every), boxes[k, 1], every):
-                separate_row(A, boxes, c, k, y, w, rows, separate)
-                _weigh(separate, A[c, y, x0:x1], np.float32(0.3 * w[MEAN] / UNIT + 0.2), flat)
-                used = flat[: (x1 - x0 - 2) * (TERMS + 1)]
-                add_gram(used, TERMS + 1, used, sums[kind])
+                if used + more > flat.shape[0]:
+                    add_gram(flat[:used], TERMS + 1, flat, sums[kind])
+                    used = 0
+                separate_row(A, boxes, c, k, y, w, rows, apart, separate)
+                _weigh(separate, A[c, y, x0:x1], least, flat[used : used + more])
+                used += more
                 counts[kind] += x1 - x0 - 2
+            add_gram(flat[:used], TERMS + 1, flat, sums[kind])
 
 
 @jit

@@ -29,6 +29,7 @@ from pipeline.codec.low_rank import (
     score_planes,
     solve_step,
 )
+from pipeline.codec.worthwhile import worthwhile
 
 # What share of the mean squared error asked for is good enough, and what is aimed at: 1 % of its root, at most, is
 # left unspent.
@@ -78,6 +79,9 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     aim, unrounded = AIM[effort] * mse, float if block.dtype.kind == "f" else before_rounding
     target = unrounded(aim) / analysis.unit**2
     step = solve_step(analysis, analysis.step, target)
+    if effort == "best":
+        analysis = worthwhile(analysis, step, target)
+        step = solve_step(analysis, step, target)
     goal = Goal(mse, nodata)
 
     def fitted(layer: Layer) -> Fit:

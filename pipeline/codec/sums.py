@@ -19,9 +19,9 @@ from pipeline.vectors import broadcast, counted, element, emitted, load, store, 
 F32 = NDArray[np.float32]
 
 STRIP = 512  # pixels at once
-TILE = 32  # of them in registers, two vectors
+TILE = 16  # of them in registers
 LANES = 16
-TOGETHER = 4  # sums in registers
+TOGETHER = 5  # sums in registers, a tile each: with a row and a weight that fills the 16 of AVX2
 
 
 @emitted
@@ -69,14 +69,14 @@ def pack_strip(planes: F32, start: int, n: int, packed: F32) -> None:
 
 @jit
 def sum_strip(weights: F32, first: int, count: int, k: int, packed: F32, n: int, totals: F32) -> None:
-    """totals[i·STRIP : i·STRIP + n] = Σ_j weights[(first + i)·k + j] · plane j of a packed strip, for i < count <= 4.
+    """totals[i·STRIP : i·STRIP + n] = Σ_j weights[(first + i)·k + j] · plane j, packed as above, i < count <= TOGETHER.
 
     All arrays flat; totals are written up to a whole tile.
     """
     for tile in range((n + TILE - 1) // TILE):
         at, to = tile * k * TILE, tile * TILE
         if count == TOGETHER:
-            _tile(weights, first * k, packed, at, k, totals, to, 4)
+            _tile(weights, first * k, packed, at, k, totals, to, TOGETHER)
         else:
             for i in range(count):
                 _tile(weights, (first + i) * k, packed, at, k, totals, to + i * STRIP, 1)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import wavelet
-from pipeline.codec.budget import ERROR, Budget, budget_of, gain, spend, worth
+from pipeline.codec.budget import BIT, ERROR, Budget, budget_of, gain, spend, worth
 from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shift_of
 from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
@@ -27,8 +27,6 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U16 = NDArray[np.uint16]
 
-# What a bit is worth, in squared steps: about 2 ln 2 times the squared error that the steps leave.
-BIT = 0.27
 NEVER = np.float32(1e30)
 # Below this code of a mean magnitude, 2⁻⁵, nearly all is zero, whatever a bit is worth.
 QUIET = MEAN_ONE - 20
