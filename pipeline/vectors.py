@@ -85,18 +85,20 @@ def broadcast(builder: Any, one: Any, lanes: int) -> Any:
 
 def gather(builder: Any, array: Any, numbers: Any, scalar: Any) -> Any:
     """A vector of elements of a contiguous array, by a vector of their numbers, 32-bit integers >= 0."""
-    lanes, word = numbers.type.count, ir.IntType(64)
+    lanes = numbers.type.count
     kind, pointers = ir.VectorType(scalar, lanes), ir.VectorType(scalar.as_pointer(), lanes)
-    every, wide = ir.VectorType(ir.IntType(1), lanes), ir.VectorType(word, lanes)
-    size = ir.Constant(wide, [bytes_of(scalar)] * lanes)
-    offsets = builder.mul(builder.zext(numbers, wide), size)
-    places = builder.add(broadcast(builder, builder.ptrtoint(array.data, word), lanes), offsets)
+    every = ir.VectorType(ir.IntType(1), lanes)
+    # One address and numbers of 32 bits are one instruction; llvmlite takes its type for that of a single element.
+    places = builder.gep(array.data, [ir.Constant(ir.IntType(32), 0)])
+    places.operands[1] = numbers
+    places.indices[0] = numbers
+    places.type = pointers
     # Of typed pointers, which old LLVM has: the newer ones read it as their own.
     name = f"llvm.masked.gather.v{lanes}f{8 * bytes_of(scalar)}.v{lanes}p0f{8 * bytes_of(scalar)}"
     signature = ir.FunctionType(kind, [pointers, ir.IntType(32), every, kind])
     function = _CGUTILS.get_or_insert_function(builder.module, signature, name)
     align, all_lanes = ir.Constant(ir.IntType(32), bytes_of(scalar)), ir.Constant(every, [1] * lanes)
-    return builder.call(function, [builder.inttoptr(places, pointers), align, all_lanes, ir.Constant(kind, None)])
+    return builder.call(function, [places, align, all_lanes, ir.Constant(kind, None)])
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.codec import Bound, container, decode, encode
+from pipeline.codec import Bound, container, decode, encode, rotation
 from pipeline.codec.context import boxes_of
 from pipeline.codec.rotation import MOST_PLANES, fit_rotations, pack_rotations, rotate, unpack_rotations
 from pipeline.errors import FormatError
@@ -93,3 +93,25 @@ def test_a_chunk_of_best_effort_uses_them() -> None:
     data = encode(block, None, Bound("rmse", 4.0), effort="best")
     assert container.Kind.ROTATIONS in container.unpack(data)[1]
     assert np.sqrt(np.mean((decode(data)[0].astype(float) - block) ** 2)) <= 4.0
+
+
+@pytest.mark.parametrize("level", [0.3, 3.0, 30.0])
+def test_the_size_that_is_told_wins_about_as_much_as_the_best(level: float) -> None:
+    rng = np.random.default_rng(7)
+    boxes = boxes_of(96, 96, 3)
+    c = rng.normal(0, 40 / np.arange(1, 49)[:, None, None], (48, 96, 96)).astype(np.float32)
+    for i in range(1, 30):
+        c[i] += 0.3 * c[i - 1]
+    told, best = 0.0, 0.0
+    for y0, y1, x0, x1 in boxes[:, :4]:
+        covariance, count = np.cov(c[:, y0:y1, x0:x1].reshape(len(c), -1)), (y1 - y0) * (x1 - x0)
+        won = {m: rotation._rotation(0, covariance[:m, :m], count, level)[1] for m in (4, 8, 16, 32, 48)}
+        told += max([0.0, *(won[m] for m in rotation._promising(covariance, count, level))])
+        best += max(0.0, *won.values())
+    assert 0.9 * best <= told <= best
+    assert best > 500
+
+
+def test_where_a_covariance_is_not_positive_all_sizes_are_tried() -> None:
+    spoilt = np.diag([1e9, 1e3, -20.0, -20.0, 5.0])
+    assert rotation._promising(spoilt, 1000, LEVEL) == [4, 5]

@@ -35,8 +35,8 @@ SIZE_BITS = 3.0
 HUSHED = 0.02
 # And how many times what its column costs a plane must be worth: to code it takes time, and zeros are not quite free.
 DEAR = 2.0
-# Of the error allowed, what may be left out in all.
-MOST_LOST = 0.8
+# Of the error allowed, what may be left out in all; less than the rest no step is looked for.
+MOST_LOST = 0.95
 
 
 def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
@@ -57,18 +57,25 @@ def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
     bits = bits_of_columns(np.abs(layer.entries).mean(axis=1), len(layer.mean))
     keeps = np.where(hushed, 0.0, worth).sum(axis=1) > DEAR * BIT * bits
     keeps[: max([1, *(len(one.exponents) for one in layer.rotations)])] = True
-    hushed[~keeps] = True
-    lost = analysis.lost + float((energy * norms)[hushed].sum()) / (len(layer.mean) * height * width)
-    if not hushed.any() or lost > MOST_LOST * mse:
+    gone = np.repeat(~keeps[:, None], len(boxes), axis=1)
+    for left_out in (hushed | gone, gone):
+        lost = analysis.lost + float((energy * norms)[left_out].sum()) / (len(layer.mean) * height * width)
+        if lost <= MOST_LOST * mse:
+            break
+    else:
         return analysis
-    for c, k in np.argwhere(hushed & keeps[:, None]):
-        analysis.coefficients[c, boxes[k, 0] : boxes[k, 1], boxes[k, 2] : boxes[k, 3]] = 0
-    kept, coefficients = np.count_nonzero(keeps), analysis.coefficients
-    if kept < planes:
-        coefficients = coefficients[keeps]
-        layer = replace(
-            layer, exponents=layer.exponents[keeps], entries=layer.entries[keeps], scores=layer.scores[:kept]
-        )
+    if not left_out.any():
+        return analysis
+    kept = np.flatnonzero(keeps)
+    coefficients = analysis.coefficients[: len(kept)]
+    for c, plane in enumerate(kept):  # in place: memory fresh from the system costs as much as the work
+        if c < plane:
+            coefficients[c] = analysis.coefficients[plane]
+        for y0, y1, x0, x1 in boxes[left_out[plane], :4]:
+            coefficients[c, y0:y1, x0:x1] = 0
+    layer = replace(
+        layer, exponents=layer.exponents[kept], entries=layer.entries[kept], scores=layer.scores[: len(kept)]
+    )
     sample, counted = sample_of(coefficients, layer.levels)
     return replace(
         analysis,
@@ -77,7 +84,7 @@ def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
         lost=lost,
         sample=sample,
         norms=counted,
-        room=analysis.room[:kept],
+        room=analysis.room[: len(kept)],
         tried={},
     )
 
