@@ -6,6 +6,7 @@ Source: Chan, Golub, LeVeque (1983), pairwise merge.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,21 +43,24 @@ class Moments:
         shift = np.empty(rows.shape[1], np.float32)
         for some in panels(numbers, len(room)) if len(numbers) else ():
             centred = room[: len(some)]
-            _centre(rows, some, shift, centred)
-            average = np.full(len(some), np.float32(1.0 / len(some)))
-            offset = (average @ centred).astype(np.float64)
-            scatter = (centred.T @ centred).astype(np.float64) - len(some) * np.outer(offset, offset)
-            self.merge(Moments(len(some), shift + offset, scatter))
+            offset = np.empty(rows.shape[1], np.float32)
+            _centre(rows, some, shift, centred, offset)
+            self._pool(len(some), shift.astype(np.float64) + offset.astype(np.float64), centred.T @ centred, offset)
 
     def merge(self, other: Moments) -> None:
         """Add what another has seen."""
-        count = self.count + other.count
-        if self.count == 0:
-            self.count, self.mean, self.scatter = other.count, other.mean.copy(), other.scatter.copy()
+        self._pool(other.count, other.mean, other.scatter, np.zeros(len(self.mean)))
+
+    def _pool(
+        self, more: float, mean: F64, products: NDArray[np.floating[Any]], offset: NDArray[np.floating[Any]]
+    ) -> None:
+        """Add `more` rows of this mean (d,), and of these products (d, d) about it less an offset (d,)."""
+        count = self.count + more
+        if count == 0:
             return
-        apart = other.mean - self.mean
-        self.scatter += other.scatter + (self.count * other.count / count) * np.outer(apart, apart)
-        self.mean = self.mean + (other.count / count) * apart
+        apart = mean - self.mean if self.count else np.zeros(len(mean))
+        _add_scatter(self.scatter, products, offset, more, apart, self.count * more / count)
+        self.mean = self.mean + (more / count) * apart if self.count else mean.copy()
         self.count = count
 
     def of(self, columns: NDArray[np.intp]) -> Moments:
@@ -73,16 +77,41 @@ class Moments:
 
 
 @jit
-def _centre(rows: F32, numbers: NDArray[np.intp], shift: F32, centred: F32) -> None:
-    """About the mean (d,) of the rows (row, d) of these numbers goes to shift, what is left of them to centred."""
-    total = np.zeros(len(shift), np.float32)
+def _centre(rows: F32, numbers: NDArray[np.intp], shift: F32, centred: F32, offset: F32) -> None:
+    """About the mean (d,) of the rows (row, d) of these numbers goes to shift, what is left of them to centred.
+
+    The mean of what is left, which is rounding, goes to offset (d,).
+    """
+    shift[:] = 0
+    offset[:] = 0
     for n in numbers:
         row = rows[n]
         for k in range(len(shift)):
-            total[k] += row[k]
+            shift[k] += row[k]
     for k in range(len(shift)):
-        shift[k] = total[k] / np.float32(len(numbers))
+        shift[k] /= np.float32(len(numbers))
     for i, n in enumerate(numbers):
         row, out = rows[n], centred[i]
         for k in range(len(shift)):
-            out[k] = row[k] - shift[k]
+            left = row[k] - shift[k]
+            out[k] = left
+            offset[k] += left
+    for k in range(len(shift)):
+        offset[k] /= np.float32(len(numbers))
+
+
+@jit
+def _add_scatter(
+    scatter: F64,
+    products: NDArray[np.floating[Any]],
+    offset: NDArray[np.floating[Any]],
+    rows: float,
+    apart: F64,
+    weight: float,
+) -> None:
+    """Add products (d, d) of some rows, about what is an offset (d,) off their mean, and what means apart (d,) add."""
+    for i in range(len(scatter)):
+        total, line = scatter[i], products[i]
+        less, more = rows * np.float64(offset[i]), weight * apart[i]
+        for k in range(len(total)):
+            total[k] += np.float64(line[k]) - less * np.float64(offset[k]) + more * apart[k]
