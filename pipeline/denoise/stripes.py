@@ -55,6 +55,8 @@ SHRINK = 0.02  # of correlations, with plenty of samples
 MAD = 1.4826  # unit gaussian: σ over the median of |x|
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 QUARTILES = 1.349  # interquartile range of a unit gaussian
+# Noise deviations beyond which an offset of a column is an edge of the scene.
+LARGEST = 100.0
 # Fewer bands than these are not looked at: nothing tells a stripe from a furrow. Share of the offsets' energy that one
 # pattern may have in the striped bands.
 WITNESSES = 3
@@ -83,6 +85,8 @@ def column_offsets(block: F32, valid: Valid, sigma: F64) -> F64:
         return offsets
     along = medians(np.diff(segments(chosen.swapaxes(1, 2), valid.T), axis=2), np.sqrt(2) * floor)
     found = _solved(columns, across, precision(across, along, np.sqrt(2) * floor), floor)
+    # A sensor's columns do not differ by so much: the sharp edges of a map, a mosaic or a rendered scene do.
+    found[np.abs(found).max(axis=1) > LARGEST * sigma[live]] = 0
     if not shared(found):
         offsets[live] = found
     return offsets
