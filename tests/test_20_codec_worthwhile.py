@@ -51,6 +51,8 @@ def test_what_is_lost_is_what_the_data_miss(bands: int, side: int, level: float,
     # Wavelets are not quite orthogonal, nor are rounded columns.
     assert rest.lost - whole.lost == pytest.approx(missed, rel=0.25, abs=1e-4 * level / whole.unit**2)
     assert len(rest.coefficients) == len(rest.layer.entries) == len(rest.layer.exponents) == len(rest.layer.scores)
+    assert rest.sample.size * len(before) == whole.sample.size * len(rest.coefficients)
+    assert rest is whole or not rest.tried
 
 
 def test_planes_of_noise_are_left_out_and_bytes_saved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,11 +66,25 @@ def test_planes_of_noise_are_left_out_and_bytes_saved(monkeypatch: pytest.Monkey
         assert 1.015 < np.sqrt(np.square(decode(data)[0] - block.astype(np.float64)).mean()) <= 1.03
 
 
+@pytest.mark.parametrize(
+    ("bands", "side", "share", "rmse"), [(10, 96, 0.8, 0.8), (60, 64, 0.5, 1.03), (10, 128, 1, 0.93)]
+)
+def test_planes_stay_where_the_others_would_pay_for_them(
+    bands: int, side: int, share: float, rmse: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under holes there is no noise: what may be lost is a share of what the valid may miss."""
+    valid = np.broadcast_to(np.arange(side) < int(side * share), (side, side)).copy()
+    block, bound = _noisy(bands, side, int(side * 1000 + bands + share * 100)), Bound("rmse", rmse)
+    found = encode(block, valid, bound, effort="best")
+    monkeypatch.setattr(rate, "worthwhile", lambda analysis, *_: analysis)
+    assert len(found) <= 1.02 * len(encode(block, valid, bound, effort="best"))
+
+
 def test_a_target_that_is_alone_stays() -> None:
     block = _noisy(30, 128, 5)
     signature = np.where(np.arange(30) % 2, 40.0, -40.0).astype(np.float32)
     block[:, 60:63, 70:73] += signature[:, None, None]
-    whole, rest, before = _tried(block, 0.7)
+    whole, rest, before = _tried(block, 1.0)
     target = np.s_[:, 60:63, 70:73]
     seen, kept = _data(whole, before)[target], _data(rest, rest.coefficients)[target]
     along = signature / np.linalg.norm(signature)

@@ -80,14 +80,18 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     target = unrounded(aim) / analysis.unit**2
     step = solve_step(analysis, analysis.step, target)
     if effort == "best":
-        analysis = worthwhile(analysis, step, target)
-        step = solve_step(analysis, step, target)
+        # What is missed under holes is little: planes hold their noise where the block is valid.
+        rest = worthwhile(analysis, step, target * count / block.size)
+        step = step if rest is analysis else solve_step(rest, step, target)
+        analysis = rest
     goal = Goal(mse, nodata)
 
     def fitted(layer: Layer) -> Fit:
         return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
 
     search = _by_error(analysis, fitted, count, step, aim, unrounded) if effort == "best" else None
+    if search is None and effort == "best":  # rotated coefficients are for the trellis alone
+        return fit_layer(block, real, mse, nodata)
     if search is None:
         step = _first(analysis, step, target, block, real, goal)
         search = _by_step(analysis, step, aim, unrounded)

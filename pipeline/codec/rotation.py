@@ -61,7 +61,7 @@ def fit_rotations(coefficients: F32, boxes: I64, level: float) -> list[Rotation]
         if X.shape[1] < 2:
             continue
         best, most = None, 0.0
-        covariance = gram(X.T) / X.shape[1]
+        covariance = gram(X[:MOST_PLANES].T) / X.shape[1]
         for m in _promising(covariance, X.shape[1], level):
             rotation, won = _rotation(number, covariance[:m, :m], X.shape[1], level)
             if won > most:

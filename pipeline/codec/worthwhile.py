@@ -1,5 +1,4 @@
-"""What of an analysis is worth its bits: subbands and planes that say next to nothing are left out before they are
-coded.
+"""What of an analysis is worth its bits: planes that say next to nothing are left out before they are coded.
 
 Source: reverse water-filling, Cover and Thomas, 10.3, carried on to what single coefficients bring: a plane of a
 variance about the level is coded for nothing where it is noise, and is worth a lot where it is edges.
@@ -24,55 +23,52 @@ from pipeline.jit import jit
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Index = NDArray[np.intp]
 
 # Steps of the trellis from which a magnitude is not nothing.
 SOME = np.float32(1.2)
-# Only of a subband in which fewer than one in so many is.
-RARE = 16
 # Bits of such a one besides where it is: its size and sign.
 SIZE_BITS = 3.0
-# What such a subband may be worth, in squared steps a coefficient, for each in all planes that is not nothing.
-HUSHED = 0.02
-# And how many times what its column costs a plane must be worth: to code it takes time, and zeros are not quite free.
+# How many times what its column costs a plane must be worth: to code it takes time, and zeros are not quite free.
 DEAR = 2.0
-# Of the error allowed, what may be left out in all; less than the rest no step is looked for.
+# Bits that the others take for each that theory says.
+CAUTION = 1.5
+# Of the error allowed, what may be lost in all; for less than the rest no step is looked for.
 MOST_LOST = 0.95
 
 
 def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
-    """The analysis without what is not worth its bits at about this step, for an error of `mse` (units squared).
+    """The analysis without planes that are not worth their bits at about this step; itself where all are.
 
-    Subbands are zeros in the coefficients, which are changed in place, planes are gone; what both held counts as lost.
+    mse: the error allowed, units squared, over all elements. What the planes held counts as lost; the coefficients that
+    are kept move up in their memory.
     """
     planes, height, width = analysis.coefficients.shape
     layer = analysis.layer
     if not planes or step < FINEST_STEP:
         return analysis
     boxes, norms = boxes_of(height, width, layer.levels), np.array(wavelet.norms(layer.levels))
-    counts, worth, energy = np.zeros((3, planes, len(boxes)))
-    weigh(analysis.coefficients, np.float32(1 / (DEPENDENT_STEP * step)), boxes, counts, worth, energy)
+    counts, spent, worth, sizes, energy = np.zeros((5, planes, len(boxes)))
+    weigh(analysis.coefficients, np.float32(1 / (DEPENDENT_STEP * step)), boxes, counts, spent, worth, sizes, energy)
+    columns = bits_of_columns(np.abs(layer.entries).mean(axis=1), len(layer.mean))
+    first = max([1, *(len(one.exponents) for one in layer.rotations)])
+    cheap = first + np.flatnonzero((worth.sum(axis=1) <= DEAR * BIT * columns)[first:])
+    cheap = cheap[np.argsort(worth.sum(axis=1)[cheap], kind="stable")]
+    elements = len(layer.mean) * height * width
+    held, more = ((part @ norms) / elements for part in (energy, sizes))
+    saved = columns + spent.sum(axis=1)
     area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
-    allowed = HUSHED * counts.sum() / (planes * height * width)
-    hushed = (counts > 0) & (counts * RARE <= area) & (worth <= allowed * area)
-    bits = bits_of_columns(np.abs(layer.entries).mean(axis=1), len(layer.mean))
-    keeps = np.where(hushed, 0.0, worth).sum(axis=1) > DEAR * BIT * bits
-    keeps[: max([1, *(len(one.exponents) for one in layer.rotations)])] = True
-    gone = np.repeat(~keeps[:, None], len(boxes), axis=1)
-    for left_out in (hushed | gone, gone):
-        lost = analysis.lost + float((energy * norms)[left_out].sum()) / (len(layer.mean) * height * width)
-        if lost <= MOST_LOST * mse:
-            break
-    else:
+    left = (DEPENDENT_STEP * step) ** 2 * BIT / (2 * math.log(2))
+    live = (area * (energy > left * area)).sum(axis=1)
+    count = _paid(saved[cheap], held[cheap], more[cheap], mse - analysis.lost, mse, live.sum(), live[cheap])
+    if not count:
         return analysis
-    if not left_out.any():
-        return analysis
-    kept = np.flatnonzero(keeps)
+    gone = cheap[:count]
+    kept = np.setdiff1d(np.arange(planes), gone)
     coefficients = analysis.coefficients[: len(kept)]
     for c, plane in enumerate(kept):  # in place: memory fresh from the system costs as much as the work
         if c < plane:
             coefficients[c] = analysis.coefficients[plane]
-        for y0, y1, x0, x1 in boxes[left_out[plane], :4]:
-            coefficients[c, y0:y1, x0:x1] = 0
     layer = replace(
         layer, exponents=layer.exponents[kept], entries=layer.entries[kept], scores=layer.scores[: len(kept)]
     )
@@ -81,7 +77,7 @@ def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
         analysis,
         layer=layer,
         coefficients=coefficients,
-        lost=lost,
+        lost=analysis.lost + float(held[gone].sum()),
         sample=sample,
         norms=counted,
         room=analysis.room[: len(kept)],
@@ -89,24 +85,44 @@ def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
     )
 
 
+def _paid(saved: F64, held: F64, more: F64, allowed: float, mse: float, live: float, lives: F64) -> int:
+    """How many planes, the cheapest first, may go so that the bits they save are more than the others then take.
+
+    saved: bits of each; held, more: mean squared error once it is gone, and how much of it is new. What the others may
+    still miss shrinks from before to after, and each coefficient of a variance above that (`live` in all, `lives` in
+    those that go) takes ½ log2 of it more. allowed: what is not lost yet of `mse`, of which MOST_LOST leaves a rest.
+    """
+    after = allowed - np.cumsum(held)
+    before = after + np.cumsum(more)
+    within = after >= (1 - MOST_LOST) * mse
+    shrunk = np.log2(before / np.where(within, after, 1.0), where=within, out=np.full(len(after), np.inf))
+    pays = within & (np.cumsum(saved) > CAUTION * 0.5 * (live - np.cumsum(lives)) * shrunk)
+    return int(np.flatnonzero(pays)[-1]) + 1 if pays.any() else 0
+
+
 @jit
-def weigh(Z: F32, scale: np.float32, boxes: I64, counts: F64, worth: F64, energy: F64) -> None:
-    """For each subband of Z (plane, y, x): how many coefficients, in steps of 1 / scale, are SOME or more; what these
-    keep out of the error beyond what their bits are worth, in squared steps; Σ Z²."""
+def weigh(Z: F32, scale: np.float32, boxes: I64, counts: F64, spent: F64, worth: F64, sizes: F64, energy: F64) -> None:
+    """For each subband of Z (plane, y, x): how many coefficients, in steps of 1 / scale, are SOME or more; bits that
+    these take; what they keep out of the error beyond what these bits are worth, in squared steps; Σ Z² of them; Σ Z²
+    of all."""
     for c in range(Z.shape[0]):
         for k in range(boxes.shape[0]):
             y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
-            some, total = 0, 0.0
+            some, total, large = 0, 0.0, 0.0
             for y in range(y0, y1):
-                row, squares = Z[c, y, x0:x1], np.float32(0.0)
+                row, squares, more = Z[c, y, x0:x1], np.float32(0.0), np.float32(0.0)
                 for x in range(row.shape[0]):
-                    some += np.abs(row[x]) * scale >= SOME
-                    squares += row[x] * row[x]
+                    square, is_some = row[x] * row[x], np.abs(row[x]) * scale >= SOME
+                    some += is_some
+                    squares += square
+                    more += square if is_some else np.float32(0.0)
                 total += np.float64(squares)
-            counts[c, k], energy[c, k] = some, total
+                large += np.float64(more)
+            counts[c, k], sizes[c, k], energy[c, k] = some, large, total
             if some == 0:
                 continue
-            cost = np.float32(BIT * (math.log2((y1 - y0) * (x1 - x0) / some) + SIZE_BITS))
+            each = math.log2((y1 - y0) * (x1 - x0) / some) + SIZE_BITS
+            spent[c, k], cost = some * each, np.float32(BIT * each)
             for y in range(y0, y1):
                 row, gained = Z[c, y, x0:x1], np.float32(0.0)
                 for x in range(row.shape[0]):
