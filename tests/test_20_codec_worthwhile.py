@@ -107,3 +107,16 @@ def test_nothing_and_next_to_nothing_are_served() -> None:
     data = encode(tiny, None, Bound("snr", 40.0), effort="best")
     error = np.square(decode(data)[0].astype(np.float64) - tiny).sum() / np.square(tiny.astype(np.float64)).sum()
     assert error <= 1e-4
+
+
+def test_what_holes_may_miss_is_not_allowed_to_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = []
+
+    def told(analysis: low_rank.Analysis, step: float, mse: float) -> low_rank.Analysis:
+        allowed.append(mse * analysis.unit**2)
+        return analysis
+
+    monkeypatch.setattr(rate, "worthwhile", told)
+    valid = np.broadcast_to(np.arange(64) < 16, (64, 64)).copy()
+    encode(_noisy(4, 64, 1), valid, Bound("rmse", 2.0), effort="best")
+    assert allowed == [pytest.approx(0.25 * 2.0**2, rel=0.01)]
