@@ -95,7 +95,7 @@ def _paid(saved: F64, held: F64, more: F64, allowed: float, mse: float, live: fl
     after = allowed - np.cumsum(held)
     before = after + np.cumsum(more)
     within = after >= (1 - MOST_LOST) * mse
-    shrunk = np.log2(before / np.where(within, after, 1.0), where=within, out=np.full(len(after), np.inf))
+    shrunk = np.log2(before / np.where(within, after, 1.0), where=within, out=np.zeros(len(after)))
     pays = within & (np.cumsum(saved) > CAUTION * 0.5 * (live - np.cumsum(lives)) * shrunk)
     return int(np.flatnonzero(pays)[-1]) + 1 if pays.any() else 0
 
