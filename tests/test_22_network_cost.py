@@ -50,7 +50,8 @@ def test_the_panel_is_the_one_that_the_engine_takes(monkeypatch, exact, count, p
     once = own.at_once(x.shape)
     shapes = [(rows, once // rows) for rows in range(1, once + 1) if once % rows == 0]
     covers = {-(-298 // rows) * -(-418 // columns) for rows, columns in shapes} | {-(-298 * 418 // once)}
-    assert units[0] in covers and 298 * 418 <= once * units[0] < 1.5 * 298 * 418
+    assert units[0] in covers
+    assert 298 * 418 <= once * units[0] < 1.5 * 298 * 418
     if pool <= pooled.LARGEST:
         cells = [(side - pool) // stride + 1 for side in (298, 418)]
         pooled_responses(x, own, pool, stride, np.empty((count, *cells), np.float32))
