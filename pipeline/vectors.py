@@ -88,7 +88,7 @@ def gather(builder: Any, array: Any, numbers: Any, scalar: Any) -> Any:
     lanes = numbers.type.count
     kind, pointers = ir.VectorType(scalar, lanes), ir.VectorType(scalar.as_pointer(), lanes)
     every = ir.VectorType(ir.IntType(1), lanes)
-    # One address and numbers of 32 bits are one instruction; llvmlite takes its type for that of a single element.
+    # One address and numbers of 32 bits are one instruction. llvmlite takes one number alone: they replace it later.
     places = builder.gep(array.data, [ir.Constant(ir.IntType(32), 0)])
     places.operands[1] = numbers
     places.indices[0] = numbers

@@ -16,7 +16,7 @@ from pipeline.codec.context import boxes_of
 from pipeline.codec.context_coder import encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.context_side import mean_codes
-from pipeline.codec.context_sums import expect_row, rows_of, separate_row, terms_apart
+from pipeline.codec.context_sums import expect_row, rows_of, separate_row
 from pipeline.codec.wavelet import subbands
 from pipeline.errors import FormatError
 from pipeline.svd.lanes import LINE, NARROW
@@ -214,7 +214,7 @@ def test_sums_are_of_the_terms_as_they_are_defined(height: int, width: int, leve
             expect_row(A, boxes, c, k, y, w, rows, left)
             wanted = (terms if left else terms - itself) @ w + w[context.MEAN]
             np.testing.assert_array_equal(rows.base[:n], wanted)
-        separate_row(A, boxes, c, k, y, w, rows, terms_apart(), separate)
+        separate_row(A, boxes, c, k, y, w, rows, separate)
         wanted = (terms - itself) * w
         wanted[:, context.MEAN] = w[context.MEAN]
         np.testing.assert_array_equal(separate[:, :n], wanted.T)

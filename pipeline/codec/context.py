@@ -69,6 +69,12 @@ def boxes_of(height: int, width: int, levels: int) -> I64:
     return np.array(rows, np.int64)
 
 
+def areas_of(boxes: I64) -> I64:
+    """(subband,) coefficients of each; 0 where small planes have none."""
+    areas: I64 = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
+    return areas
+
+
 @jit
 def shift_of(code: int) -> int:
     """How many low bits are written plainly in a subband whose mean has this code."""

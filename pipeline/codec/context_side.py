@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
-from pipeline.codec.context import KINDS, MEAN_ONE, MOST_MEAN, TERMS, WEIGHT_BITS
+from pipeline.codec.context import KINDS, MEAN_ONE, MOST_MEAN, TERMS, WEIGHT_BITS, areas_of
 from pipeline.codec.context_weights import DEFAULT
 from pipeline.jit import jit
 
@@ -30,7 +30,7 @@ def mean_codes(values: I32, boxes: I64) -> I64:
     """(plane, subband) code of the mean magnitude: 4·log2 + MEAN_ONE, rounded, at least 1; 0 where all are zero."""
     sums = np.zeros((len(values), len(boxes)), np.int64)
     _sums(values, boxes, sums)
-    area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
+    area = np.maximum(areas_of(boxes), 1)
     with np.errstate(divide="ignore"):
         codes = np.rint(4 * np.log2(sums / area)) + MEAN_ONE
     return np.where(sums > 0, np.clip(codes, 1, MOST_MEAN), 0).astype(np.int64)

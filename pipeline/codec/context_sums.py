@@ -37,6 +37,8 @@ I32 = NDArray[np.int32]
 LANES = VECTOR_BYTES // 4
 MOST_TERMS = 24
 OFFSET, WEIGHT, FROM, TO = range(4)
+# In place of weights where terms are told apart: a weight of 0 is no term.
+NUMBERS = np.arange(1, TERMS + 1)
 
 
 class Rows(NamedTuple):
@@ -75,39 +77,21 @@ def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, i
     add_terms(base, n, A, terms, _list_row(A, boxes, c, k, y, w, terms, itself))
 
 
-class Apart(NamedTuple):
-    """Weights with which the terms of a row are listed one by one."""
-
-    parent: I64
-    """(TERMS,) 1 for the parent"""
-    about: I64
-    """(TERMS,) 1 for its neighbours"""
-    numbers: I64
-    """(TERMS,) of the terms, from 1 on"""
-
-
 @jit
-def terms_apart() -> Apart:
-    """As `separate_row` takes them; made once, as memory for so little costs more than to use it."""
-    parent, about = np.zeros(TERMS, np.int64), np.zeros(TERMS, np.int64)
-    parent[PARENT] = about[ABOUT_PARENT] = 1
-    return Apart(parent, about, np.arange(1, TERMS + 1))
-
-
-@jit
-def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, apart: Apart, out: I32) -> None:
+def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32) -> None:
     """out (TERMS, x) = what each term adds to the sum of `expect_row`, none of it from the row itself."""
     n, flat, half, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.terms
     for term in range(TERMS):
         _fill(out[term, :n], w[MEAN] if term == MEAN else 0)
     if boxes[k, 4] >= 0:
-        for term, single in ((PARENT, apart.parent), (ABOUT_PARENT, apart.about)):
+        for term in (PARENT, ABOUT_PARENT):
             _fill(half[: (n + 1) // 2], 0)
-            for t in range(_list_parent(A, boxes, c, k, y, single, terms)):
-                terms[t, WEIGHT] = w[term]
-                _add_row(half, flat, terms[t])
+            for t in range(_list_parent(A, boxes, c, k, y, NUMBERS, terms)):
+                if terms[t, WEIGHT] == NUMBERS[term]:
+                    terms[t, WEIGHT] = w[term]
+                    _add_row(half, flat, terms[t])
             _double(half, 0, out[term, :n])
-    for t in range(_list_row(A, boxes, c, k, y, apart.numbers, terms, False)):
+    for t in range(_list_row(A, boxes, c, k, y, NUMBERS, terms, False)):
         term = terms[t, WEIGHT] - 1
         terms[t, WEIGHT] = w[term]
         _add_row(out[term], flat, terms[t])

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.budget import beside
-from pipeline.codec.context import boxes_of
+from pipeline.codec.context import areas_of, boxes_of
 from pipeline.codec.low_rank import F32, F64, Analysis, Layer
 from pipeline.codec.trellis import Trellis
 
@@ -75,8 +75,8 @@ def foretell_errors(analysis: Analysis, layer: Layer) -> Foretold:
     first, second = (np.float32(offset) for offset in layer.centroids)
     kernels.add_errors(analysis.coefficients, layer.scores, boxes, np.float32(1.0 / step), first, second, *sums)
     errors = sums[0] * np.array(wavelet.norms(levels)) * step**2
-    area = np.maximum((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]), 1)
-    foretold, elements = errors * beside(sums[1] / area), len(layer.mean) * height * width
+    means = sums[1] / np.maximum(areas_of(boxes), 1)
+    foretold, elements = errors * beside(means), len(layer.mean) * height * width
     if not errors.any():
         return Foretold(errors, 1.0, 0.0, elements)
     whole = float(foretold.sum())

@@ -89,10 +89,11 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
     def fitted(layer: Layer) -> Fit:
         return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
 
-    search = _by_error(analysis, fitted, count, step, aim, unrounded) if effort == "best" else None
-    if search is None and effort == "best":  # rotated coefficients are for the trellis alone
-        return fit_layer(block, real, mse, nodata)
-    if search is None:
+    if effort == "best":
+        search = _by_error(analysis, fitted, count, step, aim, unrounded)
+        if search is None:  # rotated coefficients are for the trellis alone
+            return None
+    else:
         step = _first(analysis, step, target, block, real, goal)
         search = _by_step(analysis, step, aim, unrounded)
     number, below, above, best = search.first, 0.0, np.inf, None

@@ -57,11 +57,12 @@ def fit_rotations(coefficients: F32, boxes: I64, level: float) -> list[Rotation]
     if len(coefficients) < 2:
         return found
     for number, (y0, y1, x0, x1) in enumerate(boxes[:, :4]):
-        X = coefficients[:, y0:y1, x0:x1].reshape(len(coefficients), -1)
+        few = coefficients[:MOST_PLANES, y0:y1, x0:x1]
+        X = few.reshape(len(few), -1)
         if X.shape[1] < 2:
             continue
         best, most = None, 0.0
-        covariance = gram(X[:MOST_PLANES].T) / X.shape[1]
+        covariance = gram(X.T) / X.shape[1]
         for m in _promising(covariance, X.shape[1], level):
             rotation, won = _rotation(number, covariance[:m, :m], X.shape[1], level)
             if won > most:
@@ -78,7 +79,7 @@ def _promising(covariance: F64, count: int, level: float) -> list[int]:
     diagonal, block by block; what it costs by the variances as they are, 2 to 15 % too much.
     """
     planes = len(covariance)
-    sizes = sorted({min(m, planes) for m in (*TRIED, MOST_PLANES)})
+    sizes = [*(m for m in TRIED if m < planes), planes]
     scaled = covariance / level
     scaled.flat[:: planes + 1] += 1.0
     variances = np.maximum(np.diag(covariance), LEAST * level)
@@ -102,9 +103,8 @@ def _rotation(number: int, covariance: F64, count: int, level: float) -> tuple[R
     w = np.maximum(w, LEAST * level)
     exponents, entries = quantise_columns(U, w, level, count)
     won = 0.5 * count * float(np.log2(1 + np.diag(covariance) / level).sum() - np.log2(1 + w / level).sum())
-    return Rotation(number, exponents, entries), won - WORTH * bits_of_columns(
-        np.abs(entries).mean(axis=1), len(entries)
-    ).sum()
+    cost = float(bits_of_columns(np.abs(entries).mean(axis=1), len(entries)).sum())
+    return Rotation(number, exponents, entries), won - WORTH * cost
 
 
 def rotate(planes: F32, boxes: I64, rotations: list[Rotation], *, back: bool) -> None:

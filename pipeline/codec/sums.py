@@ -19,8 +19,7 @@ from pipeline.vectors import broadcast, counted, element, emitted, load, store, 
 F32 = NDArray[np.float32]
 
 STRIP = 512  # pixels at once
-TILE = 16  # of them in registers
-LANES = 16
+TILE = 16  # of them in registers, a vector
 TOGETHER = 5  # sums in registers, a tile each: with a row and a weight that fills the 16 of AVX2
 
 
@@ -32,20 +31,17 @@ def _tile(typing: Any, weights: Any, row: Any, planes: Any, at: Any, k: Any, out
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         factors, source, target = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 5))
         first, begin, number, place = args[1], args[3], args[4], args[6]
-        parts = range(0, TILE, LANES)
-        totals = [[variable(builder, zero_vector(scalar, LANES)) for _ in parts] for _ in range(bands)]
+        totals = [variable(builder, zero_vector(scalar, TILE)) for _ in range(bands)]
         with counted(builder, number) as loop:
             here = builder.add(begin, builder.mul(loop.index, ir.Constant(begin.type, TILE)))
-            line = [load(builder, element(builder, source, here, p), scalar, LANES) for p in parts]
+            line = load(builder, element(builder, source, here), scalar, TILE)
             there = builder.add(first, loop.index)
             for total in totals:
-                spread = broadcast(builder, builder.load(element(builder, factors, there)), LANES)
-                for part, vector in zip(total, line, strict=True):
-                    builder.store(builder.fadd(builder.load(part), builder.fmul(spread, vector)), part)
+                spread = broadcast(builder, builder.load(element(builder, factors, there)), TILE)
+                builder.store(builder.fadd(builder.load(total), builder.fmul(spread, line)), total)
                 there = builder.add(there, number)
         for i, total in enumerate(totals):
-            for p, part in zip(parts, total, strict=True):
-                store(builder, builder.load(part), element(builder, target, place, i * STRIP + p), scalar, LANES)
+            store(builder, builder.load(total), element(builder, target, place, i * STRIP), scalar, TILE)
         return context.get_dummy_value()
 
     integers = types.intp

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.codec import wavelet
 from pipeline.codec.basis import bits_of_columns
 from pipeline.codec.budget import BIT, DEPENDENT_STEP
-from pipeline.codec.context import boxes_of
+from pipeline.codec.context import areas_of, boxes_of
 from pipeline.codec.low_rank import FINEST_STEP, Analysis
 from pipeline.codec.sample import sample_of
 from pipeline.jit import jit
@@ -48,38 +48,40 @@ def worthwhile(analysis: Analysis, step: float, mse: float) -> Analysis:
     if not planes or step < FINEST_STEP:
         return analysis
     boxes, norms = boxes_of(height, width, layer.levels), np.array(wavelet.norms(layer.levels))
-    counts, spent, worth, sizes, energy = np.zeros((5, planes, len(boxes)))
-    weigh(analysis.coefficients, np.float32(1 / (DEPENDENT_STEP * step)), boxes, counts, spent, worth, sizes, energy)
-    columns = bits_of_columns(np.abs(layer.entries).mean(axis=1), len(layer.mean))
-    first = max([1, *(len(one.exponents) for one in layer.rotations)])
-    cheap = first + np.flatnonzero((worth.sum(axis=1) <= DEAR * BIT * columns)[first:])
-    cheap = cheap[np.argsort(worth.sum(axis=1)[cheap], kind="stable")]
-    elements = len(layer.mean) * height * width
+    spent, worth, sizes, energy = np.zeros((4, planes, len(boxes)))
+    weigh(analysis.coefficients, np.float32(1 / (DEPENDENT_STEP * step)), boxes, spent, worth, sizes, energy)
+    columns, worth = bits_of_columns(np.abs(layer.entries).mean(axis=1), len(layer.mean)), worth.sum(axis=1)
+    turned = max([1, *(len(one.exponents) for one in layer.rotations)])
+    cheap = turned + np.flatnonzero(worth[turned:] <= DEAR * BIT * columns[turned:])
+    cheap = cheap[np.argsort(worth[cheap], kind="stable")]
+    elements, areas = len(layer.mean) * height * width, areas_of(boxes)
     held, more = ((part @ norms) / elements for part in (energy, sizes))
     saved = columns + spent.sum(axis=1)
-    area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
     left = (DEPENDENT_STEP * step) ** 2 * BIT / (2 * math.log(2))
-    live = (area * (energy > left * area)).sum(axis=1)
+    live = np.where(energy > left * areas, areas, 0).sum(axis=1)
     count = _paid(saved[cheap], held[cheap], more[cheap], mse - analysis.lost, mse, live.sum(), live[cheap])
-    if not count:
-        return analysis
     gone = cheap[:count]
-    kept = np.setdiff1d(np.arange(planes), gone)
+    return _without(analysis, gone, float(held[gone].sum())) if count else analysis
+
+
+def _without(analysis: Analysis, gone: Index, lost: float) -> Analysis:
+    """The analysis without these planes, which held a mean squared error of `lost`."""
+    layer = analysis.layer
+    kept = np.setdiff1d(np.arange(len(layer.exponents)), gone)
     coefficients = analysis.coefficients[: len(kept)]
     for c, plane in enumerate(kept):  # in place: memory fresh from the system costs as much as the work
         if c < plane:
             coefficients[c] = analysis.coefficients[plane]
-    layer = replace(
-        layer, exponents=layer.exponents[kept], entries=layer.entries[kept], scores=layer.scores[: len(kept)]
-    )
-    sample, counted = sample_of(coefficients, layer.levels)
+    sample, norms = sample_of(coefficients, layer.levels)
     return replace(
         analysis,
-        layer=layer,
+        layer=replace(
+            layer, exponents=layer.exponents[kept], entries=layer.entries[kept], scores=layer.scores[: len(kept)]
+        ),
         coefficients=coefficients,
-        lost=analysis.lost + float(held[gone].sum()),
+        lost=analysis.lost + lost,
         sample=sample,
-        norms=counted,
+        norms=norms,
         room=analysis.room[: len(kept)],
         tried={},
     )
@@ -101,9 +103,9 @@ def _paid(saved: F64, held: F64, more: F64, allowed: float, mse: float, live: fl
 
 
 @jit
-def weigh(Z: F32, scale: np.float32, boxes: I64, counts: F64, spent: F64, worth: F64, sizes: F64, energy: F64) -> None:
-    """For each subband of Z (plane, y, x): how many coefficients, in steps of 1 / scale, are SOME or more; bits that
-    these take; what they keep out of the error beyond what these bits are worth, in squared steps; Σ Z² of them; Σ Z²
+def weigh(Z: F32, scale: np.float32, boxes: I64, spent: F64, worth: F64, sizes: F64, energy: F64) -> None:
+    """For each subband of Z (plane, y, x), of the coefficients that are SOME or more in steps of 1 / scale: the bits
+    that they take; what they keep out of the error beyond what these bits are worth, in squared steps; Σ Z². And Σ Z²
     of all."""
     for c in range(Z.shape[0]):
         for k in range(boxes.shape[0]):
@@ -118,7 +120,7 @@ def weigh(Z: F32, scale: np.float32, boxes: I64, counts: F64, spent: F64, worth:
                     more += square if is_some else np.float32(0.0)
                 total += np.float64(squares)
                 large += np.float64(more)
-            counts[c, k], sizes[c, k], energy[c, k] = some, large, total
+            sizes[c, k], energy[c, k] = large, total
             if some == 0:
                 continue
             each = math.log2((y1 - y0) * (x1 - x0) / some) + SIZE_BITS

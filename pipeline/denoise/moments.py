@@ -40,10 +40,9 @@ class Moments:
         """
         numbers = np.arange(len(rows)) if chosen is None else chosen
         room = np.empty((min(PANEL_ROWS, len(numbers)), rows.shape[1]), np.float32) if room is None else room
-        shift = np.empty(rows.shape[1], np.float32)
+        shift, offset = np.empty((2, rows.shape[1]), np.float32)
         for some in panels(numbers, len(room)) if len(numbers) else ():
             centred = room[: len(some)]
-            offset = np.empty(rows.shape[1], np.float32)
             _centre(rows, some, shift, centred, offset)
             self._pool(len(some), shift.astype(np.float64) + offset.astype(np.float64), centred.T @ centred, offset)
 
