@@ -40,7 +40,7 @@ from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.masked_share import tell_mask
+from pipeline.flow.masked_share import tell_fill, tell_mask
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
@@ -233,6 +233,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         scene_flops(raw.info, tile, denoising),
     )
     tell_constants(raw, counted, bound, crew.watch)
+    tell_fill(raw, counted, crew.watch)
     if mask := tell_mask(raw, counted, crew.watch):
         receipt.facts["mask"] = mask
     return stored, plan

@@ -120,7 +120,8 @@ def rounding(block: NDArray[Any], valid: Valid) -> F64:
     """(band,) what float32, in which blocks come back, may change by itself; noise below that is better left alone."""
     chosen = (band if valid.all() else band[valid] for band in block)
     peaks = [max(float(pixels.max(initial=0)), -float(pixels.min(initial=0))) for pixels in chosen]
-    return np.spacing(np.array(peaks, np.float32)).astype(np.float64)
+    # At the largest number there is, what is next to it would overflow.
+    return np.spacing(np.minimum(peaks, np.finfo(np.float32).max / 2).astype(np.float32)).astype(np.float64)
 
 
 def mend(block: NDArray[Any], valid: Valid, sigma: F64, learn: Valid | None = None) -> tuple[NDArray[Any], Valid]:

@@ -104,22 +104,33 @@ def denoised_tile(
     source: Source, tile: Tile, side: int, denoising: Denoising
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
-    return denoised_and_clear(source, tile, side, denoising)[:2]
+    return denoised_and_read(source, tile, side, denoising)[:2]
 
 
-def denoised_and_clear(
-    source: Source, tile: Tile, side: int, denoising: Denoising
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """As `denoised_tile`, and which pixels (y, x) of the tile are clear; None where nothing says so."""
+class Read(NamedTuple):
+    """A tile, denoised, and what was read."""
+
+    block: NDArray[Any]
+    """(band, y, x), in the source's dtype"""
+    valid: NDArray[np.bool_]
+    """(y, x)"""
+    clear: NDArray[np.bool_] | None
+    """(y, x); None where nothing says so"""
+    original: NDArray[Any]
+    """(band, y, x), as read"""
+
+
+def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
+    """As `denoised_tile`, which pixels of the tile are clear, and how they were read."""
     block, valid, outer = read_tile(source, tile, denoising.halo(side))
     clear = clear_of(source, outer)
     place = tile.window.within(outer)
     inner, real = block[:, *place], valid[place]
     taught = None if clear is None else clear[place]
     if denoising.quality == "none" or not real.any():  # its halo may hold pixels, which are not asked for
-        return inner, real, taught
+        return Read(inner, real, taught, inner)
     result = denoising.block(block, valid, (outer.y0, outer.x0), clear)
-    return settle(result, place, inner, real, source.info.nodata), real, taught
+    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner)
 
 
 def settle(

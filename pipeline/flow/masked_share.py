@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import BankError
 from pipeline.flow.crew import Watch
 from pipeline.flow.tasks import Receipt
+from pipeline.flow.undeclared import NO_ENDS, Ends, ends_of, fill_text
 from pipeline.grid import Window
 from pipeline.raster.masks import MaskedSource, clear_of
 from pipeline.raster.scene import Source
@@ -30,6 +31,7 @@ class Lessons:
     windows: Sequence[Window]
     valid: int = 0
     masked: int = 0
+    ends: Ends = NO_ENDS
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
         for window in self.windows:
@@ -38,6 +40,7 @@ class Lessons:
             taught = valid if clear is None else valid & clear
             self.valid += int(np.count_nonzero(valid))
             self.masked += int(np.count_nonzero(valid & ~taught))
+            self.ends = self.ends.joined(ends_of(block, valid))
             yield block, taught
 
 
@@ -61,6 +64,7 @@ def taught(lessons: Sequence[Lessons], watch: Watch | None, learn: Callable[[Les
     if watch is not None:
         for lesson in lessons:
             tell_mask(lesson.source, lesson, watch)
+            tell_fill(lesson.source, lesson, watch)
     return learnt
 
 
@@ -84,6 +88,13 @@ def tell_mask(source: Source, counted: Receipt | Lessons, watch: Watch) -> dict[
     else:
         watch.note(line)
     return facts
+
+
+def tell_fill(source: Source, counted: Receipt | Lessons, watch: Watch) -> None:
+    """Warn of a value, in what was read now, that looks like a fill and is none by what the source declares."""
+    text = fill_text(source.info, counted.ends)
+    if text is not None:
+        watch.warn(text)
 
 
 def share_text(share: float) -> str:
