@@ -33,7 +33,7 @@ def main(smoke: bool, tiles: int | None = None) -> None:
     """Overhead a tile, tasks a second, and the memory of driver and scheduler."""
     rows = []
     for kind, most in TILES.items():
-        wanted = min(most, 2000 if smoke else tiles or most)
+        wanted = min(most, 300 if smoke else tiles or most)
         with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as (address, scheduler):
             found = driven(str(address), kind, wanted, folder)
             memory = peak_mb(scheduler)

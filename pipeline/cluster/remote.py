@@ -54,8 +54,8 @@ class Pulse:
         self._client = client
         self._name = name
         self._threads = 1
-        self._alive = time.monotonic()
-        self._asked = self._alive - _ASK_EVERY
+        self._asked = time.monotonic() - _ASK_EVERY
+        self._missed: float | None = None
 
     def threads(self) -> int:
         """The threads of all workers, as they were some seconds ago at most."""
@@ -66,8 +66,9 @@ class Pulse:
                 found = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
             except (OSError, ValueError, TimeoutError):
                 found = 0
-            if found:
-                self._threads, self._alive = found, now
+            # From the first look that found nobody: the last that did may be long ago, where nobody asked since.
+            self._missed = None if found else now if self._missed is None else self._missed
+            self._threads = found or self._threads
         return self._threads
 
     def check(self) -> None:
@@ -77,7 +78,7 @@ class Pulse:
             ClusterError: nobody has been, for a while.
         """
         self.threads()
-        if self._asked - self._alive > _PATIENCE:
+        if self._missed is not None and self._asked - self._missed > _PATIENCE:
             raise ClusterError(
                 f"{self._name}: no worker has answered for {_PATIENCE:.0f} s; start some and run again to resume"
             )
