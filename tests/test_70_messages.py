@@ -239,3 +239,19 @@ def test_help_says_what_is_done(scene: Path) -> None:
     text = {name: " ".join(call(name, "--help").stdout.split()) for name in ("denoise", "inspect")}
     assert "--nodata FLOAT Sentinel of invalid pixels, in place of the files' own." in text["denoise"]
     assert "Several PATHs are the band files of one scene." in text["inspect"]
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--bands=", "'' names nothing"),
+        ("--bands=,", "',' names nothing"),
+        ("--times=", "'' names nothing"),
+        ("--mask-values=", "'' is not a list of whole numbers"),
+        ("--mask-bits=", "'' is not a list of whole numbers"),
+        ("--mask-band=", "--mask-band is empty: name the band or file of the mask, or leave it out"),
+    ],
+)
+def test_an_empty_word_is_not_taken_for_none(scene: Path, option: str, says: str) -> None:
+    assert says in said(2, "compress", scene, "y.zarr", option)
+    assert not Path("y.zarr").exists()

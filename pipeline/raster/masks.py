@@ -78,7 +78,9 @@ class MaskChoice:
             ConfigError: values or bits without a mask, or out of range.
         """
         given = "--mask-values" if values is not None else "--mask-bits" if bits is not None else None
-        if not text:
+        if text == "":
+            raise ConfigError("--mask-band is empty: name the band or file of the mask, or leave it out")
+        if text is None:
             if given:
                 raise ConfigError(f"{given} without --mask-band: name the band or file of the mask")
             return None
