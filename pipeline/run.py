@@ -233,7 +233,8 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         scene_flops(raw.info, tile, denoising),
     )
     tell_constants(raw, counted, bound, crew.watch)
-    tell_fill(raw, counted, crew.watch)
+    if fill := tell_fill(raw, counted, crew.watch):
+        receipt.facts["undeclared_fill"] = fill
     if mask := tell_mask(raw, counted, crew.watch):
         receipt.facts["mask"] = mask
     return stored, plan

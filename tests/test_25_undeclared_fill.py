@@ -1,5 +1,6 @@
 """A fill value that nobody declared is told: it counts as data, and under --snr it drowns the rest."""
 
+import json
 from functools import reduce
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.flow.undeclared import NO_ENDS, Ends, ends_of
+from pipeline.flow.undeclared import NO_ENDS, Ends, ends_of, fill_of
 from tests.scenes import call, write_tif
 
 
@@ -44,8 +45,8 @@ def test_a_value_far_from_all_others_is_told(tmp_path: Path, value: float, dtype
     scene = write_tif(tmp_path / "s.tif", filled(value, dtype))
     lines = warnings_of("compress", scene, tmp_path / "s.zarr", "--snr", 40, "--tile", 32)
     assert len(lines) == 1
-    assert f"s: 8.1 % of the pixels of band_1 are {said}, all others " in lines[0]
-    assert f"no nodata is declared: they count as data; if they are none, say --nodata={said}" in lines[0]
+    assert f"s: 8.1 % of the pixels read of band_1 are {said}, all others " in lines[0]
+    assert f"no nodata sets them apart: they count as data; if they are none, say --nodata={said}" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -70,14 +71,16 @@ def test_run_tells_it_once(tmp_path: Path) -> None:
     job = tmp_path / "w.yaml"
     job.write_text("version: 1\nsources: [s.tif]\nread: {tile: 32}\nwrite: {cog: [], report: false}\n")
     lines = warnings_of("run", job, "--out", tmp_path / "out")
-    assert [line for line in lines if "8.1 % of the pixels of band_1 are -9999" in line] == lines[:1] != []
+    receipt = json.loads((tmp_path / "out" / "s" / "receipt.json").read_text())
+    assert lines == ["Warning: " + receipt["facts"]["undeclared_fill"]]
+    assert [line for line in lines if "8.1 % of the pixels read of band_1 are -9999" in line] == lines[:1] != []
 
 
 def test_nothing_is_said_of_a_declared_one_or_of_another_than_the_declared(tmp_path: Path) -> None:
     scene = write_tif(tmp_path / "s.tif", filled(-9999))
     assert warnings_of("compress", scene, tmp_path / "a.zarr", "--rmse", 5, "--nodata=-9999") == []
     (line,) = warnings_of("compress", scene, tmp_path / "b.zarr", "--rmse", 5, "--nodata=0")
-    assert "and nodata is 0: they count as data" in line
+    assert "if they are none, write them as 0 first" in line
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,48 @@ def test_nothing_is_said_of_values_that_may_be_data(tmp_path: Path, block: NDArr
     assert lines == []
 
 
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63) + 5])
+def test_no_remedy_is_said_where_nodata_cannot_name_the_value(tmp_path: Path, value: int) -> None:
+    block = filled(0, "int64")
+    block.reshape(2, -1)[:, :500] = value
+    scene = write_tif(tmp_path / "s.tif", block)
+    assert warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless") == []
+
+
+def test_of_a_store_it_was_told_when_that_was_made(tmp_path: Path) -> None:
+    scene = write_tif(tmp_path / "s.tif", filled(-9999))
+    assert len(warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless")) == 1
+    assert warnings_of("denoise", tmp_path / "s.zarr", tmp_path / "d.tif") == []
+
+
+def test_a_fill_of_the_last_date_alone_is_told(tmp_path: Path) -> None:
+    block = filled(-9999)
+    block[0] = filled(500)[0]
+    (line,) = warnings_of("compress", write_tif(tmp_path / "s.tif", block), tmp_path / "s.zarr", "--rmse", 5)
+    assert "of the pixels read of band_2 are -9999" in line
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "fill"),
+    [
+        ([-9999.9, 1000, 9000], "float32", True),
+        ([-3000, 0, 10000], "int16", True),
+        ([-99, -25, 0], "float32", True),
+        ([255, 1, 9], "uint8", True),
+        ([255, 0, 128], "uint8", False),
+        ([0, 2001, 2023], "uint16", False),
+        ([-1, 0, 100], "int16", False),
+        ([-1000, -900, 100], "float32", False),
+    ],
+)
+def test_how_far_is_far_depends_on_the_value(values: list[float], dtype: str, fill: bool) -> None:
+    """Of the first value there are 20, of the others one each."""
+    band = np.array([values[0]] * 20 + values[1:], dtype)[None]
+    found = fill_of(ends_of(band, np.ones(band.shape, bool)), band.dtype)
+    assert (found is not None) == fill
+    assert found is None or found[0] == band[0, 0]
+
+
 def ends_slowly(values: NDArray[np.generic]) -> Ends:
     """The same by sorting."""
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
@@ -113,6 +158,6 @@ numbers = st.one_of(st.integers(-3, 3).map(float), st.sampled_from([np.nan, np.i
 
 @given(st.lists(st.lists(numbers, max_size=6), max_size=5))
 def test_ends_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]]) -> None:
-    blocks = [np.array(part, "float32").reshape(1, 1, -1) for part in parts]
-    found = reduce(Ends.joined, [ends_of(block, np.ones((1, block.shape[2]), bool)) for block in blocks], NO_ENDS)
+    blocks = [np.array(part, "float32").reshape(1, -1) for part in parts]
+    found = reduce(Ends.joined, [ends_of(block, np.ones(block.shape, bool)) for block in blocks], NO_ENDS)
     assert found == ends_slowly(np.array([*chain.from_iterable(parts)], "float32"))

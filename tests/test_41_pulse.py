@@ -60,3 +60,16 @@ def test_who_comes_back_is_waited_for_anew(client: Client) -> None:
     client.now = 1124.0
     with pytest.raises(ClusterError, match="no worker has answered"):
         pulse.check()
+
+
+def test_a_look_in_vain_long_ago_does_not_count(client: Client) -> None:
+    pulse = Pulse(client, "the cluster")
+    client.workers = {}
+    pulse.check()
+    client.now = 1600.0
+    pulse.check()
+    client.now = 1655.0
+    pulse.check()
+    client.now = 1665.0
+    with pytest.raises(ClusterError, match="no worker has answered"):
+        pulse.check()

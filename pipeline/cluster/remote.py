@@ -61,13 +61,15 @@ class Pulse:
         """The threads of all workers, as they were some seconds ago at most."""
         now = time.monotonic()
         if now - self._asked >= _ASK_EVERY:
-            self._asked = now
+            before, self._asked = self._asked, now
             try:
                 found = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
             except (OSError, ValueError, TimeoutError):
                 found = 0
-            # From the first look that found nobody: the last that did may be long ago, where nobody asked since.
-            self._missed = None if found else now if self._missed is None else self._missed
+            # From the first look that found nobody: the last that did may be long ago, where nobody asked since; and
+            # so may be a look in vain.
+            anew = self._missed is None or now - before > _PATIENCE
+            self._missed = None if found else now if anew else self._missed
             self._threads = found or self._threads
         return self._threads
 

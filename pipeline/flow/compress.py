@@ -15,7 +15,7 @@ from pipeline.flow.constants import varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
-from pipeline.flow.undeclared import ends_of
+from pipeline.flow.undeclared import pair_of
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
@@ -57,12 +57,14 @@ class SceneJob:
         if size is not None and (not self.source.info.masked or is_whole(valid, check_crc32c)):
             return Wrote(self._raw_bytes(tile), size, resumed=True)
         block, real, clear, original = denoised_and_read(self.source, tile, self.tile, self.denoising)
+        ends = pair_of(original, real)
+        del original  # the codec needs the memory
         if self.source.info.masked:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
         data = self._encode(block, real)
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data)
-        wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat, ends=ends_of(original, real))
+        wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat, ends=ends)
         if clear is None:
             return wrote
         counts = int(np.count_nonzero(real)), int(np.count_nonzero(real & ~clear))

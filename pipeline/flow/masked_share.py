@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pipeline.errors import BankError
 from pipeline.flow.crew import Watch
 from pipeline.flow.tasks import Receipt
-from pipeline.flow.undeclared import NO_ENDS, Ends, ends_of, fill_text
+from pipeline.flow.undeclared import NO_PAIR, Pair, fill_text, join, pair_of
 from pipeline.grid import Window
 from pipeline.raster.masks import MaskedSource, clear_of
 from pipeline.raster.scene import Source
+from pipeline.raster.store_source import StoreSource
 
 Learnt = TypeVar("Learnt")
 Lesson = Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
@@ -31,7 +32,7 @@ class Lessons:
     windows: Sequence[Window]
     valid: int = 0
     masked: int = 0
-    ends: Ends = NO_ENDS
+    ends: Pair = NO_PAIR
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
         for window in self.windows:
@@ -40,7 +41,7 @@ class Lessons:
             taught = valid if clear is None else valid & clear
             self.valid += int(np.count_nonzero(valid))
             self.masked += int(np.count_nonzero(valid & ~taught))
-            self.ends = self.ends.joined(ends_of(block, valid))
+            self.ends = join(self.ends, pair_of(block, valid))
             yield block, taught
 
 
@@ -90,11 +91,14 @@ def tell_mask(source: Source, counted: Receipt | Lessons, watch: Watch) -> dict[
     return facts
 
 
-def tell_fill(source: Source, counted: Receipt | Lessons, watch: Watch) -> None:
-    """Warn of a value, in what was read now, that looks like a fill and is none by what the source declares."""
-    text = fill_text(source.info, counted.ends)
+def tell_fill(source: Source, counted: Receipt | Lessons, watch: Watch) -> str | None:
+    """Warn of a value, in what was read now, that looks like a fill and is none by what the source declares; the same
+    as a text. Of a store of ours it was told when that was made.
+    """
+    text = None if isinstance(source, StoreSource) else fill_text(source.info, counted.ends)
     if text is not None:
         watch.warn(text)
+    return text
 
 
 def share_text(share: float) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from pipeline.errors import Interrupted, OutputError, TerrasketchError
 from pipeline.flow.threads import one_blas_thread
-from pipeline.flow.undeclared import NO_ENDS, Ends
+from pipeline.flow.undeclared import NO_PAIR, Pair, join
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.gdal import gdal_env
 
@@ -47,7 +47,7 @@ class Wrote:
     varied: bool = False
     flat: bool = False
     """Whether the values of a compressed tile vary, and whether nothing but a constant is kept of them."""
-    ends: Ends = NO_ENDS
+    ends: Pair = NO_PAIR
     """Of the values read, where somebody asks."""
 
 
@@ -97,7 +97,7 @@ class Receipt:
     masked: int = 0
     varied: int = 0
     flat: int = 0
-    ends: Ends = NO_ENDS
+    ends: Pair = NO_PAIR
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -120,7 +120,7 @@ class Receipt:
         self.masked += other.masked
         self.varied += other.varied
         self.flat += other.flat
-        self.ends = self.ends.joined(other.ends)
+        self.ends = join(self.ends, other.ends)
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
@@ -154,7 +154,7 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.masked += wrote.masked
             receipt.varied += wrote.varied
             receipt.flat += wrote.flat
-            receipt.ends = receipt.ends.joined(wrote.ends)
+            receipt.ends = join(receipt.ends, wrote.ends)
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

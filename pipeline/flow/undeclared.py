@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.raster.scene import SceneInfo
+from pipeline.untrusted import one_line
 
 SOME = 16
 """Pixels of one value, at least: less may be a ship."""
-FAR, FAR_OF_KNOWN = 10.0, 0.1
-"""Widths of all other values that a fill lies away from them; what is a usual one may be nearer."""
-_USUAL = (-9999.0, -99999.0, -999.0, 255.0, 65535.0, -32768.0, 32767.0)
+FAR, FAR_OF_MOST, FAR_OF_USUAL = 10.0, 1.0, 0.1
+"""Widths of all other values that a fill lies away from them; the largest of unsigned integers, which sensors that are
+saturated give too, and what is usual may be nearer."""
+_USUAL = (-9999.0, -99999.0, -999.0, -99.0, -32768.0, -32767.0)
 _NO_DATA_BEYOND = 1e15
+_EXACT = 2**53
+"""Larger integers are no floats, as nodata is."""
 
 
 class Ends(NamedTuple):
@@ -49,36 +53,77 @@ class Ends(NamedTuple):
 
 NO_ENDS = Ends()
 """Of no values."""
+Pair = tuple[Ends, Ends]
+NO_PAIR = (NO_ENDS, NO_ENDS)
 
 
-def ends_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
-    """The ends of the first band of block (band, y, x) where valid (y, x): who fills a pixel fills all of its bands."""
-    values = block[0][valid]
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
+def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
+    """The ends of a band (y, x), any real dtype, where valid (y, x); what is not finite is left out."""
+    values = band[valid]
     if not values.size:
         return NO_ENDS
     least, most = values.min(), values.max()
+    if values.dtype.kind == "f" and not (np.isfinite(least) and np.isfinite(most)):
+        finite = np.isfinite(band)
+        return ends_of(band, valid & finite) if finite.any() else NO_ENDS
     is_least, is_most = values == least, values == most
     rest = values[~(is_least | is_most)]
-    within = (float(rest.min()), float(rest.max())) if rest.size else (float(most), float(least))
-    above, below = within if least < most else (np.inf, -np.inf)
-    return Ends(values.size, float(least), int(is_least.sum()), above, float(most), int(is_most.sum()), below)
+    above, below = (rest.min(), rest.max()) if rest.size else (most, least)
+    # As Python's numbers, which hold every integer.
+    within = (above.item(), below.item()) if least < most else (np.inf, -np.inf)
+    leasts, mosts = int(np.count_nonzero(is_least)), int(np.count_nonzero(is_most))
+    return Ends(values.size, least.item(), leasts, within[0], most.item(), mosts, within[1])
 
 
-def fill_text(info: SceneInfo, ends: Ends) -> str | None:
+def pair_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> Pair:
+    """The ends of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date."""
+    first = ends_of(block[0], valid)
+    return first, first if len(block) == 1 else ends_of(block[-1], valid)
+
+
+def join(one: Pair, other: Pair) -> Pair:
+    """The ends of both, band by band."""
+    return one[0].joined(other[0]), one[1].joined(other[1])
+
+
+def fill_text(info: SceneInfo, pair: Pair) -> str | None:
     """What is to be said of a scene of which these are the ends; None where no value looks like a fill."""
-    spread = {ends.least: (ends.above, ends.most), ends.most: (ends.least, ends.below)}
-    for value, number in ((ends.least, ends.leasts), (ends.most, ends.mosts)):
-        low, high = spread[value]
-        gap, width = max(low - value, value - high), high - low
-        known = value in _USUAL or abs(value) > _NO_DATA_BEYOND
-        if number >= SOME and 0 < width < np.inf and gap > (FAR_OF_KNOWN if known else FAR) * width:
-            text = str(np.dtype(info.dtype).type(value)).removesuffix(".0")
-            nodata = "no nodata is declared" if info.nodata is None else f"nodata is {info.nodata:.9g}"
-            return (
-                f"{info.name}: {100 * number / ends.seen:.2g} % of the pixels of {info.bands[0]} are {text}, all "
-                f"others {low:.4g} to {high:.4g}, and {nodata}: they count as data; if they are none, say "
-                f"--nodata={text}, or read.nodata in a workflow"
+    found = ((band, fill_of(ends, np.dtype(info.dtype))) for band, ends in zip((0, -1), pair, strict=True))
+    for band, fill in found:
+        if fill is not None:
+            value, low, high, share = (str(part).removesuffix(".0") for part in fill)
+            remedy = (
+                f"say --nodata={value}, or read.nodata in a workflow"
+                if info.nodata is None
+                else f"write them as {info.nodata:.9g} first: a scene has one nodata"
+            )
+            return one_line(
+                f"{info.name}: {share} of the pixels read of {info.bands[band]} are {value}, all others {low} to "
+                f"{high}, and no nodata sets them apart: they count as data; if they are none, {remedy}"
             )
     return None
+
+
+def fill_of(ends: Ends, dtype: np.dtype[Any]) -> tuple[Any, Any, Any, str] | None:
+    """A value that looks like a fill, the least and the most of all others, and its share; None without."""
+    ways = (
+        (ends.least, ends.leasts, ends.above, ends.most),
+        (ends.most, ends.mosts, ends.least, ends.below),
+    )
+    for value, number, low, high in ways:
+        gap, width = max(low - value, value - high), high - low
+        if number < SOME or value == 0 or not 0 < width < np.inf or (dtype.kind in "iu" and abs(value) > _EXACT):
+            continue
+        if gap > _far(value, low, dtype) * width:
+            percent = 100 * number / ends.seen
+            share = f"{percent:.1f} %" if 0.1 <= percent <= 99.9 else "almost all" if percent > 1 else "less than 0.1 %"
+            return dtype.type(value), dtype.type(low), dtype.type(high), share
+    return None
+
+
+def _far(value: float, low: float, dtype: np.dtype[Any]) -> float:
+    """How many widths of all others, which begin at `low`, are far away from them for such a value."""
+    if value in _USUAL or abs(value) > _NO_DATA_BEYOND or value < 0 <= low:
+        return FAR_OF_USUAL
+    unsigned = dtype.kind == "u" and value == np.iinfo(dtype).max
+    return FAR_OF_MOST if unsigned else FAR
