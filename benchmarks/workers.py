@@ -28,7 +28,7 @@ def main(smoke: bool, side: int = 4000) -> None:
         path, workflow = Path(folder) / "scene.tif", Path(folder) / "job.yaml"
         workflow.write_text(_WORKFLOW)
         write_scene(path, Settings(height=side, width=side, bands=4, seed=1))
-        for scheduler in ("threads",) if smoke else ("threads", "processes"):
+        for scheduler in ("threads", "processes"):
             alone = 0.0
             for workers in (1, 2):
                 words = [str(workflow), str(path), "--workers", str(workers), "--json"]

@@ -40,7 +40,7 @@ from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.masked_share import tell_fill, tell_mask
+from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
@@ -51,6 +51,7 @@ from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
+from pipeline.flow.undeclared import tell_fill
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
@@ -233,7 +234,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         scene_flops(raw.info, tile, denoising),
     )
     tell_constants(raw, counted, bound, crew.watch)
-    if fill := tell_fill(raw, counted, crew.watch):
+    if fill := tell_fill(raw, counted.ends, crew.watch):
         receipt.facts["undeclared_fill"] = fill
     if mask := tell_mask(raw, counted, crew.watch):
         receipt.facts["mask"] = mask

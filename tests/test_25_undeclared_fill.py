@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.flow.undeclared import NO_ENDS, Ends, ends_of, fill_of
+from pipeline.denoise.measure import rounding
+from pipeline.flow.ends import NO_ENDS, Ends, ends_of
+from pipeline.flow.undeclared import fill_of
 from tests.scenes import call, write_tif
 
 
@@ -114,6 +116,20 @@ def test_of_a_store_it_was_told_when_that_was_made(tmp_path: Path) -> None:
     scene = write_tif(tmp_path / "s.tif", filled(-9999))
     assert len(warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless")) == 1
     assert warnings_of("denoise", tmp_path / "s.zarr", tmp_path / "d.tif") == []
+
+
+def test_of_a_store_under_a_mask_too(tmp_path: Path) -> None:
+    scene = write_tif(tmp_path / "s.tif", filled(-9999))
+    warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless")
+    mask = write_tif(tmp_path / "m.tif", (filled(0)[:1] > 500).astype("uint8"))
+    words = ("--mask-band", mask, "--mask-values", 1)
+    assert warnings_of("denoise", tmp_path / "s.zarr", tmp_path / "d.tif", *words) == []
+
+
+def test_denoising_meets_the_largest_number_without_a_word() -> None:
+    band = np.full((1, 8, 8), np.finfo("float32").max, "float32")
+    assert rounding(band, np.ones((8, 8), bool)) == [2.0**103]
+    assert rounding(-band / 2**20, np.ones((8, 8), bool)) == [2.0**84]
 
 
 def test_a_fill_of_the_last_date_alone_is_told(tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ class Pulse:
                 found = sum(self._client.nthreads().values()) if self._client.status == "running" else 0
             except (OSError, ValueError, TimeoutError):
                 found = 0
-            # From the first look that found nobody: the last that did may be long ago, where nobody asked since; and
-            # so may be a look in vain.
-            anew = self._missed is None or now - before > _PATIENCE
-            self._missed = None if found else now if anew else self._missed
-            self._threads = found or self._threads
+            # From the first look that found nobody: any look before may be long ago, where nobody asked since.
+            if found:
+                self._threads, self._missed = found, None
+            elif self._missed is None or now - before > _PATIENCE:
+                self._missed = now
         return self._threads
 
     def check(self) -> None:

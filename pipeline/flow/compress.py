@@ -13,9 +13,9 @@ from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.flow.constants import varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
+from pipeline.flow.ends import pair_of
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
-from pipeline.flow.undeclared import pair_of
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of

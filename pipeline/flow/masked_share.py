@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BankError
 from pipeline.flow.crew import Watch
+from pipeline.flow.ends import NO_PAIR, Pair, join, pair_of
+from pipeline.flow.paperwork import share_text
 from pipeline.flow.tasks import Receipt
-from pipeline.flow.undeclared import NO_PAIR, Pair, fill_text, join, pair_of
+from pipeline.flow.undeclared import tell_fill
 from pipeline.grid import Window
 from pipeline.raster.masks import MaskedSource, clear_of
 from pipeline.raster.scene import Source
-from pipeline.raster.store_source import StoreSource
 
 Learnt = TypeVar("Learnt")
 Lesson = Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
@@ -65,7 +66,7 @@ def taught(lessons: Sequence[Lessons], watch: Watch | None, learn: Callable[[Les
     if watch is not None:
         for lesson in lessons:
             tell_mask(lesson.source, lesson, watch)
-            tell_fill(lesson.source, lesson, watch)
+            tell_fill(lesson.source, lesson.ends, watch)
     return learnt
 
 
@@ -89,22 +90,3 @@ def tell_mask(source: Source, counted: Receipt | Lessons, watch: Watch) -> dict[
     else:
         watch.note(line)
     return facts
-
-
-def tell_fill(source: Source, counted: Receipt | Lessons, watch: Watch) -> str | None:
-    """Warn of a value, in what was read now, that looks like a fill and is none by what the source declares; the same
-    as a text. Of a store of ours it was told when that was made.
-    """
-    text = None if isinstance(source, StoreSource) else fill_text(source.info, counted.ends)
-    if text is not None:
-        watch.warn(text)
-    return text
-
-
-def share_text(share: float) -> str:
-    """A share in percent; only nothing is none, only everything all."""
-    if share in (0, 1):
-        return "all" if share else "none"
-    if 0.001 <= share <= 0.999:
-        return f"{100 * share:.1f} %"
-    return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"

@@ -100,6 +100,15 @@ def _span(info: SceneInfo) -> tuple[datetime, datetime] | None:
     return first, last
 
 
+def share_text(share: float) -> str:
+    """A share in percent; only nothing is none, only everything all."""
+    if share in (0, 1):
+        return "all" if share else "none"
+    if 0.001 <= share <= 0.999:
+        return f"{100 * share:.1f} %"
+    return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 tile`, `2 tiles`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

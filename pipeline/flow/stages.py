@@ -18,13 +18,14 @@ from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
 from pipeline.flow.features import check_bank, feature_plan
 from pipeline.flow.journal import Plan, alone, configuration_hash
-from pipeline.flow.masked_share import tell_fill, tell_mask
+from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
+from pipeline.flow.undeclared import tell_fill
 from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.machine import give_back
 from pipeline.raster import cache
@@ -95,7 +96,7 @@ def write_scene(
     try:
         receipt = _whole(plan, make_job, stage, crew, target, creation_options)
         tell_mask(source, receipt, crew.watch)
-        tell_fill(source, receipt, crew.watch)
+        tell_fill(source, receipt.ends, crew.watch)
         tell_constants(source, receipt, bound, crew.watch)
         return receipt
     finally:

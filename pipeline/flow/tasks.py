@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from pipeline.errors import Interrupted, OutputError, TerrasketchError
+from pipeline.flow.ends import NO_PAIR, Pair, join
 from pipeline.flow.threads import one_blas_thread
-from pipeline.flow.undeclared import NO_PAIR, Pair, join
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.gdal import gdal_env
 

@@ -4,12 +4,16 @@ the rest.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.raster.scene import SceneInfo
+from pipeline.flow.crew import Watch
+from pipeline.flow.ends import Ends, Pair
+from pipeline.flow.paperwork import share_text
+from pipeline.raster.masks import MaskedSource
+from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.store_source import StoreSource
 from pipeline.untrusted import one_line
 
 SOME = 16
@@ -23,67 +27,15 @@ _EXACT = 2**53
 """Larger integers are no floats, as nodata is."""
 
 
-class Ends(NamedTuple):
-    """The least and the most of some values, how many are just that, and the values next to them; they add up."""
-
-    seen: int = 0
-    least: float = np.inf
-    leasts: int = 0
-    above: float = np.inf
-    """the least value that is not the least"""
-    most: float = -np.inf
-    mosts: int = 0
-    below: float = -np.inf
-    """the most of those that are not the most"""
-
-    def joined(self, other: Ends) -> Ends:
-        """Of both."""
-        least, most = min(self.least, other.least), max(self.most, other.most)
-        both = (self, other)
-        return Ends(
-            self.seen + other.seen,
-            least,
-            sum(one.leasts for one in both if one.least == least),
-            min((end for one in both for end in (one.least, one.above) if end > least), default=np.inf),
-            most,
-            sum(one.mosts for one in both if one.most == most),
-            max((end for one in both for end in (one.most, one.below) if end < most), default=-np.inf),
-        )
-
-
-NO_ENDS = Ends()
-"""Of no values."""
-Pair = tuple[Ends, Ends]
-NO_PAIR = (NO_ENDS, NO_ENDS)
-
-
-def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
-    """The ends of a band (y, x), any real dtype, where valid (y, x); what is not finite is left out."""
-    values = band[valid]
-    if not values.size:
-        return NO_ENDS
-    least, most = values.min(), values.max()
-    if values.dtype.kind == "f" and not (np.isfinite(least) and np.isfinite(most)):
-        finite = np.isfinite(band)
-        return ends_of(band, valid & finite) if finite.any() else NO_ENDS
-    is_least, is_most = values == least, values == most
-    rest = values[~(is_least | is_most)]
-    above, below = (rest.min(), rest.max()) if rest.size else (most, least)
-    # As Python's numbers, which hold every integer.
-    within = (above.item(), below.item()) if least < most else (np.inf, -np.inf)
-    leasts, mosts = int(np.count_nonzero(is_least)), int(np.count_nonzero(is_most))
-    return Ends(values.size, least.item(), leasts, within[0], most.item(), mosts, within[1])
-
-
-def pair_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> Pair:
-    """The ends of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date."""
-    first = ends_of(block[0], valid)
-    return first, first if len(block) == 1 else ends_of(block[-1], valid)
-
-
-def join(one: Pair, other: Pair) -> Pair:
-    """The ends of both, band by band."""
-    return one[0].joined(other[0]), one[1].joined(other[1])
+def tell_fill(source: Source, pair: Pair, watch: Watch) -> str | None:
+    """Warn of a value, at the ends of what was read now, that looks like a fill and is none by what the source says; the
+    same as a text. Of a store of ours it was told when that was made.
+    """
+    scene = source.source if isinstance(source, MaskedSource) else source
+    text = None if isinstance(scene, StoreSource) else fill_text(source.info, pair)
+    if text is not None:
+        watch.warn(text)
+    return text
 
 
 def fill_text(info: SceneInfo, pair: Pair) -> str | None:
@@ -115,9 +67,7 @@ def fill_of(ends: Ends, dtype: np.dtype[Any]) -> tuple[Any, Any, Any, str] | Non
         if number < SOME or value == 0 or not 0 < width < np.inf or (dtype.kind in "iu" and abs(value) > _EXACT):
             continue
         if gap > _far(value, low, dtype) * width:
-            percent = 100 * number / ends.seen
-            share = f"{percent:.1f} %" if 0.1 <= percent <= 99.9 else "almost all" if percent > 1 else "less than 0.1 %"
-            return dtype.type(value), dtype.type(low), dtype.type(high), share
+            return dtype.type(value), dtype.type(low), dtype.type(high), share_text(number / ends.seen)
     return None
 
 
