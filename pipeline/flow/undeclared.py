@@ -28,7 +28,7 @@ _EXACT = 2**53
 
 
 def tell_fill(source: Source, pair: Pair, watch: Watch) -> str | None:
-    """Warn of a value, at the ends of what was read now, that looks like a fill and is none by what the source says; the
+    """Warn of a value, at the ends of what was read now, that looks like a fill and is none as the source has it; the
     same as a text. Of a store of ours it was told when that was made.
     """
     scene = source.source if isinstance(source, MaskedSource) else source
