@@ -48,7 +48,10 @@ def test_a_value_far_from_all_others_is_told(tmp_path: Path, value: float, dtype
     lines = warnings_of("compress", scene, tmp_path / "s.zarr", "--snr", 40, "--tile", 32)
     assert len(lines) == 1
     assert f"s: 8.1 % of the pixels read of band_1 are {said}, all others " in lines[0]
-    assert f"no nodata sets them apart: they count as data; if they are none, say --nodata={said}" in lines[0]
+    assert (
+        f"no nodata sets them apart: they count as data; if they are none, say --nodata={said}, in a workflow "
+        f"read: {{nodata: {said}}}, and --overwrite"
+    ) in lines[0]
 
 
 @pytest.mark.parametrize(

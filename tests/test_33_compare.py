@@ -46,8 +46,18 @@ def test_only_pixels_valid_in_both_count(tmp_path: Path) -> None:
     inner = (a[:, 15:].astype(float) - b[:, 15:]) ** 2
     assert result.pixels == 25 * 40
     assert result.overall.rmse == pytest.approx(np.sqrt(inner.mean()))
-    ssim = structural_similarity(a[0, 15:].astype(float), b[0, 15:].astype(float), data_range=np.ptp(a[0, 10:]))
+    ssim = structural_similarity(a[0, 15:].astype(float), b[0, 15:].astype(float), data_range=np.ptp(a[0, 15:]))
     assert next(iter(result.bands.values())).ssim == pytest.approx(ssim, abs=0.01)
+
+
+def test_what_b_holds_for_missing_is_no_peak_of_a(tmp_path: Path) -> None:
+    a, b, path_a, path_b = _pair(tmp_path, (2, 40, 40))
+    a[:, :8, :8] = b[:, :8, :8] = 65535
+    write_tif(path_a, a), write_tif(path_b, b, nodata=65535)
+    found = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
+    told = module.compare(open_scene(str(path_a), nodata=65535), open_scene(str(path_b)))
+    assert found == told
+    assert found.overall.psnr < 40  # of errors of 12 in 800
 
 
 def test_equal_scenes_are_infinitely_alike(tmp_path: Path) -> None:

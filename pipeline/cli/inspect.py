@@ -61,7 +61,7 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
     Pixels are compared by row and column; scenes that say they lie elsewhere than one another are warned of.
-    rmse and max error in data units, snr and psnr in dB (peak: A's range), sam in degrees.
+    rmse and max error in data units, snr and psnr in dB (peak: A's range over them), sam in degrees.
 
     \b
     Example:

@@ -32,8 +32,8 @@ _SAME_PLACE = 0.01
 class Scores:
     """How far B is from A over the pixels valid in both. Data units; snr and psnr in dB, sam in degrees.
 
-    snr = mean(A²) / mean((A-B)²); psnr takes A's range (max - min, or 1) as its peak; equal scenes have
-    infinite both.
+    snr = mean(A²) / mean((A-B)²); psnr takes A's range over these pixels (max - min, or 1) as its peak; equal scenes
+    have infinite both.
     """
 
     rmse: float
@@ -81,7 +81,7 @@ def compare(a: Source, b: Source) -> Comparison:
         raise BlockError(
             f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
         )
-    low, high = _range(a)
+    low, high = _range(a, b)
     sums = _Sums(len(a.info.bands))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
@@ -135,11 +135,13 @@ def _side(source: Source) -> int:
     return max(1, min(_TILE, int(np.sqrt(_ELEMENTS / len(source.info.bands)))))
 
 
-def _range(source: Source) -> tuple[F64, F64]:
-    low = np.full(len(source.info.bands), np.inf)
+def _range(a: Source, b: Source) -> tuple[F64, F64]:
+    """Least and most (band,) of A over the pixels valid in both: what B holds for missing, A may hold as a number."""
+    low = np.full(len(a.info.bands), np.inf)
     high = -low
-    for tile in Grid(source.info.height, source.info.width, _side(source)):
-        block, valid = source.read(tile.window)
+    for tile in Grid(a.info.height, a.info.width, _side(a)):
+        block, valid = a.read(tile.window)
+        valid = valid & b.read(tile.window)[1] if b.info.masked else valid
         if valid.any():
             low = np.minimum(low, block[:, valid].min(axis=1))
             high = np.maximum(high, block[:, valid].max(axis=1))

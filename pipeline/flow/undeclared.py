@@ -45,7 +45,7 @@ def fill_text(info: SceneInfo, pair: Pair) -> str | None:
         if fill is not None:
             value, low, high, share = (str(part).removesuffix(".0") for part in fill)
             remedy = (
-                f"say --nodata={value}, or read.nodata in a workflow"
+                f"say --nodata={value}, in a workflow read: {{nodata: {value}}}, and --overwrite what was made without"
                 if info.nodata is None
                 else f"write them as {info.nodata:.9g} first: a scene has one nodata"
             )
