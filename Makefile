@@ -54,9 +54,9 @@ demo: install
 	@echo
 	@du -sh $(DEMO)/$(SAMPLE)/*
 
-# By file, as files share servers and scenes; a test starts processes of its own, so four at once are enough.
+# In groups that tests/conftest.py makes; a test starts processes of its own, so four at once are enough.
 test: install
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check .

@@ -22,6 +22,19 @@ settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 
+# Files whose tests share nothing, and of which each may take a minute.
+APART = {"test_41_stopping", "test_80_benchmarks"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files stay together, as their tests share servers and scenes; what shares nothing fills up the workers at the
+    end, when few are left."""
+    for item in items:
+        if item.path.stem not in APART:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 class Synthetic(NamedTuple):
     """A small scene from the generator, with its truth."""
 

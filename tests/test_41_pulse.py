@@ -45,3 +45,16 @@ def test_the_last_look_alone_is_the_end(monkeypatch: pytest.MonkeyPatch, looks: 
     client.now, client.workers = 1000 + last[0], last[1]
     with pytest.raises(ClusterError, match="the cluster: no worker has answered for 60 s"):
         pulse.check()
+
+
+def test_workers_that_start_anew_are_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    monkeypatch.setattr(remote, "time", client)
+    pulse = Pulse(client, "the local workers", remote.LOCAL_PATIENCE)
+    pulse.check()
+    client.workers = 0
+    for client.now in (1010, 1075, 1240):
+        pulse.check()
+    client.now = 1010 + remote.LOCAL_PATIENCE + 6
+    with pytest.raises(ClusterError, match="the local workers: no worker has answered for 240 s"):
+        pulse.check()

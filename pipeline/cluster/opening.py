@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cluster.executor import DaskExecutor
-from pipeline.cluster.remote import Pulse, connected, dashboard, distributed, local_cluster, tell_workers
+from pipeline.cluster.remote import (
+    LOCAL_PATIENCE,
+    PATIENCE,
+    Pulse,
+    connected,
+    dashboard,
+    distributed,
+    local_cluster,
+    tell_workers,
+)
 from pipeline.cluster.report import check_report, performance_report
 from pipeline.cluster.versions import check_all
 from pipeline.cluster.where import Where, where
@@ -92,16 +101,17 @@ def _dask(
         if place.word == "processes":
             count = workers or cores()
             client = stack.enter_context(local_cluster(dask, count, profile=report is not None))
-            name, words = "the local workers", f"{count} processes"
+            name, words, patience = "the local workers", f"{count} processes", LOCAL_PATIENCE
         else:
             client = stack.enter_context(connected(dask, place, say, stopped))
             for note in check_all(client, place.word):
                 say(note)
             threads = sum(client.nthreads().values())
             count, name, words = workers or threads, place.word, f"{threads} threads at {place.word}"
+            patience = PATIENCE
         if link := dashboard(client):
             say(f"dashboard: {link}")
-        pulse = Pulse(client, name)
+        pulse = Pulse(client, name, patience)
         stack.enter_context(performance_report(dask, client, report))
         yield Cluster(
             DaskExecutor(client, dask, name),

@@ -24,8 +24,11 @@ _LEAVE_SIGNALS = "import signal; [signal.signal(one, signal.SIG_IGN) for one in 
 of them. They end with it, however it ends."""
 _READY = "import pipeline.flow.compress, pipeline.flow.feature_job"
 """What every task needs, all workers at a time, before the first."""
-_ASK_EVERY, _PATIENCE = 5.0, 60.0
-"""Seconds between two looks at the workers, and without any before a job is given up."""
+_ASK_EVERY = 5.0
+"""Seconds between two looks at the workers."""
+PATIENCE, LOCAL_PATIENCE = 60.0, 240.0
+"""Seconds without any worker before a job is given up; of ours on this host, which a nanny starts anew: where memory or
+time is short they are long in coming."""
 
 
 def distributed() -> Any:
@@ -50,9 +53,10 @@ def distributed() -> Any:
 class Pulse:
     """How many threads a Dask cluster has. New workers may join, so an empty one is given some time."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, patience: float = PATIENCE) -> None:
         self._client = client
         self._name = name
+        self._patience = patience
         self._threads = 1
         self._asked = time.monotonic() - _ASK_EVERY
         self._missed: float | None = None
@@ -69,7 +73,7 @@ class Pulse:
             # From the first look that found nobody: any look before may be long ago, where nobody asked since.
             if found:
                 self._threads, self._missed = found, None
-            elif self._missed is None or now - before > _PATIENCE:
+            elif self._missed is None or now - before > self._patience:
                 self._missed = now
         return self._threads
 
@@ -80,9 +84,9 @@ class Pulse:
             ClusterError: nobody has been, for a while.
         """
         self.threads()
-        if self._missed is not None and self._asked - self._missed > _PATIENCE:
+        if self._missed is not None and self._asked - self._missed > self._patience:
             raise ClusterError(
-                f"{self._name}: no worker has answered for {_PATIENCE:.0f} s; start some and run again to resume"
+                f"{self._name}: no worker has answered for {self._patience:.0f} s; start some and run again to resume"
             )
 
 

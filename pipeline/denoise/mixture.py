@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.moments import PANEL_ROWS, Moments
 from pipeline.denoise.patch_svd import PatchBasis
+from pipeline.denoise.settings import Settings
 from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending, panels
 from pipeline.svd.shrinkage import frobenius_gains
@@ -25,8 +26,6 @@ Label = NDArray[np.int8]
 Whitener = tuple[F64, F64, float]
 """T (r, r), mean·T (r,) and a constant: ‖scores·T − mean·T‖² + the constant says how unlikely scores are."""
 
-# Pixels for each direction of the basis that one more class wants.
-CLASS_PIXELS = 25
 # Rows sorted at a time: the distances to all classes of more than these leave the cache.
 SORT_ROWS = 1024
 # Rows for each column of a class's covariance below which all patches lend it theirs.
@@ -78,9 +77,9 @@ def gaussian(moments: Moments) -> Gaussian:
     )
 
 
-def class_count(pixels: int, basis: PatchBasis, most: int) -> int:
+def class_count(pixels: int, basis: PatchBasis, settings: Settings) -> int:
     """How many classes so many valid pixels can tell apart in this basis."""
-    return int(np.clip(pixels // (CLASS_PIXELS * basis.V.shape[1]), 1, most))
+    return int(np.clip(pixels // (settings.class_pixels * basis.V.shape[1]), 1, settings.classes))
 
 
 def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:

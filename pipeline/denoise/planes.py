@@ -39,8 +39,21 @@ def denoise_planes(
     Classes are found on the patches of the `learn` grid; those of the `apply` grid are then sorted, and each class is
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
     Patches of `trusted` (y, x) pixels are denoised by what such patches teach, the others by all that is valid.
+    Few pixels teach a basis badly: there the mean with what patches of another size give is nearer to the truth.
     """
     trusted = valid if trusted is None else trusted
+    found = _by_patches(planes, valid, settings, origin, learnt, trusted)
+    other = settings.beside(int(np.count_nonzero(trusted)), len(planes)) if learnt is None else None
+    if other is not None:
+        found += _by_patches(planes, valid, other, origin, None, trusted)
+        found *= np.float32(0.5)
+    return found
+
+
+def _by_patches(
+    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None, trusted: Valid
+) -> F32:
+    """`denoise_planes` by patches of one size."""
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
     own = np.ones(len(apply), np.bool_) if trusted is valid else spared(valid & ~trusted, apply)
     parts = []
@@ -81,6 +94,6 @@ def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
     leading = basis.leading(settings.leading)
     scores = project(planes, patches, leading)
     scores = scores if votes.all() else scores[votes]
-    count = class_count(int(np.count_nonzero(trusted)), basis, settings.classes)
+    count = class_count(int(np.count_nonzero(trusted)), basis, settings)
     energy = energies(scores, leading, len(planes))
     return Learnt(basis, find_classes(scores, energy, count, settings.rounds, settings.rough), [])

@@ -207,7 +207,7 @@ def sorted_out(model: SceneModel, found: list[list[Rows]], settings: Settings, p
     for one, rows in zip(model.learnt, zip(*found, strict=True), strict=True):
         scores = np.concatenate([part.scores for part in rows])
         energy = np.concatenate([part.energy for part in rows])
-        count = class_count(pixels, one.basis, settings.classes)
+        count = class_count(pixels, one.basis, settings)
         learnt.append(replace(one, sorters=find_classes(scores, energy, count, settings.rounds, settings.rough)))
     return replace(model, learnt=learnt)
 
