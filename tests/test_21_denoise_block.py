@@ -73,24 +73,6 @@ def test_quality_is_better_than_fast_and_classes_than_one():
 
 
 @pytest.mark.parametrize("quality", ["fast", "quality"])
-@pytest.mark.parametrize(("without", "least"), [({"second": None}, 0.05), ({"second": None, "class_pixels": 25}, 0.2)])
-def test_chips_gain_from_patches_of_two_sizes_and_from_classes(quality, without, least, monkeypatch):
-    with rasterio.open(SAMPLE) as file:
-        scene = file.read().astype(np.float64) / 3000
-    gains = []
-    for start in (40, 200, 360):
-        truth = scene[:, start : start + 64, start : start + 64]
-        noisy = (truth + 0.02 * np.random.default_rng(5).standard_normal(truth.shape)).astype(np.float32)
-        chosen = settings_for(quality, len(truth))
-        found = []
-        for one in (chosen, replace(chosen, **without)):
-            monkeypatch.setattr("pipeline.denoise.block.settings_for", lambda *_, one=one: one)
-            found.append(psnr(truth, denoise_block(noisy, all_valid(noisy), quality=quality).block))
-        gains.append(found[0] - found[1])
-    assert np.mean(gains) > least
-
-
-@pytest.mark.parametrize("quality", ["fast", "quality"])
 def test_invalid_pixels_stay_and_do_not_matter(quality):
     truth, noisy, _ = noisy_scene(5, 96, 90, seed=3)
     valid = ndimage.gaussian_filter(np.random.default_rng(3).standard_normal(noisy.shape[1:]), 5) < 0.06

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -146,24 +144,6 @@ def test_panels_give_what_whole_patch_matrices_give(planes, height, width, chose
     assert np.mean(np.abs(found - expected) < 2e-3) > 0.98
     assert np.abs(found - expected).max() < 1.0
     assert np.abs(expected - E).max() > 1
-
-
-def test_a_small_block_is_the_mean_of_what_two_sizes_of_patches_give():
-    E = noisy_planes(2, 61, 73)
-    valid = np.ones((61, 73), bool)
-    enough = 61 * 73 // (2 * 25)
-    both = Settings(5, (3, 3), (1, 2), 2, 1, second=(4, enough + 1))
-    five, four = (denoise_planes(E, valid, replace(both, second=None, patch=side), (0, 0)) for side in (5, 4))
-    np.testing.assert_allclose(denoise_planes(E, valid, both, (0, 0)), (five + four) / 2, atol=1e-5)
-    assert np.abs(five - four).max() > 0.1
-    large = replace(both, second=(4, enough))
-    assert denoise_planes(E, valid, large, (0, 0)).tobytes() == five.tobytes()
-    # What is not to be learnt from teaches nothing, however large the block is.
-    learn = valid.copy()
-    learn[:2] = False
-    other = denoise_planes(E, valid, large, (0, 0), trusted=learn)
-    alone = denoise_planes(E, valid, replace(large, second=None), (0, 0), trusted=learn)
-    assert np.abs(other - alone).max() > 0.1
 
 
 def test_moments_add_up_to_those_of_all_rows():

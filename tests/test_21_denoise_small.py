@@ -1,0 +1,59 @@
+"""Floor 2: chips and other small blocks, which teach a basis badly: patches of two sizes, and enough classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from scipy import ndimage
+
+from pipeline.denoise import Settings, denoise_block, settings_for
+from pipeline.denoise.planes import denoise_planes
+
+SAMPLE = Path(__file__).parents[1] / "sample_data" / "s2_18SVG_crop_10band_20m.tif"
+
+
+def psnr(truth, block):
+    """Mean over the bands, decibels, against a peak of 1."""
+    return float(np.mean(-10 * np.log10(np.mean((block - truth) ** 2, axis=(1, 2)))))
+
+
+def test_a_small_block_is_the_mean_of_what_two_sizes_of_patches_give():
+    rng = np.random.default_rng(3)
+    E = ndimage.gaussian_filter(rng.standard_normal((2, 61, 73)), (0, 4, 4)) * 60
+    E = (E + rng.standard_normal(E.shape)).astype(np.float32)
+    valid = np.ones((61, 73), bool)
+    enough = 61 * 73 // (2 * 25)
+    both = Settings(5, (3, 3), (1, 2), 2, 1, second=(4, enough + 1))
+    five, four = (denoise_planes(E, valid, replace(both, second=None, patch=side), (0, 0)) for side in (5, 4))
+    np.testing.assert_allclose(denoise_planes(E, valid, both, (0, 0)), (five + four) / 2, atol=1e-5)
+    assert np.abs(five - four).max() > 0.1
+    large = replace(both, second=(4, enough))
+    assert denoise_planes(E, valid, large, (0, 0)).tobytes() == five.tobytes()
+    # What is not to be learnt from teaches nothing, however large the block is.
+    learn = valid.copy()
+    learn[:2] = False
+    other = denoise_planes(E, valid, large, (0, 0), trusted=learn)
+    alone = denoise_planes(E, valid, replace(large, second=None), (0, 0), trusted=learn)
+    assert np.abs(other - alone).max() > 0.1
+
+
+@pytest.mark.parametrize("quality", ["fast", "quality"])
+@pytest.mark.parametrize(("without", "least"), [({"second": None}, 0.05), ({"second": None, "class_pixels": 25}, 0.2)])
+def test_chips_gain_from_patches_of_two_sizes_and_from_classes(quality, without, least, monkeypatch):
+    with rasterio.open(SAMPLE) as file:
+        scene = file.read().astype(np.float64) / 3000
+    gains = []
+    for start in (40, 200, 360):
+        truth = scene[:, start : start + 64, start : start + 64]
+        noisy = (truth + 0.02 * np.random.default_rng(5).standard_normal(truth.shape)).astype(np.float32)
+        chosen = settings_for(quality, len(truth))
+        found = []
+        for one in (chosen, replace(chosen, **without)):
+            monkeypatch.setattr("pipeline.denoise.block.settings_for", lambda *_, one=one: one)
+            found.append(psnr(truth, denoise_block(noisy, np.ones((64, 64), bool), quality=quality).block))
+        gains.append(found[0] - found[1])
+    assert np.mean(gains) > least
