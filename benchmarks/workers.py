@@ -30,7 +30,7 @@ def main(smoke: bool, side: int = 4000) -> None:
         write_scene(path, Settings(height=side, width=side, bands=4, seed=1))
         for scheduler in ("threads", "processes"):
             alone = 0.0
-            for workers in (1, 2):
+            for workers in (2,) if smoke else (1, 2):
                 words = [str(workflow), str(path), "--workers", str(workers), "--json"]
                 planned = json.loads(measured(["plan", *words, "--scenes", "1", "--calibrate"])["stdout"])["campaign"]
                 out = ["--scheduler", scheduler, "--out", f"{folder}/{scheduler}{workers}"]

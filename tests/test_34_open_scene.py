@@ -1,7 +1,9 @@
 """Scenes as xarray objects: opened lazily, with their facts, and the verbs of the accessor."""
 
+import json
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -265,3 +267,17 @@ def test_to_import_the_package_is_not_to_import_xarray() -> None:
     code = "import pipeline, sys; print({'xarray', 'dask', 'rasterio'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_names_of_bands_and_features_are_strings_of_the_zarr_specification(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    write_tif(path, np.random.default_rng(4).integers(800, 900, (3, 40, 50)).astype(np.uint16))
+    scene = pipeline.open_scene(path)
+    for name, array in {"band": scene, "feature": scene.terrasketch.features("classic", stride=8)}.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            array.to_dataset(name="data").to_zarr(tmp_path / name, consolidated=False)
+        kept = json.loads((tmp_path / name / name / "zarr.json").read_text())
+        assert kept["data_type"] == "string"
+        again = xr.open_zarr(tmp_path / name, consolidated=False)
+        assert again[name].values.tolist() == array[name].values.tolist()

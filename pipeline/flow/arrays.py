@@ -259,7 +259,7 @@ def _guarded(heart: Heart, block: NDArray[Any], inner: Window, outer: Window) ->
 
 def _label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.DataArray:
     y, x = scene.dims[-2:]
-    coords: dict[Any, Any] = {"feature": list(bank.features)}
+    coords: dict[Any, Any] = {"feature": np.array(bank.features, object)}
     for name in (y, x):
         if name in scene.coords:
             values = scene.coords[name].values.astype(float)

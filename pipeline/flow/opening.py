@@ -119,7 +119,8 @@ def _parts(extent: int, side: int) -> tuple[int, ...]:
 
 
 def _coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
-    coords: dict[str, Any] = {axis: list(info.bands)}
+    # Objects, as xarray has strings of any length: those of a fixed one stand in no specification of Zarr's.
+    coords: dict[str, Any] = {axis: np.array(info.bands, object)}
     centres = known_wavelengths(info)
     if centres is not None:
         about = {"long_name": "centre wavelength", "units": "nm"}
