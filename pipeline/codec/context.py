@@ -55,9 +55,9 @@ QUARTERS = np.array([1024, 1218, 1448, 1722], np.int64)
 
 
 def boxes_of(height: int, width: int, levels: int) -> I64:
-    """(subband, 9): y0, y1, x0, x1; the numbers of parent, first and second subband of this level, or −1; orientation;
-    kind. In the order of `wavelet.subbands`, which is the order of the file."""
-    rows = []
+    """(subband, 10): y0, y1, x0, x1; the numbers of parent, first and second subband of this level, or −1; orientation;
+    kind; coefficients in those before. In the order of `wavelet.subbands`, which is the order of the file."""
+    rows, before = [], 0
     for number, (y, x) in enumerate(subbands(height, width, levels)):
         i, orientation = (number - 1) // 3, (number - 1) % 3 + 1 if number else 0
         parent = number - 3 if i > 0 else -1
@@ -65,7 +65,8 @@ def boxes_of(height: int, width: int, levels: int) -> I64:
         second = number - 1 if orientation == 3 else -1
         scale = min(levels - i - 1, 3)
         kind = 1 + 3 * scale + orientation - 1 if number else 0
-        rows.append((y.start, y.stop, x.start, x.stop, parent, first, second, orientation, kind))
+        rows.append((y.start, y.stop, x.start, x.stop, parent, first, second, orientation, kind, before))
+        before += (y.stop - y.start) * (x.stop - x.start)
     return np.array(rows, np.int64)
 
 

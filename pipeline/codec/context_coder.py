@@ -12,7 +12,7 @@ from pipeline.codec import range_coder as rc
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
 from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
 from pipeline.codec.context_side import mean_codes, put_side, side_bytes
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_outside, expect_row, rows_of
 from pipeline.codec.context_weights import fit_weights
 from pipeline.jit import jit
 
@@ -38,6 +38,7 @@ class PlaneCoder:
 
     A plane may change before it is encoded, `magnitudes` (plane, y, x) with it, where a subband is not all zeros; its
     `means` (plane, subband) and the `weights` (KINDS, TERMS) stay. `models` are as the planes before have left them.
+    `outside`: room for the sums of a plane, of all but what stands in the subband itself.
     """
 
     def __init__(self, values: I32, levels: int, states: I64 = PLAIN) -> None:
@@ -48,12 +49,13 @@ class PlaneCoder:
         self.magnitudes = shifted(values, self.boxes, self.means)
         self.weights = fit_weights(self.magnitudes, self.boxes, self.means)
         self.models, self._signs = fresh(len(states))
+        self.outside = np.empty(height * width + LANES, np.int32)
         self._room = MOST_BYTES * max(STRIP, width) + rc.TAIL
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
 
-    def encode(self, c: int) -> None:
-        """The next plane."""
+    def encode(self, c: int, told: bool = False) -> None:
+        """The next plane; `told` where its sums stand in `outside`."""
         place = 0, 0, 0
         while place[0] < len(self.boxes):
             at = self._state[2]
@@ -72,6 +74,8 @@ class PlaneCoder:
                 self._signs,
                 self._states,
                 c,
+                self.outside,
+                told,
             )
 
     def mark(self) -> None:
@@ -130,19 +134,23 @@ def _encode_plane(
     signs: I32,
     states: I64,
     c: int,
+    outside: I32,
+    told: bool,
 ) -> tuple[rc.State, tuple[int, int, int]]:
     """Encode plane c from a place on, a subband, a row of it and the state before that, to where `out` is too full for
-    another row, or to its end, where no such subband is."""
+    another row, or to its end, where no such subband is. outside: of `expect_outside`, where `told`, else room."""
     w, rows = np.empty(TERMS, np.int64), rows_of(values.shape[2])
     first, row, now = place
     for k in range(first, boxes.shape[0]):
         if means[c, k]:
             products(means, boxes, c, k, weights, w)
             most = MOST_BYTES * (boxes[k, 3] - boxes[k, 2]) + rc.TAIL
+            if not told and row == 0:
+                expect_outside(A, boxes, c, k, w, rows, outside)
             for y in range(boxes[k, 0] + row, boxes[k, 1]):
                 if out.shape[0] - state[2] < most:
                     return state, (k, y - boxes[k, 0], now)
-                expect_row(A, boxes, c, k, y, w, rows, False)
+                expect_row(A, boxes, c, k, y, w, rows, outside, False)
                 state, now = _encode_row(
                     state,
                     now,

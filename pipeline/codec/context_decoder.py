@@ -10,7 +10,7 @@ from pipeline.codec.container import Buffer
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
 from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
 from pipeline.codec.context_side import get_side
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_outside, expect_row, rows_of
 from pipeline.codec.context_weights import DEFAULT
 from pipeline.errors import FormatError
 from pipeline.jit import jit
@@ -61,7 +61,7 @@ def _decode_plane(
     code, width, at = state
     w = np.empty(TERMS, np.int64)
     rows = rows_of(values.shape[2])
-    base = rows.base
+    base, outside = rows.base, np.empty(values.shape[1] * values.shape[2] + LANES, np.int32)
     steps = min(len(states), 2)  # of the step of one quantiser, in those of both together
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1, orientation = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3], boxes[k, 7]
@@ -70,10 +70,11 @@ def _decode_plane(
             continue
         shift, now = shift_of(means[c, k]), 0
         products(means, boxes, c, k, weights, w)
+        expect_outside(A, boxes, c, k, w, rows, outside)
         for y in range(y0, y1):
             if at > data.shape[0]:
                 return code, width, at
-            expect_row(A, boxes, c, k, y, w, rows, False)
+            expect_row(A, boxes, c, k, y, w, rows, outside, False)
             left, second = 0, 0
             for x in range(x0, x1):
                 b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)

@@ -46,35 +46,54 @@ class Rows(NamedTuple):
 
     base: I32
     """the sums, as long as the row and LANES more"""
+    start: I32
+    """what all terms of a row are added to, as long"""
     half: I32
-    """those of the parent's row, as long"""
+    """the sums of the parent's row, as long"""
     terms: I64
     """(MOST_TERMS, 4): where in the magnitudes a term begins, its weight, the columns from and to which it counts"""
+    parents: I64
+    """those of the parent's row, as many"""
 
 
 @jit
 def rows_of(width: int) -> Rows:
     """Room for rows of `width`."""
-    return Rows(
-        np.empty(width + LANES, np.int32), np.empty(width + LANES, np.int32), np.empty((MOST_TERMS, 4), np.int64)
-    )
+    base, start, half = np.empty((3, width + LANES), np.int32)
+    return Rows(base, start, half, np.empty((MOST_TERMS, 4), np.int64), np.empty((MOST_TERMS, 4), np.int64))
 
 
 @jit
-def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, itself: bool) -> None:
-    """rows.base[x] = the sum for row y of subband k of plane c, with what stands to the left in it where `itself`.
+def expect_outside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outside: I32) -> None:
+    """outside, from where subband k begins on, row by row = the sums for it in plane c, of all but what stands in it.
 
-    A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`.
+    A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`. outside: one for each element of a plane, in the
+    order of subbands, and LANES more; what is behind the subband is spoilt.
     """
-    n, base, half, terms = boxes[k, 3] - boxes[k, 2], rows.base, rows.half, rows.terms
-    if w[PARENT] or w[ABOUT_PARENT]:
-        m = (n + 1) // 2
-        half[:m] = 0
-        add_terms(half, m, A, terms, _list_parent(A, boxes, c, k, y, w, terms))
-        _double(half, w[MEAN], base[:n])
-    else:
-        base[:n] = w[MEAN]
-    add_terms(base, n, A, terms, _list_row(A, boxes, c, k, y, w, terms, itself))
+    y0, y1, n = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2]
+    start, half, terms = rows.start, rows.half, rows.terms
+    m, has_parent, count = (n + 1) // 2, w[PARENT] or w[ABOUT_PARENT], 0
+    start[:n] = w[MEAN]
+    for y in range(y0, y1):
+        if has_parent and (y - y0) % 2 == 0:
+            half[:m] = 0
+            add_terms(half, 0, half, 0, m, A, rows.parents, _list_parent(A, boxes, c, k, y, w, rows.parents))
+            _double(half, w[MEAN], start[:n])
+        if y0 + 2 <= y < y1 - 2:  # no edge is near, of this subband or others: terms are those of the row before
+            for t in range(count):
+                terms[t, OFFSET] += A.shape[2]
+        else:
+            count = _list_outside(A, boxes, c, k, y, w, terms, 0)
+        add_terms(start, 0, outside, boxes[k, 9] + (y - y0) * n, n, A, terms, count)
+
+
+@jit
+def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, outside: I32, itself: bool) -> None:
+    """rows.base[x] = the sum for row y of a subband after `expect_outside`, with what stands to the left in the row
+    where `itself`."""
+    n = boxes[k, 3] - boxes[k, 2]
+    count = _list_inside(A, boxes, c, k, y, w, rows.terms, itself)
+    add_terms(outside, boxes[k, 9] + (y - boxes[k, 0]) * n, rows.base, 0, n, A, rows.terms, count)
 
 
 @jit
@@ -91,7 +110,8 @@ def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows,
                     terms[t, WEIGHT] = w[term]
                     _add_row(half, flat, terms[t])
             _double(half, 0, out[term, :n])
-    for t in range(_list_row(A, boxes, c, k, y, NUMBERS, terms, False)):
+    count = _list_inside(A, boxes, c, k, y, NUMBERS, terms, False)
+    for t in range(_list_outside(A, boxes, c, k, y, NUMBERS, terms, count)):
         term = terms[t, WEIGHT] - 1
         terms[t, WEIGHT] = w[term]
         _add_row(out[term], flat, terms[t])
@@ -112,17 +132,28 @@ def _list_parent(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64)
 
 
 @jit
-def _list_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, itself: bool) -> int:
-    """List all other terms but the mean; how many they are."""
-    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
-    plane, count = A.shape[1] * width, 0
-    here = c * plane + y * width + boxes[k, 2]
+def _list_inside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, itself: bool) -> int:
+    """List the terms of the subband; how many they are."""
+    y0, n, width, count = boxes[k, 0], boxes[k, 3] - boxes[k, 2], A.shape[2], 0
+    here = (c * A.shape[1] + y) * width + boxes[k, 2]
     if y > y0:
         count = _add(terms, count, here - width, w[ABOVE], 0, n)
         count = _add(terms, count, here - width - 1, w[CORNERS], 1, n)
         count = _add(terms, count, here - width + 1, w[CORNERS], 0, n - 1)
     if y > y0 + 1:
         count = _add(terms, count, here - 2 * width, w[SECOND], 0, n)
+    if itself:
+        count = _add(terms, count, here - 1, w[LEFT], 1, n)
+        count = _add(terms, count, here - 2, w[SECOND], 2, n)
+    return count
+
+
+@jit
+def _list_outside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, count: int) -> int:
+    """List all other terms but the mean, after the first `count`; how many they are together."""
+    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
+    plane = A.shape[1] * width
+    here = c * plane + y * width + boxes[k, 2]
     if c > 0:
         count = _add(terms, count, here - plane, w[BEFORE], 0, n)
         count = _add_about(terms, count, here - plane, w[ABOUT_BEFORE], n, n, y > y0, y + 1 < y1, width)
@@ -132,57 +163,58 @@ def _list_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, it
         count = _add_box(terms, count, w[FIRST], w[ABOUT_FIRST], boxes, boxes[k, 5], y - y0, n, c * plane, width)
     if boxes[k, 6] >= 0:
         count = _add_box(terms, count, w[OTHER], 0, boxes, boxes[k, 6], y - y0, n, c * plane, width)
-    if itself:
-        count = _add(terms, count, here - 1, w[LEFT], 1, n)
-        count = _add(terms, count, here - 2, w[SECOND], 2, n)
     return count
 
 
 @jit
-def add_terms(out: I32, n: int, A: I32, terms: I64, count: int) -> None:
-    """out[x] += Σ weight · A.flat[offset + x] over the terms whose columns x is in, for x < n. Behind n, out is spoilt.
+def add_terms(start: I32, at: int, out: I32, to: int, n: int, A: I32, terms: I64, count: int) -> None:
+    """out[to + x] = start[at + x] + Σ weight · A.flat[offset + x] over the terms whose columns x is in, for x < n.
+    Behind that, out is spoilt.
 
     Whole vectors are read, and what was too much is taken back, but never from outside of A.
     """
-    blocks, flat = (n + LANES - 1) // LANES, A.reshape(-1)
-    inside = blocks * LANES <= out.shape[0]
+    size, flat, row = (n + LANES - 1) // LANES * LANES, A.reshape(-1), out[to : to + n]
+    inside = at + size <= start.shape[0] and to + size <= out.shape[0]
     for t in range(count):
-        inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + blocks * LANES <= flat.shape[0]
+        inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + size <= flat.shape[0]
     if not inside:
+        row[:] = start[at : at + n]
         for t in range(count):
-            _add_row(out, flat, terms[t])
+            _add_row(row, flat, terms[t])
         return
-    _add_vectors(out, flat, terms.reshape(-1), blocks, count)
+    _add_vectors(start, at, out, to, flat, terms.reshape(-1), size // LANES, count)
     for t in range(count):
         offset, weight = terms[t, OFFSET], np.int32(terms[t, WEIGHT])
         for x in range(terms[t, FROM]):
-            out[x] -= weight * flat[offset + x]
+            row[x] -= weight * flat[offset + x]
         for x in range(terms[t, TO], n):
-            out[x] -= weight * flat[offset + x]
+            row[x] -= weight * flat[offset + x]
 
 
 @emitted
-def _add_vectors(typing: Any, out: Any, flat: Any, terms: Any, blocks: Any, count: Any) -> Any:
-    """out[x] += Σ weight · flat[offset + x], in blocks of LANES."""
-    word = ir.IntType(32)
+def _add_vectors(
+    typing: Any, start: Any, at: Any, out: Any, to: Any, flat: Any, terms: Any, blocks: Any, count: Any
+) -> Any:
+    """out[to + x] = start[at + x] + Σ weight · flat[offset + x], in blocks of LANES."""
+    word, integer = ir.IntType(32), types.intp
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sums, known, table = (
-            context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args[:3], strict=False)
+        source, sums, known, table = (
+            context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 4, 5)
         )
-        with counted(builder, args[3]) as block:
-            start = builder.mul(block.index, ir.Constant(block.index.type, LANES))
-            total = variable(builder, load(builder, element(builder, sums, start), word, LANES))
-            with counted(builder, args[4]) as term:
-                at = builder.mul(term.index, ir.Constant(term.index.type, 4))
-                offset, weight = (builder.load(element(builder, table, at, part)) for part in (OFFSET, WEIGHT))
-                row = load(builder, element(builder, known, builder.add(offset, start)), word, LANES)
+        with counted(builder, args[6]) as block:
+            x = builder.mul(block.index, ir.Constant(block.index.type, LANES))
+            total = variable(builder, load(builder, element(builder, source, builder.add(args[1], x)), word, LANES))
+            with counted(builder, args[7]) as term:
+                line = builder.mul(term.index, ir.Constant(term.index.type, 4))
+                offset, weight = (builder.load(element(builder, table, line, part)) for part in (OFFSET, WEIGHT))
+                row = load(builder, element(builder, known, builder.add(offset, x)), word, LANES)
                 product = builder.mul(broadcast(builder, builder.trunc(weight, word), LANES), row)
                 builder.store(builder.add(builder.load(total), product), total)
-            store(builder, builder.load(total), element(builder, sums, start), word, LANES)
+            store(builder, builder.load(total), element(builder, sums, builder.add(args[3], x)), word, LANES)
         return context.get_dummy_value()
 
-    return types.void(out, flat, terms, blocks, count), codegen
+    return types.void(start, integer, out, integer, flat, terms, integer, integer), codegen
 
 
 @jit

@@ -17,7 +17,7 @@ from pipeline.codec.budget import BIT, ERROR, Budget, budget_of, gain, spend, wo
 from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shift_of
 from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import expect_outside, expect_row, rows_of
 from pipeline.codec.survivors import COUNT, LISTED, step, walk_back
 from pipeline.jit import jit
 
@@ -89,8 +89,9 @@ class Trellis:
                 coder.models,
                 c,
                 self._budget,
+                coder.outside,
             )
-            coder.encode(c)
+            coder.encode(c, told=True)
         coder.release()
         return coder.payload()
 
@@ -112,10 +113,21 @@ def rough(Z: F32, values: I32) -> None:
 
 @jit
 def choose_plane(
-    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int, budget: Budget
+    Z: F32,
+    values: I32,
+    scores: I32,
+    A: I32,
+    boxes: I64,
+    means: I64,
+    weights: I64,
+    models: I32,
+    c: int,
+    budget: Budget,
+    outside: I32,
 ) -> None:
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
-    `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent."""
+    `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent. outside: as in
+    `PlaneCoder`, which no choice changes."""
     w = np.empty(TERMS, np.int64)
     rows = rows_of(Z.shape[2])
     listed = bits_of(models).reshape(-1)
@@ -136,8 +148,9 @@ def choose_plane(
         products(means, boxes, c, k, weights, w)
         cost = np.full(COUNT, NEVER, np.float32)
         cost[0] = np.float32(0.0)
+        expect_outside(A, boxes, c, k, w, rows, outside)
         for y in range(y0, y1):
-            expect_row(A, boxes, c, k, y, w, rows, True)
+            expect_row(A, boxes, c, k, y, w, rows, outside, True)
             at, n = (y - y0) * (x1 - x0), x1 - x0
             z[at : at + n], base[at : at + n] = Z[c, y, x0:x1], rows.base[:n]
         area = (y1 - y0) * (x1 - x0)
