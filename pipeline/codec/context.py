@@ -120,5 +120,6 @@ def products(means: I64, boxes: I64, c: int, k: int, weights: I64, out: I64) -> 
 @jit
 def bucket(total: int) -> int:
     """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
-    bits = np.int64(np.float32(total + 64).view(np.int32))
+    # No sum of all terms comes near 2³¹; floats from 32 bits are made in vectors.
+    bits = np.float32(np.int32(total + 64)).view(np.int32)
     return min(int(bits >> 21) - 532, BUCKETS - 1)

@@ -88,11 +88,20 @@ def expect_outside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outsi
 
 
 @jit
-def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, outside: I32, itself: bool) -> None:
-    """rows.base[x] = the sum for row y of a subband after `expect_outside`, with what stands to the left in the row
-    where `itself`."""
+def expect_inside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outside: I32, out: I32) -> None:
+    """out = the sums for subband k after `expect_outside`, at the same places, with what stands in it."""
+    n, at = boxes[k, 3] - boxes[k, 2], boxes[k, 9]
+    for y in range(boxes[k, 0], boxes[k, 1]):
+        count = _list_inside(A, boxes, c, k, y, w, rows.terms, True)
+        add_terms(outside, at, out, at, n, A, rows.terms, count)
+        at += n
+
+
+@jit
+def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, outside: I32) -> None:
+    """rows.base[x] = the sum for row y of subband k after `expect_outside`, with what stands in the rows above."""
     n = boxes[k, 3] - boxes[k, 2]
-    count = _list_inside(A, boxes, c, k, y, w, rows.terms, itself)
+    count = _list_inside(A, boxes, c, k, y, w, rows.terms, False)
     add_terms(outside, boxes[k, 9] + (y - boxes[k, 0]) * n, rows.base, 0, n, A, rows.terms, count)
 
 
