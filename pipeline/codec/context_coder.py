@@ -154,7 +154,7 @@ def _encode_plane(
                 products(means, boxes, c, k, weights, w)
                 if not told:
                     expect_outside(A, boxes, c, k, w, rows, outside)
-                expect_inside(A, boxes, c, k, w, rows, outside, buckets)
+                expect_inside(A, boxes, c, k, w, outside, buckets)
                 _find_buckets(own)
             corner = (c * values.shape[1] + boxes[k, 0]) * values.shape[2] + boxes[k, 2]
             state, row, now = _encode_rows(

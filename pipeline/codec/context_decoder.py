@@ -10,7 +10,7 @@ from pipeline.codec.container import Buffer
 from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
 from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, after, fresh, low_bits, sign_context, word_of
 from pipeline.codec.context_side import get_side
-from pipeline.codec.context_sums import LANES, expect_outside, expect_row, rows_of
+from pipeline.codec.context_sums import LANES, add_above, expect_outside, rows_of
 from pipeline.codec.context_weights import DEFAULT
 from pipeline.errors import FormatError
 from pipeline.jit import jit
@@ -67,94 +67,83 @@ def _decode_plane(
         if means[c, k] == 0 or x0 == x1:
             values[c, y0:y1, x0:x1] = 0
             continue
-        shift, now = shift_of(means[c, k]), 0
+        shift = shift_of(means[c, k])
         products(means, boxes, c, k, weights, w)
         expect_outside(A, boxes, c, k, w, rows, outside)
-        for y in range(y0, y1):
-            if state[2] > data.shape[0]:
-                return state
-            expect_row(A, boxes, c, k, y, w, rows, outside)
-            here = (c * values.shape[1] + y) * values.shape[2] + x0
-            above = here - values.shape[2] if y > y0 else -1
-            state, now = _decode_row(
-                state,
-                now,
-                data,
-                flat,
-                known,
-                here,
-                above,
-                x1 - x0,
-                rows.base,
-                w[LEFT],
-                w[SECOND],
-                boxes[k, 7],
-                shift,
-                models,
-                signs,
-                states,
-            )
+        corner = (c * values.shape[1] + y0) * values.shape[2] + x0
+        own = outside[boxes[k, 9] : boxes[k, 9] + (y1 - y0) * (x1 - x0)]
+        state = _decode_rows(
+            state, data, flat, known, corner, values.shape[2], own, w, boxes[k], shift, models, signs, states
+        )
     return state
 
 
 @jit
-def _decode_row(
+def _decode_rows(
     state: rc.State,
-    now: int,
     data: U8,
     flat: I32,
     known: I32,
-    here: int,
-    above: int,
-    n: int,
-    base: I32,
-    of_left: int,
-    of_second: int,
-    orientation: int,
+    corner: int,
+    pitch: int,
+    outside: I32,
+    w: I64,
+    box: I64,
     shift: int,
     models: I32,
     signs: I32,
     states: np.uint64,
-) -> tuple[rc.State, int]:
-    """Decode n values to where they begin in `flat`, their magnitudes to `known`; those above begin at `above`, if any
-    do. base: their sums without what is to the left, which counts `of_left` and `of_second`."""
+) -> rc.State:
+    """Decode a subband of n values a row, to where the first of all is `corner` of `flat` and rows are `pitch` apart,
+    their magnitudes to `known`, as far as there are data.
+
+    Magnitudes are not left to a function of their own: to call it would take as long as they do.
+    """
     code, width, at = state
-    left, second, before = 0, 0, 0
     steps = 2 if states else 1  # of the step of one quantiser, in those of both together
-    for x in range(n):
-        b = bucket(int(np.int64(base[np.uint64(x)])) + of_left * left + of_second * second)
-        o = MODELS * (BUCKETS * (now & 1) + b)
-        second, value = left, 0
-        code, width, at, m = rc.get_learnt(code, width, at, data, models, o)
-        if m:  # not a function of its own: to call it would take as long
-            k = low_bits(b)
-            run, i, bit = 0, 0, 1
-            while bit and i < RUN:
-                i += 1
-                code, width, at, bit = rc.get_learnt(code, width, at, data, models, o + i)
-                run += bit
-            if bit:
-                code, width, at, run = _get_gamma(code, width, at, data)
-                run += RUN - 1
-            for i in range(min(k, 2)):
-                code, width, at, bit = rc.get_learnt(code, width, at, data, models, o + FIRST_LOW + i)
-                run = (run << 1) | bit
-            if k > 2:
-                code, width, at, bit = rc.get_raw(code, width, at, data, k - 2)
-                run = (run << (k - 2)) | bit
-            m = run + 1
-        left = min(m, MOST)
-        if shift:
-            code, width, at, bit = rc.get_raw(code, width, at, data, shift)
-            m = (m << shift) | bit
-        if m:
-            s = sign_context(before, int(np.int64(flat[np.uint64(above + x)])) if above >= 0 else 0, orientation)
-            code, width, at, bit = rc.get_learnt(code, width, at, data, signs, s)
-            value = steps * m - (now & 1)
-            value = -value if bit else value
-        known[np.uint64(here + x)], flat[np.uint64(here + x)] = left, value
-        before, now = value, after(states, now, m)
-    return (code, width, at), now
+    n, now, base = box[3] - box[2], 0, np.empty(box[3] - box[2], np.int32)
+    of_left, of_second, orientation = w[LEFT], w[SECOND], box[7]
+    for row in range(box[1] - box[0]):
+        if at > data.shape[0]:
+            break
+        first, left, second, before = corner + row * pitch, 0, 0, 0
+        add_above(known, first, pitch, row, n, w, outside, row * n, base, 0)
+        for x in range(n):
+            here, told = first + x, int(np.int64(base[np.uint64(x)]))
+            b = bucket(told + of_left * left + of_second * second)
+            o = MODELS * (BUCKETS * (now & 1) + b)
+            second, value = left, 0
+            code, width, at, m = rc.get_learnt(code, width, at, data, models, o)
+            if m:
+                k = low_bits(b)
+                run, i, bit = 0, 0, 1
+                while bit and i < RUN:
+                    i += 1
+                    code, width, at, bit = rc.get_learnt(code, width, at, data, models, o + i)
+                    run += bit
+                if bit:
+                    code, width, at, run = _get_gamma(code, width, at, data)
+                    run += RUN - 1
+                for i in range(min(k, 2)):
+                    code, width, at, bit = rc.get_learnt(code, width, at, data, models, o + FIRST_LOW + i)
+                    run = (run << 1) | bit
+                if k > 2:
+                    code, width, at, bit = rc.get_raw(code, width, at, data, k - 2)
+                    run = (run << (k - 2)) | bit
+                m = run + 1
+            left = min(m, MOST)
+            if shift:
+                code, width, at, bit = rc.get_raw(code, width, at, data, shift)
+                m = (m << shift) | bit
+            if m:
+                above = int(np.int64(flat[np.uint64(here - pitch)])) if row else 0
+                s = sign_context(before, above, orientation)
+                code, width, at, bit = rc.get_learnt(code, width, at, data, signs, s)
+                value = steps * m - (now & 1)
+                value = -value if bit else value
+            known[np.uint64(here)], flat[np.uint64(here)] = left, value
+            before, now = value, after(states, now, m)
+    return code, width, at
 
 
 @jit

@@ -88,21 +88,36 @@ def expect_outside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outsi
 
 
 @jit
-def expect_inside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outside: I32, out: I32) -> None:
+def expect_inside(A: I32, boxes: I64, c: int, k: int, w: I64, outside: I32, out: I32) -> None:
     """out = the sums for subband k after `expect_outside`, at the same places, with what stands in it."""
-    n, at = boxes[k, 3] - boxes[k, 2], boxes[k, 9]
-    for y in range(boxes[k, 0], boxes[k, 1]):
-        count = _list_inside(A, boxes, c, k, y, w, rows.terms, True)
-        add_terms(outside, at, out, at, n, A, rows.terms, count)
+    n, at, flat, width = boxes[k, 3] - boxes[k, 2], boxes[k, 9], A.reshape(-1), A.shape[2]
+    left, second = np.int32(w[LEFT]), np.int32(w[SECOND])
+    for row in range(boxes[k, 1] - boxes[k, 0]):
+        here = (c * A.shape[1] + boxes[k, 0] + row) * width + boxes[k, 2]
+        add_above(flat, here, width, row, n, w, outside, at, out, at)
+        for x in range(1, n):
+            out[np.uint64(at + x)] += left * flat[np.uint64(here + x - 1)]
+        for x in range(2, n):
+            out[np.uint64(at + x)] += second * flat[np.uint64(here + x - 2)]
         at += n
 
 
 @jit
-def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, outside: I32) -> None:
-    """rows.base[x] = the sum for row y of subband k after `expect_outside`, with what stands in the rows above."""
-    n = boxes[k, 3] - boxes[k, 2]
-    count = _list_inside(A, boxes, c, k, y, w, rows.terms, False)
-    add_terms(outside, boxes[k, 9] + (y - boxes[k, 0]) * n, rows.base, 0, n, A, rows.terms, count)
+def add_above(
+    flat: I32, here: int, width: int, row: int, n: int, w: I64, outside: I32, at: int, out: I32, to: int
+) -> None:
+    """out[to + x] = outside[at + x] and what stands above it, x < n, in a subband whose row begins at `here` of all
+    magnitudes, with `width` to a row of a plane."""
+    above, second = here - (width if row > 0 else 0), here - (2 * width if row > 1 else 0)
+    of_above, of_corners = np.int32(w[ABOVE] if row > 0 else 0), np.int32(w[CORNERS] if row > 0 else 0)
+    of_second = np.int32(w[SECOND] if row > 1 else 0)
+    for x in range(n):
+        known = of_above * flat[np.uint64(above + x)] + of_second * flat[np.uint64(second + x)]
+        out[np.uint64(to + x)] = outside[np.uint64(at + x)] + known
+    for x in range(1, n):
+        out[np.uint64(to + x)] += of_corners * flat[np.uint64(above + x - 1)]
+    for x in range(n - 1):
+        out[np.uint64(to + x)] += of_corners * flat[np.uint64(above + x + 1)]
 
 
 @jit
@@ -119,7 +134,7 @@ def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows,
                     terms[t, WEIGHT] = w[term]
                     _add_row(half, flat, terms[t])
             _double(half, 0, out[term, :n])
-    count = _list_inside(A, boxes, c, k, y, NUMBERS, terms, False)
+    count = _list_above(A, boxes, c, k, y, NUMBERS, terms)
     for t in range(_list_outside(A, boxes, c, k, y, NUMBERS, terms, count)):
         term = terms[t, WEIGHT] - 1
         terms[t, WEIGHT] = w[term]
@@ -141,8 +156,8 @@ def _list_parent(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64)
 
 
 @jit
-def _list_inside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, itself: bool) -> int:
-    """List the terms of the subband; how many they are."""
+def _list_above(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64) -> int:
+    """List the terms in the rows above of the subband; how many they are."""
     y0, n, width, count = boxes[k, 0], boxes[k, 3] - boxes[k, 2], A.shape[2], 0
     here = (c * A.shape[1] + y) * width + boxes[k, 2]
     if y > y0:
@@ -151,9 +166,6 @@ def _list_inside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64,
         count = _add(terms, count, here - width + 1, w[CORNERS], 0, n - 1)
     if y > y0 + 1:
         count = _add(terms, count, here - 2 * width, w[SECOND], 0, n)
-    if itself:
-        count = _add(terms, count, here - 1, w[LEFT], 1, n)
-        count = _add(terms, count, here - 2, w[SECOND], 2, n)
     return count
 
 

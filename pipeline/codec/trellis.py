@@ -149,7 +149,7 @@ def choose_plane(
         cost = np.full(COUNT, NEVER, np.float32)
         cost[0] = np.float32(0.0)
         expect_outside(A, boxes, c, k, w, rows, outside)
-        expect_inside(A, boxes, c, k, w, rows, outside, inside)
+        expect_inside(A, boxes, c, k, w, outside, inside)
         for y in range(y0, y1):
             at = (y - y0) * (x1 - x0)
             z[at : at + x1 - x0] = Z[c, y, x0:x1]
