@@ -17,7 +17,7 @@ from pipeline.codec.context_coder import PlaneCoder, encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.context_models import STATES, fresh
 from pipeline.codec.context_side import mean_codes
-from pipeline.codec.context_sums import LANES, expect_outside, expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_outside, rows_of
 from pipeline.codec.context_weights import DEFAULT
 
 F32 = NDArray[np.float32]
@@ -59,10 +59,9 @@ def contexts(Z: F32) -> tuple[list[int], NDArray[np.int32]]:
     products(means, boxes, 0, 0, DEFAULT, w)
     outside = np.empty(Z.size + LANES, np.int32)
     expect_outside(A, boxes, 0, 0, w, rows, outside)
-    expect_row(A, boxes, 0, 0, 0, w, rows, outside, False)
     row = [0, 0, *A[0, 0].tolist()]
     return [
-        bucket(int(rows.base[x]) + int(w[LEFT]) * row[x + 1] + int(w[SECOND]) * row[x]) for x in range(Z.shape[2])
+        bucket(int(outside[x]) + int(w[LEFT]) * row[x + 1] + int(w[SECOND]) * row[x]) for x in range(Z.shape[2])
     ], means
 
 

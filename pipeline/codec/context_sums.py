@@ -44,10 +44,8 @@ NUMBERS = np.arange(1, TERMS + 1)
 class Rows(NamedTuple):
     """What a row is summed in."""
 
-    base: I32
-    """the sums, as long as the row and LANES more"""
     start: I32
-    """what all terms of a row are added to, as long"""
+    """what all terms of a row are added to, as long as the row and LANES more"""
     half: I32
     """the sums of the parent's row, as long"""
     terms: I64
@@ -59,8 +57,8 @@ class Rows(NamedTuple):
 @jit
 def rows_of(width: int) -> Rows:
     """Room for rows of `width`."""
-    base, start, half = np.empty((3, width + LANES), np.int32)
-    return Rows(base, start, half, np.empty((MOST_TERMS, 4), np.int64), np.empty((MOST_TERMS, 4), np.int64))
+    start, half = np.empty((2, width + LANES), np.int32)
+    return Rows(start, half, np.empty((MOST_TERMS, 4), np.int64), np.empty((MOST_TERMS, 4), np.int64))
 
 
 @jit
@@ -70,21 +68,22 @@ def expect_outside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outsi
     A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`. outside: one for each element of a plane, in the
     order of subbands, and LANES more; what is behind the subband is spoilt.
     """
-    y0, y1, n = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2]
-    start, half, terms = rows.start, rows.half, rows.terms
-    m, has_parent, count = (n + 1) // 2, w[PARENT] or w[ABOUT_PARENT], 0
-    start[:n] = w[MEAN]
+    y0, y1, n, flat, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.reshape(-1), A.shape[2]
+    start, half, terms, parents = rows.start, rows.half, rows.terms, rows.parents
+    m, has_parent, count, at = (n + 1) // 2, w[PARENT] or w[ABOUT_PARENT], 0, boxes[k, 9]
+    _fill(start, 0, n, w[MEAN])
     for y in range(y0, y1):
         if has_parent and (y - y0) % 2 == 0:
-            half[:m] = 0
-            add_terms(half, 0, half, 0, m, A, rows.parents, _list_parent(A, boxes, c, k, y, w, rows.parents))
-            _double(half, w[MEAN], start[:n])
+            _fill(half, 0, m, 0)
+            add_terms(half, 0, half, 0, m, flat, parents, 0, _list_parent(A, boxes, c, k, y, w, parents))
+            _double(half, w[MEAN], start, 0, n)
         if y0 + 2 <= y < y1 - 2:  # no edge is near, of this subband or others: terms are those of the row before
             for t in range(count):
-                terms[t, OFFSET] += A.shape[2]
+                terms[t, OFFSET] += width
         else:
             count = _list_outside(A, boxes, c, k, y, w, terms, 0)
-        add_terms(start, 0, outside, boxes[k, 9] + (y - y0) * n, n, A, terms, count)
+        add_terms(start, 0, outside, at, n, flat, terms, 0, count)
+        at += n
 
 
 @jit
@@ -121,30 +120,43 @@ def add_above(
 
 
 @jit
-def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32) -> None:
-    """out (TERMS, x) = what each term adds to the sum of `expect_row`, none of it from the row itself."""
-    n, flat, half, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.terms
+def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32, pitch: int) -> None:
+    """out[pitch · term + x] = what each term adds to the sum of row y, none of it from the row itself.
+
+    pitch: the width of a plane and LANES more.
+    """
+    n, flat, half, start, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.start, rows.terms
     for term in range(TERMS):
-        _fill(out[term, :n], w[MEAN] if term == MEAN else 0)
+        _fill(out, pitch * term, n, w[MEAN] if term == MEAN else 0)
     if boxes[k, 4] >= 0:
-        for term in (PARENT, ABOUT_PARENT):
-            _fill(half[: (n + 1) // 2], 0)
-            for t in range(_list_parent(A, boxes, c, k, y, NUMBERS, terms)):
-                if terms[t, WEIGHT] == NUMBERS[term]:
-                    terms[t, WEIGHT] = w[term]
-                    _add_row(half, flat, terms[t])
-            _double(half, 0, out[term, :n])
-    count = _list_above(A, boxes, c, k, y, NUMBERS, terms)
-    for t in range(_list_outside(A, boxes, c, k, y, NUMBERS, terms, count)):
-        term = terms[t, WEIGHT] - 1
-        terms[t, WEIGHT] = w[term]
-        _add_row(out[term], flat, terms[t])
+        _fill(start, 0, n, 0)
+        first, count = 0, _list_parent(A, boxes, c, k, y, NUMBERS, terms)
+        while first < count:
+            term, last = terms[first, WEIGHT] - 1, _weigh_terms(terms, first, count, w)
+            add_terms(start, 0, half, 0, (n + 1) // 2, flat, terms, first, last)
+            _double(half, 0, out, pitch * term, n)
+            first = last
+    first, count = 0, _list_outside(A, boxes, c, k, y, NUMBERS, terms, _list_above(A, boxes, c, k, y, NUMBERS, terms))
+    while first < count:
+        term, last = terms[first, WEIGHT] - 1, _weigh_terms(terms, first, count, w)
+        add_terms(out, pitch * term, out, pitch * term, n, flat, terms, first, last)
+        first = last
 
 
 @jit
-def _fill(row: I32, value: int) -> None:
-    for x in range(row.shape[0]):
-        row[x] = value
+def _weigh_terms(terms: I64, first: int, count: int, w: I64) -> int:
+    """Give the first terms of the same number their weight; where the next begins."""
+    number, t = terms[first, WEIGHT], first
+    while t < count and terms[t, WEIGHT] == number:
+        terms[t, WEIGHT] = w[number - 1]
+        t += 1
+    return t
+
+
+@jit
+def _fill(row: I32, at: int, n: int, value: int) -> None:
+    for x in range(n):
+        row[np.uint64(at + x)] = value
 
 
 @jit
@@ -187,34 +199,41 @@ def _list_outside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64
     return count
 
 
-@jit
-def add_terms(start: I32, at: int, out: I32, to: int, n: int, A: I32, terms: I64, count: int) -> None:
-    """out[to + x] = start[at + x] + Σ weight · A.flat[offset + x] over the terms whose columns x is in, for x < n.
-    Behind that, out is spoilt.
+# Rows are passed as an array and a place: slices, calls that may fail and ways out of a function before its end make
+# Numba count who holds which array, which takes as long as a row.
 
-    Whole vectors are read, and what was too much is taken back, but never from outside of A.
+
+@jit
+def add_terms(start: I32, at: int, out: I32, to: int, n: int, flat: I32, terms: I64, first: int, count: int) -> None:
+    """out[to + x] = start[at + x] + Σ weight · flat[offset + x] over the terms from the first to before `count` whose
+    columns x is in, for x < n. Behind that, out is spoilt.
+
+    Whole vectors are read, and what was too much is taken back, but never from outside of magnitudes `flat`.
     """
-    size, flat, row = (n + LANES - 1) // LANES * LANES, A.reshape(-1), out[to : to + n]
+    size = (n + LANES - 1) & -LANES
     inside = at + size <= start.shape[0] and to + size <= out.shape[0]
-    for t in range(count):
+    for t in range(first, count):
         inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + size <= flat.shape[0]
-    if not inside:
-        row[:] = start[at : at + n]
-        for t in range(count):
-            _add_row(row, flat, terms[t])
-        return
-    _add_vectors(start, at, out, to, flat, terms.reshape(-1), size // LANES, count)
-    for t in range(count):
+    if inside:
+        _add_vectors(start, at, out, to, flat, terms, size // LANES, first, count)
+    else:
+        for x in range(n):
+            out[np.uint64(to + x)] = start[np.uint64(at + x)]
+    for t in range(first, count):
         offset, weight = terms[t, OFFSET], np.int32(terms[t, WEIGHT])
-        for x in range(terms[t, FROM]):
-            row[x] -= weight * flat[offset + x]
-        for x in range(terms[t, TO], n):
-            row[x] -= weight * flat[offset + x]
+        if inside:
+            for x in range(terms[t, FROM]):
+                out[np.uint64(to + x)] -= weight * flat[np.uint64(offset + x)]
+            for x in range(terms[t, TO], n):
+                out[np.uint64(to + x)] -= weight * flat[np.uint64(offset + x)]
+        else:
+            for x in range(terms[t, FROM], terms[t, TO]):
+                out[np.uint64(to + x)] += weight * flat[np.uint64(offset + x)]
 
 
 @emitted
 def _add_vectors(
-    typing: Any, start: Any, at: Any, out: Any, to: Any, flat: Any, terms: Any, blocks: Any, count: Any
+    typing: Any, start: Any, at: Any, out: Any, to: Any, flat: Any, terms: Any, blocks: Any, first: Any, count: Any
 ) -> Any:
     """out[to + x] = start[at + x] + Σ weight · flat[offset + x], in blocks of LANES."""
     word, integer = ir.IntType(32), types.intp
@@ -226,8 +245,8 @@ def _add_vectors(
         with counted(builder, args[6]) as block:
             x = builder.mul(block.index, ir.Constant(block.index.type, LANES))
             total = variable(builder, load(builder, element(builder, source, builder.add(args[1], x)), word, LANES))
-            with counted(builder, args[7]) as term:
-                line = builder.mul(term.index, ir.Constant(term.index.type, 4))
+            with counted(builder, builder.sub(args[8], args[7])) as term:
+                line = builder.mul(builder.add(args[7], term.index), ir.Constant(term.index.type, 4))
                 offset, weight = (builder.load(element(builder, table, line, part)) for part in (OFFSET, WEIGHT))
                 row = load(builder, element(builder, known, builder.add(offset, x)), word, LANES)
                 product = builder.mul(broadcast(builder, builder.trunc(weight, word), LANES), row)
@@ -235,16 +254,7 @@ def _add_vectors(
             store(builder, builder.load(total), element(builder, sums, builder.add(args[3], x)), word, LANES)
         return context.get_dummy_value()
 
-    return types.void(start, integer, out, integer, flat, terms, integer, integer), codegen
-
-
-@jit
-def _add_row(out: I32, flat: I32, term: I64) -> None:
-    """out[x] += weight · flat[offset + x] where the term counts."""
-    first, weight = term[FROM], np.int32(term[WEIGHT])
-    row = flat[term[OFFSET] + first : term[OFFSET] + term[TO]]
-    for x in range(row.shape[0]):
-        out[first + x] += weight * row[x]
+    return types.void(start, integer, out, integer, flat, terms, integer, integer, integer), codegen
 
 
 @jit
@@ -284,9 +294,11 @@ def _add_box(
 
 
 @jit
-def _double(half: I32, mean: int, base: I32) -> None:
-    """base = the sums of the parent's row, each for two columns, and the mean."""
-    for i in range(base.shape[0] // 2):
-        base[2 * i] = base[2 * i + 1] = half[i] + np.int32(mean)
-    if base.shape[0] % 2:
-        base[-1] = half[base.shape[0] // 2] + np.int32(mean)
+def _double(half: I32, mean: int, out: I32, at: int, n: int) -> None:
+    """out[at : at + n] = the sums of the parent's row, each for two columns, and the mean."""
+    for i in range(n >> 1):
+        told = half[np.uint64(i)] + np.int32(mean)
+        out[np.uint64(at + 2 * i)] = told
+        out[np.uint64(at + 2 * i + 1)] = told
+    if n & 1:
+        out[np.uint64(at + n - 1)] = half[np.uint64(n >> 1)] + np.int32(mean)

@@ -128,8 +128,7 @@ def choose_plane(
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
     `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent. outside: as in
     `PlaneCoder`, which no choice changes."""
-    w = np.empty(TERMS, np.int64)
-    rows = rows_of(Z.shape[2])
+    w, rows, known = np.empty(TERMS, np.int64), rows_of(Z.shape[2]), Z.reshape(-1)
     listed = bits_of(models).reshape(-1)
     bits, sums = np.empty_like(listed), np.empty(5)
     area = Z.shape[1] * Z.shape[2]
@@ -151,8 +150,9 @@ def choose_plane(
         expect_outside(A, boxes, c, k, w, rows, outside)
         expect_inside(A, boxes, c, k, w, outside, inside)
         for y in range(y0, y1):
-            at = (y - y0) * (x1 - x0)
-            z[at : at + x1 - x0] = Z[c, y, x0:x1]
+            at, here = (y - y0) * (x1 - x0), (c * Z.shape[1] + y) * Z.shape[2] + x0
+            for x in range(x1 - x0):
+                z[np.uint64(at + x)] = known[np.uint64(here + x)]
         first, area = boxes[k, 9], (y1 - y0) * (x1 - x0)
         step(z[:area], inside[first : first + area], bits, shift, cost, path[:area])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
