@@ -16,7 +16,7 @@ from pipeline.codec.context import boxes_of
 from pipeline.codec.context_coder import encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.context_side import mean_codes
-from pipeline.codec.context_sums import expect_row, rows_of, separate_row
+from pipeline.codec.context_sums import LANES, add_above, expect_inside, expect_outside, rows_of, separate_row
 from pipeline.codec.wavelet import subbands
 from pipeline.errors import FormatError
 from pipeline.svd.lanes import LINE, NARROW
@@ -201,20 +201,24 @@ def test_sums_are_of_the_terms_as_they_are_defined(height: int, width: int, leve
     A = rng.integers(0, context.MOST, (3, height, width), np.int32, endpoint=True)
     boxes, rows, w = boxes_of(height, width, levels), rows_of(width), np.empty(context.TERMS, np.int64)
     means = rng.choice([40, 64, 90], (3, len(boxes)))
-    separate = np.empty((context.TERMS, width), np.int32)
+    separate = np.empty((context.TERMS, width + LANES), np.int32)
     c, k = int(rng.integers(3)), int(rng.integers(len(boxes)))
     context.products(means, boxes, c, k, rng.integers(0, 300, (context.KINDS, context.TERMS)), w)
     n = int(boxes[k, 3] - boxes[k, 2])
+    outside, inside, above = np.empty((3, height * width + LANES), np.int32)
+    expect_outside(A, boxes, c, k, w, rows, outside)
+    expect_inside(A, boxes, c, k, w, outside, inside)
     for y in range(boxes[k, 0], boxes[k, 1] if n else boxes[k, 0]):
         terms = np.array([terms_of(A, boxes, c, k, y - int(boxes[k, 0]), x) for x in range(n)])
-        row = A[c, y, boxes[k, 2] : boxes[k, 3]]
+        own = A[c, y, boxes[k, 2] : boxes[k, 3]]
         itself = np.zeros((n, context.TERMS), np.int64)
-        itself[1:, context.LEFT], itself[2:, context.SECOND] = row[: n - 1], row[: max(n - 2, 0)]
-        for left in (True, False):
-            expect_row(A, boxes, c, k, y, w, rows, left)
-            wanted = (terms if left else terms - itself) @ w + w[context.MEAN]
-            np.testing.assert_array_equal(rows.base[:n], wanted)
-        separate_row(A, boxes, c, k, y, w, rows, separate)
+        itself[1:, context.LEFT], itself[2:, context.SECOND] = own[: n - 1], own[: max(n - 2, 0)]
+        row, here = y - int(boxes[k, 0]), (c * height + y) * width + int(boxes[k, 2])
+        at = int(boxes[k, 9]) + row * n
+        add_above(A.reshape(-1), here, width, row, n, w, outside, at, above, 0)
+        np.testing.assert_array_equal(inside[at : at + n], terms @ w + w[context.MEAN])
+        np.testing.assert_array_equal(above[:n], (terms - itself) @ w + w[context.MEAN])
+        separate_row(A, boxes, c, k, y, w, rows, separate.reshape(-1), width + LANES)
         wanted = (terms - itself) * w
         wanted[:, context.MEAN] = w[context.MEAN]
         np.testing.assert_array_equal(separate[:, :n], wanted.T)

@@ -17,7 +17,7 @@ from pipeline.codec.context_coder import PlaneCoder, encode_integers, shifted
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.codec.context_models import STATES, fresh
 from pipeline.codec.context_side import mean_codes
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_outside, rows_of
 from pipeline.codec.context_weights import DEFAULT
 
 F32 = NDArray[np.float32]
@@ -57,10 +57,11 @@ def contexts(Z: F32) -> tuple[list[int], NDArray[np.int32]]:
     A = shifted(rough, boxes, means)
     w, rows = np.empty(TERMS, np.int64), rows_of(Z.shape[2])
     products(means, boxes, 0, 0, DEFAULT, w)
-    expect_row(A, boxes, 0, 0, 0, w, rows, False)
+    outside = np.empty(Z.size + LANES, np.int32)
+    expect_outside(A, boxes, 0, 0, w, rows, outside)
     row = [0, 0, *A[0, 0].tolist()]
     return [
-        bucket(int(rows.base[x]) + int(w[LEFT]) * row[x + 1] + int(w[SECOND]) * row[x]) for x in range(Z.shape[2])
+        bucket(int(outside[x]) + int(w[LEFT]) * row[x + 1] + int(w[SECOND]) * row[x]) for x in range(Z.shape[2])
     ], means
 
 
@@ -80,7 +81,8 @@ def test_no_path_is_cheaper(row: list[float], seed: int) -> None:
     boxes = boxes_of(*Z.shape[1:], 0)
     A = shifted(values, boxes, means)
     clipped = np.clip(models, 1 << 20, (1 << 31) - (1 << 20)).astype(np.int32)
-    trellis.choose_plane(Z, values, scores, A, boxes, means, DEFAULT, clipped, 0, nothing_foretold(1, 1))
+    outside = np.empty(Z.size + LANES, np.int32)
+    trellis.choose_plane(Z, values, scores, A, boxes, means, DEFAULT, clipped, 0, nothing_foretold(1, 1), outside)
     chosen = tuple(np.abs(values[0, 0]).tolist())
     assert price(Z[0, 0], chosen, bits, buckets) == pytest.approx(best, rel=1e-5, abs=1e-5)
     assert ((values < 0) <= (Z < 0)).all()
@@ -229,9 +231,8 @@ def test_values_are_those_of_the_page() -> None:
 
     coder = PlaneCoder(values, 0, STATES)
     nothing = nothing_foretold(1, 1)
-    trellis.choose_plane(
-        Z, values, scores, coder.magnitudes, coder.boxes, coder.means, coder.weights, coder.models, 0, nothing
-    )
+    known = coder.magnitudes, coder.boxes, coder.means, coder.weights, coder.models
+    trellis.choose_plane(Z, values, scores, *known, 0, nothing, coder.outside)
     state = 0
     for index, score in zip(values.ravel().tolist(), scores.ravel().tolist(), strict=True):
         assert abs(score) == value_of(state, abs(index))

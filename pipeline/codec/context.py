@@ -55,9 +55,9 @@ QUARTERS = np.array([1024, 1218, 1448, 1722], np.int64)
 
 
 def boxes_of(height: int, width: int, levels: int) -> I64:
-    """(subband, 9): y0, y1, x0, x1; the numbers of parent, first and second subband of this level, or −1; orientation;
-    kind. In the order of `wavelet.subbands`, which is the order of the file."""
-    rows = []
+    """(subband, 10): y0, y1, x0, x1; the numbers of parent, first and second subband of this level, or −1; orientation;
+    kind; coefficients in those before. In the order of `wavelet.subbands`, which is the order of the file."""
+    rows, before = [], 0
     for number, (y, x) in enumerate(subbands(height, width, levels)):
         i, orientation = (number - 1) // 3, (number - 1) % 3 + 1 if number else 0
         parent = number - 3 if i > 0 else -1
@@ -65,7 +65,8 @@ def boxes_of(height: int, width: int, levels: int) -> I64:
         second = number - 1 if orientation == 3 else -1
         scale = min(levels - i - 1, 3)
         kind = 1 + 3 * scale + orientation - 1 if number else 0
-        rows.append((y.start, y.stop, x.start, x.stop, parent, first, second, orientation, kind))
+        rows.append((y.start, y.stop, x.start, x.stop, parent, first, second, orientation, kind, before))
+        before += (y.stop - y.start) * (x.stop - x.start)
     return np.array(rows, np.int64)
 
 
@@ -119,5 +120,6 @@ def products(means: I64, boxes: I64, c: int, k: int, weights: I64, out: I64) -> 
 @jit
 def bucket(total: int) -> int:
     """The context of a sum in 1024ths: four for each octave of 16 times it and 1."""
-    bits = np.int64(np.float32(total + 64).view(np.int32))
+    # No sum of all terms comes near 2³¹; floats from 32 bits are made in vectors.
+    bits = np.float32(np.int32(total + 64)).view(np.int32)
     return min(int(bits >> 21) - 532, BUCKETS - 1)

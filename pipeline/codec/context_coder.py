@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import range_coder as rc
-from pipeline.codec.context import BUCKETS, LEFT, MOST, SECOND, TERMS, boxes_of, bucket, products, shift_of
-from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, fresh, low_bits, sign_context
+from pipeline.codec.context import BUCKETS, MOST, TERMS, boxes_of, bucket, products, shift_of
+from pipeline.codec.context_models import FIRST_LOW, MODELS, PLAIN, RUN, after, fresh, low_bits, sign_context, word_of
 from pipeline.codec.context_side import mean_codes, put_side, side_bytes
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_inside, expect_outside, rows_of
 from pipeline.codec.context_weights import fit_weights
 from pipeline.jit import jit
 
@@ -38,22 +38,24 @@ class PlaneCoder:
 
     A plane may change before it is encoded, `magnitudes` (plane, y, x) with it, where a subband is not all zeros; its
     `means` (plane, subband) and the `weights` (KINDS, TERMS) stay. `models` are as the planes before have left them.
+    `outside`: room for the sums of a plane, of all but what stands in the subband itself.
     """
 
     def __init__(self, values: I32, levels: int, states: I64 = PLAIN) -> None:
         planes, height, width = values.shape
-        self._values, self._states = values, states
+        self._values, self._states = values, word_of(states)
         self.boxes = boxes_of(height, width, levels)
         self.means = mean_codes(values, self.boxes)
         self.magnitudes = shifted(values, self.boxes, self.means)
         self.weights = fit_weights(self.magnitudes, self.boxes, self.means)
         self.models, self._signs = fresh(len(states))
+        self.outside, self._buckets = np.empty((2, height * width + LANES), np.int32)
         self._room = MOST_BYTES * max(STRIP, width) + rc.TAIL
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
 
-    def encode(self, c: int) -> None:
-        """The next plane."""
+    def encode(self, c: int, told: bool = False) -> None:
+        """The next plane; `told` where its sums stand in `outside`."""
         place = 0, 0, 0
         while place[0] < len(self.boxes):
             at = self._state[2]
@@ -72,6 +74,9 @@ class PlaneCoder:
                 self._signs,
                 self._states,
                 c,
+                self.outside,
+                told,
+                self._buckets,
             )
 
     def mark(self) -> None:
@@ -128,105 +133,121 @@ def _encode_plane(
     weights: I64,
     models: I32,
     signs: I32,
-    states: I64,
+    states: np.uint64,
     c: int,
+    outside: I32,
+    told: bool,
+    buckets: I32,
 ) -> tuple[rc.State, tuple[int, int, int]]:
     """Encode plane c from a place on, a subband, a row of it and the state before that, to where `out` is too full for
-    another row, or to its end, where no such subband is."""
-    w, rows = np.empty(TERMS, np.int64), rows_of(values.shape[2])
+    another row, or to its end, where no such subband is.
+
+    outside: of `expect_outside`, where `told`, else room for it. buckets: as much, as the last place has left it.
+    """
+    w, rows, flat = np.empty(TERMS, np.int64), rows_of(values.shape[2]), values.reshape(-1)
     first, row, now = place
     for k in range(first, boxes.shape[0]):
         if means[c, k]:
-            products(means, boxes, c, k, weights, w)
-            most = MOST_BYTES * (boxes[k, 3] - boxes[k, 2]) + rc.TAIL
-            for y in range(boxes[k, 0] + row, boxes[k, 1]):
-                if out.shape[0] - state[2] < most:
-                    return state, (k, y - boxes[k, 0], now)
-                expect_row(A, boxes, c, k, y, w, rows, False)
-                state, now = _encode_row(
-                    state,
-                    now,
-                    out,
-                    values,
-                    A,
-                    boxes[k],
-                    w,
-                    shift_of(means[c, k]),
-                    models,
-                    signs,
-                    states,
-                    rows.base,
-                    c,
-                    y,
-                )
+            height, n, at = boxes[k, 1] - boxes[k, 0], boxes[k, 3] - boxes[k, 2], boxes[k, 9]
+            own = buckets[at : at + height * n]
+            if row == 0:
+                products(means, boxes, c, k, weights, w)
+                if not told:
+                    expect_outside(A, boxes, c, k, w, rows, outside)
+                expect_inside(A, boxes, c, k, w, outside, buckets)
+                _find_buckets(own)
+            corner = (c * values.shape[1] + boxes[k, 0]) * values.shape[2] + boxes[k, 2]
+            state, row, now = _encode_rows(
+                state,
+                row,
+                now,
+                out,
+                flat,
+                corner,
+                values.shape[2],
+                own,
+                n,
+                boxes[k, 7],
+                shift_of(means[c, k]),
+                models,
+                signs,
+                states,
+            )
+            if row * n < len(own):
+                return state, (k, row, now)
         row, now = 0, 0
     return state, (boxes.shape[0], 0, 0)
 
 
 @jit
-def _encode_row(
-    state: rc.State,
-    now: int,
-    out: U8,
-    values: I32,
-    A: I32,
-    box: I64,
-    w: I64,
-    shift: int,
-    models: I32,
-    signs: I32,
-    states: I64,
-    base: I32,
-    c: int,
-    y: int,
-) -> tuple[rc.State, int]:
-    """Encode a row of a subband whose sums are `base`; the state after it."""
-    low, width, at = state
-    y0, x0, x1, orientation = box[0], box[2], box[3], box[7]
-    left, second = 0, 0
-    for x in range(x0, x1):
-        b = bucket(base[x - x0] + w[LEFT] * left + w[SECOND] * second)
-        value = int(np.int64(values[c, y, x]))
-        m = abs(value)
-        high = m >> shift
-        bit = 1 if high else 0
-        o = MODELS * (BUCKETS * (now & 1) + b)
-        low, width, at = rc.put(low, width, at, out, models[o], bit)
-        models[o] = rc.learnt(models[o], bit)
-        if high:
-            low, width, at = _put_magnitude(low, width, at, out, models, o, low_bits(b), high - 1)
-        if shift:
-            low, width, at = rc.put_raw(low, width, at, out, m, shift)
-        if m:
-            s, bit = sign_context(values, c, y, x, y0, x0, orientation), 1 if value < 0 else 0
-            low, width, at = rc.put(low, width, at, out, signs[s], bit)
-            signs[s] = rc.learnt(signs[s], bit)
-        now = states[now, m & 1]
-        second = left
-        left = int(np.int64(A[c, y, x]))
-    return (low, width, at), now
+def _find_buckets(sums: I32) -> None:
+    """Sums become their contexts."""
+    for i in range(sums.shape[0]):
+        sums[i] = bucket(sums[i])
 
 
 @jit
-def _put_magnitude(low: int, width: int, at: int, out: U8, models: I32, o: int, k: int, more: int) -> rc.State:
-    """Encode a magnitude less one under the models of its bucket, in units of 2^k."""
-    run = more >> k
-    for i in range(min(run, RUN)):
-        low, width, at = rc.put(low, width, at, out, models[o + 1 + i], 1)
-        models[o + 1 + i] = rc.learnt(models[o + 1 + i], 1)
-    if run < RUN:
-        low, width, at = rc.put(low, width, at, out, models[o + 1 + run], 0)
-        models[o + 1 + run] = rc.learnt(models[o + 1 + run], 0)
-    else:
-        rest, length = run - RUN + 1, 0
-        while rest >> (length + 1):
-            length += 1
-        low, width, at = rc.put_raw(low, width, at, out, (1 << (length + 1)) - 2, length + 1)
-        low, width, at = rc.put_raw(low, width, at, out, rest, length)
-    for i in range(min(k, 2)):
-        bit = (more >> (k - 1 - i)) & 1
-        low, width, at = rc.put(low, width, at, out, models[o + FIRST_LOW + i], bit)
-        models[o + FIRST_LOW + i] = rc.learnt(models[o + FIRST_LOW + i], bit)
-    if k > 2:
-        low, width, at = rc.put_raw(low, width, at, out, more, k - 2)
-    return low, width, at
+def _encode_rows(
+    state: rc.State,
+    row: int,
+    now: int,
+    out: U8,
+    flat: I32,
+    corner: int,
+    pitch: int,
+    buckets: I32,
+    n: int,
+    orientation: int,
+    shift: int,
+    models: I32,
+    signs: I32,
+    states: np.uint64,
+) -> tuple[rc.State, int, int]:
+    """Encode a subband from a row on, as far as `out` has room, n values in each row, the first of all at `corner` of
+    `flat`, rows `pitch` apart; the state of the coder, the row that is next, the state before it.
+
+    Magnitudes are not left to a function of their own: to call it would take as long as they do.
+    """
+    low, width, at = state
+    while row * n < len(buckets) and len(out) - at >= MOST_BYTES * n + rc.TAIL:
+        left = 0
+        for x in range(n):
+            here = corner + row * pitch + x
+            value, b = int(np.int64(flat[np.uint64(here)])), int(np.int64(buckets[np.uint64(row * n + x)]))
+            m = abs(value)
+            high = m >> shift
+            o = MODELS * (BUCKETS * (now & 1) + b)
+            low, width, at = rc.put_learnt(low, width, at, out, models, o, 1 if high else 0)
+            if high:
+                k = low_bits(b)
+                run, i, bit = (high - 1) >> k, 0, 1
+                while bit and i < RUN:
+                    bit = 1 if i < run else 0
+                    i += 1
+                    low, width, at = rc.put_learnt(low, width, at, out, models, o + i, bit)
+                if bit:
+                    low, width, at = _put_gamma(low, width, at, out, run - RUN + 1)
+                for i in range(min(k, 2)):
+                    bit = ((high - 1) >> (k - 1 - i)) & 1
+                    low, width, at = rc.put_learnt(low, width, at, out, models, o + FIRST_LOW + i, bit)
+                if k > 2:
+                    low, width, at = rc.put_raw(low, width, at, out, high - 1, k - 2)
+            if shift:
+                low, width, at = rc.put_raw(low, width, at, out, m, shift)
+            if m:
+                above = int(np.int64(flat[np.uint64(here - pitch)])) if row else 0
+                s = sign_context(left, above, orientation)
+                low, width, at = rc.put_learnt(low, width, at, out, signs, s, 1 if value < 0 else 0)
+            now, left = after(states, now, m), value
+        row += 1
+    return (low, width, at), row, now
+
+
+@jit
+def _put_gamma(low: int, width: int, at: int, out: U8, number: int) -> rc.State:
+    """Encode a number >= 1 by Elias's gamma."""
+    length = 0
+    while number >> (length + 1):
+        length += 1
+    low, width, at = rc.put_raw(low, width, at, out, (1 << (length + 1)) - 2, length + 1)
+    return rc.put_raw(low, width, at, out, number, length)

@@ -34,6 +34,17 @@ PLAIN = np.zeros((1, 2), np.int64)
 STATES = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], np.int64)
 
 
+def word_of(states: I64) -> np.uint64:
+    """The states in one word, for `after`."""
+    return np.uint64(sum(int(state) << (4 * i) for i, state in enumerate(states.flat)))
+
+
+@jit
+def after(word: np.uint64, now: int, value: int) -> int:
+    """The state after a value in state `now`."""
+    return int(np.int64(word >> np.uint64(8 * now + 4 * (value & 1)) & np.uint64(7)))
+
+
 def fresh(states: int) -> tuple[I32, I32]:
     """Models (quantiser, bucket, MODELS) as they start, and those of the signs.
 
@@ -58,10 +69,8 @@ def low_bits(b: int) -> int:
 
 
 @jit
-def sign_context(values: I32, c: int, y: int, x: int, y0: int, x0: int, orientation: int) -> int:
-    """The context of a sign: those of its neighbours to the left and above, in its subband."""
-    left = values[c, y, x - 1] if x > x0 else 0
-    above = values[c, y - 1, x] if y > y0 else 0
+def sign_context(left: int, above: int, orientation: int) -> int:
+    """The context of a sign: the values to the left and above, in its subband."""
     return 9 * orientation + 3 * _trit(left) + _trit(above)
 
 

@@ -45,12 +45,12 @@ def put_side(state: rc.State, out: U8, means: I64, weights: I64) -> rc.State:
         for k in range(means.shape[1]):
             row = models[_row(means, c, k)]
             step = means[c, k] - _guess(means, c, k)
-            low, width, at = _put_bit(low, width, at, out, row, 0, 1 if step else 0)
+            low, width, at = rc.put_learnt(low, width, at, out, row, 0, 1 if step else 0)
             if step:
-                low, width, at = _put_bit(low, width, at, out, row, 1, 1 if step < 0 else 0)
+                low, width, at = rc.put_learnt(low, width, at, out, row, 1, 1 if step < 0 else 0)
                 for i in range(1, abs(step) + 1):
                     more = 1 if i < abs(step) else 0
-                    low, width, at = _put_bit(low, width, at, out, row, min(i, RUNS) + 1, more)
+                    low, width, at = rc.put_learnt(low, width, at, out, row, min(i, RUNS) + 1, more)
     for kind in range(KINDS):
         own = 1 if (weights[kind] != DEFAULT[kind]).any() else 0
         low, width, at = rc.put_raw(low, width, at, out, own, 1)
@@ -70,12 +70,12 @@ def get_side(state: rc.State, data: U8, means: I64, weights: I64) -> rc.State:
             if at > data.shape[0] + rc.TAIL:
                 return code, width, at
             row, step = models[_row(means, c, k)], 0
-            code, width, at, more = _get_bit(code, width, at, data, row, 0)
+            code, width, at, more = rc.get_learnt(code, width, at, data, row, 0)
             if more:
-                code, width, at, negative = _get_bit(code, width, at, data, row, 1)
+                code, width, at, negative = rc.get_learnt(code, width, at, data, row, 1)
                 while more and step < MOST_MEAN:
                     step += 1
-                    code, width, at, more = _get_bit(code, width, at, data, row, min(step, RUNS) + 1)
+                    code, width, at, more = rc.get_learnt(code, width, at, data, row, min(step, RUNS) + 1)
                 step = -step if negative else step
             means[c, k] = min(max(_guess(means, c, k) + step, 0), MOST_MEAN)
     for kind in range(KINDS):
@@ -98,20 +98,6 @@ def _guess(means: I64, c: int, k: int) -> int:
 def _row(means: I64, c: int, k: int) -> int:
     """Which models a mean code goes by: those of the first plane, of zeros before, of others."""
     return 0 if c == 0 else (1 if means[c - 1, k] == 0 else 2)
-
-
-@jit
-def _put_bit(low: int, width: int, at: int, out: U8, row: I32, i: int, bit: int) -> rc.State:
-    low, width, at = rc.put(low, width, at, out, row[i], bit)
-    row[i] = rc.learnt(row[i], bit)
-    return low, width, at
-
-
-@jit
-def _get_bit(code: int, width: int, at: int, data: U8, row: I32, i: int) -> tuple[int, int, int, int]:
-    code, width, at, bit = rc.get(code, width, at, data, row[i])
-    row[i] = rc.learnt(row[i], bit)
-    return code, width, at, bit
 
 
 @jit

@@ -44,63 +44,119 @@ NUMBERS = np.arange(1, TERMS + 1)
 class Rows(NamedTuple):
     """What a row is summed in."""
 
-    base: I32
-    """the sums, as long as the row and LANES more"""
+    start: I32
+    """what all terms of a row are added to, as long as the row and LANES more"""
     half: I32
-    """those of the parent's row, as long"""
+    """the sums of the parent's row, as long"""
     terms: I64
     """(MOST_TERMS, 4): where in the magnitudes a term begins, its weight, the columns from and to which it counts"""
+    parents: I64
+    """those of the parent's row, as many"""
 
 
 @jit
 def rows_of(width: int) -> Rows:
     """Room for rows of `width`."""
-    return Rows(
-        np.empty(width + LANES, np.int32), np.empty(width + LANES, np.int32), np.empty((MOST_TERMS, 4), np.int64)
-    )
+    start, half = np.empty((2, width + LANES), np.int32)
+    return Rows(start, half, np.empty((MOST_TERMS, 4), np.int64), np.empty((MOST_TERMS, 4), np.int64))
 
 
 @jit
-def expect_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, itself: bool) -> None:
-    """rows.base[x] = the sum for row y of subband k of plane c, with what stands to the left in it where `itself`.
+def expect_outside(A: I32, boxes: I64, c: int, k: int, w: I64, rows: Rows, outside: I32) -> None:
+    """outside, from where subband k begins on, row by row = the sums for it in plane c, of all but what stands in it.
 
-    A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`.
+    A (plane, y, x): magnitudes, contiguous. w (TERMS,): `products`. outside: one for each element of a plane, in the
+    order of subbands, and LANES more; what is behind the subband is spoilt.
     """
-    n, base, half, terms = boxes[k, 3] - boxes[k, 2], rows.base, rows.half, rows.terms
-    if w[PARENT] or w[ABOUT_PARENT]:
-        m = (n + 1) // 2
-        half[:m] = 0
-        add_terms(half, m, A, terms, _list_parent(A, boxes, c, k, y, w, terms))
-        _double(half, w[MEAN], base[:n])
-    else:
-        base[:n] = w[MEAN]
-    add_terms(base, n, A, terms, _list_row(A, boxes, c, k, y, w, terms, itself))
+    y0, y1, n, flat, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.reshape(-1), A.shape[2]
+    start, half, terms, parents = rows.start, rows.half, rows.terms, rows.parents
+    m, has_parent, count, at = (n + 1) // 2, w[PARENT] or w[ABOUT_PARENT], 0, boxes[k, 9]
+    _fill(start, 0, n, w[MEAN])
+    for y in range(y0, y1):
+        if has_parent and (y - y0) % 2 == 0:
+            _fill(half, 0, m, 0)
+            add_terms(half, 0, half, 0, m, flat, parents, 0, _list_parent(A, boxes, c, k, y, w, parents))
+            _double(half, w[MEAN], start, 0, n)
+        if y0 + 2 <= y < y1 - 2:  # no edge is near, of this subband or others: terms are those of the row before
+            for t in range(count):
+                terms[t, OFFSET] += width
+        else:
+            count = _list_outside(A, boxes, c, k, y, w, terms, 0)
+        add_terms(start, 0, outside, at, n, flat, terms, 0, count)
+        at += n
 
 
 @jit
-def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32) -> None:
-    """out (TERMS, x) = what each term adds to the sum of `expect_row`, none of it from the row itself."""
-    n, flat, half, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.terms
+def expect_inside(A: I32, boxes: I64, c: int, k: int, w: I64, outside: I32, out: I32) -> None:
+    """out = the sums for subband k after `expect_outside`, at the same places, with what stands in it."""
+    n, at, flat, width = boxes[k, 3] - boxes[k, 2], boxes[k, 9], A.reshape(-1), A.shape[2]
+    left, second = np.int32(w[LEFT]), np.int32(w[SECOND])
+    for row in range(boxes[k, 1] - boxes[k, 0]):
+        here = (c * A.shape[1] + boxes[k, 0] + row) * width + boxes[k, 2]
+        add_above(flat, here, width, row, n, w, outside, at, out, at)
+        for x in range(1, n):
+            out[np.uint64(at + x)] += left * flat[np.uint64(here + x - 1)]
+        for x in range(2, n):
+            out[np.uint64(at + x)] += second * flat[np.uint64(here + x - 2)]
+        at += n
+
+
+@jit
+def add_above(
+    flat: I32, here: int, width: int, row: int, n: int, w: I64, outside: I32, at: int, out: I32, to: int
+) -> None:
+    """out[to + x] = outside[at + x] and what stands above it, x < n, in a subband whose row begins at `here` of all
+    magnitudes, with `width` to a row of a plane."""
+    above, second = here - (width if row > 0 else 0), here - (2 * width if row > 1 else 0)
+    of_above, of_corners = np.int32(w[ABOVE] if row > 0 else 0), np.int32(w[CORNERS] if row > 0 else 0)
+    of_second = np.int32(w[SECOND] if row > 1 else 0)
+    for x in range(n):
+        known = of_above * flat[np.uint64(above + x)] + of_second * flat[np.uint64(second + x)]
+        out[np.uint64(to + x)] = outside[np.uint64(at + x)] + known
+    for x in range(1, n):
+        out[np.uint64(to + x)] += of_corners * flat[np.uint64(above + x - 1)]
+    for x in range(n - 1):
+        out[np.uint64(to + x)] += of_corners * flat[np.uint64(above + x + 1)]
+
+
+@jit
+def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32, pitch: int) -> None:
+    """out[pitch · term + x] = what each term adds to the sum of row y, none of it from the row itself.
+
+    pitch: the width of a plane and LANES more.
+    """
+    n, flat, half, start, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.start, rows.terms
     for term in range(TERMS):
-        _fill(out[term, :n], w[MEAN] if term == MEAN else 0)
+        _fill(out, pitch * term, n, w[MEAN] if term == MEAN else 0)
     if boxes[k, 4] >= 0:
-        for term in (PARENT, ABOUT_PARENT):
-            _fill(half[: (n + 1) // 2], 0)
-            for t in range(_list_parent(A, boxes, c, k, y, NUMBERS, terms)):
-                if terms[t, WEIGHT] == NUMBERS[term]:
-                    terms[t, WEIGHT] = w[term]
-                    _add_row(half, flat, terms[t])
-            _double(half, 0, out[term, :n])
-    for t in range(_list_row(A, boxes, c, k, y, NUMBERS, terms, False)):
-        term = terms[t, WEIGHT] - 1
-        terms[t, WEIGHT] = w[term]
-        _add_row(out[term], flat, terms[t])
+        _fill(start, 0, n, 0)
+        first, count = 0, _list_parent(A, boxes, c, k, y, NUMBERS, terms)
+        while first < count:
+            term, last = terms[first, WEIGHT] - 1, _weigh_terms(terms, first, count, w)
+            add_terms(start, 0, half, 0, (n + 1) // 2, flat, terms, first, last)
+            _double(half, 0, out, pitch * term, n)
+            first = last
+    first, count = 0, _list_outside(A, boxes, c, k, y, NUMBERS, terms, _list_above(A, boxes, c, k, y, NUMBERS, terms))
+    while first < count:
+        term, last = terms[first, WEIGHT] - 1, _weigh_terms(terms, first, count, w)
+        add_terms(out, pitch * term, out, pitch * term, n, flat, terms, first, last)
+        first = last
 
 
 @jit
-def _fill(row: I32, value: int) -> None:
-    for x in range(row.shape[0]):
-        row[x] = value
+def _weigh_terms(terms: I64, first: int, count: int, w: I64) -> int:
+    """Give the first terms of the same number their weight; where the next begins."""
+    number, t = terms[first, WEIGHT], first
+    while t < count and terms[t, WEIGHT] == number:
+        terms[t, WEIGHT] = w[number - 1]
+        t += 1
+    return t
+
+
+@jit
+def _fill(row: I32, at: int, n: int, value: int) -> None:
+    for x in range(n):
+        row[np.uint64(at + x)] = value
 
 
 @jit
@@ -112,17 +168,25 @@ def _list_parent(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64)
 
 
 @jit
-def _list_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, itself: bool) -> int:
-    """List all other terms but the mean; how many they are."""
-    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
-    plane, count = A.shape[1] * width, 0
-    here = c * plane + y * width + boxes[k, 2]
+def _list_above(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64) -> int:
+    """List the terms in the rows above of the subband; how many they are."""
+    y0, n, width, count = boxes[k, 0], boxes[k, 3] - boxes[k, 2], A.shape[2], 0
+    here = (c * A.shape[1] + y) * width + boxes[k, 2]
     if y > y0:
         count = _add(terms, count, here - width, w[ABOVE], 0, n)
         count = _add(terms, count, here - width - 1, w[CORNERS], 1, n)
         count = _add(terms, count, here - width + 1, w[CORNERS], 0, n - 1)
     if y > y0 + 1:
         count = _add(terms, count, here - 2 * width, w[SECOND], 0, n)
+    return count
+
+
+@jit
+def _list_outside(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, count: int) -> int:
+    """List all other terms but the mean, after the first `count`; how many they are together."""
+    y0, y1, n, width = boxes[k, 0], boxes[k, 1], boxes[k, 3] - boxes[k, 2], A.shape[2]
+    plane = A.shape[1] * width
+    here = c * plane + y * width + boxes[k, 2]
     if c > 0:
         count = _add(terms, count, here - plane, w[BEFORE], 0, n)
         count = _add_about(terms, count, here - plane, w[ABOUT_BEFORE], n, n, y > y0, y + 1 < y1, width)
@@ -132,66 +196,65 @@ def _list_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64, it
         count = _add_box(terms, count, w[FIRST], w[ABOUT_FIRST], boxes, boxes[k, 5], y - y0, n, c * plane, width)
     if boxes[k, 6] >= 0:
         count = _add_box(terms, count, w[OTHER], 0, boxes, boxes[k, 6], y - y0, n, c * plane, width)
-    if itself:
-        count = _add(terms, count, here - 1, w[LEFT], 1, n)
-        count = _add(terms, count, here - 2, w[SECOND], 2, n)
     return count
 
 
-@jit
-def add_terms(out: I32, n: int, A: I32, terms: I64, count: int) -> None:
-    """out[x] += Σ weight · A.flat[offset + x] over the terms whose columns x is in, for x < n. Behind n, out is spoilt.
+# Rows are passed as an array and a place: slices, calls that may fail and ways out of a function before its end make
+# Numba count who holds which array, which takes as long as a row.
 
-    Whole vectors are read, and what was too much is taken back, but never from outside of A.
+
+@jit
+def add_terms(start: I32, at: int, out: I32, to: int, n: int, flat: I32, terms: I64, first: int, count: int) -> None:
+    """out[to + x] = start[at + x] + Σ weight · flat[offset + x] over the terms from the first to before `count` whose
+    columns x is in, for x < n. Behind that, out is spoilt.
+
+    Whole vectors are read, and what was too much is taken back, but never from outside of magnitudes `flat`.
     """
-    blocks, flat = (n + LANES - 1) // LANES, A.reshape(-1)
-    inside = blocks * LANES <= out.shape[0]
-    for t in range(count):
-        inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + blocks * LANES <= flat.shape[0]
-    if not inside:
-        for t in range(count):
-            _add_row(out, flat, terms[t])
-        return
-    _add_vectors(out, flat, terms.reshape(-1), blocks, count)
-    for t in range(count):
+    size = (n + LANES - 1) & -LANES
+    inside = at + size <= start.shape[0] and to + size <= out.shape[0]
+    for t in range(first, count):
+        inside &= terms[t, OFFSET] >= 0 and terms[t, OFFSET] + size <= flat.shape[0]
+    if inside:
+        _add_vectors(start, at, out, to, flat, terms, size // LANES, first, count)
+    else:
+        for x in range(n):
+            out[np.uint64(to + x)] = start[np.uint64(at + x)]
+    for t in range(first, count):
         offset, weight = terms[t, OFFSET], np.int32(terms[t, WEIGHT])
-        for x in range(terms[t, FROM]):
-            out[x] -= weight * flat[offset + x]
-        for x in range(terms[t, TO], n):
-            out[x] -= weight * flat[offset + x]
+        if inside:
+            for x in range(terms[t, FROM]):
+                out[np.uint64(to + x)] -= weight * flat[np.uint64(offset + x)]
+            for x in range(terms[t, TO], n):
+                out[np.uint64(to + x)] -= weight * flat[np.uint64(offset + x)]
+        else:
+            for x in range(terms[t, FROM], terms[t, TO]):
+                out[np.uint64(to + x)] += weight * flat[np.uint64(offset + x)]
 
 
 @emitted
-def _add_vectors(typing: Any, out: Any, flat: Any, terms: Any, blocks: Any, count: Any) -> Any:
-    """out[x] += Σ weight · flat[offset + x], in blocks of LANES."""
-    word = ir.IntType(32)
+def _add_vectors(
+    typing: Any, start: Any, at: Any, out: Any, to: Any, flat: Any, terms: Any, blocks: Any, first: Any, count: Any
+) -> Any:
+    """out[to + x] = start[at + x] + Σ weight · flat[offset + x], in blocks of LANES."""
+    word, integer = ir.IntType(32), types.intp
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sums, known, table = (
-            context.make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args[:3], strict=False)
+        source, sums, known, table = (
+            context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 4, 5)
         )
-        with counted(builder, args[3]) as block:
-            start = builder.mul(block.index, ir.Constant(block.index.type, LANES))
-            total = variable(builder, load(builder, element(builder, sums, start), word, LANES))
-            with counted(builder, args[4]) as term:
-                at = builder.mul(term.index, ir.Constant(term.index.type, 4))
-                offset, weight = (builder.load(element(builder, table, at, part)) for part in (OFFSET, WEIGHT))
-                row = load(builder, element(builder, known, builder.add(offset, start)), word, LANES)
+        with counted(builder, args[6]) as block:
+            x = builder.mul(block.index, ir.Constant(block.index.type, LANES))
+            total = variable(builder, load(builder, element(builder, source, builder.add(args[1], x)), word, LANES))
+            with counted(builder, builder.sub(args[8], args[7])) as term:
+                line = builder.mul(builder.add(args[7], term.index), ir.Constant(term.index.type, 4))
+                offset, weight = (builder.load(element(builder, table, line, part)) for part in (OFFSET, WEIGHT))
+                row = load(builder, element(builder, known, builder.add(offset, x)), word, LANES)
                 product = builder.mul(broadcast(builder, builder.trunc(weight, word), LANES), row)
                 builder.store(builder.add(builder.load(total), product), total)
-            store(builder, builder.load(total), element(builder, sums, start), word, LANES)
+            store(builder, builder.load(total), element(builder, sums, builder.add(args[3], x)), word, LANES)
         return context.get_dummy_value()
 
-    return types.void(out, flat, terms, blocks, count), codegen
-
-
-@jit
-def _add_row(out: I32, flat: I32, term: I64) -> None:
-    """out[x] += weight · flat[offset + x] where the term counts."""
-    first, weight = term[FROM], np.int32(term[WEIGHT])
-    row = flat[term[OFFSET] + first : term[OFFSET] + term[TO]]
-    for x in range(row.shape[0]):
-        out[first + x] += weight * row[x]
+    return types.void(start, integer, out, integer, flat, terms, integer, integer, integer), codegen
 
 
 @jit
@@ -231,9 +294,11 @@ def _add_box(
 
 
 @jit
-def _double(half: I32, mean: int, base: I32) -> None:
-    """base = the sums of the parent's row, each for two columns, and the mean."""
-    for i in range(base.shape[0] // 2):
-        base[2 * i] = base[2 * i + 1] = half[i] + np.int32(mean)
-    if base.shape[0] % 2:
-        base[-1] = half[base.shape[0] // 2] + np.int32(mean)
+def _double(half: I32, mean: int, out: I32, at: int, n: int) -> None:
+    """out[at : at + n] = the sums of the parent's row, each for two columns, and the mean."""
+    for i in range(n >> 1):
+        told = half[np.uint64(i)] + np.int32(mean)
+        out[np.uint64(at + 2 * i)] = told
+        out[np.uint64(at + 2 * i + 1)] = told
+    if n & 1:
+        out[np.uint64(at + n - 1)] = half[np.uint64(n >> 1)] + np.int32(mean)

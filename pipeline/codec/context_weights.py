@@ -20,7 +20,7 @@ from pipeline.codec.context import (
     UNIT,
     products,
 )
-from pipeline.codec.context_sums import rows_of, separate_row
+from pipeline.codec.context_sums import LANES, rows_of, separate_row
 from pipeline.jit import jit
 from pipeline.svd.lanes import LINE, NARROW, add_gram
 
@@ -87,7 +87,7 @@ def _solve(M: F64, v: F64, usual: F64) -> F64:
 def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64) -> None:
     """Grams (KINDS, NARROW·LINE) of the weighed terms with the magnitude that they foretell, on every n-th row."""
     ones, w, n = np.full((KINDS, TERMS), 256, np.int64), np.empty(TERMS, np.int64), A.shape[2]
-    separate, rows = np.empty((TERMS, n), np.int32), rows_of(n)
+    separate, rows, pitch = np.empty(TERMS * (n + LANES), np.int32), rows_of(n), n + LANES
     flat = np.empty(max(n, TOGETHER) * (TERMS + 1), np.float32)
     for c in range(A.shape[0]):
         for k in range(boxes.shape[0]):
@@ -100,8 +100,8 @@ def _moments(A: I32, boxes: I64, means: I64, every: int, sums: F64, counts: I64)
                 if used + more > flat.shape[0]:
                     add_gram(flat[:used], TERMS + 1, flat, sums[kind])
                     used = 0
-                separate_row(A, boxes, c, k, y, w, rows, separate)
-                _weigh(separate, A[c, y, x0:x1], least, flat[used : used + more])
+                separate_row(A, boxes, c, k, y, w, rows, separate, pitch)
+                _weigh(separate.reshape(TERMS, pitch), A[c, y, x0:x1], least, flat[used : used + more])
                 used += more
                 counts[kind] += x1 - x0 - 2
             add_gram(flat[:used], TERMS + 1, flat, sums[kind])

@@ -2,7 +2,8 @@
 
 Sources: range coding with carry, Martin (1979), in the form of Pavlov's LZMA (2001); a probability that learns by 1/n,
 n counted in the same word, Mahoney's lpaq (2007). Every function is made to be inlined: the state of the coder is
-passed and returned as numbers, so that it stays in registers.
+passed and returned as numbers, so that it stays in registers. Places are unsigned where memory is read: of a signed one
+Numba asks each time whether it counts from the end.
 
 A model is a word of 31 bits: probability of a 1 in the upper 21 bits, times it was used (at most LIMIT) in the lower
 10. The coder's state is (low, width, position): the interval, and how many bytes are out, or in.
@@ -66,6 +67,14 @@ def put(low: int, width: int, at: int, out: U8, word: int, bit: int) -> State:
 
 
 @jit
+def put_learnt(low: int, width: int, at: int, out: U8, models: I32, o: int, bit: int) -> State:
+    """Encode one bit under models[o], o >= 0, which learns it."""
+    word = int(np.int64(models[np.uint64(o)]))
+    models[np.uint64(o)] = learnt(word, bit)
+    return put(low, width, at, out, word, bit)
+
+
+@jit
 def put_raw(low: int, width: int, at: int, out: U8, value: int, bits: int) -> State:
     """Encode the lowest `bits` bits of value, each as likely 0 as 1, the highest first."""
     for i in range(bits - 1, -1, -1):
@@ -113,6 +122,15 @@ def get(code: int, width: int, at: int, data: U8, word: int) -> tuple[int, int, 
 
 
 @jit
+def get_learnt(code: int, width: int, at: int, data: U8, models: I32, o: int) -> tuple[int, int, int, int]:
+    """The next bit under models[o], o >= 0, which learns it, after the new state."""
+    word = int(np.int64(models[np.uint64(o)]))
+    code, width, at, bit = get(code, width, at, data, word)
+    models[np.uint64(o)] = learnt(word, bit)
+    return code, width, at, bit
+
+
+@jit
 def get_raw(code: int, width: int, at: int, data: U8, bits: int) -> tuple[int, int, int, int]:
     """`bits` bits that `put_raw` wrote, after the new state."""
     value = 0
@@ -134,7 +152,7 @@ def _emit(low: int, width: int, at: int, out: U8) -> State:
         if low >= TOP:
             _carry(at, out)
             low -= TOP
-        out[at] = low >> 24
+        out[np.uint64(at)] = low >> 24
         at += 1
         low = (low & 0xFFFFFF) << 8
         width <<= 8
@@ -145,12 +163,12 @@ def _emit(low: int, width: int, at: int, out: U8) -> State:
 def _carry(at: int, out: U8) -> None:
     """Add one to the number that the bytes before `at` are."""
     i = at - 1
-    while out[i] == 255:
-        out[i] = 0
+    while out[np.uint64(i)] == 255:
+        out[np.uint64(i)] = 0
         i -= 1
-    out[i] += 1
+    out[np.uint64(i)] += 1
 
 
 @jit
 def _byte(data: U8, at: int) -> int:
-    return int(data[at]) if at < data.shape[0] else 0
+    return int(data[np.uint64(at)]) if at < data.shape[0] else 0

@@ -104,12 +104,13 @@ def step(z: F32, base: I32, bits: F32, shift: int, cost: F32, path: U16) -> None
 @jit
 def _neighbours(z: F32, q: int, even: F32, odd: F32, evens: I32, odds: I32) -> None:
     """Of the two values of quantiser q around each |z|, the even and the odd: squared errors and magnitudes."""
-    half, offset = np.float32(0.5), np.float32(q)
+    half, two, offset, none = np.float32(0.5), np.float32(2.0), np.float32(q), np.float32(0.0)
     for x in range(z.shape[0]):
         a = np.abs(z[x])
         floor = np.int32(half * (a + offset))
-        low = a - np.float32(np.int32(2) * floor - (np.int32(q) if floor else np.int32(0)))
-        high = a - np.float32(np.int32(2) * floor + np.int32(2 - q))
+        twice = two * np.float32(floor)
+        low = a - (twice - (offset if floor else none))
+        high = a - (twice + (two - offset))
         low, high, up = low * low, high * high, floor & np.int32(1)
         even[x], odd[x] = (high if up else low), (low if up else high)
         evens[x], odds[x] = floor + up, floor + np.int32(1) - up

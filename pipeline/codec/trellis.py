@@ -17,7 +17,7 @@ from pipeline.codec.budget import BIT, ERROR, Budget, budget_of, gain, spend, wo
 from pipeline.codec.context import BUCKETS, MEAN_ONE, MOST, TERMS, products, shift_of
 from pipeline.codec.context_coder import PlaneCoder
 from pipeline.codec.context_models import RUN, STATES, low_bits
-from pipeline.codec.context_sums import expect_row, rows_of
+from pipeline.codec.context_sums import LANES, expect_inside, expect_outside, rows_of
 from pipeline.codec.survivors import COUNT, LISTED, step, walk_back
 from pipeline.jit import jit
 
@@ -89,8 +89,9 @@ class Trellis:
                 coder.models,
                 c,
                 self._budget,
+                coder.outside,
             )
-            coder.encode(c)
+            coder.encode(c, told=True)
         coder.release()
         return coder.payload()
 
@@ -112,16 +113,26 @@ def rough(Z: F32, values: I32) -> None:
 
 @jit
 def choose_plane(
-    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, means: I64, weights: I64, models: I32, c: int, budget: Budget
+    Z: F32,
+    values: I32,
+    scores: I32,
+    A: I32,
+    boxes: I64,
+    means: I64,
+    weights: I64,
+    models: I32,
+    c: int,
+    budget: Budget,
+    outside: I32,
 ) -> None:
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
-    `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent."""
-    w = np.empty(TERMS, np.int64)
-    rows = rows_of(Z.shape[2])
+    `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent. outside: as in
+    `PlaneCoder`, which no choice changes."""
+    w, rows, known = np.empty(TERMS, np.int64), rows_of(Z.shape[2]), Z.reshape(-1)
     listed = bits_of(models).reshape(-1)
     bits, sums = np.empty_like(listed), np.empty(5)
     area = Z.shape[1] * Z.shape[2]
-    z, base, path = np.empty(area, np.float32), np.empty(area, np.int32), np.empty(area, np.uint16)
+    z, path, inside = np.empty(area, np.float32), np.empty(area, np.uint16), np.empty(area + LANES, np.int32)
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
         if means[c, k] == 0:
@@ -136,12 +147,14 @@ def choose_plane(
         products(means, boxes, c, k, weights, w)
         cost = np.full(COUNT, NEVER, np.float32)
         cost[0] = np.float32(0.0)
+        expect_outside(A, boxes, c, k, w, rows, outside)
+        expect_inside(A, boxes, c, k, w, outside, inside)
         for y in range(y0, y1):
-            expect_row(A, boxes, c, k, y, w, rows, True)
-            at, n = (y - y0) * (x1 - x0), x1 - x0
-            z[at : at + n], base[at : at + n] = Z[c, y, x0:x1], rows.base[:n]
-        area = (y1 - y0) * (x1 - x0)
-        step(z[:area], base[:area], bits, shift, cost, path[:area])
+            at, here = (y - y0) * (x1 - x0), (c * Z.shape[1] + y) * Z.shape[2] + x0
+            for x in range(x1 - x0):
+                z[np.uint64(at + x)] = known[np.uint64(here + x)]
+        first, area = boxes[k, 9], (y1 - y0) * (x1 - x0)
+        step(z[:area], inside[first : first + area], bits, shift, cost, path[:area])
         _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
         _sum_errors(Z, scores, c, boxes[k], sums)
         spend(budget, c, k, factor, sums)

@@ -106,28 +106,41 @@ def _paid(saved: F64, held: F64, more: F64, allowed: float, mse: float, live: fl
 def weigh(Z: F32, scale: np.float32, boxes: I64, spent: F64, worth: F64, sizes: F64, energy: F64) -> None:
     """For each subband of Z (plane, y, x), of the coefficients that are SOME or more in steps of 1 / scale: the bits
     that they take; what they keep out of the error beyond what these bits are worth, in squared steps; Σ Z². And Σ Z²
-    of all."""
+    of all. In lanes, column by column."""
+    flat, lanes, sums = Z.reshape(-1), np.empty((4, Z.shape[2]), np.float32), np.empty(4)
+    squares, more, counts, gained = lanes[0], lanes[1], lanes[2], lanes[3]
     for c in range(Z.shape[0]):
         for k in range(boxes.shape[0]):
-            y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
-            some, total, large = 0, 0.0, 0.0
-            for y in range(y0, y1):
-                row, squares, more = Z[c, y, x0:x1], np.float32(0.0), np.float32(0.0)
-                for x in range(row.shape[0]):
-                    square, is_some = row[x] * row[x], np.abs(row[x]) * scale >= SOME
-                    some += is_some
-                    squares += square
-                    more += square if is_some else np.float32(0.0)
-                total += np.float64(squares)
-                large += np.float64(more)
-            sizes[c, k], energy[c, k] = large, total
+            height, n = boxes[k, 1] - boxes[k, 0], boxes[k, 3] - boxes[k, 2]
+            corner = (c * Z.shape[1] + boxes[k, 0]) * Z.shape[2] + boxes[k, 2]
+            lanes[:, :n] = np.float32(0.0)
+            for y in range(height):
+                here = corner + y * Z.shape[2]
+                for x in range(n):
+                    z = flat[np.uint64(here + x)]
+                    square, is_some = z * z, np.float32(np.abs(z) * scale >= SOME)
+                    squares[x] += square
+                    more[x] += is_some * square
+                    counts[x] += is_some
+            _add_up(lanes, n, sums)
+            energy[c, k], sizes[c, k], some = sums[0], sums[1], sums[2]
             if some == 0:
                 continue
-            each = math.log2((y1 - y0) * (x1 - x0) / some) + SIZE_BITS
+            each = math.log2(height * n / some) + SIZE_BITS
             spent[c, k], cost = some * each, np.float32(BIT * each)
-            for y in range(y0, y1):
-                row, gained = Z[c, y, x0:x1], np.float32(0.0)
-                for x in range(row.shape[0]):
-                    steps = row[x] * scale
-                    gained += max(steps * steps - cost, np.float32(0.0))
-                worth[c, k] += np.float64(gained)
+            for y in range(height):
+                here = corner + y * Z.shape[2]
+                for x in range(n):
+                    steps = flat[np.uint64(here + x)] * scale
+                    gained[x] += max(steps * steps - cost, np.float32(0.0))
+            _add_up(lanes, n, sums)
+            worth[c, k] = sums[3]
+
+
+@jit
+def _add_up(lanes: F32, n: int, sums: F64) -> None:
+    """sums = those of the first n of each row."""
+    for i in range(lanes.shape[0]):
+        sums[i] = 0.0
+        for x in range(n):
+            sums[i] += np.float64(lanes[i, x])
