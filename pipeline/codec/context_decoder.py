@@ -95,10 +95,7 @@ def _decode_rows(
     states: np.uint64,
 ) -> rc.State:
     """Decode a subband of n values a row, to where the first of all is `corner` of `flat` and rows are `pitch` apart,
-    their magnitudes to `known`, as far as there are data.
-
-    Magnitudes are not left to a function of their own: to call it would take as long as they do.
-    """
+    their magnitudes to `known`, as far as there are data."""
     code, width, at = state
     steps = 2 if states else 1  # of the step of one quantiser, in those of both together
     n, now, base = box[3] - box[2], 0, np.empty(box[3] - box[2], np.int32)
@@ -115,8 +112,7 @@ def _decode_rows(
             second, value = left, 0
             code, width, at, m = rc.get_learnt(code, width, at, data, models, o)
             if m:
-                k = low_bits(b)
-                run, i, bit = 0, 0, 1
+                k, run, i, bit = low_bits(b), 0, 0, 1
                 while bit and i < RUN:
                     i += 1
                     code, width, at, bit = rc.get_learnt(code, width, at, data, models, o + i)
@@ -139,8 +135,7 @@ def _decode_rows(
                 above = int(np.int64(flat[np.uint64(here - pitch)])) if row else 0
                 s = sign_context(before, above, orientation)
                 code, width, at, bit = rc.get_learnt(code, width, at, data, signs, s)
-                value = steps * m - (now & 1)
-                value = -value if bit else value
+                value = (steps * m - (now & 1)) * (1 - 2 * bit)
             known[np.uint64(here)], flat[np.uint64(here)] = left, value
             before, now = value, after(states, now, m)
     return code, width, at

@@ -121,10 +121,7 @@ def add_above(
 
 @jit
 def separate_row(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, rows: Rows, out: I32, pitch: int) -> None:
-    """out[pitch · term + x] = what each term adds to the sum of row y, none of it from the row itself.
-
-    pitch: the width of a plane and LANES more.
-    """
+    """out[pitch · term + x] = what each term adds to the sum of row y, none of it from the row; pitch >= n + LANES."""
     n, flat, half, start, terms = boxes[k, 3] - boxes[k, 2], A.reshape(-1), rows.half, rows.start, rows.terms
     for term in range(TERMS):
         _fill(out, pitch * term, n, w[MEAN] if term == MEAN else 0)
@@ -162,8 +159,7 @@ def _fill(row: I32, at: int, n: int, value: int) -> None:
 @jit
 def _list_parent(A: I32, boxes: I64, c: int, k: int, y: int, w: I64, terms: I64) -> int:
     """List the terms of half as many columns, the parent's; how many they are."""
-    plane, m = c * A.shape[1] * A.shape[2], (boxes[k, 3] - boxes[k, 2] + 1) // 2
-    dy = (y - boxes[k, 0]) // 2
+    plane, m, dy = c * A.shape[1] * A.shape[2], (boxes[k, 3] - boxes[k, 2] + 1) // 2, (y - boxes[k, 0]) // 2
     return _add_box(terms, 0, w[PARENT], w[ABOUT_PARENT], boxes, boxes[k, 4], dy, m, plane, A.shape[2])
 
 

@@ -180,7 +180,7 @@ def add_errors(
             for y in range(boxes[k, 0], boxes[k, 1]):
                 row, score = Z[c, y, x0 : x0 + n], scores[c, y, x0 : x0 + n]
                 for x in range(n):
-                    a = np.float32(abs(score[x]))
+                    a = np.abs(np.float32(score[x]))
                     level = a + (first if a == np.float32(1.0) else second)
                     e = np.abs(row[x]) * scale - (level if a > np.float32(0.0) else np.float32(0.0))
                     squares[x] += e * e

@@ -128,16 +128,18 @@ def choose_plane(
     """Quantise plane c of Z (plane, y, x), in steps: indices to `values`, magnitudes to A, what they stand for to
     `scores`; A comes with those of `rough`. In subbands without a mean all is zero. `budget` is spent. outside: as in
     `PlaneCoder`, which no choice changes."""
-    w, rows, known = np.empty(TERMS, np.int64), rows_of(Z.shape[2]), Z.reshape(-1)
+    w, rows, pitch = np.empty(TERMS, np.int64), rows_of(Z.shape[2]), Z.shape[2]
+    known, flat, chosen, magnitudes = Z.reshape(-1), values.reshape(-1), scores.reshape(-1), A.reshape(-1)
     listed = bits_of(models).reshape(-1)
     bits, sums = np.empty_like(listed), np.empty(5)
     area = Z.shape[1] * Z.shape[2]
     z, path, inside = np.empty(area, np.float32), np.empty(area, np.uint16), np.empty(area + LANES, np.int32)
     for k in range(boxes.shape[0]):
         y0, y1, x0, x1 = boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3]
+        height, n, corner = y1 - y0, x1 - x0, (c * Z.shape[1] + y0) * pitch + x0
         if means[c, k] == 0:
             scores[c, y0:y1, x0:x1] = 0
-            _sum_errors(Z, scores, c, boxes[k], sums)
+            _sum_errors(known, chosen, corner, pitch, height, n, sums)
             spend(budget, c, k, 1.0, sums)
             continue
         factor = worth(budget)
@@ -149,14 +151,14 @@ def choose_plane(
         cost[0] = np.float32(0.0)
         expect_outside(A, boxes, c, k, w, rows, outside)
         expect_inside(A, boxes, c, k, w, outside, inside)
-        for y in range(y0, y1):
-            at, here = (y - y0) * (x1 - x0), (c * Z.shape[1] + y) * Z.shape[2] + x0
-            for x in range(x1 - x0):
-                z[np.uint64(at + x)] = known[np.uint64(here + x)]
-        first, area = boxes[k, 9], (y1 - y0) * (x1 - x0)
+        for row in range(height):
+            for x in range(n):
+                z[np.uint64(row * n + x)] = known[np.uint64(corner + row * pitch + x)]
+        first, area = boxes[k, 9], height * n
         step(z[:area], inside[first : first + area], bits, shift, cost, path[:area])
-        _trace(Z, values, scores, A, boxes, k, c, shift, path, int(np.argmin(cost)))
-        _sum_errors(Z, scores, c, boxes[k], sums)
+        walk_back(path[:area], int(np.argmin(cost)))
+        _write(z[:area], path[:area], flat, chosen, magnitudes, corner, pitch, n, shift)
+        _sum_errors(known, chosen, corner, pitch, height, n, sums)
         spend(budget, c, k, factor, sums)
 
 
@@ -186,44 +188,49 @@ def _probability(word: int) -> float:
 
 
 @jit
-def _trace(
-    Z: F32, values: I32, scores: I32, A: I32, boxes: I64, k: int, c: int, shift: int, path: U16, last: int
-) -> None:
-    """Walk back from the last state, then write what was chosen."""
-    y0, x0, n = boxes[k, 0], boxes[k, 2], boxes[k, 3] - boxes[k, 2]
-    walk_back(path[: (boxes[k, 1] - y0) * n], last)
-    for y in range(y0, boxes[k, 1]):
-        row, chosen = Z[c, y, x0 : x0 + n], path[(y - y0) * n : (y - y0 + 1) * n]
-        value, score, magnitude = values[c, y, x0 : x0 + n], scores[c, y, x0 : x0 + n], A[c, y, x0 : x0 + n]
+def _write(z: F32, path: U16, flat: I32, scores: I32, A: I32, corner: int, pitch: int, n: int, shift: int) -> None:
+    """Write what was chosen for z, a subband with n coefficients to a row, from its `corner` of each flat array on."""
+    low, most, none = np.int32(shift), np.int32(MOST), np.int32(0)
+    for row in range(len(z) // n):
+        at, to = row * n, corner + row * pitch
         for x in range(n):
-            parity, q = np.int32(chosen[x] & 1), np.int32(chosen[x] >> 1 & 1)
-            floor = np.int32(np.float32(0.5) * (np.abs(row[x]) + np.float32(q)))
-            m = floor + ((floor & np.int32(1)) ^ parity)
-            m = np.int32(0) if chosen[x] & 4 else m
-            level = np.int32(2) * m - (q if m else np.int32(0))
-            value[x] = -m if row[x] < 0 else m
-            score[x] = -level if row[x] < 0 else level
-            magnitude[x] = min(m >> np.int32(shift), np.int32(MOST))
+            i, chosen = np.uint64(at + x), np.int32(path[np.uint64(at + x)])
+            floor = np.int32(
+                np.float32(0.5) * (np.abs(z[i]) + np.float32(np.int32(chosen >> np.int32(1) & np.int32(1))))
+            )
+            m = np.int32(floor + ((floor & np.int32(1)) ^ (chosen & np.int32(1))))
+            m = none if chosen & np.int32(4) else m
+            flat[np.uint64(to + x)] = np.int32(-m) if z[i] < 0 else m
+            A[np.uint64(to + x)] = m if m < most else most
+        for x in range(n):
+            value, q = flat[np.uint64(to + x)], np.int32(path[np.uint64(at + x)] >> 1 & 1)
+            sign = np.int32(value > none) - np.int32(value < none)
+            scores[np.uint64(to + x)] = np.int32(2) * value - np.int32(sign * q)
+        for x in range(n if shift else 0):
+            A[np.uint64(to + x)] = min(np.int32(abs(flat[np.uint64(to + x)])) >> low, most)
 
 
 @jit
-def _sum_errors(Z: F32, scores: I32, c: int, box: I64, sums: F64) -> None:
-    """sums = [Σ e²; Σ e, count where |score| = 1; Σ e, count where it is more], e = |Z| − |score|, over a box of plane
-    c; in lanes, column by column."""
-    n = box[3] - box[2]
+def _sum_errors(known: F32, scores: I32, corner: int, pitch: int, height: int, n: int, sums: F64) -> None:
+    """sums = [Σ e²; Σ e, count where |score| = 1; Σ e, count where it is more], e = |z| − |score|, over a subband from
+    its `corner` of flat arrays on; in lanes, column by column, few of them in one loop, or it does not vectorise."""
     lanes = np.zeros((5, n), np.float32)
     squares, one, ones, more, mores = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
-    for y in range(box[0], box[1]):
-        row, score = Z[c, y, box[2] : box[3]], scores[c, y, box[2] : box[3]]
+    for row in range(height):
+        first = corner + row * pitch
         for x in range(n):
-            level = np.float32(abs(score[x]))
-            e = np.abs(row[x]) - level
+            e = np.abs(known[np.uint64(first + x)]) - np.abs(np.float32(scores[np.uint64(first + x)]))
             squares[x] += e * e
-            is_one, is_more = np.float32(level == np.float32(1.0)), np.float32(level > np.float32(1.0))
+        for x in range(n):
+            level = np.abs(np.float32(scores[np.uint64(first + x)]))
+            is_one = np.float32(level == np.float32(1.0))
             ones[x] += is_one
-            one[x] += is_one * e
+            one[x] += is_one * (np.abs(known[np.uint64(first + x)]) - level)
+        for x in range(n):
+            level = np.abs(np.float32(scores[np.uint64(first + x)]))
+            is_more = np.float32(level > np.float32(1.0))
             mores[x] += is_more
-            more[x] += is_more * e
+            more[x] += is_more * (np.abs(known[np.uint64(first + x)]) - level)
     for i in range(5):
         total = 0.0
         for x in range(n):
