@@ -41,6 +41,17 @@ def test_a_small_block_is_the_mean_of_what_two_sizes_of_patches_give():
     assert np.abs(other - alone).max() > 0.1
 
 
+def test_a_size_of_patches_that_learns_nothing_has_no_say():
+    noise = np.random.default_rng(8).standard_normal((4, 60, 60)).astype(np.float32)
+    place = np.arange(60) % 6 < 4
+    valid = place[:, None] & place  # no patch of five holds enough that is valid, some of four are whole
+    done = denoise_block(noise, valid, sigma=1.0)
+    only = replace(settings_for("fast", 4), patch=4, second=None)
+    four = denoise_planes(noise, valid, only, (0, 0))
+    assert np.std(four[:, valid]) < 0.5
+    assert np.std(done.block[:, valid]) < 0.5
+
+
 @pytest.mark.parametrize("quality", ["fast", "quality"])
 @pytest.mark.parametrize(("without", "least"), [({"second": None}, 0.05), ({"second": None, "class_pixels": 25}, 0.2)])
 def test_chips_gain_from_patches_of_two_sizes_and_from_classes(quality, without, least, monkeypatch):

@@ -42,18 +42,20 @@ def denoise_planes(
     Few pixels teach a basis badly: there the mean with what patches of another size give is nearer to the truth.
     """
     trusted = valid if trusted is None else trusted
-    found = _by_patches(planes, valid, settings, origin, learnt, trusted)
     other = settings.beside(int(np.count_nonzero(trusted)), len(planes)) if learnt is None else None
-    if other is not None:
-        found += _by_patches(planes, valid, other, origin, None, trusted)
+    sizes = [settings] if other is None else [settings, other]
+    told = [_by_patches(planes, valid, size, origin, learnt, trusted) for size in sizes]
+    found, *beside = [one for one in told if one is not None] or [planes.copy()]
+    for one in beside:
+        found += one
         found *= np.float32(0.5)
     return found
 
 
 def _by_patches(
     planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None, trusted: Valid
-) -> F32:
-    """`denoise_planes` by patches of one size."""
+) -> F32 | None:
+    """`denoise_planes` by patches of one size; None where holes leave nothing to learn from."""
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
     own = np.ones(len(apply), np.bool_) if trusted is valid else spared(valid & ~trusted, apply)
     parts = []
@@ -63,7 +65,7 @@ def _by_patches(
         if known is None and len(some):
             learning = learn(planes, valid, settings, origin, teachers)
             if learning is None:
-                return planes.copy()
+                return None
         if learning is not None:
             votes = voters(valid, some, teachers)
             parts.append((some, restorer(planes, some, votes, learning)))
