@@ -52,12 +52,12 @@ def test_settings_hold_in_every_task_whoever_started_the_worker(plain: Hosts) ->
 def test_a_map_that_is_halted_stops_between_two_tiles_and_counts_them(plain: Hosts, tmp_path: Path) -> None:
     stop = threading.Event()
 
-    def press(*_: object) -> None:
+    def press() -> None:
+        until(lambda: list(tmp_path.glob("*.done")))
         stop.set()
 
-    timer = threading.Timer(1.0, press)
     with open_cluster(plain.address) as cluster:
-        timer.start()
+        threading.Thread(target=press, daemon=True).start()
         job = Slow(Grid(1, 900, 1), str(tmp_path), 0.1)
         with pytest.raises(BaseException, match="stopped with") as caught:
             run_map(job, cluster.executor, 1, stop=stop, tell=cluster.tell)
