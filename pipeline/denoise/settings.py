@@ -106,7 +106,7 @@ def settings_for(quality: str, bands: int) -> Settings:
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, class_pixels=6, sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, class_pixels=12, second=(4, 50))
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, class_pixels=18, second=(4, 50))
         return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25, class_pixels=6)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
