@@ -91,7 +91,7 @@ def plain_denoise(planes, chosen):
     scores = (A - mean) @ V[:, :first]
     cubes = (scores * gain[:first] @ V[:, :first].T).reshape(len(A), len(planes), -1)
     energy = 0.0 + np.sum((cubes - cubes.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2))
-    count = int(np.clip(shape[0] * shape[1] // (25 * V.shape[1]), 1, chosen.classes))
+    count = int(np.clip(shape[0] * shape[1] // (chosen.class_pixels * V.shape[1]), 1, chosen.classes))
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
     some = scores[:, : max(1, int(chosen.rough * first))]
     for _ in range(chosen.rounds if count > 1 else 0):

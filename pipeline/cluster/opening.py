@@ -101,17 +101,16 @@ def _dask(
         if place.word == "processes":
             count = workers or cores()
             client = stack.enter_context(local_cluster(dask, count, profile=report is not None))
-            name, words, patience = "the local workers", f"{count} processes", LOCAL_PATIENCE
+            name, words = "the local workers", f"{count} processes"
         else:
             client = stack.enter_context(connected(dask, place, say, stopped))
             for note in check_all(client, place.word):
                 say(note)
             threads = sum(client.nthreads().values())
             count, name, words = workers or threads, place.word, f"{threads} threads at {place.word}"
-            patience = PATIENCE
         if link := dashboard(client):
             say(f"dashboard: {link}")
-        pulse = Pulse(client, name, patience)
+        pulse = Pulse(client, name, LOCAL_PATIENCE if place.word == "processes" else PATIENCE)
         stack.enter_context(performance_report(dask, client, report))
         yield Cluster(
             DaskExecutor(client, dask, name),

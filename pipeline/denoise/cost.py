@@ -10,7 +10,7 @@ def flops_per_pixel(bands: int, quality: str) -> float:
     """FLOPs per pixel: a Gram (2d²) for each patch learnt from; a projection there and back, and a Gram of the scores,
     for each patch folded: 4·d·r + 2·r² of r directions, three tenths of d for each of `headroom`.
 
-    Of large blocks: small ones are denoised by patches of a second size, too, which is half as much again.
+    Of large blocks: small ones are denoised by patches of a second size, too, about half as much again.
     """
     if quality == "none":
         return 0.0

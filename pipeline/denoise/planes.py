@@ -42,14 +42,14 @@ def denoise_planes(
     Few pixels teach a basis badly: there the mean with what patches of another size give is nearer to the truth.
     """
     trusted = valid if trusted is None else trusted
-    other = settings.beside(int(np.count_nonzero(trusted)), len(planes)) if learnt is None else None
-    sizes = [settings] if other is None else [settings, other]
+    sizes = [settings] if learnt is not None else settings.sizes(int(np.count_nonzero(trusted)), len(planes))
     told = [_by_patches(planes, valid, size, origin, learnt, trusted) for size in sizes]
-    found, *beside = [one for one in told if one is not None] or [planes.copy()]
-    for one in beside:
-        found += one
-        found *= np.float32(0.5)
-    return found
+    match [one for one in told if one is not None]:
+        case [one, other]:
+            return np.asarray((one + other) / 2)
+        case [one]:
+            return one
+    return planes.copy()
 
 
 def _by_patches(

@@ -49,7 +49,7 @@ class Settings:
     """Shape of the window that weighs a patch's pixels in the overlap average."""
     fine: tuple[int, int] | None = None
     """Pixels in place of `learn` where that gives no plenty of patches."""
-    class_pixels: int = 25
+    class_pixels: int = 18
     """Pixels for each direction of the basis that one more class wants."""
     second: tuple[int, int] | None = None
     """Side of other patches, whose result is averaged with the first's where a block has fewer pixels than so many for
@@ -66,11 +66,11 @@ class Settings:
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
 
-    def beside(self, pixels: int, planes: int) -> Settings | None:
-        """The same with patches of the second side, where so many pixels teach the first badly."""
+    def sizes(self, pixels: int, planes: int) -> list[Settings]:
+        """These, and where so many pixels teach a basis badly, the same with patches of the second side."""
         if self.second is None or pixels >= self.second[1] * planes * self.patch**2:
-            return None
-        return replace(self, patch=self.second[0])
+            return [self]
+        return [self, replace(self, patch=self.second[0])]
 
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
@@ -99,14 +99,13 @@ def settings_for(quality: str, bands: int) -> Settings:
                 rough=0.6,
                 kaiser=1.0,
                 fine=(3, 3),
-                class_pixels=18,
                 second=(4, 70),
                 sampled=True,
             )
         return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, class_pixels=6, sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, class_pixels=18, second=(4, 50))
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50))
         return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25, class_pixels=6)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
