@@ -251,7 +251,8 @@ def _store_features(
     tile, pool, stride = settled_bank(bank, workflow.read.tile, wanted.pool, wanted.stride)
     final = place(receipt.folder) / "features.zarr"
     domain = choose_domain(stored, bank, pool, stride, wanted.domain)
-    job = FeatureJob(stored, str(final), tile, str(path), pool, stride, model=model_of(bank), domain=domain.name)
+    where = str(path), bank.digest()
+    job = FeatureJob(stored, str(final), tile, *where, pool, stride, model=model_of(bank), domain=domain.name)
     if wanted.dtype == "int8":
         coding = stored_coding(final, final.with_name(final.name + ".partial"))
         job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)

@@ -8,7 +8,7 @@ import pytest
 import zarr
 from numpy.testing import assert_array_equal
 
-from pipeline.errors import SourceError
+from pipeline.errors import BankError, SourceError
 from pipeline.flow import factored
 from pipeline.flow.crew import Crew
 from pipeline.flow.factored import choose_domain, mosaic_of
@@ -171,12 +171,35 @@ def test_slabs_of_a_wide_bank_are_what_one_worker_computes(folder: Path, tmp_pat
 
 def test_groups_are_tasks_only_where_tiles_are_fewer_than_workers(folder: Path, tmp_path: Path) -> None:
     store: StoreSource = open_store(folder / "store.zarr")
-    random_bank(2, bands=BANDS, count=520).save(tmp_path / "wide.npz")
-    job = FeatureJob(store, str(tmp_path / "f.zarr"), 256, str(tmp_path / "wide.npz"), 9, 5)
+    wide, narrow = random_bank(2, bands=BANDS, count=520), Bank.load(folder / "bank.npz")
+    wide.save(tmp_path / "wide.npz")
+    job = FeatureJob(store, str(tmp_path / "f.zarr"), 256, str(tmp_path / "wide.npz"), wide.digest(), 9, 5)
     assert len(shared_slabs(job, 2)) == 3
     assert shared_slabs(job, 1) == []
-    narrow = FeatureJob(store, str(tmp_path / "f.zarr"), 256, str(folder / "bank.npz"), 9, 5)
-    assert shared_slabs(narrow, 8) == []
+    one = FeatureJob(store, str(tmp_path / "f.zarr"), 256, str(folder / "bank.npz"), narrow.digest(), 9, 5)
+    assert shared_slabs(one, 8) == []
     (tmp_path / "f.zarr").mkdir()
     put_slab(shared_slabs(job, 2)[1])
     assert [path.name for path in (tmp_path / "f.zarr" / ".partial").iterdir()] == ["0.0.1.slab"]
+
+
+def test_a_bank_fitted_anew_at_the_same_path_is_the_one_that_is_used(folder: Path, tmp_path: Path) -> None:
+    """In one process, as workers that outlive a run are."""
+    store = folder / "exact.zarr"
+    for name, count in (("one", 8), ("two", 5)):
+        call_json("fit", store, "-o", tmp_path / "bank.npz", "--count", count, "--overwrite")
+        call_json("features", store, tmp_path / f"{name}.zarr", "--bank", tmp_path / "bank.npz")
+    call_json("fit", store, "-o", tmp_path / "fresh.npz", "--count", 5)
+    call_json("features", store, tmp_path / "fresh.zarr", "--bank", tmp_path / "fresh.npz")
+    one, two, fresh = (zarr.open_array(tmp_path / f"{name}.zarr/features")[:] for name in ("one", "two", "fresh"))
+    assert one.shape != two.shape
+    assert_array_equal(two, fresh)
+    assert np.isfinite(fresh).any()
+
+
+def test_a_bank_that_is_another_one_by_now_is_refused(folder: Path, tmp_path: Path) -> None:
+    random_bank(1, bands=BANDS, count=8).save(tmp_path / "bank.npz")
+    digest = random_bank(2, bands=BANDS, count=8).digest()
+    job = FeatureJob(open_store(folder / "store.zarr"), "f.zarr", 64, str(tmp_path / "bank.npz"), digest, 9, 5)
+    with pytest.raises(BankError, match=r"bank\.npz: the bank has been replaced since the run began; run again"):
+        job.compute(job.grid[0])

@@ -40,6 +40,8 @@ class FeatureJob:
     store: str
     tile: int
     bank: str
+    digest: str
+    """Of the bank that lies there."""
     pool: int
     stride: int
     only: tuple[int, ...] | None = None
@@ -93,7 +95,7 @@ class FeatureJob:
 
     def _load(self) -> AnyBank:
         """The bank, its projection folded into the filters where these meet factors."""
-        bank = load_bank(self.bank, self.model)
+        bank = load_bank(self.bank, self.model, self.digest)
         return bank.over_bands() if self.domain == "factors" and isinstance(bank, Bank) else bank
 
     def put_slab(self, tile: Tile, number: int) -> None:

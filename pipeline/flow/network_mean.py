@@ -135,7 +135,7 @@ def tree_sum(parts: Iterable[F64]) -> F64:
 
 def _sums_plan(job: FeatureJob) -> Plan:
     """The store of the sums: a cell and a chunk for each tile, under the configuration of the output."""
-    bank, grid = load_bank(job.bank, job.model), job.grid
+    bank, grid = load_bank(job.bank, job.model, job.digest), job.grid
     names = (*bank.features, COUNT)
     info = feature_info(job.source.info, names, grid.tile, grid.tile)
     configuration: dict[str, Any] = read_attributes(place(job.store))["configuration"]

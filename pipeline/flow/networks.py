@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import BankError, ConfigError
 from pipeline.flow.crew import Watch
 from pipeline.flow.masked_share import Lessons, taught
 from pipeline.flow.read import spread
@@ -118,10 +118,17 @@ def model_of(bank: AnyBank) -> str:
     return str(bank.model) if isinstance(bank, NetworkBank) else ""
 
 
+# Kept by path and content: a process that outlives a run would else go on with the bank that lay there before.
 @lru_cache(maxsize=4)
-def load_bank(path: str, model: str) -> AnyBank:
-    """A fitted bank, or a network's normalisation with its model. Raises BankError, ModelError."""
-    return NetworkBank.load(path, model) if model else Bank.load(path)
+def load_bank(path: str, model: str, digest: str) -> AnyBank:
+    """A fitted bank, or a network's normalisation with its model. Raises BankError, ModelError.
+
+    digest: of the bank, or BankError, since the file is another one by now.
+    """
+    bank = NetworkBank.load(path, model) if model else Bank.load(path)
+    if bank.digest() != digest:
+        raise BankError(f"{path}: the bank has been replaced since the run began; run again")
+    return bank
 
 
 def block_window(bank: AnyBank, pool: int, stride: int, window: Window, scene_shape: tuple[int, int]) -> Window:

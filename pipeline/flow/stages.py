@@ -149,14 +149,14 @@ def write_features(
     crew.watch.note(f"{source.info.name}: {len(bank.features)} features of {bank.name}, {chosen}")
 
     staging = staging_path(target, overwrite, TABLES)
+    digest = bank.digest()
     job = FeatureJob(
-        source, str(staging), tile, str(bank_path), pool, stride, only, model=model_of(bank), domain=chosen.name
+        source, str(staging), tile, str(bank_path), digest, pool, stride, only, model=model_of(bank), domain=chosen.name
     )
     if dtype == "int8":
         crew.watch.note(f"{source.info.name}: the range of the features")
         job = with_coding(job, len(bank.features), crew.gather)
-    made = {"digest": bank.digest()}
-    plan = feature_plan(staging, source, tile, bank, made, pool, stride, coding=job.coding, domain=chosen.name)
+    plan = feature_plan(staging, source, tile, bank, {"digest": digest}, pool, stride, coding=job.coding, domain=chosen.name)
     make_job: MakeJob = partial(filling, job, bank, crew)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 
