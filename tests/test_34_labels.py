@@ -267,3 +267,45 @@ def test_of_other_zarr_the_line_that_makes_a_store_is_told(
     with pytest.warns(RuntimeWarning, match="consolidated"):
         exec(remedy.replace("VARIABLE", "'a'").replace("OUT.zarr", "made.zarr"))
     assert call(command, "made.zarr", *outputs).exit_code == 0
+
+
+def scaled(path: Path, scales: tuple[float, ...], offsets: tuple[float, ...], units: tuple[str, ...]) -> Path:
+    write_tif(path, PIXELS)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets, file.units = scales, offsets, units
+        file.descriptions = ("B02", "B03", "B04")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Scales differ:UserWarning", "ignore:Offsets differ:UserWarning")
+@pytest.mark.parametrize("opened", [pipeline.open_scene, rioxarray.open_rasterio])
+def test_bands_that_were_chosen_keep_their_own_scales_units_and_names(tmp_path: Path, opened: Any) -> None:
+    path = scaled(tmp_path / "scene.tif", (1e-4, 2e-4, 0.5), (-0.1, 0.0, 3.0), ("m", "m", "K"))
+    scene = opened(path)
+    for number, chosen in enumerate((scene.isel(band=[2, 0]), scene.isel(band=slice(1, 2)), scene.isel(band=2))):
+        order = ([2, 0], [1], [2])[number]
+        chosen.terrasketch.compress(tmp_path / f"{number}.zarr", lossless=True)
+        assert call("decompress", tmp_path / f"{number}.zarr", tmp_path / f"{number}.tif").exit_code == 0
+        with rasterio.open(tmp_path / f"{number}.tif") as file:
+            assert file.scales == tuple((1e-4, 2e-4, 0.5)[i] for i in order)
+            assert file.offsets == tuple((-0.1, 0.0, 3.0)[i] for i in order)
+            assert file.descriptions == tuple(("B02", "B03", "B04")[i] for i in order)
+        units = xr.open_zarr(tmp_path / f"{number}.zarr").scene.attrs["units"]
+        assert list(units) == [("m", "m", "K")[i] for i in order]
+
+
+def test_one_scale_for_all_bands_is_a_number_that_any_of_them_keeps(tmp_path: Path) -> None:
+    path = scaled(tmp_path / "scene.tif", (1e-4,) * 3, (-0.1,) * 3, ("1",) * 3)
+    scene = pipeline.open_scene(path)
+    assert (scene.attrs["scale_factor"], scene.attrs["add_offset"], scene.attrs["units"]) == (1e-4, -0.1, "1")
+    scene.sel(band=["B04", "B02"]).terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    physical = xr.open_zarr(tmp_path / "a.zarr").scene
+    assert np.allclose(physical, PIXELS[[2, 0]] * 1e-4 - 0.1, atol=1e-7)
+
+
+def test_scales_that_are_nobodys_are_refused(tmp_path: Path) -> None:
+    scene = xr.DataArray(PIXELS, dims=("band", "y", "x"), coords={"band": ["a", "b", "c"]})
+    scene.attrs["scales"] = [1.0, 2.0]
+    with pytest.raises(BlockError, match="'scales' has 2 numbers and the scene another number of bands"):
+        scene.terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    assert not list(tmp_path.iterdir())

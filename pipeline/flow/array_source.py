@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import BlockError, SourceError
 from pipeline.flow.arrays import as_cube, band_labels, nodata_of
 from pipeline.flow.frames import frame_of, transform_of
+from pipeline.flow.per_band import of_each_band
 from pipeline.flow.read import spread
 from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint
@@ -53,7 +54,8 @@ def source_of(scene: xr.DataArray) -> ArraySource:
     """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell.
 
     Raises:
-        BlockError: it has not two or three dimensions, no real dtype, or a name of the store's own.
+        BlockError: it has not two or three dimensions, no real dtype, a name of the store's own, or scales of other
+            bands.
         SourceError: a sample of it cannot be computed.
     """
     cube = as_cube(scene)
@@ -67,8 +69,8 @@ def source_of(scene: xr.DataArray) -> ArraySource:
         width=cube.shape[2],
         dtype=str(cube.dtype),
         nodata=nodata,
-        scales=_per_band(scene, "scale_factor", "scales", len(names)),
-        offsets=_per_band(scene, "add_offset", "offsets", len(names)),
+        scales=_per_band(scene, "scale_factor", "scales", "scale"),
+        offsets=_per_band(scene, "add_offset", "offsets", "offset"),
         geo=_georeference(scene, transform),
         tags={key: value for key, value in scene.attrs.items() if isinstance(value, str)},
         band_tags=_band_tags(scene, len(names)),
@@ -99,12 +101,22 @@ def _with_bands(scene: xr.DataArray) -> xr.DataArray:
     return spread_out
 
 
-def _per_band(scene: xr.DataArray, common: str, each: str, count: int) -> tuple[float, ...]:
-    """A number for each band, from CF's one for all or rioxarray's list of them; none where neither says so."""
-    values = np.asarray(scene.attrs.get(common, scene.attrs.get(each, ())))
-    if values.dtype.kind not in "iuf" or values.shape not in ((), (1,), (count,)):
+def _per_band(scene: xr.DataArray, common: str, each: str, coordinate: str) -> tuple[float, ...]:
+    """A number for each band, from CF's one for all or rioxarray's list of them; none where neither says so.
+
+    Raises:
+        BlockError: the list is longer or shorter, and nothing says which numbers are those of these bands.
+    """
+    told = scene.attrs.get(common, scene.attrs.get(each))
+    if told is None or np.asarray(told).dtype.kind not in "iuf" or np.ndim(told) > 1 or not np.size(told):
         return ()
-    return tuple(np.broadcast_to(values.astype(float), count).tolist())
+    values = of_each_band(scene, told, coordinate)
+    if values is None:
+        raise BlockError(
+            f"the attribute {each!r} has {np.size(told)} numbers and the scene another number of bands, which are not "
+            "those numbers' by their labels; give it one for each band, or leave it out"
+        )
+    return tuple(map(float, values))
 
 
 def _band_tags(scene: xr.DataArray, count: int) -> tuple[dict[str, str], ...]:

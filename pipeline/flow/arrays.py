@@ -33,6 +33,7 @@ from pipeline.flow.networks import (
     open_network,
     settled,
 )
+from pipeline.flow.per_band import of_each_band
 from pipeline.flow.python_words import whole_number
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Halo, Window
@@ -184,14 +185,17 @@ def nodata_of(scene: xr.DataArray) -> float | None:
 
 def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
     """The names of the bands (band,): words along the first dimension, else `long_name`, other labels, or numbers."""
-    name, count = scene.dims[0], cube.shape[0]
-    labels = scene.coords[name].values.tolist() if scene.ndim == 3 and name in scene.coords else []
+    name, count = scene.dims[0] if scene.ndim == 3 else "band", cube.shape[0]
+    labels = np.ravel(scene.coords[name].values).tolist() if name in scene.coords else []
+    labels = labels if scene.ndim == 3 or all(isinstance(one, str) for one in labels) else []
     told = scene.attrs.get("long_name")
-    named = [told] if isinstance(told, str) and count == 1 else told if isinstance(told, list | tuple) else []
+    named = [told] if isinstance(told, str) and count == 1 else []
+    if isinstance(told, list | tuple):
+        named = of_each_band(scene, told, "long_name") or []
     if len(named) == count and all(isinstance(one, str) for one in named):
         labels = labels if labels and all(isinstance(one, str) for one in labels) else named
     elif labels:
-        labels = scene.coords[name].values
+        labels = np.ravel(scene.coords[name].values)
     return tuple(map(str, labels)) if len(labels) else tuple(f"band_{number}" for number in range(1, count + 1))
 
 

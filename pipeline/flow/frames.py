@@ -12,6 +12,7 @@ import xarray as xr
 from xarray.conventions import encode_cf_variable
 
 from pipeline.errors import BlockError
+from pipeline.flow.per_band import of_each_band
 from pipeline.raster.frame import Coordinate, Frame, xarray_fill
 from pipeline.raster.scene import Affine6
 
@@ -31,6 +32,9 @@ _SAID = {
     "grid_mapping",
 }
 
+# Attributes that may be lists, one for each band, and the coordinates that tell the same.
+_LISTS = {"long_name": "long_name", "units": "unit"}
+
 
 def frame_of(scene: xr.DataArray, transform: Affine6 | None) -> Frame:
     """The frame of a scene (band, y, x) whose grid has this transform.
@@ -45,8 +49,20 @@ def frame_of(scene: xr.DataArray, transform: Affine6 | None) -> Frame:
         raise BlockError(f"{taken[0]!r} is the name of a part of the store; give the scene's another by rename()")
     mapping = _grid_mapping(scene)
     found = tuple(_coordinates(scene, mapping, transform))
-    attributes = dict(_attributes(scene.attrs, "the scene", _SAID))
+    attributes = dict(_attributes(_own(scene), "the scene", _SAID))
     return Frame(cast(Any, tuple(map(str, scene.dims))), found, attributes, mapping)
+
+
+def _own(scene: xr.DataArray) -> dict[Any, Any]:
+    """The attributes, of a list of names and of units those of these bands; without it where nothing tells which."""
+    attributes = dict(scene.attrs)
+    for key, coordinate in _LISTS.items():
+        told = attributes.get(key)
+        if isinstance(told, list | tuple | np.ndarray):
+            attributes[key] = of_each_band(scene, told, coordinate)
+            if attributes[key] is None:
+                del attributes[key]
+    return attributes
 
 
 def transform_of(scene: xr.DataArray) -> Affine6 | None:

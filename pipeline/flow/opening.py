@@ -125,6 +125,11 @@ def _coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
     if centres is not None:
         about = {"long_name": "centre wavelength", "units": "nm"}
         coords["wavelength"] = (axis, np.array(centres), about)
+    # Numbers that differ from band to band are coordinates too: xarray takes along those of the bands that are chosen.
+    if len(set(zip(info.scales, info.offsets, strict=True))) > 1:
+        coords |= {"scale": (axis, np.array(info.scales)), "offset": (axis, np.array(info.offsets))}
+    if len(set(info.units)) > 1:
+        coords["unit"] = (axis, np.array([unit or "" for unit in info.units], object))
     transform = info.geo.transform
     if transform is not None and not transform[1] and not transform[3]:
         a, _, c, _, e, f = transform
@@ -137,10 +142,14 @@ def _with_facts(scene: xr.DataArray, info: SceneInfo, masked: bool) -> xr.DataAr
     geo = info.geo
     wkt = geo.crs_wkt or geo.gcps_crs_wkt
     scene.attrs.update(info.tags)
-    if set(zip(info.scales, info.offsets, strict=True)) != {(1.0, 0.0)}:
+    pairs = set(zip(info.scales, info.offsets, strict=True))
+    if len(pairs) > 1:
         scene.attrs.update(scales=info.scales, offsets=info.offsets)
+    elif pairs != {(1.0, 0.0)}:
+        scene.attrs.update(scale_factor=info.scales[0], add_offset=info.offsets[0])
     if any(info.units):
-        scene.attrs["units"] = tuple(unit or "" for unit in info.units)
+        units = tuple(unit or "" for unit in info.units)
+        scene.attrs["units"] = units if len(set(units)) > 1 else units[0]
     if geo.gcps:
         points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in geo.gcps]
         scene = scene.rio.write_gcps(points, CRS.from_wkt(wkt) if wkt else None)

@@ -156,7 +156,9 @@ def write_features(
     if dtype == "int8":
         crew.watch.note(f"{source.info.name}: the range of the features")
         job = with_coding(job, len(bank.features), crew.gather)
-    plan = feature_plan(staging, source, tile, bank, {"digest": digest}, pool, stride, coding=job.coding, domain=chosen.name)
+    plan = feature_plan(
+        staging, source, tile, bank, {"digest": digest}, pool, stride, coding=job.coding, domain=chosen.name
+    )
     make_job: MakeJob = partial(filling, job, bank, crew)
     return _whole(plan, make_job, "features", crew, target, creation_options, finish)
 
