@@ -184,3 +184,11 @@ def test_a_foreign_store_is_one_clear_line(tmp_path: Path) -> None:
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "foreign.zarr", consolidated=False)
     with pytest.raises(SourceError, match="not a store of terrasketch"):
         open_scene(str(tmp_path / "foreign.zarr"))
+
+
+def test_a_dtype_that_cannot_be_stored_so_leaves_nothing(tmp_path: Path) -> None:
+    scene = write_tif(tmp_path / "wide.tif", np.random.default_rng(0).integers(0, 2**40, (2, 40, 50)))
+    result = call("compress", scene, tmp_path / "wide.zarr")
+    assert result.exit_code == 1
+    assert "int64 is stored without loss only" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["wide.tif"]

@@ -106,8 +106,12 @@ class Plan:
             return self.final
         draft = self.final.with_name(self.final.name + ".draft.partial")
         remove_tree(draft)
-        self._create(draft)
-        draft.replace(self.final.with_name(self.final.name + ".partial"))
+        try:
+            self._create(draft)
+            draft.replace(self.final.with_name(self.final.name + ".partial"))
+        except BaseException:  # an array that cannot be stored, a full disk, Ctrl-C
+            remove_tree(draft)
+            raise
         return self.partial
 
     def _mend(self, path: Place) -> None:
