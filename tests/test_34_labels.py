@@ -221,8 +221,14 @@ KELVIN = (290 + RNG.normal(0, 0.15, (2, 40, 60))).astype("float32")
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ((), r"4 of 4 tiles .* snr 40 dB allows .* \(it counts the mean as signal\); give --rmse in data units, or"),
-        (("--rmse", "1"), r"4 of 4 tiles .* rmse 1 allows .* vary by; give a smaller --rmse, or --lossless"),
+        (
+            (),
+            r"4 of 4 tiles .* snr 40 dB allows .* \(it counts the mean as signal, .*, or give --rmse in data units, or",
+        ),
+        (
+            ("--rmse", "1"),
+            r"4 of 4 tiles .* rmse 1 allows .* vary by; .* apart, or give a smaller --rmse, or --lossless",
+        ),
         (("--rmse", "0.05"), ""),
         (("--snr", "80"), ""),
         (("--lossless",), ""),
@@ -236,10 +242,21 @@ def test_data_that_a_bound_makes_constants_are_told(tmp_path: Path, words: tuple
     assert re.search(says, result.stderr), result.stderr
     if not words:
         with pytest.warns(
-            UserWarning, match=r"constants: snr 40 dB .*; give rmse in data units, or a higher snr$"
+            UserWarning,
+            match=r"constants, or most of their bands: snr 40 dB .*, or give rmse in data units, or a higher snr$",
         ) as told:
             pipeline.open_scene(path).terrasketch.compress(tmp_path / "b.zarr", tile=32)
         assert [one.filename for one in told] == [__file__]
+
+
+def test_bands_that_drown_in_those_of_larger_numbers_are_told(tmp_path: Path) -> None:
+    block = RNG.normal(0.1, 0.05, (4, 64, 64)).astype("float32")
+    assert "Warning" not in call("compress", write_tif(tmp_path / "a.tif", block), tmp_path / "a.zarr").stderr
+    block[3] = RNG.normal(290, 8, (64, 64))
+    result = call("compress", write_tif(tmp_path / "b.tif", block), tmp_path / "b.zarr")
+    assert "1 of 1 tile with values that vary became constants, or most of their bands: snr 40 dB" in result.stderr
+    block[2] = RNG.normal(280, 8, (64, 64))  # two of four are not most
+    assert "Warning" not in call("compress", write_tif(tmp_path / "c.tif", block), tmp_path / "c.zarr").stderr
 
 
 def test_tiles_that_are_constants_or_calm_are_not_told(tmp_path: Path) -> None:

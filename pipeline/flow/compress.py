@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
-from pipeline.flow.constants import varied_and_flat
+from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.ends import pair_of
 from pipeline.flow.journal import Plan
@@ -63,7 +63,7 @@ class SceneJob:
             put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
         data = self._encode(block, real)
         put_chunk(store, scene, data)
-        varied, flat = (False, False) if self.bound is None else varied_and_flat(data)
+        varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat, ends=ends)
         if clear is None:
             return wrote

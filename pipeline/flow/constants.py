@@ -1,8 +1,15 @@
-"""Tiles of which a bound leaves nothing but a constant for each band, though their values vary: told, for most often
-it is the mean that made the bound so wide.
+"""Tiles of which a bound leaves little but a constant for each band, or for most, though their values vary: told, for
+most often it is the mean that made the bound so wide, or a band of larger numbers than the others.
 """
 
 from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.codec import Bound, read_figures, read_header
 from pipeline.codec.container import Kind
@@ -11,11 +18,14 @@ from pipeline.flow.paperwork import counted
 from pipeline.flow.tasks import Receipt
 from pipeline.raster.scene import Source
 
+F64 = NDArray[np.float64]
+SAMPLED = 16384
 _CONSTANT = {Kind.MEAN, Kind.MASK, Kind.FIGURES}
 
 
-def varied_and_flat(chunk: bytes) -> tuple[bool, bool]:
-    """Of a container: whether its block is known to vary, and whether what is kept of it is a constant for each band.
+def varied_and_flat(chunk: bytes, variances: F64) -> tuple[bool, bool]:
+    """Of a container: whether its block is known to vary, and whether what is kept of it is a constant for each band,
+    or most bands vary by less than the error. variances (band,): `variances_of` the block.
 
     Of a block that is kept otherwise nothing more is asked: it varies.
     """
@@ -24,7 +34,23 @@ def varied_and_flat(chunk: bytes) -> tuple[bool, bool]:
     if figures is None or not figures.elements:
         return False, False
     flat = not header.rank and {kind for kind, _, _ in header.sections} <= _CONSTANT
-    return not flat or figures.error > 0, flat and figures.error > 0
+    drowned = np.count_nonzero((variances > 0) & (variances < figures.error / figures.elements))
+    most = 2 * drowned > np.count_nonzero(variances)
+    return not flat or figures.error > 0, (flat or bool(most)) and figures.error > 0
+
+
+def variances_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> F64:
+    """Variance of each band of block (band, y, x) over about SAMPLED of its valid pixels (y, x), data units squared; 0
+    where there is nothing finite."""
+    every = max(1, math.isqrt(valid.size // SAMPLED))
+    values = block[:, ::every, ::every][:, valid[::every, ::every]].astype(np.float64)
+    values[~np.isfinite(values)] = np.nan
+    if not values.size:
+        return np.zeros(len(block))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # bands without a valid element
+        variances: F64 = np.nan_to_num(np.nanvar(values, axis=1), posinf=0.0)
+    return variances
 
 
 def tell_constants(source: Source, receipt: Receipt, bound: Bound | None, watch: Watch) -> None:
@@ -33,8 +59,12 @@ def tell_constants(source: Source, receipt: Receipt, bound: Bound | None, watch:
         return
     what, remedy = "", "give a smaller --rmse, or --lossless"
     if bound.mode == "snr":
-        what, remedy = " (it counts the mean as signal)", "give --rmse in data units, or a higher --snr"
+        what, remedy = (
+            " (it counts the mean as signal, of all bands together)",
+            "give --rmse in data units, or a higher --snr",
+        )
     watch.warn(
         f"{source.info.name}: {receipt.flat} of {counted(receipt.varied, 'tile')} with values that vary became "
-        f"constants: {bound} allows larger errors than they vary by{what}; {remedy}"
+        f"constants, or most of their bands: {bound} allows larger errors than they vary by{what}; "
+        f"store bands of other units apart, or {remedy}"
     )
