@@ -191,6 +191,19 @@ def test_blocks_that_do_not_fit_are_refused(block, valid, word):
         settings_for("best", 3)
 
 
+def test_values_too_large_for_float32_to_square_are_refused_and_small_ones_are_not():
+    _, noisy, _ = noisy_scene(4, 64, 64)
+    wanted = denoise_block(noisy, all_valid(noisy)).sigma
+    tiny = denoise_block(noisy * np.float32(1e-15), all_valid(noisy)).sigma
+    np.testing.assert_allclose(tiny * 1e15, wanted, rtol=1e-3)
+    for scale in (1e23, 1e37):
+        with pytest.raises(
+            BlockError,
+            match=r"values of up to 1.16e\+.. cannot be squared in float32; give them in larger units, or as nodata",
+        ):
+            denoise_block(noisy * np.float32(scale), all_valid(noisy))
+
+
 def test_tiles_with_halo_do_not_show():
     """The error jumps at a tile border hardly more than at the same place untiled, and tiles cost little."""
     with rasterio.open(SAMPLE) as source:

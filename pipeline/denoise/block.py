@@ -63,7 +63,8 @@ def denoise_block(
     block's own; sigma is then the model's. clear: (y, x) bool, where noise, planes and bases are learnt; other pixels
     (clouds) are denoised by bases of all valid ones. Bands of noise 0 and blocks smaller than a patch come back as
     they are.
-    Raises BlockError for arrays that do not fit together, ConfigError for an unknown quality.
+    Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
+    unknown quality.
     """
     settings = settings_for(quality, block.shape[0] if block.ndim == 3 else 0)
     _check(block, valid)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.details import MIN_CELLS, Details, cells, wavelet_details
+from pipeline.errors import BlockError
 from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending
 
@@ -41,6 +42,8 @@ TAMED_SQUARE = 0.7784652
 SPREAD_ERROR = 3.3
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
+# Squares of larger values leave float32.
+LARGE = 1e19
 
 
 def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = None) -> F64:
@@ -50,7 +53,13 @@ def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = 
     cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
     (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0. `details` are those of
     the block, where they are at hand.
+    Raises BlockError for values whose squares leave float32.
     """
+    if block.dtype.kind == "f":
+        peak = float(np.abs(block[:, valid]).max(initial=0.0))
+        if peak > LARGE:
+            what = f"values of up to {peak:.3g} cannot be squared in float32"
+            raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing")
     sigma = np.zeros(block.shape[0])
     details = wavelet_details(block, valid) if details is None else details
     contrast = details.contrast
