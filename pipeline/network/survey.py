@@ -13,6 +13,8 @@ from pipeline.network.tiling import Field, Hop, Strides
 from pipeline.network.tiling_rules import TOGETHER, is_mean_over_space, rule
 
 ONE = (Fraction(1), Fraction(1))
+TYPED = "CastLike"
+"""Takes no more than the type of what stands beside its first input."""
 
 
 @dataclass
@@ -105,10 +107,10 @@ def survey(graph: Graph, channels: int | None = None) -> Survey:
     dims: Dims = (1, Y, X, size) if _channels_last(graph) else (1, size, Y, X)
     found = Survey(graph, source, {source: dims}, {source: ONE})
     for node in graph.nodes:
-        cause = _inherited(found, node)
+        cause = _inherited(found, node, 1)
         if cause is None:
             try:
-                _enter(found, node)
+                cause = _enter(found, node)
             except Refused as refused:
                 cause = f"{refused} (at {node.outputs[0]})"
                 if _is_mean(found, node):
@@ -141,15 +143,21 @@ def input_channels(graph: Graph) -> int | None:
     return None
 
 
-def _inherited(found: Survey, node: Node) -> str | None:
-    """The cause of an input that cannot be had; operators with one input over the scene speak for their others."""
-    asked = node.inputs if node.op in (*TOGETHER, "Concat") else node.inputs[:1]
+def _inherited(found: Survey, node: Node, first: int | None = None) -> str | None:
+    """The cause of an input that cannot be had; of the `first` alone where an operator's own words say more."""
+    asked = node.inputs if node.op in (*TOGETHER, "Concat") else node.inputs[:first]
     return next((found.causes[name] for name in asked if name in found.causes), None)
 
 
-def _enter(found: Survey, node: Node) -> None:
-    """Note what an operator makes. Raises Refused."""
+def _enter(found: Survey, node: Node) -> str | None:
+    """Note what an operator makes, or say what is in the way of its inputs. Raises Refused."""
     made = rule(node, found.dims, found.graph.constants, found.graph.opset)
+    # Bounds, biases, statistics and fills are the same in every tile where they are constants, and nowhere else.
+    beside = {name for name in node.inputs if name and node.op != TYPED} - {*made.sources, *found.graph.constants}
+    if beside:
+        if cause := _inherited(found, node):
+            return cause
+        raise Refused(f"{node.op} takes {min(beside)} of the scene where tiles have constants alone in common with it")
     if len({found.strides[name] for name in made.sources}) > 1:
         raise Refused(f"{node.op} of tensors with unlike strides")
     y, x = found.strides[made.sources[0]]
@@ -159,6 +167,7 @@ def _enter(found: Survey, node: Node) -> None:
     for number, name in enumerate(outputs):
         found.dims[name] = made.others[number] if made.others else made.dims
         found.strides[name], found.hops[name] = strides, hop
+    return None
 
 
 def _is_mean(found: Survey, node: Node) -> bool:

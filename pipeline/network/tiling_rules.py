@@ -90,14 +90,21 @@ def _merged(site: Site, sizes: list[int | str | None]) -> int | str | None:
 def _normalised(site: Site) -> Rule:
     if site.attribute("training_mode", 0):
         raise Refused("BatchNormalization in training mode takes its statistics from the whole scene")
+    site.no_space([site.axis(1)], "has statistics for each row or column of one scene")
+    return site.still(site.data)
+
+
+def _local(site: Site) -> Rule:
+    """LRN: over some places around along axis 1, whatever axis that is."""
+    site.no_space([site.axis(1)], "sums along rows or columns, not over channels")
     return site.still(site.data)
 
 
 def _layer(site: Site) -> Rule:
-    """LayerNormalization: over its axis and all after it."""
+    """LayerNormalization: over its axis and all after it; scale and bias are broadcast to all axes."""
     first = site.axis(int(site.attribute("axis", -1)))
     site.no_space(list(range(first, len(site.data))), "takes its statistics from the whole scene")
-    return site.still(site.data)
+    return _together(site)
 
 
 def _softmax(site: Site) -> Rule:
@@ -218,7 +225,7 @@ RULES: dict[str, Callable[[Site], Rule]] = {
     "SpaceToDepth": packed,
     "DepthToSpace": unpacked,
     "BatchNormalization": _normalised,
-    "LRN": _pointwise,
+    "LRN": _local,
     "LayerNormalization": _layer,
     "RMSNormalization": _layer,
     "LpNormalization": _length,
