@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pipeline.errors import BankError
+from pipeline.errors import BankError, ModelError
 from pipeline.network.graph import Graph, Node
+from pipeline.network.operators import told
 from pipeline.network.site import TO_NCHW, C, Dims, Refused, X, Y
 from pipeline.network.tiling import Field, Hop, Strides
 from pipeline.network.tiling_rules import TOGETHER, is_mean_over_space, rule
 
 ONE = (Fraction(1), Fraction(1))
+TAKING = ("Conv", "ConvTranspose", "BatchNormalization")
+"""Operators whose weights tell the channels of what they work on."""
 TYPED = "CastLike"
 """Takes no more than the type of what stands beside its first input."""
 
@@ -97,7 +100,8 @@ class Survey:
 def survey(graph: Graph, channels: int | None = None) -> Survey:
     """Walk through a network that takes one input, (1, C, y, x), and see how far tiles can go.
 
-    `channels` is C where the network's filters do not say. Raises BankError for more than one input.
+    `channels` is C where the network's filters do not say. Raises BankError for more than one input, ModelError for an
+    operator whose attributes cannot be.
     """
     if len(graph.inputs) != 1:
         raise BankError(f"the network has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); a bank takes one")
@@ -121,19 +125,20 @@ def survey(graph: Graph, channels: int | None = None) -> Survey:
 
 
 def input_channels(graph: Graph) -> int | None:
-    """The channels of the network's input, by the first filters, statistics or constants that meet them."""
+    """The channels of the network's input, by the first filters, statistics or constants that meet them.
+
+    Raises ModelError for an operator whose attributes cannot be.
+    """
     source = graph.inputs[0]
     seen: dict[str, Dims] = {source: (1, Y, X, C) if _channels_last(graph) else (1, C, Y, X)}
     for node in graph.nodes:
         if not seen.keys() & set(node.inputs):
             continue
         weights = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-        if node.op == "Conv" and weights is not None:
-            return int(weights.shape[1] * node.attributes.get("group", 1))
-        if node.op in ("ConvTranspose", "BatchNormalization") and weights is not None:
-            return len(weights)
+        if node.op in TAKING and weights is not None:
+            return int(told(node, _taken)(node, weights.shape))
         try:
-            dims = rule(node, seen, graph.constants, graph.opset).dims
+            dims = told(node, rule)(node, seen, graph.constants, graph.opset).dims
         except Refused:
             continue
         if C in dims:
@@ -141,6 +146,15 @@ def input_channels(graph: Graph) -> int | None:
         elif node.op in TOGETHER:
             return next(side for side in reversed(dims) if isinstance(side, int))
     return None
+
+
+def _taken(node: Node, shape: tuple[int, ...]) -> int:
+    """The channels that filters or statistics of a shape are for. Raises ModelError."""
+    groups = node.attributes.get("group", 1) if node.op == "Conv" else 1
+    channels = math.prod(shape[1:2] if node.op == "Conv" else shape[:1]) * groups
+    if len(shape) < 1 + (node.op == "Conv") or channels < 1:
+        raise ModelError(f"weights of shape {shape} in {groups} groups take no channels")
+    return int(channels)
 
 
 def _inherited(found: Survey, node: Node, first: int | None = None) -> str | None:
@@ -151,7 +165,7 @@ def _inherited(found: Survey, node: Node, first: int | None = None) -> str | Non
 
 def _enter(found: Survey, node: Node) -> str | None:
     """Note what an operator makes, or say what is in the way of its inputs. Raises Refused."""
-    made = rule(node, found.dims, found.graph.constants, found.graph.opset)
+    made = told(node, rule)(node, found.dims, found.graph.constants, found.graph.opset)
     # Bounds, biases, statistics and fills are the same in every tile where they are constants, and nowhere else.
     beside = {name for name in node.inputs if name and node.op != TYPED} - {*made.sources, *found.graph.constants}
     if beside:
