@@ -10,6 +10,7 @@ from pipeline.errors import BankError, ModelError
 from pipeline.network.graph import Graph, Node
 from pipeline.network.operators import told
 from pipeline.network.site import TO_NCHW, C, Dims, Refused, X, Y
+from pipeline.network.sizes import MOST_CHANNELS, MOST_STRIDE
 from pipeline.network.tiling import Field, Hop, Strides
 from pipeline.network.tiling_rules import TOGETHER, is_mean_over_space, rule
 
@@ -53,7 +54,7 @@ class Survey:
             )
         hops = tuple(self._way({wanted}))
         names = {self.source, *(name for hop in hops for name in (*hop.sources, *hop.outputs))}
-        return Field(
+        made = Field(
             wanted,
             self.source,
             self.dims[wanted],
@@ -63,6 +64,13 @@ class Survey:
             {name: math.prod(side for side in self.dims[name] if isinstance(side, int)) for name in names},
             mean=tensor in self.means,
         )
+        if max(made.units) > MOST_STRIDE:
+            units = " x ".join(map(str, made.units))
+            raise BankError(
+                f"tensor {tensor} cannot be computed in tiles: blocks would begin at multiples of {units} pixels, "
+                f"beyond {MOST_STRIDE}; take an earlier tensor with @TENSOR"
+            )
+        return made
 
     def _remedy(self, tensor: str) -> str:
         best = self.last_before(tensor)
@@ -176,12 +184,24 @@ def _enter(found: Survey, node: Node) -> str | None:
         raise Refused(f"{node.op} of tensors with unlike strides")
     y, x = found.strides[made.sources[0]]
     strides = y * made.steps[0].scale, x * made.steps[1].scale
+    _check_sizes(node, made.others or (made.dims,), strides)
     outputs = tuple(name for name in node.outputs if name)
     hop = Hop(outputs, made.sources, made.steps)
     for number, name in enumerate(outputs):
         found.dims[name] = made.others[number] if made.others else made.dims
         found.strides[name], found.hops[name] = strides, hop
     return None
+
+
+def _check_sizes(node: Node, made: tuple[Dims, ...], strides: Strides) -> None:
+    """Refuse what no network has, before anything grows with it."""
+    for dims in made:
+        sides = [side for side in dims if isinstance(side, int)]
+        if min(sides, default=1) < 1 or math.prod(sides) > MOST_CHANNELS:
+            raise Refused(f"{node.op} makes {math.prod(sides)} channels, not 1 to {MOST_CHANNELS}")
+    if max(max(stride.numerator, stride.denominator) for stride in strides) > MOST_STRIDE:
+        y, x = strides
+        raise Refused(f"{node.op} makes one place of {y} x {x} pixels, beyond {MOST_STRIDE} or 1/{MOST_STRIDE}")
 
 
 def _is_mean(found: Survey, node: Node) -> bool:
