@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import BankError
 from pipeline.network.execute import Network
 from pipeline.network.survey import survey
+from pipeline.network.tiling import Axis
 from tests.reference_network import Builder
 from tests.test_22_network_tiling import tiled, whole
 
@@ -102,6 +103,25 @@ def test_channels_are_at_axis_1_or_the_operator_is_refused(op: str) -> None:
     b.add(op, b.add("Transpose", b.conv("x", 3), perm=[0, 2, 3, 1]), *more, **given)
     with pytest.raises(BankError, match=f"{op} (sums along|has statistics for each) row"):
         survey(b.graph()).field(b.nodes[-1].outputs[0])
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+@pytest.mark.parametrize("ends", [(-2, 2), (2, -2), (-1, 4), (-4, 1), (3, -1)])
+def test_tiles_of_a_pad_that_cuts_one_end_and_continues_the_other_are_the_whole(
+    mode: str, ends: tuple[int, int]
+) -> None:
+    b = Builder(2)
+    b.pad("x", ends[0], -1, ends[1], 1, mode)
+    graph = b.graph()
+    field = survey(graph, 2).field("pad_0")
+    x = np.random.default_rng(3).standard_normal((1, 2, 11, 12)).astype(np.float32)
+    assert np.array_equal(tiled(graph, field, x, (1, 1), run=Network), whole(graph, field, x, Network)[0])
+
+
+def test_a_pad_that_cuts_all_there_is_sees_the_scene_continued() -> None:
+    b = Builder(2)
+    b.pad("x", -2, -2, 2, 2, "edge")
+    assert Axis(survey(b.graph(), 2).field("pad_0"), 0, 1).padded == 3
 
 
 def test_tiles_of_lrn_over_channels_are_the_whole() -> None:
