@@ -134,3 +134,11 @@ def test_weights_do_not_follow_a_caller_s_changes():
     again = network(X)[0]
     again[:] = 0
     assert (network(X)[0] == before).all()
+
+
+@pytest.mark.parametrize(("start", "end", "step"), [(0, 1 << 40, 2), (-1, -(1 << 40), -1)])
+def test_a_sum_with_every_other_column_or_back_to_front(start, end, step):
+    """The summand is a view, whose rows are not runs of memory."""
+    parts = {"f": [start], "t": [end], "a": [3], "s": [step]}
+    nodes = [node("Slice", "x,f,t,a,s", "e"), node("Conv", "e,w", "c", pads=[1] * 4), node("Add", "c,e", "y")]
+    agree(model(nodes, constants={"w": floats(3, 3, 3, 3), **parts}), X, steps=2)

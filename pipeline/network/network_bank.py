@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import BankError
+from pipeline.errors import BankError, ModelError
 from pipeline.network import bank_file
 from pipeline.network.bank import MOST_LETTERS
 from pipeline.network.execute import Network
@@ -72,7 +74,7 @@ class NetworkBank:
     def __post_init__(self) -> None:
         if not self.digest_of_model:
             object.__setattr__(self, "digest_of_model", model_digest(self.model))
-        known = input_channels(self.graph)
+        known = _channels(self.model, self.tensor, self.digest_of_model)
         if known is not None and known != len(self.bands):
             raise BankError(
                 f"the network {self.model} takes {known} bands, got {len(self.bands)} ({', '.join(self.bands[:12])}); "
@@ -189,10 +191,24 @@ def _graph(model: Path, tensor: str, _digest: str) -> Graph:
 
 @lru_cache(maxsize=4)
 def _field(model: Path, tensor: str, digest: str, bands: int) -> Field:
+    graph = _graph(model, tensor, digest)
+    with _of(model):
+        return survey(graph, bands).field(tensor)
+
+
+def _channels(model: Path, tensor: str, digest: str) -> int | None:
+    graph = _graph(model, tensor, digest)
+    with _of(model):
+        return input_channels(graph)
+
+
+@contextmanager
+def _of(model: Path) -> Iterator[None]:
+    """Errors in here name the model."""
     try:
-        return survey(_graph(model, tensor, digest), bands).field(tensor)
-    except BankError as error:
-        raise BankError(f"{model}: {error}") from error
+        yield
+    except (BankError, ModelError) as error:
+        raise type(error)(f"{model}: {error}") from error
 
 
 @lru_cache(maxsize=4)
@@ -214,7 +230,7 @@ def model_digest(model: Path) -> str:
 def check_tensor(model: Path, tensor: str) -> None:
     """Raise ModelError or BankError where the tensor cannot be had of any scene."""
     digest = model_digest(model)
-    _field(model, tensor, digest, input_channels(_graph(model, tensor, digest)) or 1)
+    _field(model, tensor, digest, _channels(model, tensor, digest) or 1)
 
 
 def wanted_tensor(model: Path, tensor: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import ModelError
 from pipeline.network.graph import Node
 from pipeline.network.steps import STILL, Step
 
@@ -74,6 +75,8 @@ class Site:
         given = self.attribute(name)
         if given is None:
             found = self.constant(place, what)
+            if found is not None and found.dtype.kind not in "iu":
+                raise ModelError(f"its {what} must be integers, got {found.dtype}")
             given = None if found is None else np.atleast_1d(found)
         return None if given is None else [int(value) for value in np.atleast_1d(given)]
 
@@ -103,6 +106,23 @@ class Site:
         return Rule((self.node.inputs[0],), steps, (self.data[0], channels, *self.data[2:]))
 
     def pair(self, name: str, default: int) -> tuple[int, int]:
-        """An attribute with a value for each of two axes."""
-        first, second = self.attribute(name, (default, default))
-        return int(first), int(second)
+        """An attribute with a value for each of two axes, none below its default. Raises ModelError."""
+        values = self.attribute(name) or (default, default)
+        if len(values) != 2 or min(values) < default:
+            raise ModelError(f"{name} {values[:8]} are not 2 numbers of at least {default}")
+        return int(values[0]), int(values[1])
+
+    def pads(self) -> list[int]:
+        """Padding before the two axes and after them, 0 where it is automatic. Raises ModelError."""
+        values = self.attribute("pads") or [0] * 4
+        values = values if self.attribute("auto_pad", "NOTSET") == "NOTSET" else [0] * 4
+        if len(values) != 4 or min(values) < 0:
+            raise ModelError(f"pads {values[:8]} are not 4 numbers of at least 0")
+        return [int(value) for value in values]
+
+    def positive(self, name: str) -> int:
+        """A block size or a number of groups, 1 where it is left out. Raises ModelError."""
+        value = int(self.attribute(name, 1))
+        if value < 1:
+            raise ModelError(f"{name} {value} is not positive")
+        return value

@@ -15,6 +15,11 @@ MOST_BYTES = 1 << 30
 MOST_LIVE_BYTES = 4 << 30
 """Of all the tensors that a network holds at one time, its constants left out."""
 MOST_AXES = 16
+MOST_CHANNELS = 1 << 16
+"""Values at one place of a tensor that is to be tiled: as many as a bank has filters at most."""
+MOST_STRIDE = 1 << 10
+"""Pixels from one place of such a tensor to the next, places in a pixel, and pixels that blocks begin at multiples of:
+networks have 32 or 64."""
 
 
 def checked(shape: Sequence[int], dtype: DTypeLike) -> tuple[int, ...]:

@@ -164,13 +164,17 @@ class Continued:
 
     @property
     def fewest(self) -> int:
-        """A tile, too, must be longer than what it would reflect."""
+        """A tile, too, must be longer than what it would reflect, and than what is cut off its other end."""
         pads = max(0, self.before), max(0, self.after)
-        return 1 + sum(pads) + max(pads) if self.reflect else 1
+        if self.reflect:
+            return 1 + sum(pads) + max(pads)
+        return 1 + sum(pads) if min(self.before, self.after) < 0 else 1
 
     def length(self, n: int) -> int:
-        """n and the pads; a reflection cannot be longer than what it reflects."""
-        return 0 if self.reflect and max(self.before, self.after) >= n else max(0, n + self.before + self.after)
+        """n and the pads, where something is left to go on with; a reflection cannot be longer than that."""
+        left = n + min(0, self.before) + min(0, self.after)
+        least = max(1, self.before + 1, self.after + 1) if self.reflect else 1
+        return n + self.before + self.after if left >= least else 0
 
     def needed(self, run: Run, n: int) -> Run:
         """The outputs' own places, or the end; `fewest` are so many that what is reflected there is among them."""

@@ -30,8 +30,9 @@ from pipeline.network.steps import Run, Step
 Strides = tuple[Fraction, Fraction]
 FAR, FARTHEST = 1 << 10, 1 << 24
 """A scene so many times S long has a middle, we say first and last."""
-MORE = 64
-"""Lengths tried beyond a scene's own, and twice S, before a network is said not to run on it."""
+MORE, MOST_TRIED = 64, 1 << 22
+"""Lengths tried beyond a scene's own, and twice S, before a network is said not to run on it: with more operators than
+networks have, fewer than twice S."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Axis:
         self.field, self.number, self.n = field, number, n
         self.unit = field.units[number]
         self.stride = field.stride[number]
-        for length in range(n, n + 2 * self.unit + MORE):
+        for length in range(n, n + min(2 * self.unit, MOST_TRIED // max(1, len(field.hops))) + MORE):
             self.lengths = self._lengths(length)
             if self.lengths:
                 break

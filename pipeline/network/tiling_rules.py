@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import ModelError
 from pipeline.network.graph import Node
 from pipeline.network.site import SPACE, C, Dims, Refused, Rule, Site
 from pipeline.network.steps import STILL
@@ -69,6 +70,8 @@ def _together(site: Site) -> Rule:
     for name in site.node.inputs:
         if name in site.constants:
             shapes.append(tuple(site.constants[name].shape))
+            if 0 in shapes[-1]:
+                raise ModelError(f"a constant of shape {shapes[-1]} is empty")
     rank = max(map(len, shapes))
     columns = ([shape[i - rank] for shape in shapes if len(shape) >= rank - i] for i in range(rank))
     return site.still(tuple(_merged(site, column) for column in columns), sources)
@@ -90,14 +93,21 @@ def _merged(site: Site, sizes: list[int | str | None]) -> int | str | None:
 def _normalised(site: Site) -> Rule:
     if site.attribute("training_mode", 0):
         raise Refused("BatchNormalization in training mode takes its statistics from the whole scene")
+    site.no_space([site.axis(1)], "has statistics for each row or column of one scene")
+    return site.still(site.data)
+
+
+def _local(site: Site) -> Rule:
+    """LRN: over some places around along axis 1, whatever axis that is."""
+    site.no_space([site.axis(1)], "sums along rows or columns, not over channels")
     return site.still(site.data)
 
 
 def _layer(site: Site) -> Rule:
-    """LayerNormalization: over its axis and all after it."""
+    """LayerNormalization: over its axis and all after it; scale and bias are broadcast to all axes."""
     first = site.axis(int(site.attribute("axis", -1)))
     site.no_space(list(range(first, len(site.data))), "takes its statistics from the whole scene")
-    return site.still(site.data)
+    return _together(site)
 
 
 def _softmax(site: Site) -> Rule:
@@ -135,6 +145,8 @@ def _reduced(site: Site) -> Rule:
 
 def _transposed_axes(site: Site) -> Rule:
     order = site.attribute("perm", range(len(site.data))[::-1])
+    if sorted(order) != list(range(len(site.data))):
+        raise ModelError(f"perm {order[:16]} is no order of {len(site.data)} axes")
     return site.still(tuple(site.data[int(axis)] for axis in order))
 
 
@@ -150,7 +162,9 @@ def _squeeze(site: Site) -> Rule:
 def _unsqueeze(site: Site) -> Rule:
     axes = site.integers(1, "axes", "axes") or []
     rank = len(site.data) + len(axes)
-    new, old = {axis % rank for axis in axes}, iter(site.data)
+    new, old = {axis % rank for axis in axes if -rank <= axis < rank}, iter(site.data)
+    if len(new) != len(axes):
+        raise ModelError(f"axes {axes[:16]} are not different ones of {rank}")
     return site.still(tuple(1 if i in new else next(old) for i in range(rank)))
 
 
@@ -218,7 +232,7 @@ RULES: dict[str, Callable[[Site], Rule]] = {
     "SpaceToDepth": packed,
     "DepthToSpace": unpacked,
     "BatchNormalization": _normalised,
-    "LRN": _pointwise,
+    "LRN": _local,
     "LayerNormalization": _layer,
     "RMSNormalization": _layer,
     "LpNormalization": _length,

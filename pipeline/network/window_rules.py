@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import ModelError
 from pipeline.network.site import SPACE, Refused, Rule, Site, X, Y
 from pipeline.network.steps import STILL, Continued, Resampled, Spread, Step, Taps, Unpacked
 
@@ -25,6 +26,7 @@ def convolution(site: Site) -> Rule:
     weights = site.constant(1, "filters")
     assert weights is not None
     first, second = _windows(site, list(weights.shape[2:]))
+    site.positive("group")
     return site.moved(weights.shape[0], first, second)
 
 
@@ -42,18 +44,21 @@ def transposed(site: Site) -> Rule:
     assert weights is not None
     if site.attribute("output_shape"):
         raise Refused("ConvTranspose gives an output of one fixed size (output_shape)")
-    sizes, strides, spreads = weights.shape[2:], site.pair("strides", 1), site.pair("dilations", 1)
-    extras, pads = site.pair("output_padding", 0), list(site.attribute("pads", (0,) * 4))
+    sizes = weights.shape[2:]
+    if len(sizes) != 2:
+        raise Refused(f"ConvTranspose over {len(sizes)} axes, not y and x")
+    strides, spreads = site.pair("strides", 1), site.pair("dilations", 1)
+    extras, pads = site.pair("output_padding", 0), site.pads()
     same = site.attribute("auto_pad", "NOTSET")
     steps = []
     for i in (0, 1):
-        before, after = int(pads[i]), int(pads[i + 2])
+        before, after = pads[i], pads[i + 2]
         if same in ("SAME_UPPER", "SAME_LOWER"):
             total = max(0, (sizes[i] - 1) * spreads[i] + 1 + extras[i] - strides[i])
             before = total // 2 if same == "SAME_UPPER" else total - total // 2
             after = total - before
         steps.append(Spread(sizes[i], strides[i], before, after, spreads[i], extras[i]))
-    return site.moved(weights.shape[1] * int(site.attribute("group", 1)), *steps)
+    return site.moved(weights.shape[1] * site.positive("group"), *steps)
 
 
 def resize(site: Site) -> Rule:
@@ -104,8 +109,11 @@ def cut(site: Site) -> Rule:
     if starts is None or ends is None:
         raise Refused("Slice without its starts or ends")
     axes = list(range(len(starts))) if axes is None else [site.axis(axis) for axis in axes]
+    strides = [1] * len(axes) if strides is None else strides
+    if not len(starts) == len(ends) == len(axes) == len(strides) or 0 in strides:
+        raise ModelError("its starts, ends, axes and steps are not equally many, or a step is 0")
     dims, steps = list(site.data), {Y: STILL, X: STILL}
-    for axis, start, end, stride in zip(axes, starts, ends, strides or [1] * len(axes), strict=True):
+    for axis, start, end, stride in zip(axes, starts, ends, strides, strict=True):
         side = dims[axis]
         if side not in SPACE:
             dims[axis] = len(range(side)[start:end:stride]) if isinstance(side, int) else None
@@ -118,14 +126,14 @@ def cut(site: Site) -> Rule:
 
 def packed(site: Site) -> Rule:
     """SpaceToDepth."""
-    side = int(site.attribute("blocksize"))
+    side = site.positive("blocksize")
     step = Taps(side, side, divides=True)
     return site.moved(_times(site.data[1], side * side), step, step)
 
 
 def unpacked(site: Site) -> Rule:
     """DepthToSpace."""
-    side = int(site.attribute("blocksize"))
+    side = site.positive("blocksize")
     channels = site.data[1]
     return site.moved(channels // side**2 if isinstance(channels, int) else None, Unpacked(side), Unpacked(side))
 
@@ -143,9 +151,10 @@ def _windows(site: Site, sizes: list[int]) -> tuple[Taps, Taps]:
     sizes = [int(size) for size in site.attribute("kernel_shape", sizes)]
     if len(sizes) != 2:
         raise Refused(f"{site.node.op} over {len(sizes)} axes, not y and x")
-    strides, spreads = site.pair("strides", 1), site.pair("dilations", 1)
+    if min(sizes) < 1:
+        raise ModelError(f"a kernel of {sizes[0]} x {sizes[1]} has no taps")
+    strides, spreads, pads = site.pair("strides", 1), site.pair("dilations", 1), site.pads()
     auto = str(site.attribute("auto_pad", "NOTSET"))
-    pads = [int(pad) for pad in site.attribute("pads", (0,) * 4)] if auto == "NOTSET" else [0] * 4
     same = auto if auto.startswith("SAME") else ""
     ceil = bool(site.attribute("ceil_mode", 0))
     first, second = (
@@ -167,6 +176,8 @@ def _scales(site: Site) -> list[Fraction]:
     axes = site.attribute("axes")
     scales = [Fraction(1)] * len(site.data)
     places = range(len(scales)) if axes is None else [site.axis(int(axis)) for axis in axes]
+    if np.size(values) != len(places) or not np.isfinite(values).all():
+        raise ModelError(f"scales {np.ravel(values)[:8].tolist()} are not {len(places)} finite numbers")
     for axis, value in zip(places, np.ravel(values), strict=True):
         scales[axis] = Fraction(float(value))
     return scales

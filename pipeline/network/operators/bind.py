@@ -32,16 +32,16 @@ def bind(node: Node, opset: int, constants: Mapping[str, Array] | None = None) -
     if constants is not None and node.op in PREPARED:
         known = tuple(constants.get(name) if name else None for name in node.inputs)
         given = tuple(not name or name in constants for name in node.inputs)
-        prepared = _told(node, PREPARED[node.op])(call, known, given)
+        prepared = told(node, PREPARED[node.op])(call, known, given)
         if prepared is not None:
-            return _told(node, prepared, tuple)
-    return _told(node, lambda *arrays: operator(call, *arrays), tuple)
+            return told(node, prepared, tuple)
+    return told(node, lambda *arrays: operator(call, *arrays), tuple)
 
 
-def _told(node: Node, function: Callable[..., Any], kind: type | None = None) -> Callable[..., Any]:
+def told(node: Node, function: Callable[..., Any], kind: type | None = None) -> Callable[..., Any]:
     """`function` with its errors told as the node's; with `kind` tuple, one array becomes a tuple of one."""
 
-    def told(*arguments: Any) -> Any:
+    def guarded(*arguments: Any) -> Any:
         try:
             with np.errstate(all="ignore"):
                 result = function(*arguments)
@@ -51,4 +51,4 @@ def _told(node: Node, function: Callable[..., Any], kind: type | None = None) ->
             raise ModelError(f"operator {node.op} that makes {name[:80]!r}: {reason}") from error
         return result if kind is None or isinstance(result, tuple) else (result,)
 
-    return told
+    return guarded

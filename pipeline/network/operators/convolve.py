@@ -87,7 +87,8 @@ def _run(call: Call, packed: Convolution, x: Array, filters: Array, bias: Array 
     out = aligned(shape)
     flat = (len(x), shape[1], -1, shape[-1])
     images, maps = x.reshape(len(x), x.shape[1], -1, x.shape[-1]), out.reshape(flat)
-    added = [None] * len(x) if add is None else add.reshape(flat)
+    # A slice by steps gives a view, whose rows the epilogue could not read in vectors.
+    added = [None] * len(x) if add is None else np.ascontiguousarray(add).reshape(flat)
     for image, other, one in zip(images, added, maps, strict=True):
         packed(image, add=other, out=one)
     return out
