@@ -37,7 +37,7 @@ from pipeline.raster.gdal import (
     reason,
 )
 from pipeline.raster.names import band_names, choose, scene_name
-from pipeline.raster.nodata import hide, representable, sentinel, valid_from
+from pipeline.raster.nodata import hide, representable, sentinel, shared, unite, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
@@ -56,7 +56,7 @@ class RasterSource:
     indexes: tuple[int, ...]
     """The file's numbers of the bands, from 1."""
     nodata: tuple[float | None, ...]
-    """The sentinel of each band."""
+    """The sentinel of each band in the file; what is read has info.nodata in its place, where there is one."""
     masks: tuple[int, ...]
     """Bands of the file whose GDAL mask counts; one of them stands for all where they share it."""
     alpha: int | None
@@ -105,13 +105,13 @@ class RasterSource:
                 shown &= dataset.read_masks(index, window=rows_columns) > 0
             if self.alpha is not None:
                 shown &= dataset.read(self.alpha, window=rows_columns) > 0
+        unite(block, block, self.nodata, self.info.nodata)
         return Pixels(hide(block, told, shown, self.info.nodata), told & shown)
 
     @cached_property
     def _key(self) -> str:
-        return repr(
-            (self.path, self.info.fingerprint, self.info.dtype, self.indexes, self.nodata, self.masks, self.alpha)
-        )
+        facts = (self.info.fingerprint, self.info.dtype, self.info.nodata)
+        return repr((self.path, facts, self.indexes, self.nodata, self.masks, self.alpha))
 
     @property
     def _pixel_bytes(self) -> int:
@@ -193,7 +193,7 @@ def _describe(
         height=dataset.height,
         width=dataset.width,
         dtype=str(dtype),
-        nodata=chosen[0] if len({repr(value) for value in chosen}) == 1 else None,
+        nodata=shared(chosen, [dataset.dtypes[index] for index in positions]),
         scales=tuple(map(float, dataset.scales)),
         offsets=tuple(map(float, dataset.offsets)),
         units=tuple(dataset.units),
