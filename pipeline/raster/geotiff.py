@@ -34,6 +34,7 @@ from pipeline.raster.gdal import (
     handle,
     is_remote,
     open_reader,
+    read_bands,
     reason,
 )
 from pipeline.raster.names import band_names, choose, scene_name
@@ -99,7 +100,7 @@ class RasterSource:
         block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
         with gdal_env(self.path, gdal_cache):
             dataset = handle(self.path)
-            dataset.read(list(self.indexes), window=rows_columns, out=block)
+            read_bands(dataset, self.indexes, rows_columns, block)
             told, shown = valid_from(block, self.nodata), np.ones(window.shape, bool)
             for index in self.masks:
                 shown &= dataset.read_masks(index, window=rows_columns) > 0
@@ -180,7 +181,8 @@ def _describe(
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
     _check_pixels(path, dataset, positions)
     _check_blocks(path, dataset)
-    own = tuple(map(_number, dataset.nodatavals)) if nodata is None else (nodata,) * dataset.count
+    own = dataset.nodatavals if nodata is None else (nodata,) * dataset.count
+    own = tuple(None if value is None else float(value) for value in own)
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
     if nodata is not None and not representable(nodata, dtype):
         raise ConfigError(f"{path}: nodata {nodata:g} is no value of {dtype}; give one that the bands can hold")
@@ -269,10 +271,6 @@ def _mask_bands(flags: Sequence[Sequence[MaskFlags]], positions: Sequence[int], 
         if MaskFlags.nodata not in of_band:
             own.append(index + 1)
     return tuple(own)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _georeference(dataset: DatasetReader) -> Georeference:
