@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.raster.nodata import convert, is_nodata, mark, nudge, real_elements, representable, restore, valid_from
+from pipeline.raster.nodata import (
+    convert,
+    is_nodata,
+    mark,
+    nudge,
+    real_elements,
+    representable,
+    restore,
+    shared,
+    unite,
+    valid_from,
+)
 
 SENTINELS = [
     ("uint8", 0.0),
@@ -133,3 +144,39 @@ def test_elements_are_real_as_each_says_by_itself(dtype: str, infinite: bool, no
         odd = [one or bool(abs(float(value)) == np.inf) for one, value in zip(missing, pixel, strict=True)]
         wanted = [not one for one in (missing if infinite else odd)] if any(odd) or mask[y, x] else [False] * 3
         assert real[:, y, x].tolist() == wanted
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("bands", "wanted"),
+    [
+        ([("uint8", 7.0), ("int16", 7.0)], 7.0),
+        ([("float32", None), ("float32", None)], None),
+        ([("float32", None), ("float32", NAN)], None),  # NaN is missing in both
+        ([("float32", -1.0), ("float32", -9999.0)], NAN),
+        ([("float32", -1.0), ("float64", None)], NAN),
+        ([("float32", NAN), ("float32", -9999.0)], NAN),
+        ([("uint16", 0.0), ("uint16", 65535.0)], None),  # each is a value of the other
+        ([("uint8", None), ("uint8", 255.0)], None),
+        ([("uint8", 0.0), ("int16", -9999.0)], -9999.0),  # no byte is that
+        ([("uint8", None), ("uint16", 65535.0)], 65535.0),
+        ([("uint8", 0.0), ("float32", -9999.0)], -9999.0),
+        ([("uint8", 0.0), ("float32", 254.99999)], NAN),  # taken for it
+        ([("uint32", 0.0), ("float64", 2.0**32)], NAN),  # as the largest is for 2^32
+        ([("float32", float("inf")), ("float32", None)], NAN),
+    ],
+)
+def test_bands_that_differ_share_what_no_valid_pixel_of_theirs_is(
+    bands: list[tuple[str, float | None]], wanted: float | None
+) -> None:
+    found = shared([value for _, value in bands], [dtype for dtype, _ in bands])
+    assert repr(found) == repr(wanted)
+
+
+def test_holes_of_each_band_get_the_one_sentinel_and_nothing_else_does() -> None:
+    read = np.array([[[-1, -9999, 5]], [[-1, -9999, 5]], [[-1, -9999, 5]]], np.int32)
+    block = unite(read.astype(np.float64), read, (-1.0, -9999.0, None), NAN)
+    np.testing.assert_array_equal(block[:, 0], [[NAN, -9999, 5], [-1, NAN, 5], [-1, -9999, 5]])
+    assert unite(read.copy(), read, (-1.0, -9999.0, None), None).tolist() == read.tolist()

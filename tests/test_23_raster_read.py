@@ -151,6 +151,29 @@ def test_bands_of_a_vrt_keep_their_own_nodata(tmp_path: Path) -> None:
     assert open_source(tmp_path / "a.vrt", bidx=[2]).info.nodata == 251
 
 
+@pytest.mark.parametrize("resolution", [None, 2])
+def test_bands_of_a_vrt_may_have_different_dtypes(tmp_path: Path, resolution: int | None) -> None:
+    narrow, wide = numbers(1, 4, 6, "uint8"), numbers(1, 4, 6, "float32", seed=1) + np.float32(0.5)
+    narrow[0, :2, :2], wide[0, 2:, 4:] = 0, -9999
+    bands = ""
+    for number, (kind, block, nodata) in enumerate((("Byte", narrow, 0), ("Float32", wide, -9999)), 1):
+        write_tif(tmp_path / f"{number}.tif", block, nodata=nodata)
+        bands += (
+            f'<VRTRasterBand dataType="{kind}" band="{number}"><NoDataValue>{nodata}</NoDataValue><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">{number}.tif</SourceFilename><SourceBand>1</SourceBand>'
+            "</SimpleSource></VRTRasterBand>"
+        )
+    place = "<GeoTransform>0, 1, 0, 0, 0, -1</GeoTransform><SRS>EPSG:32618</SRS>"
+    (tmp_path / "a.vrt").write_text(f'<VRTDataset rasterXSize="6" rasterYSize="4">{place}{bands}</VRTDataset>')
+    source = open_source(tmp_path / "a.vrt", resolution=resolution)
+    block, valid = whole(source)
+    assert (source.info.dtype, source.info.nodata) == ("float32", -9999)
+    step = slice(None) if resolution is None else slice(1, None, 2)
+    expected = np.stack([np.where(narrow[0] == 0, np.float32(-9999), narrow[0]), wide[0]])[:, step, step]
+    np.testing.assert_array_equal(block, expected)
+    np.testing.assert_array_equal(valid, (expected != -9999).all(axis=0))
+
+
 def test_a_nodata_that_pixels_cannot_hold_is_no_nodata(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "a.tif", numbers(1, 4, 4, "uint8"))
     (tmp_path / "a.tif.aux.xml").write_text(

@@ -170,8 +170,8 @@ def test_other_resampling_is_smooth_and_does_not_see_windows(tmp_path: Path, nod
     np.testing.assert_array_equal(valid, same)
     np.testing.assert_array_equal(block[1], fine.block[0])
     inner = block[0, 1:-1, 1:-1]
-    assert inner.min() >= coarse.block.min()
-    assert inner.max() <= coarse.block.max()
+    assert np.nanmin(inner) >= coarse.block.min()
+    assert np.nanmax(inner) <= coarse.block.max()
     assert not np.array_equal(block[0], coarse.block[0].repeat(2, 0).repeat(2, 1))
     # a pixel centre a quarter of a coarse pixel inside: 9/16, 3/16, 3/16, 1/16 of its neighbours
     c = coarse.block[0].astype(float)
@@ -191,12 +191,61 @@ def test_masks_and_alpha_of_members_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(open_source(tmp_path))[1], mask.repeat(2, 0).repeat(2, 1))
 
 
-def test_files_with_different_nodata_share_none(tmp_path: Path) -> None:
-    _, coarse = _pair(tmp_path, nodata=float(numbers(1, 20, 20, "float32", seed=1)[0, 5, 6]))
+def test_holes_of_files_with_different_nodata_are_nan_and_their_own(tmp_path: Path) -> None:
+    fine, coarse = _pair(tmp_path, nodata=float(numbers(1, 20, 20, "float32", seed=1)[0, 5, 6]))
     source = open_source(tmp_path)
-    assert (source.info.nodata, source.info.masked) == (None, True)
+    assert repr(source.info.nodata) == "nan"
+    assert source.info.masked
     expected = (coarse.block[0] != coarse.block[0, 5, 6]).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_array_equal(whole(source)[1], expected)
+    block, valid = read_all(source, 7)
+    np.testing.assert_array_equal(valid, expected)
+    np.testing.assert_array_equal(block[0], np.where(expected, coarse.block[0].repeat(2, 0).repeat(2, 1), np.nan))
+    np.testing.assert_array_equal(block[1], fine.block[0])
+
+
+def test_what_a_file_without_nodata_does_not_cover_or_masks_is_missing_there_alone(tmp_path: Path) -> None:
+    left = numbers(1, 6, 4, "float32", seed=1)
+    mask = np.ones((6, 4), bool)
+    mask[0, 0] = mask[1, 1] = False
+    write_tif(tmp_path / "a.tif", left, lambda dataset: dataset.write_mask(mask))
+    other = numbers(1, 6, 8, "float32", seed=2)
+    other[0, 0, :2] = -9999
+    write_tif(tmp_path / "b.tif", other, nodata=-9999)
+    block, valid = whole(open_source([tmp_path / "a.tif", tmp_path / "b.tif"]))
+    a, b = np.full((6, 8), np.nan, np.float32), np.where(other[0] == -9999, np.nan, other[0])
+    a[:, :4] = np.where(mask, left[0], np.nan)
+    np.testing.assert_array_equal(block, [a, b])
+    np.testing.assert_array_equal(valid, np.isfinite(a) & np.isfinite(b))
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
+def test_files_of_integers_share_a_nodata_that_the_other_cannot_hold(tmp_path: Path, resampling: str) -> None:
+    narrow, wide = numbers(1, 6, 8, "uint8"), numbers(1, 3, 4, "int16", seed=1)
+    narrow[0, 2, 2], wide[0, 0, 0] = 0, -9999
+    write_tif(tmp_path / "a.tif", narrow, nodata=0)
+    with rasterio_open(tmp_path / "a.tif") as dataset:
+        coarse = dataset.transform * Affine.scale(2)
+    write_tif(tmp_path / "b.tif", wide, nodata=-9999, transform=coarse)
+    source = open_source([tmp_path / "a.tif", tmp_path / "b.tif"], resampling=resampling)
+    assert (source.info.dtype, source.info.nodata) == ("int16", -9999)
+    block, valid = whole(source)
+    assert np.argwhere(block[0] == -9999).tolist() == [[2, 2]]
+    np.testing.assert_array_equal(block[0][valid], narrow[0][valid])
+    assert block[1, 0, 0] == -9999
+    assert block[1, 2, 2] > 0
+    np.testing.assert_array_equal(valid, (block != -9999).all(axis=0))
+
+
+def test_files_of_integers_with_different_nodata_share_none(tmp_path: Path) -> None:
+    block = numbers(2, 4, 5)
+    block[0, 0, 0], block[1, 0, 1], block[0, 0, 2] = 250, 251, 251
+    for name, band, nodata in zip("ab", block, (250, 251), strict=True):
+        write_tif(tmp_path / f"{name}.tif", band[None], nodata=nodata)
+    source = open_source([tmp_path / "a.tif", tmp_path / "b.tif"])
+    got, valid = whole(source)
+    assert (source.info.nodata, source.info.masked) == (None, True)
+    np.testing.assert_array_equal(got, block)
+    assert np.argwhere(~valid).tolist() == [[0, 0], [0, 1]]
 
 
 def test_a_file_with_south_at_the_top_is_placed_by_its_georeference(tmp_path: Path) -> None:

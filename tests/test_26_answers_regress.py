@@ -112,6 +112,18 @@ def test_the_penalty_is_the_one_that_costs_least_within_the_cells() -> None:
     assert chosen(rows, labels, usable, lambda _: iter(()), 0) == PENALTIES[-1]
 
 
+def test_a_split_that_trains_on_one_cell_or_on_cells_alike_counts_as_none() -> None:
+    rng = np.random.default_rng(4)
+    rows, labels = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=30)
+    rows[20:25] = rows[20]
+    cells = np.ones(30, bool)
+    good = (np.arange(30) < 15, np.arange(30) >= 15)
+    for few in (np.arange(30) == 3, (np.arange(30) >= 20) & (np.arange(30) < 25)):
+        assert chosen(rows, labels, cells, lambda _, few=few: iter([(few, ~few)]), 0) == PENALTIES[-1]
+        with_good = chosen(rows, labels, cells, lambda _, few=few: iter([(few, ~few), good]), 0)
+        assert with_good == chosen(rows, labels, cells, lambda _: iter([good]), 0)
+
+
 def test_figures_are_scikit_learns() -> None:
     rng = np.random.default_rng(5)
     labels, found = rng.integers(0, 5, 400), rng.integers(0, 6, 400)

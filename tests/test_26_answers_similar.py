@@ -122,10 +122,14 @@ def test_the_nearest_centre_is_that_of_a_search() -> None:
     assert np.array_equal(nearest(rows, centres), distance.argmin(axis=1))
 
 
-def test_more_groups_than_different_cells_are_refused() -> None:
-    rows = np.repeat(np.array([[0.0, 1.0], [1.0, 0.0]], np.float32), 5, axis=0)
-    with pytest.raises(BlockError, match="3 groups of 2 different cells"):
-        Groups.fit(rows, 3, seed=0)
+@pytest.mark.parametrize("times", [1, 5, 500])
+def test_more_groups_than_different_cells_are_refused(times: int) -> None:
+    rows = np.repeat(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, -1.0]], np.float32), times, axis=0)
+    with pytest.raises(BlockError, match="4 groups of 3 different cells"):
+        Groups.fit(rows, 4, seed=0)
+    groups = Groups.fit(rows, 3, seed=0)
+    found = groups.answer(rows.T[:, None].copy(), np.ones((1, len(rows)), bool))
+    assert np.bincount(found.ravel(), minlength=4).tolist() == [0, times, times, times]
 
 
 def test_colours_differ() -> None:

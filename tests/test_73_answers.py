@@ -317,6 +317,7 @@ def plots(store: Path, path: Path) -> geopandas.GeoDataFrame:
                 values.append(float(block[2, row : row + 2, column : column + 2].mean()))
     high = np.array(values) > np.median(values)
     columns = {"level": values, "kind": np.where(high, "high", "low"), "code": high + 3, "none": [None] * len(values)}
+    columns["huge"] = [-1e300, *values[1:]]
     frame = geopandas.GeoDataFrame(columns, geometry=shapes, crs=CRS)
     frame.to_parquet(path)
     return frame
@@ -368,6 +369,7 @@ def test_regress_tells_classes_apart(made: Path, tmp_path: Path, field: str, nam
         (("--field", "yield"), "no field yield; there are level, kind", 2),
         (("--field", "kind", "--kind", "numbers"), "holds no numbers", 2),
         (("--field", "none"), "0 classes", 2),
+        (("--field", "huge"), "huge holds -1e+300, beyond 1e+30; scale it, or leave it empty where there is no", 2),
         (("--field", "level", "--block", "1e6"), "too few for 5 folds", 2),
         (("--field", "level", "--gap", "1e6", "--block", "400"), "leaves a label to train on", 2),
         (("--field", "level", "--block", "1"), "less than half a cell", 2),
@@ -380,6 +382,34 @@ def test_labels_that_cannot_be_learnt_are_one_line(
     given = ("--labels", tmp_path / "p.parquet", *words)
     assert line in failed("regress", made / "features.zarr", tmp_path / "map.tif", *given, code=code)
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def points(store: Path, path: Path, cells: list[tuple[int, int]]) -> Path:
+    """A file of points at cells (row, column) of a map, with numbers for labels."""
+    transform = cells_of(store)[2]
+    shapes = [shapely.Point(transform @ (column + 0.5, row + 0.5)) for row, column in cells]
+    levels = [float(number % 5) for number in range(len(cells))]
+    geopandas.GeoDataFrame({"level": levels}, geometry=shapes, crs=CRS).to_parquet(path)
+    return path
+
+
+def test_a_fold_that_trains_on_one_cell_is_left_out(made: Path, tmp_path: Path) -> None:
+    _, valid, transform = cells_of(made / "features.zarr")
+    cells = [(int(row), int(column)) for row, column in np.argwhere(valid)]
+    near = [cell for cell in cells if max(cell) < 5]
+    far = max(cells, key=min)
+    assert len(near) > 9
+    assert min(far) >= 5
+    size = transform.a
+    words = ("--field", "level", "--folds", 2, "--gap", 0, "--labels")
+    lone = points(made / "features.zarr", tmp_path / "lone.parquet", [*near, far])
+    report = call_json("regress", made / "features.zarr", tmp_path / "a.tif", "--block", 5 * size, *words, lone)
+    assert [(fold["train"], fold["test"]) for fold in report["folds"]] == [(len(near), 1)]
+    assert report["overall"]["judged"] == 1
+    two = points(made / "features.zarr", tmp_path / "two.parquet", [near[0], far])
+    line = failed("regress", made / "features.zarr", tmp_path / "b.tif", "--block", 5 * size, *words, two, code=2)
+    assert "no fold leaves more than 1 labelled cells to train on: too few, or all alike; give a smaller" in line
+    assert not (tmp_path / "b.tif").exists()
 
 
 def test_labels_elsewhere_or_on_nodata_are_one_line(made: Path, tmp_path: Path) -> None:

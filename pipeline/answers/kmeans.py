@@ -44,7 +44,7 @@ class Groups:
         """
         scaling = Scaling.of(sample)
         rows = scaling.rows(sample)
-        different = len(np.unique(rows, axis=0)) if len(rows) < 4 * count else count
+        different = _different(rows, count)
         if different < count:
             raise BlockError(f"{count} groups of {different} different cells; ask for fewer")
         with threadpool_limits(1):  # sums by several threads differ in their last bits
@@ -64,6 +64,16 @@ class Groups:
             {names[index]: round(float(centre[index]), 2) for index in chosen}
             for centre, chosen in zip(self.centres, order.tolist(), strict=True)
         ]
+
+
+def _different(rows: F32, most: int) -> int:
+    """How many different rows (n, F) there are; no more than `most` are counted, in most samples among the first."""
+    seen: set[bytes] = set()
+    for row in rows:
+        seen.add((row + 0.0).tobytes())  # -0 is 0
+        if len(seen) == most:
+            break
+    return len(seen)
 
 
 def nearest(rows: F32, centres: F32) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ owes nothing to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from pipeline.answers.scaling import Scaling, cells_of, planes_of
+from pipeline.errors import BlockError
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -42,7 +44,7 @@ class Regressor:
 
     @classmethod
     def fit(cls, rows: F32, targets: F64, penalty: float, classes: int) -> Regressor:
-        """Least squares with a penalty: rows (n, F), targets (n, T)."""
+        """Least squares with a penalty: rows (n, F), targets (n, T). Raises BlockError where no feature varies."""
         return next(ridges(rows, targets, [penalty], classes))
 
     def values(self, rows: F32) -> F64:
@@ -74,6 +76,9 @@ def ridges(rows: F32, targets: F64, penalties: list[float] | F64, classes: int) 
     """A regressor for each penalty.
 
     Rows are reduced to a triangle R with RᵀR = XᵀX first, which has the same solutions, and a penalty costs little.
+
+    Raises:
+        BlockError: there is no row, or no feature that varies: one row alone, or all alike.
     """
     scaling = Scaling.of(rows)
     X = scaling.rows(rows).astype(np.float64)
@@ -96,11 +101,15 @@ def errors(rows: F32, labels: F64 | Index, train: Bool, test: Bool, classes: int
 
 
 def chosen(rows: F32, labels: F64 | Index, cells: Bool, splits: Splits, classes: int) -> float:
-    """The penalty that costs least over the splits of `cells`; the largest where they leave nothing to train on."""
+    """The penalty that costs least over the splits of `cells`; the largest where they leave nothing to train on.
+
+    A split that trains on cells which are all alike, as one alone is, counts as one without any.
+    """
     cost = np.zeros(len(PENALTIES))
     for train, test in splits(cells):
         if train.any() and test.any():
-            cost += errors(rows, labels, train, test, classes)
+            with suppress(BlockError):
+                cost += errors(rows, labels, train, test, classes)
     return float(PENALTIES[len(cost) - 1 - cost[::-1].argmin()])
 
 

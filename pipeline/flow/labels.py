@@ -19,6 +19,8 @@ Index = NDArray[np.intp]
 
 MOST_ROWS = 20_000
 MOST_CLASSES = 255
+MOST_NUMBER = 1e30
+"""Of a label: its square is summed, and maps of float32 have room for what is predicted beyond."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,14 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
         raise ConfigError(f"{path}: {field} holds no numbers; leave out --kind, or give another field")
     if kind == "numbers" or (kind == "auto" and numeric):
         numbers = column.to_numpy(np.float64, na_value=np.nan)
-        return np.where(np.isfinite(numbers), numbers, np.nan), ()
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        large = numbers[np.abs(numbers) > MOST_NUMBER]
+        if len(large):
+            raise ConfigError(
+                f"{path}: {field} holds {large[0]:g}, beyond {MOST_NUMBER:g}; scale it, or leave it empty where there "
+                "is no label"
+            )
+        return numbers, ()
     words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
     classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
     if not 2 <= len(classes) <= MOST_CLASSES:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.answers import Regressor, accuracy, spatial_blocks
 from pipeline.answers.colours import hex_of, palette
 from pipeline.answers.regress import Splits, chosen, targets_of
-from pipeline.errors import ConfigError
+from pipeline.answers.scaling import Scaling
+from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.crew import Crew
 from pipeline.flow.labels import Labelled
 from pipeline.flow.legend import legend_files, write_legend
@@ -72,8 +73,11 @@ def reach(source: Any) -> int:
 def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
     """What the ridge is worth on folds it has not seen, and the penalty for all labels.
 
+    Folds that leave nothing to train on, one cell or cells that are all alike are not judged.
+
     Raises:
         ConfigError: fewer blocks with labels than folds, or no fold leaves anything to train on.
+        BlockError: all labelled cells are alike.
     """
     rng = np.random.default_rng(how.seed)
     fold = spatial_blocks.dealt(data.rows, data.columns, how.block, how.folds, rng)
@@ -82,20 +86,27 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
     found = np.zeros(len(fold), data.labels.dtype)
     judged = np.zeros(len(fold), bool)
     folds: list[dict[str, Any]] = []
+    most = 0
     for train, test in splits(np.ones(len(fold), bool)):
         if not train.any():
             continue
+        most = max(most, int(train.sum()))
         penalty = chosen(data.features, data.labels, train, splits, classes)
         targets = targets_of(data.labels[train], classes)
-        model = Regressor.fit(data.features[train], targets, penalty, classes)
+        try:
+            model = Regressor.fit(data.features[train], targets, penalty, classes)
+        except BlockError:  # one cell, or all alike
+            continue
         found[test] = model.predict(data.features[test])
         judged |= test
         own = scores(data.labels[test], found[test], classes)
         own.pop("confusion", None)
         folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
     if not folds:
+        Scaling.of(data.features)  # where all labels are alike, no other folds help
+        left = f"more than {most} labelled cells to train on: too few, or all alike" if most else "a label to train on"
         raise ConfigError(
-            f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves a label to train on; "
+            f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves {left}; "
             f"give a smaller --block or --gap, or labels further apart"
         )
     overall = scores(data.labels[judged], found[judged], classes)

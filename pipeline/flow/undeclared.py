@@ -1,5 +1,5 @@
 """A fill value that nobody declared: told, for it counts as data. A bound of --snr takes it for signal, and it drowns
-the rest.
+the rest. And fill values that are declared, but do not go together.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import numpy as np
 from pipeline.flow.crew import Watch
 from pipeline.flow.ends import Ends, Pair
 from pipeline.flow.paperwork import share_text
+from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.masks import MaskedSource
 from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.stack import StackSource
 from pipeline.raster.store_source import StoreSource
 from pipeline.untrusted import one_line
 
@@ -32,10 +34,24 @@ def tell_fill(source: Source, pair: Pair, watch: Watch) -> str | None:
     same as a text. Of a store of ours it was told when that was made.
     """
     scene = source.source if isinstance(source, MaskedSource) else source
+    tell_different(scene, watch)
     text = None if isinstance(scene, StoreSource) else fill_text(source.info, pair)
     if text is not None:
         watch.warn(text)
     return text
+
+
+def tell_different(scene: Source, watch: Watch) -> None:
+    """Warn of bands of different nodata for which no one can stand: what one band has not is taken from all."""
+    own = scene.nodata if isinstance(scene, RasterSource | StackSource) else ()
+    words = ["none" if value is None else f"{value:.9g}" for value in dict.fromkeys(own)]
+    if scene.info.nodata is None and len(words) > 1 and np.dtype(scene.info.dtype).kind != "f":
+        watch.warn(
+            one_line(
+                f"{scene.info.name}: its bands have different nodata ({', '.join(words)}), and {scene.info.dtype} has "
+                "no value for all of them: what is missing in one band is taken from all; give floats, or one nodata"
+            )
+        )
 
 
 def fill_text(info: SceneInfo, pair: Pair) -> str | None:

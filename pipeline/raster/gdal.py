@@ -10,11 +10,12 @@ import os
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock, get_ident, local
 from typing import Any
 
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -85,6 +86,17 @@ def open_reader(path: str) -> DatasetReader:
         return DatasetReader(path, sharing=False)
     check_local(path)
     return DatasetReader(path, driver=local_drivers(), sharing=False)
+
+
+def read_bands(
+    dataset: DatasetReader, indexes: Sequence[int], place: tuple[tuple[int, int], tuple[int, int]], out: NDArray[Any]
+) -> None:
+    """Read a window ((y0, y1), (x0, x1)) of bands, counted from 1, into out (band, y, x), in the dtype of out."""
+    if len({dataset.dtypes[index - 1] for index in indexes}) == 1:
+        dataset.read(list(indexes), window=place, out=out)
+        return
+    for index, band in zip(indexes, out, strict=True):  # rasterio reads bands of one dtype together
+        dataset.read(index, window=place, out=band)
 
 
 def open_writer(path: str, **profile: Any) -> DatasetWriter:

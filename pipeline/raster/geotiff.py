@@ -34,10 +34,11 @@ from pipeline.raster.gdal import (
     handle,
     is_remote,
     open_reader,
+    read_bands,
     reason,
 )
 from pipeline.raster.names import band_names, choose, scene_name
-from pipeline.raster.nodata import hide, representable, sentinel, valid_from
+from pipeline.raster.nodata import hide, representable, sentinel, shared, unite, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
@@ -56,7 +57,7 @@ class RasterSource:
     indexes: tuple[int, ...]
     """The file's numbers of the bands, from 1."""
     nodata: tuple[float | None, ...]
-    """The sentinel of each band."""
+    """The sentinel of each band in the file; what is read has info.nodata in its place, where there is one."""
     masks: tuple[int, ...]
     """Bands of the file whose GDAL mask counts; one of them stands for all where they share it."""
     alpha: int | None
@@ -99,19 +100,19 @@ class RasterSource:
         block = np.empty((len(self.indexes), *window.shape), self.info.dtype)
         with gdal_env(self.path, gdal_cache):
             dataset = handle(self.path)
-            dataset.read(list(self.indexes), window=rows_columns, out=block)
+            read_bands(dataset, self.indexes, rows_columns, block)
             told, shown = valid_from(block, self.nodata), np.ones(window.shape, bool)
             for index in self.masks:
                 shown &= dataset.read_masks(index, window=rows_columns) > 0
             if self.alpha is not None:
                 shown &= dataset.read(self.alpha, window=rows_columns) > 0
+        unite(block, block, self.nodata, self.info.nodata)
         return Pixels(hide(block, told, shown, self.info.nodata), told & shown)
 
     @cached_property
     def _key(self) -> str:
-        return repr(
-            (self.path, self.info.fingerprint, self.info.dtype, self.indexes, self.nodata, self.masks, self.alpha)
-        )
+        facts = (self.info.fingerprint, self.info.dtype, self.info.nodata)
+        return repr((self.path, facts, self.indexes, self.nodata, self.masks, self.alpha))
 
     @property
     def _pixel_bytes(self) -> int:
@@ -180,7 +181,8 @@ def _describe(
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
     _check_pixels(path, dataset, positions)
     _check_blocks(path, dataset)
-    own = tuple(map(_number, dataset.nodatavals)) if nodata is None else (nodata,) * dataset.count
+    own = dataset.nodatavals if nodata is None else (nodata,) * dataset.count
+    own = tuple(None if value is None else float(value) for value in own)
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
     if nodata is not None and not representable(nodata, dtype):
         raise ConfigError(f"{path}: nodata {nodata:g} is no value of {dtype}; give one that the bands can hold")
@@ -193,7 +195,7 @@ def _describe(
         height=dataset.height,
         width=dataset.width,
         dtype=str(dtype),
-        nodata=chosen[0] if len({repr(value) for value in chosen}) == 1 else None,
+        nodata=shared(chosen, [dataset.dtypes[index] for index in positions]),
         scales=tuple(map(float, dataset.scales)),
         offsets=tuple(map(float, dataset.offsets)),
         units=tuple(dataset.units),
@@ -269,10 +271,6 @@ def _mask_bands(flags: Sequence[Sequence[MaskFlags]], positions: Sequence[int], 
         if MaskFlags.nodata not in of_band:
             own.append(index + 1)
     return tuple(own)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _georeference(dataset: DatasetReader) -> Georeference:

@@ -42,6 +42,45 @@ def sentinel(nodata: float | None, dtype: DTypeLike) -> float | None:
     return min(max(float(nodata), float(limits.min)), float(limits.max))
 
 
+def shared(own: Sequence[float | None], dtypes: Sequence[DTypeLike]) -> float | None:
+    """The one sentinel that can stand for the bands' own, with no valid pixel of any band lost; None where none can.
+
+    Of bands that differ it is one of theirs, if no valid pixel of the others can be it, else NaN if there are floats.
+
+    Args:
+        own: the sentinel of each band.
+        dtypes: of each band, as its file has it; the scene has their common one.
+    """
+    if len(set(map(repr, own))) == 1:
+        return own[0]
+    if all(value is None or math.isnan(value) for value in own):  # nothing but NaN is missing, whoever declares it
+        return None
+    common: np.dtype[Any] = np.result_type(*[np.dtype(dtype) for dtype in dtypes])
+    for value in own:
+        if value is not None and all(
+            repr(other) == repr(value) or not _can_be(value, dtype, common)
+            for other, dtype in zip(own, dtypes, strict=True)
+        ):
+            return value
+    return math.nan if common.kind == "f" else None
+
+
+def unite(block: Block, read: Block, own: Sequence[float | None], nodata: float | None) -> Block:
+    """Give the scene's sentinel to what each band's own says is missing, in place; returns block.
+
+    Args:
+        block: (band, y, x), of the scene's dtype.
+        read: the same values, in the dtype they were read in; block itself where it is that.
+        own: the sentinel of each band.
+        nodata: the scene's (`shared`); without one the bands stay as they are.
+    """
+    if nodata is not None:
+        for values, as_read, value in zip(block, read, own, strict=True):
+            if value is not None and repr(value) != repr(nodata):
+                values[is_nodata(as_read, value)] = sentinel(nodata, block.dtype)
+    return block
+
+
 def is_nodata(values: Block, nodata: float) -> Valid:
     """Where the values are the sentinel: exactly for integers, to a few ulps for floats, NaN for NaN."""
     if values.dtype.kind != "f":
@@ -146,6 +185,15 @@ def restore(block: Block, valid: Valid, original: Block, nodata: float | None) -
     result = nudge(convert(block, original.dtype), valid, nodata)
     result[:, ~valid] = original[:, ~valid]
     return result
+
+
+def _can_be(nodata: float, dtype: DTypeLike, common: DTypeLike) -> bool:
+    """True where a valid pixel of a dtype may be taken for the sentinel in a block of the common dtype."""
+    if np.dtype(dtype).kind == "f" or not math.isfinite(nodata):
+        return np.dtype(dtype).kind == "f" and not math.isnan(nodata)  # NaN is missing, whoever has it
+    limits = np.iinfo(dtype)
+    nearest = min(max(round(nodata), int(limits.min)), int(limits.max))
+    return bool(is_nodata(np.array([nearest], common), nodata)[0])
 
 
 def _around(nodata: float, dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -99,7 +99,7 @@ class SceneInfo:
     width: int
     dtype: str
     nodata: float | None = None
-    """The sentinel all bands share (NaN allowed); None where there is none, or where bands differ."""
+    """The sentinel all bands share (NaN allowed); None where there is none, or where no one can stand for theirs."""
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     units: tuple[str | None, ...] = ()

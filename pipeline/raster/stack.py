@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import MOST_SIDE, Window
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.geotiff import RasterSource
+from pipeline.raster.nodata import mark, shared, unite
 from pipeline.raster.scene import Affine6, Georeference, SceneInfo, Source
 from pipeline.raster.warped import WarpedSource
 
@@ -62,6 +63,8 @@ class StackSource:
 
     members: tuple[Source, ...]
     info: SceneInfo
+    nodata: tuple[float | None, ...]
+    """The sentinel of each band, as the files are read; info.nodata takes its place, where there is one."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window inside the scene: block (band, y, x) of info.dtype, valid where every file is.
@@ -71,10 +74,16 @@ class StackSource:
         """
         block = np.empty((len(self.info.bands), *window.shape), self.info.dtype)
         valid = np.ones(window.shape, bool)
+        united = self.info.nodata is not None and len(set(map(repr, self.nodata))) > 1
         band = 0
         for member in self.members:
             part, real = member.read(window)
-            block[band : band + len(part)] = part
+            bands = slice(band, band + len(part))
+            block[bands] = part
+            if united and not real.all():
+                # A file without a sentinel cannot say which pixels it has not; another's would speak for them.
+                assert self.info.nodata is not None
+                mark(unite(block[bands], part, self.nodata[bands], self.info.nodata), real, self.info.nodata)
             valid &= real
             band += len(part)
         return block, valid
@@ -121,10 +130,12 @@ def stack(
         exact = resampling == "nearest" or source.info.geo.transform == transform
         members.append(PlacedSource(source, info) if exact else WarpedSource(source, info, resampling))
     whole = all(_covers(source.info, info) for source, info in zip(chosen, grids, strict=True))
-    info = _join(name, names, [member.info for member in members], whole)
+    told = [(source, source.info.nodata) for source in chosen]
+    own = [source.nodata if value is None else (value,) * len(source.nodata) for source, value in told]
+    info = _join(name, names, [member.info for member in members], whole, own)
     if any(isinstance(member, WarpedSource) for member in members):  # the pixels are no longer the files' own
         info = replace(info, fingerprint=f"{info.fingerprint}-{resampling}")
-    return StackSource(tuple(members), info)
+    return StackSource(tuple(members), info, sum(own, ()))
 
 
 def place(source: RasterSource, scene: SceneInfo) -> Source:
@@ -226,16 +237,18 @@ def _covers(source: SceneInfo, grid: SceneInfo) -> bool:
     return _reach(source, grid) == (slice(0, grid.height), slice(0, grid.width))
 
 
-def _join(name: str, bands: tuple[str, ...], infos: Sequence[SceneInfo], whole: bool) -> SceneInfo:
+def _join(
+    name: str, bands: tuple[str, ...], infos: Sequence[SceneInfo], whole: bool, own: Sequence[tuple[float | None, ...]]
+) -> SceneInfo:
     first = infos[0]
-    sentinels = {repr(info.nodata): info.nodata for info in infos}
+    dtypes = [info.dtype for info in infos for _ in info.bands]
     common = set(first.tags.items()).intersection(*(info.tags.items() for info in infos))
     return replace(
         first,
         name=name,
         bands=bands,
         dtype=str(np.result_type(*(np.dtype(info.dtype) for info in infos))),
-        nodata=first.nodata if len(sentinels) == 1 else None,
+        nodata=shared(sum(own, ()), dtypes),
         scales=sum((info.scales for info in infos), ()),
         offsets=sum((info.offsets for info in infos), ()),
         units=sum((info.units for info in infos), ()),

@@ -15,7 +15,7 @@ from rasterio.warp import SUPPORTED_RESAMPLING
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
-from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, reason
+from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, read_bands, reason
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo
@@ -54,7 +54,8 @@ class WarpedSource:
         try:
             with gdal_env(self.source.path, CACHE_BYTES):
                 vrt = handle(self.source.path, repr(kind), self._warp)
-                block = vrt.read(list(self.source.indexes), window=place).astype(self.info.dtype)
+                block = np.empty((len(self.source.indexes), *window.shape), self.info.dtype)
+                read_bands(vrt, self.source.indexes, place, block)
                 valid = valid_from(block, self.source.nodata)
                 if self._nodata is None:
                     valid &= vrt.read(vrt.count, window=place) > 0
