@@ -79,9 +79,17 @@ def missed_by(analysis: Analysis, layer: Layer, block: Block, real: Bool, goal: 
     scores = rows * np.float32(1.0 / step)
     scores -= missed[place]
     found = fit_of(part, valid, layer, goal, scores)
-    counts = [max(np.count_nonzero(a) * (len(block) // len(real)), 1) for a in (real, valid)]
-    planes, seen = (layer.step**2 * squared_norm(a.reshape(-1, a.shape[-1])) for a in (missed, missed[place]))
+    counts = [max(int(np.count_nonzero(a)) * (len(block) // len(real)), 1) for a in (real, valid)]
+    planes, seen = (layer.step**2 * _squares(a, b) for a, b in ((missed, real), (missed[place], valid)))
     return (found.error + found.mended - seen) / counts[1] + planes / counts[0], found.mended / counts[1]
+
+
+def _squares(planes: F32, real: Bool) -> float:
+    """Σ planes² (rank, y, x) over the pixels of which a band is real."""
+    seen = real.any(axis=0)
+    if seen.all():
+        return squared_norm(planes.reshape(-1, planes.shape[-1]))
+    return sum(float(np.square(plane[seen], dtype=np.float64).sum()) for plane in planes)
 
 
 def missed_planes(analysis: Analysis, layer: Layer) -> F32:
@@ -91,7 +99,8 @@ def missed_planes(analysis: Analysis, layer: Layer) -> F32:
     inverse, flat = np.float32(1.0 / step), (analysis.coefficients.reshape(-1), layer.scores.reshape(-1))
     kernels.missed(flat[0], inverse, flat[1], first, second, missed.reshape(-1))
     if layer.rotations:
-        rotate(missed, boxes_of(*missed.shape[1:], layer.levels), layer.rotations, back=True)
+        _, height, width = missed.shape
+        rotate(missed, boxes_of(height, width, layer.levels), layer.rotations, back=True)
     wavelet.inverse(missed, layer.levels)
     return missed
 
