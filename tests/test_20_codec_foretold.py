@@ -109,7 +109,7 @@ def test_rows_tell_the_error_and_what_outliers_mend(side: int, holes: float, off
     assert layer is not None
     found = fit_of(block, real, layer, Goal(mse, None), low_rank.score_planes(layer))
     count = 24 * np.count_nonzero(real)
-    error, mended = missed_by(analysis, layer, block, real, Goal(mse, None))
+    error, mended = missed_by(analysis, layer, block, real, Goal(mse, None), float)
     assert found.mended > 0.003 * found.error
     assert error - mended == pytest.approx(found.error / count, rel=off)
     assert mended == pytest.approx(found.mended / count, rel=1e-6 if side < 320 else 0.2)

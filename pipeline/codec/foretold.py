@@ -7,6 +7,7 @@ block, which would, is a third of all the work.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -66,12 +67,14 @@ def foretell(analysis: Analysis, step: float, block: Block, real: Bool, goal: Go
     return Foretold(1 + (kin - 1) * told[1] / told.sum(), mended / (mended + left) if mended > 0 else 0.0)
 
 
-def missed_by(analysis: Analysis, layer: Layer, block: Block, real: Bool, goal: Goal) -> tuple[float, float]:
-    """Mean squared error of an ordinary layer of the analysis of block (band, y, x), with nothing mended, and by how
-    much outliers will lower it; over valid elements, data units squared.
+def missed_by(
+    analysis: Analysis, layer: Layer, block: Block, real: Bool, goal: Goal, unrounded: Callable[[float], float]
+) -> tuple[float, float]:
+    """Mean squared error of an ordinary layer of the analysis of block (band, y, x), `unrounded`, with nothing mended,
+    and by how much outliers will lower it; over valid elements, data units squared.
 
     real: (1 or band, y, x) bool. What the planes miss is known of all; what is lost besides, and the outliers, are told
-    by the rows of the analysis.
+    by the rows of the analysis. unrounded: `before_rounding`, or nothing, as the errors of the planes are.
     """
     step, ((place, rows),) = layer.step / analysis.unit, analysis.windows
     missed = missed_planes(analysis, layer)
@@ -81,7 +84,8 @@ def missed_by(analysis: Analysis, layer: Layer, block: Block, real: Bool, goal: 
     found = fit_of(part, valid, layer, goal, scores)
     counts = [max(int(np.count_nonzero(a)) * (len(block) // len(real)), 1) for a in (real, valid)]
     planes, seen = (layer.step**2 * _squares(a, b) for a, b in ((missed, real), (missed[place], valid)))
-    return (found.error + found.mended - seen) / counts[1] + planes / counts[0], found.mended / counts[1]
+    told = unrounded((found.error + found.mended) / counts[1])
+    return max(told - seen / counts[1] + planes / counts[0], 0.0), found.mended / counts[1]
 
 
 def _squares(planes: F32, real: Bool) -> float:

@@ -90,7 +90,7 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
         return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
 
     if effort == "best":
-        judged = partial(missed_by, analysis, block=block, real=real, goal=goal)
+        judged = partial(missed_by, analysis, block=block, real=real, goal=goal, unrounded=unrounded)
         search = _by_error(analysis, judged, count, step, aim, unrounded)
         if search is None:  # rotated coefficients are for the trellis alone
             return None
@@ -164,7 +164,7 @@ def _by_error(
     # What is missed under holes is little: nearly all of it counts among the valid elements.
     slope = analysis.unit**2 * foretold.elements / count
     wanted = unrounded(aim)
-    apart = unrounded(ordinary) - foretold.ordinary * slope
+    apart = ordinary - foretold.ordinary * slope
     lost = analysis.lost * slope
     more = 1 + MORE_MENDED * max(1 - SAME_LOST * lost / wanted, 0.0)
     apart += MORE_KIN * max(apart - lost, 0.0) - more * mended
