@@ -114,6 +114,17 @@ def dequantise(q: I32, first: np.float32, second: np.float32, out: F32) -> None:
 
 
 @jit
+def missed(c: F32, inverse_step: np.float32, q: I32, first: np.float32, second: np.float32, out: F32) -> None:
+    """out = c·inverse_step − what `dequantise` makes of q, flat arrays."""
+    for i in range(c.shape[0]):
+        level = np.float32(q[i])
+        a = np.abs(level)
+        a += first if a == np.float32(1.0) else second
+        a = a if level > np.float32(0.0) else -a
+        out[i] = c[i] * inverse_step - (a if level != np.float32(0.0) else np.float32(0.0))
+
+
+@jit
 def quantisation_moments(sample: F32, norms: F32, inverse_step: np.float32, threshold: np.float32, out: F64) -> None:
     """Weighted moments of r = |c|/step − |q| for a flat sample of coefficients.
 

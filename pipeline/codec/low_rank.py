@@ -32,6 +32,7 @@ SNAPSHOT = 1e-10  # of the largest eigenvalue: what a Gram in float64 shows of t
 ROUNDED = 1e-6  # of the largest eigenvalue: what a Gram in float32 does not show
 SIDES = (96, 48)  # of windows: the first of which ASIDE are no longer than a side of the block; two are 2 to 22 % of it
 ASIDE = 3
+ROWS = 7000  # pixels, about, of every third or fifth row: what is tried on them differs by hundredths of a percent
 TRIED = 8  # steps, to find one by its estimate
 
 
@@ -63,7 +64,7 @@ class Layer:
 
 
 class Window(NamedTuple):
-    """A square of a block, on which is tried what would cost too much on all."""
+    """A square or some rows of a block, on which is tried what would cost too much on all."""
 
     place: tuple[slice, slice, slice]
     """all bands, y, x"""
@@ -91,16 +92,16 @@ class Analysis:
     room: F32
     """as many elements as the coefficients, in memory that is there already, for `predict`"""
     windows: list[Window]
-    """of what the coefficients are of; none where the block is small"""
+    """of what the coefficients are of: squares, none where the block is small; rows where rotations are looked for"""
     tried: dict[float, tuple[float, tuple[float, float]]] = field(default_factory=dict)
     """mean squared error and centroids of the sample, by steps; `replace` what is not the sample, and they stay true"""
 
 
-def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | None:
+def analyse(block: Block, mse: float, *, rotated: bool = False, valid: float = 1.0) -> Analysis | None:
     """Mean, basis for a mean squared error of `mse` (data units squared) and wavelet coefficients of `block`.
 
-    block: (band, y, x), all of it finite. rotated: look for rotations of subbands. None where the spread of the block
-    leaves the range of float64.
+    block: (band, y, x), all of it finite, a share `valid` of it real. rotated: look for rotations of subbands. None
+    where the spread of the block leaves the range of float64.
     """
     bands, height, width = block.shape
     x = block.reshape(bands, -1)
@@ -124,7 +125,7 @@ def analyse(block: Block, mse: float, *, rotated: bool = False) -> Analysis | No
     np.matmul(dual_of(layer.weights), centred, out=scores)
     coefficients = scores.reshape(rank, height, width)
     lost = float(variances[rank:].sum()) / bands
-    windows = [] if rotated else _windows(coefficients)
+    windows = _rows(coefficients, valid) if rotated else _windows(coefficients)
     wavelet.forward(coefficients, levels)
     if rotated:
         boxes = boxes_of(height, width, levels)
@@ -158,6 +159,17 @@ def _windows(scores: F32) -> list[Window]:
     corners = [(part * height // 4 - side // 2, part * width // 4 - side // 2) for part in (1, 3)] if side else []
     places = [(slice(None), slice(y, y + side), slice(x, x + side)) for y, x in corners]
     return [Window(place, scores[place].copy()) for place in places]
+
+
+def _rows(scores: F32, valid: float) -> list[Window]:
+    """Every fifth row of scores (rank, y, x), every third, or all, so that there are ROWS valid pixels.
+
+    Never every second: errors of a wavelet differ between even and odd rows.
+    """
+    pixels = valid * scores[0].size if len(scores) else 0
+    every = next((n for n in (5, 3) if pixels >= n * ROWS), 1)
+    place = slice(None), slice(every // 2, None, every), slice(None)
+    return [Window(place, scores[place].copy())]
 
 
 def fits(analysis: Analysis, step: float) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.codec.budget import DEPENDENT_STEP
 from pipeline.codec.dependent import Trial, foretell_errors
 from pipeline.codec.fit import Fit, Goal, fit_of, nbytes
-from pipeline.codec.foretold import before_rounding, foretell
+from pipeline.codec.foretold import before_rounding, foretell, missed_by
 from pipeline.codec.low_rank import (
     Analysis,
     Block,
@@ -72,10 +72,10 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
 
     real: (1 or band, y, x) bool. None where no step keeps the promise: values too wide for float32 arithmetic.
     """
-    analysis = analyse(block, mse, rotated=effort == "best")
+    count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
+    analysis = analyse(block, mse, rotated=effort == "best", valid=count / block.size)
     if analysis is None:
         return None
-    count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
     aim, unrounded = AIM[effort] * mse, float if block.dtype.kind == "f" else before_rounding
     target = unrounded(aim) / analysis.unit**2
     step = solve_step(analysis, analysis.step, target)
@@ -90,7 +90,8 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
         return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
 
     if effort == "best":
-        search = _by_error(analysis, fitted, count, step, aim, unrounded)
+        judged = partial(missed_by, analysis, block=block, real=real, goal=goal, unrounded=unrounded)
+        search = _by_error(analysis, judged, count, step, aim, unrounded)
         if search is None:  # rotated coefficients are for the trellis alone
             return None
     else:
@@ -144,24 +145,29 @@ def _by_step(analysis: Analysis, step: float, aim: float, unrounded: Unrounded) 
 
 
 def _by_error(
-    analysis: Analysis, fitted: Callable[[Layer], Fit], count: int, step: float, aim: float, unrounded: Unrounded
+    analysis: Analysis,
+    judged: Callable[[Layer], tuple[float, float]],
+    count: int,
+    step: float,
+    aim: float,
+    unrounded: Unrounded,
 ) -> Search | None:
     """Dependent layers by the error that their coefficients are to have, mean squared, in units of the analysis.
 
-    A trial of the trellis costs as much as the coding; an ordinary layer, which costs a tenth, says what each subband
-    will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
+    A trial of the trellis costs as much as the coding; an ordinary layer, which costs a twentieth, says what each
+    subband will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
     """
     layer = quantise(analysis, step)
     if layer is None:
         return None
-    foretold, ordinary = foretell_errors(analysis, layer), fitted(layer)
+    foretold, (ordinary, mended) = foretell_errors(analysis, layer), judged(layer)
     # What is missed under holes is little: nearly all of it counts among the valid elements.
     slope = analysis.unit**2 * foretold.elements / count
     wanted = unrounded(aim)
-    apart = unrounded((ordinary.error + ordinary.mended) / count) - foretold.ordinary * slope
+    apart = ordinary - foretold.ordinary * slope
     lost = analysis.lost * slope
     more = 1 + MORE_MENDED * max(1 - SAME_LOST * lost / wanted, 0.0)
-    apart += MORE_KIN * max(apart - lost, 0.0) - more * ordinary.mended / count
+    apart += MORE_KIN * max(apart - lost, 0.0) - more * mended
     # Where rounding alone makes most of the error, something is left to begin with.
     first = max((wanted - apart) / slope, foretold.ordinary / 8)
     seen: list[tuple[float, float]] = []

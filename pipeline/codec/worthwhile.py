@@ -83,6 +83,7 @@ def _without(analysis: Analysis, gone: Index, lost: float) -> Analysis:
         sample=sample,
         norms=norms,
         room=analysis.room[: len(kept)],
+        windows=[window._replace(scores=window.scores[kept]) for window in analysis.windows],
         tried={},
     )
 
