@@ -115,6 +115,24 @@ def test_rows_tell_the_error_and_what_outliers_mend(side: int, holes: float, off
     assert mended == pytest.approx(found.mended / count, rel=1e-6 if side < 320 else 0.2)
 
 
+def test_the_last_trellis_aims_lower_where_none_before_kept_the_bound() -> None:
+    block, mse = _hills(3, 64, 5, 9.0), 50.0
+    analysis = low_rank.analyse(block, mse, rotated=True)
+    assert analysis is not None
+    step = low_rank.solve_step(analysis, analysis.step, mse / analysis.unit**2)
+
+    def last(first: float) -> float:
+        """What is tried last after three errors, the first of them in shares of the bound."""
+        search = rate._by_error(analysis, lambda layer: (mse, 0.0), block.size, step, mse, float)
+        assert search is not None
+        for told, error in ((1.0, first), (0.9, 1.1), (0.85, 1.01)):
+            number = search.following(told * search.first, error * mse, 0.0)
+        return number / search.first
+
+    assert last(0.9) < 0.85
+    assert last(1.2) < 0.995 * last(0.9)
+
+
 def test_the_borders_of_windows_are_allowed_for() -> None:
     """White noise, finely quantised: windows have many borders, the block has few."""
     block = np.random.default_rng(4).normal(0, 1000, (4, 320, 320)).astype(np.float32)
