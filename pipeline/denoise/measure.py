@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import repair
 from pipeline.denoise.details import Details, wavelet_details
-from pipeline.denoise.noise import estimate_noise
+from pipeline.denoise.noise import estimate_noise, large_values_told
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 
@@ -88,7 +88,8 @@ def measure(
         block = mended
         details = None if sigma is not None else _details(block, learn, rows)
         found = estimate_noise(*_some(block, learn, rows), details) if sigma is None else found
-    stabiliser = fit_stabiliser(block, learn, found, details) if sigma is None else None
+    with large_values_told(block, learn):
+        stabiliser = fit_stabiliser(block, learn, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
     return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean)
 

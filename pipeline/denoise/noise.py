@@ -7,6 +7,8 @@ Sources: spread of the diagonal detail: Donoho, Johnstone (1994); what the bands
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,11 +57,26 @@ def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = 
     the block, where they are at hand.
     Raises BlockError for values whose squares leave float32.
     """
-    if block.dtype.kind == "f":
-        peak = float(np.abs(block[:, valid]).max(initial=0.0))
-        if peak > LARGE:
-            what = f"values of up to {peak:.3g} cannot be squared in float32"
-            raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing")
+    with large_values_told(block, valid):
+        return _estimated(block, valid, details)
+
+
+@contextmanager
+def large_values_told(block: NDArray[Any], valid: Valid) -> Iterator[None]:
+    """Linear algebra that fails on block (band, y, x), since float32 does not hold the squares of its values where
+    valid (y, x), says so: BlockError. Fills as large that stand on plateaus do no harm."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except np.linalg.LinAlgError as error:
+        peak = float(np.abs(block[:, valid].astype(np.float64)).max(initial=0.0))
+        if peak < LARGE:
+            raise
+        what = f"values of up to {peak:.3g} cannot be squared in float32"
+        raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing") from error
+
+
+def _estimated(block: NDArray[Any], valid: Valid, details: Details | None) -> F64:
     sigma = np.zeros(block.shape[0])
     details = wavelet_details(block, valid) if details is None else details
     contrast = details.contrast
