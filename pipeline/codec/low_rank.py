@@ -199,12 +199,18 @@ def score_planes(layer: Layer, room: F32 | None = None) -> F32:
     first, second = (np.float32(offset) for offset in layer.centroids)
     if layer.rotations:
         kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
-        _, height, width = planes.shape
-        rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
-        wavelet.inverse(planes, layer.levels)
+        invert(planes, layer)
     else:
         wavelet.inverse_of(layer.scores, first, second, layer.levels, planes)
     return planes
+
+
+def invert(planes: F32, layer: Layer) -> None:
+    """From coefficients (rank, y, x) of a layer to its planes, in place: turned back, inverted."""
+    if layer.rotations:
+        _, height, width = planes.shape
+        rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
+    wavelet.inverse(planes, layer.levels)
 
 
 def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:

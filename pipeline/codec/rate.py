@@ -156,7 +156,7 @@ def _by_error(
 ) -> Search | None:
     """Dependent layers by the error that their coefficients are to have, mean squared, in units of the analysis.
 
-    A trial of the trellis costs as much as the coding; an ordinary layer, which costs a twentieth, says what each
+    A trial of the trellis costs as much as the coding; an ordinary layer, which costs a little, says what each
     subband will miss and how far that is from the true error: what the basis lost, rounding, less what outliers mend.
     """
     layer = quantise(analysis, step)

@@ -19,7 +19,7 @@ from pipeline.flow.tasks import Receipt
 from pipeline.raster.scene import Source
 
 F64 = NDArray[np.float64]
-SAMPLED = 16384
+SAMPLED = 16384  # pixels of a tile, about, of which variances are taken
 _CONSTANT = {Kind.MEAN, Kind.MASK, Kind.FIGURES}
 
 
