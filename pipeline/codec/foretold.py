@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.context import boxes_of
 from pipeline.codec.fit import Goal, fit_of
-from pipeline.codec.low_rank import F32, Analysis, Block, Bool, Layer, invert, quantise, score_planes
+from pipeline.codec.low_rank import F32, Analysis, Block, Bool, Layer, quantise, score_planes
+from pipeline.codec.rotation import invert
 from pipeline.svd.gram import squared_norm
 
 # Near borders the synthesis functions are longer than `wavelet.norms` says: by so much over the side of a square is the
@@ -101,7 +102,7 @@ def missed_planes(analysis: Analysis, layer: Layer) -> F32:
     first, second = (np.float32(offset) for offset in layer.centroids)
     inverse, flat = np.float32(1.0 / step), (analysis.coefficients.reshape(-1), layer.scores.reshape(-1))
     kernels.missed(flat[0], inverse, flat[1], first, second, missed.reshape(-1))
-    invert(missed, layer)
+    invert(missed, layer.levels, layer.rotations)
     return missed
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.codec import kernels, wavelet
 from pipeline.codec.basis import columns_of, dual_of, quantise_columns
 from pipeline.codec.context import boxes_of
-from pipeline.codec.rotation import Rotation, fit_rotations, rotate
+from pipeline.codec.rotation import Rotation, fit_rotations, invert, rotate
 from pipeline.codec.sample import sample_of
 from pipeline.svd.gram import eigh_descending, gram
 
@@ -199,18 +199,10 @@ def score_planes(layer: Layer, room: F32 | None = None) -> F32:
     first, second = (np.float32(offset) for offset in layer.centroids)
     if layer.rotations:
         kernels.dequantise(layer.scores.reshape(-1), first, second, planes.reshape(-1))
-        invert(planes, layer)
+        invert(planes, layer.levels, layer.rotations)
     else:
         wavelet.inverse_of(layer.scores, first, second, layer.levels, planes)
     return planes
-
-
-def invert(planes: F32, layer: Layer) -> None:
-    """From coefficients (rank, y, x) of a layer to its planes, in place: turned back, inverted."""
-    if layer.rotations:
-        _, height, width = planes.shape
-        rotate(planes, boxes_of(height, width, layer.levels), layer.rotations, back=True)
-    wavelet.inverse(planes, layer.levels)
 
 
 def predict(layer: Layer, dtype: np.dtype[Any], room: F32 | None = None) -> Block:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codec import wavelet
 from pipeline.codec.basis import bits_of_columns, check_exponents, columns_of, dual_of, exponents_of, quantise_columns
 from pipeline.codec.container import Buffer
+from pipeline.codec.context import boxes_of
 from pipeline.codec.context_coder import encode_integers
 from pipeline.codec.context_decoder import decode_integers
 from pipeline.errors import FormatError
@@ -112,6 +114,14 @@ def rotate(planes: F32, boxes: I64, rotations: list[Rotation], *, back: bool) ->
     for one in rotations:
         matrix = one.weights if back else dual_of(one.weights)
         _turn(planes, boxes[one.box], np.ascontiguousarray(matrix))
+
+
+def invert(planes: F32, levels: int, rotations: list[Rotation]) -> None:
+    """From coefficients (plane, y, x) to planes, in place: turned back, then the wavelet's inverse."""
+    if rotations:
+        _, height, width = planes.shape
+        rotate(planes, boxes_of(height, width, levels), rotations, back=True)
+    wavelet.inverse(planes, levels)
 
 
 def pack_rotations(rotations: list[Rotation], count: int) -> bytes:

@@ -186,16 +186,15 @@ def nodata_of(scene: xr.DataArray) -> float | None:
 def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
     """The names of the bands (band,): words along the first dimension, else `long_name`, other labels, or numbers."""
     name, count = scene.dims[0] if scene.ndim == 3 else "band", cube.shape[0]
-    labels = np.ravel(scene.coords[name].values).tolist() if name in scene.coords else []
-    labels = labels if scene.ndim == 3 or all(isinstance(one, str) for one in labels) else []
+    labels = np.ravel(scene.coords[name].values) if name in scene.coords else np.empty(0)
+    words = all(isinstance(one, str) for one in labels.tolist())
+    labels = labels if scene.ndim == 3 or words else labels[:0]
     told = scene.attrs.get("long_name")
     named = [told] if isinstance(told, str) and count == 1 else []
     if isinstance(told, list | tuple):
         named = of_each_band(scene, told, "long_name") or []
-    if len(named) == count and all(isinstance(one, str) for one in named):
-        labels = labels if labels and all(isinstance(one, str) for one in labels) else named
-    elif labels:
-        labels = np.ravel(scene.coords[name].values)
+    if len(named) == count and all(isinstance(one, str) for one in named) and not (len(labels) and words):
+        return tuple(named)
     return tuple(map(str, labels)) if len(labels) else tuple(f"band_{number}" for number in range(1, count + 1))
 
 
