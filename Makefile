@@ -54,8 +54,10 @@ demo: install
 	@echo
 	@du -sh $(DEMO)/$(SAMPLE)/*
 
-# In groups that tests/conftest.py makes; a test starts processes of its own, so four at once are enough.
+# In groups that tests/conftest.py makes; a test starts processes of its own, so four at once are enough. Hundreds of
+# them: where the environment forbids Python to keep bytecode, each would compile all sources again.
 test: install
+	$(BIN)/python -m compileall -q pipeline benchmarks sample_data
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 lint: install
