@@ -15,14 +15,14 @@ from benchmarks.tables import print_table
 from pipeline.denoise import denoise_block, estimate_noise
 
 SEEDS = 5
-# The rivals see the first seed alone: one pass of theirs is a hundred of ours. BM4D sees one kind of noise.
+# A pass of BM4D is a thousand of ours: it sees one kind of noise, and that once.
 BM4D_KIND = "iid .05"
 HEAD = ["scene", "noise", "noisy", "fast", "quality", "sigma / own + added", "/ added", "CPU s fast", "quality"]
 DEFECTS = "stripes + impulses"
 
 
 def main(smoke: bool) -> None:
-    """One row a scene and noise: mean PSNR over seeds, sigma, CPU; the rivals on seed 0, and ours less theirs."""
+    """One row a scene and noise: mean PSNR over seeds, sigma, CPU; the rivals, and ours less theirs."""
     peers, seeds = rivals(), 1 if smoke else SEEDS
     for name in {"FastHyDe + BM3D": "bm3d", "BM4D": "bm4d"}.keys() - peers.keys():
         print(f"Left out, not installed: {name}")
@@ -102,13 +102,25 @@ def row(
         if rival == "BM4D" and kind != BM4D_KIND:
             cells += ["", "", "", ""]
             continue
-        scene = noisy(truth, kind, 0)
-        start = time.process_time()
-        theirs = psnr(truth, denoise(scene, kind == "Poisson"))
-        times = (time.process_time() - start) / spent[1]
-        tally.leads[rival].append((kind, after[0][1] - theirs, times))
-        cells += [f"{theirs:.2f}", f"{after[0][1] - theirs:+.2f}", f"{times * spent[1]:.1f}", f"{times:.0f}"]
+        once = rival == "BM4D" or kind == DEFECTS
+        theirs, cpu = told(denoise, kind, truth, 1 if once else seeds)
+        lead = mean(mine[1] for mine in after[: len(theirs)]) - mean(theirs)
+        times = median(long / short[1] for long, short in zip(cpu, seconds, strict=False))
+        tally.leads[rival].append((kind, lead, times))
+        cells += [f"{mean(theirs):.2f}", f"{lead:+.2f}", f"{median(cpu):.1f}", f"{times:.0f}"]
     return cells
+
+
+def told(denoise: Rival, kind: str, truth: F32, seeds: int) -> tuple[list[float], list[float]]:
+    """PSNR and CPU seconds of a rival on each seed. Where there are defects, which it does not treat, one is enough."""
+    found, seconds = [], []
+    for seed in range(seeds):
+        scene = noisy(truth, kind, seed)
+        start = time.process_time()
+        block = denoise(scene, kind == "Poisson")
+        seconds.append(time.process_time() - start)
+        found.append(psnr(truth, block))
+    return found, seconds
 
 
 def change(name: str, truth: F32) -> list[object]:
