@@ -138,6 +138,7 @@ def test_empty_matrices_have_no_values(shape):
         (np.zeros(3), {}, "real matrix"),
         (np.zeros((2, 2), complex), {}, "real matrix"),
         (np.zeros((3, 2)), {"rank": 0}, "rank 0"),
+        (np.zeros((3, 2)), {"rank": 1.5}, "rank 1.5 is no whole number"),
         (np.zeros((3, 2)), {"rank": 3}, "1 to 2"),
         (np.zeros((3, 2)), {"tolerance": 1.0}, "tolerance"),
         (np.zeros((3, 2)), {"tolerance": -0.1}, "tolerance"),
@@ -176,3 +177,11 @@ def test_equal_calls_give_equal_bytes_and_the_generator_decides():
     other = svd(A, 5, rng=np.random.default_rng([1, 2, 3]))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
     assert first[0].tobytes() != other[0].tobytes()
+
+
+def test_a_seed_is_as_good_as_its_generator():
+    A = np.random.default_rng(3).standard_normal((500, 400))
+    seeded, other = svd(A, 5, rng=7), svd(A, 5, rng=8)
+    for one, two in zip(seeded, svd(A, 5, rng=np.random.default_rng(7)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(seeded[0], other[0])

@@ -42,7 +42,7 @@ def svd(
     rank: int | None = None,
     *,
     tolerance: float | None = None,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
 ) -> tuple[Matrix, Matrix, Matrix]:
     """Singular value decomposition A ≈ U · diag(s) · Vt, truncated at `rank` or at a relative error.
 
@@ -51,7 +51,7 @@ def svd(
     A: (m, n) real matrix, finite; integers are cast.
     rank: number of singular values k, 1 <= k <= min(m, n). None: all, or as many as `tolerance` asks.
     tolerance: relative Frobenius error ‖A − UsVᵀ‖ / ‖A‖ in [0, 1); with `rank`, whichever is reached first.
-    rng: source of the sketches; None is np.random.default_rng(0), so equal calls give equal results.
+    rng: source of the sketches, or its seed; None is np.random.default_rng(0), so equal calls give equal results.
 
     Returns
     -------
@@ -61,13 +61,13 @@ def svd(
 
     Raises
     ------
-    BlockError: A is not a matrix of finite real numbers, or rank or tolerance is out of range.
+    BlockError: A is not a matrix of finite real numbers, or rank is no whole number or, like tolerance, out of range.
     """
     A = _matrix(A)
     _check_request(A, rank, tolerance)
     if A.size == 0:
         return np.empty((A.shape[0], 0), A.dtype), np.empty(0, A.dtype), np.empty((0, A.shape[1]), A.dtype)
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = np.random.default_rng(0 if rng is None else rng)
     wide = A.shape[0] < A.shape[1]
     tall = A.T if wide else A
     U, s, Vt = _quick(tall, rank, tolerance, rng) or _careful(tall, rank, tolerance, rng)
@@ -134,6 +134,8 @@ def _matrix(A: ArrayLike) -> Matrix:
 
 
 def _check_request(A: Matrix, rank: int | None, tolerance: float | None) -> None:
+    if rank is not None and not hasattr(rank, "__index__"):
+        raise BlockError(f"rank {rank!r} is no whole number; give 1 to {min(A.shape)}")
     if rank is not None and not 1 <= rank <= min(A.shape):
         raise BlockError(f"rank {rank} of a {A.shape[0]} x {A.shape[1]} matrix; give 1 to {min(A.shape)}")
     if tolerance is not None and not 0.0 <= tolerance < 1.0:
