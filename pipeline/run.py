@@ -31,7 +31,6 @@ from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
-from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Counting, Crew
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
@@ -40,7 +39,6 @@ from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
 from pipeline.flow.quantise import stored_coding, with_coding
@@ -51,7 +49,7 @@ from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
-from pipeline.flow.undeclared import tell_fill
+from pipeline.flow.told import tell_scene
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
@@ -233,11 +231,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
-    tell_constants(raw, counted, bound, crew.watch)
-    if fill := tell_fill(raw, counted.ends, crew.watch):
-        receipt.facts["undeclared_fill"] = fill
-    if mask := tell_mask(raw, counted, crew.watch):
-        receipt.facts["mask"] = mask
+    tell_scene(raw, counted, bound, receipt, crew.watch)
     return stored, plan
 
 

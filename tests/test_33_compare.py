@@ -1,5 +1,6 @@
 """Scores in sums over tiles equal the textbook on the whole scene."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,9 @@ def test_only_pixels_valid_in_both_count(tmp_path: Path) -> None:
     result = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
     inner = (a[:, 15:].astype(float) - b[:, 15:]) ** 2
     assert result.pixels == 25 * 40
+    assert result.alone == (5 * 40, 10 * 40)
+    told = "Warning: 200 pixels valid in A alone, 400 in B alone: not compared"
+    assert told in call("compare", path_a, path_b).stderr
     assert result.overall.rmse == pytest.approx(np.sqrt(inner.mean()))
     ssim = structural_similarity(a[0, 15:].astype(float), b[0, 15:].astype(float), data_range=np.ptp(a[0, 15:]))
     assert next(iter(result.bands.values())).ssim == pytest.approx(ssim, abs=0.01)
@@ -56,7 +60,8 @@ def test_what_b_holds_for_missing_is_no_peak_of_a(tmp_path: Path) -> None:
     write_tif(path_a, a), write_tif(path_b, b, nodata=65535)
     found = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
     told = module.compare(open_scene(str(path_a), nodata=65535), open_scene(str(path_b)))
-    assert found == told
+    assert found.alone == (8 * 8, 0)
+    assert replace(found, alone=(0, 0)) == told
     assert found.overall.psnr < 40  # of errors of 12 in 800
 
 

@@ -202,3 +202,31 @@ def test_a_store_coded_otherwise_is_refused(tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert "s.zarr" in result.stderr
         assert "bug" not in result.stderr
+
+
+def test_a_scene_written_to_in_its_middle_after_its_run_is_told(tmp_path: Path) -> None:
+    """The fingerprint, of size and both ends, does not see it; other files as well as dates of before are no matter."""
+    block = np.random.default_rng([9]).integers(100, 4000, (2, 1200, 1200)).astype("uint16")
+    folder = tmp_path / "bands"
+    folder.mkdir()
+    scene, other = write_tif(folder / "s_B1.tif", block[:1], compress=None), folder / "s_B2.tif"
+    write_tif(other, block[1:2], compress=None)
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    words = ["run", tmp_path / "job.yaml", folder, "--out", tmp_path / "out"]
+    now = time.time()
+    for file in (scene, other):
+        os.utime(file, (now - 90, now - 90))
+    assert call(*words).exit_code == 0
+    assert "written to" not in call(*words).stderr
+    with rasterio.open(scene, "r+") as opened:
+        opened.write(np.zeros((1, 50, 50), "uint16"), window=((560, 610), (300, 350)))
+    os.utime(scene, (now + 90, now + 90))
+    (folder / "s_B2.tif.aux.xml").write_text("<PAMDataset/>")
+    os.utime(folder / "s_B2.tif.aux.xml", (now + 990, now + 990))
+    result = call(*words)
+    assert result.exit_code == 0
+    assert f"{scene} was written to at" in result.stderr
+    assert "--overwrite" in result.stderr
+    assert call(*words, "--overwrite").exit_code == 0
+    os.utime(scene, (now, now - 1))
+    assert "written to" not in call(*words).stderr

@@ -72,9 +72,13 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
         result = compare_scenes(one, other)
     if difference := apart(one, other):
         click.echo(f"Warning: {one_line(difference)}", err=True)
+    if any(result.alone):
+        words = f"{counted(result.alone[0], 'pixel')} valid in A alone, {result.alone[1]} in B alone: not compared"
+        click.echo(f"Warning: {words}", err=True)
     if as_json:
         bands = {name: scores.to_json() for name, scores in result.bands.items()}
-        click.echo(json.dumps({"bands": bands, "overall": result.overall.to_json(), "pixels": result.pixels}))
+        facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}
+        click.echo(json.dumps({"bands": bands} | facts))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
     click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))

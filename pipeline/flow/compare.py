@@ -55,6 +55,8 @@ class Comparison:
     bands: dict[str, Scores]
     overall: Scores
     pixels: int
+    alone: tuple[int, int] = (0, 0)
+    """Pixels valid in A alone and in B alone, which are not compared."""
 
 
 class _Sums:
@@ -62,6 +64,7 @@ class _Sums:
 
     def __init__(self, bands: int) -> None:
         self.pixels = 0
+        self.alone = np.zeros(2, np.int64)
         self.power = np.zeros(bands)
         self.error = np.zeros(bands)
         self.largest = np.zeros(bands)
@@ -88,6 +91,8 @@ def compare(a: Source, b: Source) -> Comparison:
         block_a, valid_a = a.read(outer)
         block_b, valid_b = b.read(outer)
         both = valid_a & valid_b
+        inner = tile.window.within(outer)
+        sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
         _add_tile(sums, block_a.astype(np.float64), block_b.astype(np.float64), both, tile.window, outer, high - low)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
@@ -207,7 +212,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
         max_error=float(sums.largest.max()),
         sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,
     )
-    return Comparison(each, overall, sums.pixels)
+    return Comparison(each, overall, sums.pixels, (int(sums.alone[0]), int(sums.alone[1])))
 
 
 def _decibel(signal: Any, error: Any) -> float:

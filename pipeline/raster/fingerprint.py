@@ -15,7 +15,8 @@ from pipeline.storage import ObjectPath, Place, is_url, place
 _END = 1 << 20
 _SAMPLED = 64
 _CORNER = 64
-_NOT_PIXELS = (".aux.xml", ".ovr")
+NOT_PIXELS = (".aux.xml", ".ovr")
+"""How the files end that viewers leave beside a raster."""
 
 
 def fingerprint(paths: Iterable[str]) -> str:
@@ -24,7 +25,7 @@ def fingerprint(paths: Iterable[str]) -> str:
     Statistics and overviews that viewers leave beside a file do not count.
     """
     total, crc = 0, 0
-    pixels = [path for path in paths if not path.lower().endswith(_NOT_PIXELS)]
+    pixels = [path for path in paths if not path.lower().endswith(NOT_PIXELS)]
     for number, path in enumerate(pixels):
         where = place(path)
         size = where.stat().st_size
