@@ -332,3 +332,23 @@ def test_wrong_options_name_what_there_is(tmp_path: Path, options: dict[str, Any
 def test_no_file_at_all_is_one_line() -> None:
     with pytest.raises(TerrasketchError, match="no file was given"):
         open_source([])
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_the_largest_number_of_64_bits_is_missing_where_gdal_says_so(tmp_path: Path, dtype: str) -> None:
+    """It is no float: rasterio knows of no nodata there, and no sentinel of ours can be it. GDAL's mask can."""
+    largest = np.iinfo(dtype).max
+    block = np.random.default_rng([4]).integers(0, 10_000, (1, 60, 70)).astype(dtype)
+    block[:, 10:30, 20:40] = largest
+    write_tif(tmp_path / "s.tif", block)
+    (tmp_path / "s.vrt").write_text(
+        f'<VRTDataset rasterXSize="70" rasterYSize="60"><VRTRasterBand dataType="{"U" * (dtype[0] == "u")}Int64" band="1">'
+        f'<NoDataValue>{largest}</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">s.tif</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    source = open_source(str(tmp_path / "s.vrt"))
+    _, valid = source.read(Window(0, 60, 0, 70))
+    assert source.info.masked
+    np.testing.assert_array_equal(valid, block[0] != largest)
+    with pytest.raises(ConfigError, match="let the file declare it"):
+        open_source(str(tmp_path / "s.tif"), nodata=float(largest))

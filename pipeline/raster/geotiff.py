@@ -38,7 +38,7 @@ from pipeline.raster.gdal import (
     reason,
 )
 from pipeline.raster.names import band_names, choose, scene_name
-from pipeline.raster.nodata import hide, representable, sentinel, shared, unite, valid_from
+from pipeline.raster.nodata import hide, sentinel, shared, unfit, unite, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
 from pipeline.storage import ObjectPath, is_url, place
@@ -181,13 +181,12 @@ def _describe(
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
     _check_pixels(path, dataset, positions)
     _check_blocks(path, dataset)
-    own = dataset.nodatavals if nodata is None else (nodata,) * dataset.count
-    own = tuple(None if value is None else float(value) for value in own)
+    declared = dataset.nodatavals if nodata is None else (nodata,) * dataset.count
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
-    if nodata is not None and not representable(nodata, dtype):
-        raise ConfigError(f"{path}: nodata {nodata:g} is no value of {dtype}; give one that the bands can hold")
-    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(own, dataset.dtypes, strict=True))
-    masks = _mask_bands(dataset.mask_flag_enums, positions, alpha)
+    if nodata is not None and (why := unfit(nodata, dtype)):
+        raise ConfigError(f"{path}: {why}")
+    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(declared, dataset.dtypes, strict=True))
+    masks = _mask_bands(dataset.mask_flag_enums, sentinels, positions, alpha)
     chosen = [sentinels[index] for index in positions]
     info = SceneInfo(
         name=scene_name(path),
@@ -259,18 +258,20 @@ def _check_blocks(path: str, dataset: DatasetReader) -> None:
         raise SourceError(f"{path}: its transform is not finite; give it another (gdal_edit -a_ullr)")
 
 
-def _mask_bands(flags: Sequence[Sequence[MaskFlags]], positions: Sequence[int], alpha: int | None) -> tuple[int, ...]:
-    """Bands whose masks must be read: those that follow from neither the values nor the alpha band."""
-    own = []
+def _mask_bands(
+    flags: Sequence[Sequence[MaskFlags]], own: Sequence[float | None], positions: Sequence[int], alpha: int | None
+) -> tuple[int, ...]:
+    """Bands whose masks must be read: no sentinel of `own` (the largest of 64 bits is none) nor alpha tells them."""
+    read = []
     for index in positions:
         of_band = set(flags[index])
         if MaskFlags.alpha in of_band or of_band & {MaskFlags.all_valid}:
             continue
         if MaskFlags.per_dataset in of_band:
             return (index + 1,)
-        if MaskFlags.nodata not in of_band:
-            own.append(index + 1)
-    return tuple(own)
+        if MaskFlags.nodata not in of_band or own[index] is None:
+            read.append(index + 1)
+    return tuple(read)
 
 
 def _georeference(dataset: DatasetReader) -> Georeference:
