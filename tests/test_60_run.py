@@ -1,6 +1,7 @@
 """The whole pass on a small scene: what it writes, resumes, refuses, and says when it fails."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rio_cogeo.cogeo import cog_validate
 from pipeline.flow import finish
 from pipeline.network import Bank
 from pipeline.raster import cache
-from tests.scenes import CRS, call, read, small_scene, snapshot
+from tests.scenes import CRS, call, call_json, read, small_scene, snapshot
 
 WORKFLOW = """
 version: 1
@@ -57,6 +58,22 @@ def _run(folder: Path, *words: object) -> str:
     result = call("run", folder / "job.yaml", folder / "scene.tif", "--out", folder / "out", *words)
     assert result.exit_code == 0, result.stderr
     return result.stdout
+
+
+def test_the_report_tells_of_the_whole_scene_and_the_noise_that_inspect_finds(job: Path) -> None:
+    raw, page = read(job / "scene.tif").astype(float), (job / "out/scene/report.html").read_text()
+    with rasterio.open(job / "scene.tif") as source:
+        names = source.descriptions
+    noise = json.loads((job / "out/scene/receipt.json").read_text())["facts"]["noise"]
+    told = call_json("inspect", job / "scene.tif")["noise"]
+    valid = (raw != 0).all(axis=0)
+    for band, name in enumerate(names):
+        found = re.search(rf"<th scope=.row.>{name}</th><td>(.*?)</td><td>(.*?)</td>", page)
+        assert found is not None
+        mean, spread = (float(text.replace(",", "")) for text in found.groups())
+        assert mean == pytest.approx(raw[band][valid].mean(), rel=1e-3)
+        assert spread == pytest.approx(raw[band][valid].std(), rel=1e-3)
+        assert noise[name] == pytest.approx(told[name], rel=1e-3)
 
 
 def test_everything_is_there_and_opens(job: Path) -> None:

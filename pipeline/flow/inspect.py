@@ -25,8 +25,6 @@ from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, place
 
-_TILE = 256
-
 
 def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) -> dict[str, Any]:
     """Everything worth knowing at a glance, in words of DESIGN and JSON types.
@@ -60,8 +58,8 @@ def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) 
         return facts | _store(source) | checked
     if checked:  # under a mask; of chunks that are damaged there is no noise
         return facts | checked
-    noise = measure_noise(source, _TILE)
-    named = None if noise is None else dict(zip(source.info.bands, _rounded(noise.sigma), strict=True))
+    sigma = measure_noise(source)
+    named = None if sigma is None else dict(zip(source.info.bands, _rounded(sigma), strict=True))
     return facts | {"noise": named}
 
 

@@ -20,12 +20,12 @@ from pipeline.errors import FormatError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.paperwork import versions
 from pipeline.flow.quantise import coding_of
-from pipeline.flow.read import central_window, sample
+from pipeline.flow.read import central_window, spread
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
-from pipeline.raster.masks import masked_like
+from pipeline.raster.masks import masked_like, teaching
 from pipeline.raster.scene import Source
 from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_source import StoreSource
@@ -35,7 +35,7 @@ _PICTURE = 2048
 _DETAIL = 96
 FEATURE_CELLS = 256
 _STRIP = 128
-_NOISE_SAMPLES = 9
+_NOISE_SAMPLES, _NOISE_SIDE = 9, 256
 _MAP_TILES = 1 << 16
 
 
@@ -49,10 +49,8 @@ def write_scene_report(
 ) -> dict[str, Any]:
     """Write report.html, and return the figures worth a receipt: snr, rmse, noise per band."""
     pictures = take_pictures(raw, stored)
-    noise = measure_noise(raw, workflow.read.tile)
-    after = measure_noise(masked_like(raw, stored), workflow.read.tile)
-    if noise is not None and after is not None:
-        noise = replace(noise, sigma_after=after.sigma)
+    sigma, left = measure_noise(raw), measure_noise(masked_like(raw, stored))
+    noise = None if sigma is None else report.Noise(sigma, *_mean_and_spread(pictures.before), left)
     scene = receipt.stages[0]
     storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, Bound(*workflow.compress.bound))
     data = report.ReportData(
@@ -80,8 +78,8 @@ def write_scene_report(
         versions=versions(),
     )
     report.write_report(path, data)
-    sigma = None if noise is None else dict(zip(raw.info.bands, noise.sigma.tolist(), strict=True))
-    return {"snr": storage.snr, "rmse": storage.rmse, "noise": sigma}
+    named = None if sigma is None else dict(zip(raw.info.bands, sigma.tolist(), strict=True))
+    return {"snr": storage.snr, "rmse": storage.rmse, "noise": named}
 
 
 def _wavelengths(raw: Source) -> tuple[float, ...] | None:
@@ -108,20 +106,26 @@ def take_pictures(raw: Source, stored: Source) -> Pictures:
     return Pictures(_picture(raw, window, step), _picture(stored, window, step), step, detail)
 
 
-def measure_noise(raw: Source, tile: int) -> report.Noise | None:
-    """Noise per band in data units: the median of the estimates on up to nine tiles; None where none can be had."""
-    sigmas, means, stds = [], [], []
+def measure_noise(source: Source) -> NDArray[np.float64] | None:
+    """Noise (band,) in data units: the median of the estimates on up to nine windows, whatever the tile of a run is;
+    None where none can be had."""
+    sigmas = []
     with one_blas_thread():
-        for block, valid in sample(raw, tile, _NOISE_SAMPLES):
-            if not valid.any():
-                continue
-            pixels = block[:, valid].astype(np.float64)
-            sigmas.append(estimate_noise(block, valid))
-            means.append(pixels.mean(axis=1))
-            stds.append(pixels.std(axis=1))
-    if not sigmas:
-        return None
-    return report.Noise(np.median(sigmas, axis=0), np.mean(means, axis=0), np.mean(stds, axis=0))
+        for window in spread(source, _NOISE_SIDE, _NOISE_SAMPLES):
+            block, valid = teaching(source, window)
+            if valid.any():
+                sigmas.append(estimate_noise(block, valid))
+    return np.median(sigmas, axis=0) if sigmas else None
+
+
+def _mean_and_spread(picture: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (band,) of the valid pixels of (band, y, x); 0 of none."""
+    means, spreads = np.zeros((2, len(picture)))
+    for band, values in enumerate(picture):
+        pixels = values[np.isfinite(values)].astype(np.float64)
+        if pixels.size:
+            means[band], spreads[band] = pixels.mean(), pixels.std()
+    return means, spreads
 
 
 def storage_facts(stored: StoreSource, raw: int, size: int, bound: Bound | None) -> report.Storage:

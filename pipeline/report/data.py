@@ -61,6 +61,7 @@ class Noise:
 
     sigma: Floats
     mean: Floats
+    """Of the pictures' valid pixels, as the next."""
     std: Floats
     sigma_after: Floats | None = None
 
