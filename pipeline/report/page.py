@@ -169,7 +169,7 @@ def _storage(data: ReportData) -> dict[str, Any] | None:
         ("Raw", words.size(storage.raw_bytes)),
         ("Stored", words.size(storage.stored_bytes)),
         ("Ratio", words.ratio(storage.raw_bytes, storage.stored_bytes)),
-        ("Bits per pixel and band", number(bits)),
+        ("Bits per pixel and band, missing ones too", number(bits)),
         ("Bound asked for", storage.requested or "none"),
         ("SNR reached", words.decibels(storage.snr)),
         ("RMSE reached", "–" if storage.rmse is None else f"{number(storage.rmse)} data units"),

@@ -27,7 +27,7 @@ def about_rates(rates: Rates, noise: Noise | None) -> list[str]:
     kept = "without loss" if rmse == 0 else f"at {decibels(snr)}, an error of {number(rmse)} data units (rms)"
     found = [
         f"A dot is a tile, the ring all of them: {number(bits)} of the raw {rates.raw_bits} bits "
-        f"({share}\u00a0%), {kept}.",
+        f"of a valid pixel ({share}\u00a0%), {kept}.",
     ]
     if rates.mode in _KEPT:
         found.append(_KEPT[rates.mode])
