@@ -98,7 +98,12 @@ def test_points_are_those_of_the_chunks_figures() -> None:
 def test_what_is_said_of_the_bits() -> None:
     rates = Rates(np.ones(2), np.array([40.0, 42.0]), np.array([3.0, 4.0]), (1.6, 40.5, 3.5), 16, "snr", 40.0)
     told = " ".join(about_rates(rates, Noise(np.array([7.0, 7.0]), np.ones(2), np.ones(2))))
-    for words in ("1.6 of the raw 16 bits of a valid pixel (10\u00a0%)", "40.5 dB", "no dot lies below", "0.5 times the noise"):
+    for words in (
+        "1.6 of the raw 16 bits of a valid pixel (10\u00a0%)",
+        "40.5 dB",
+        "no dot lies below",
+        "0.5 times the noise",
+    ):
         assert words in told
     assert "noise" not in " ".join(about_rates(rates, None))
     assert "Nothing was lost" in " ".join(about_rates(_cloud("lossless", None), None))

@@ -91,7 +91,8 @@ def test_nothing_is_said_of_a_declared_one_or_of_another_than_the_declared(tmp_p
 @pytest.mark.parametrize(
     "block",
     [
-        filled(0, "uint16"),  # the rest begins at 80: a shadow may be as dark
+        filled(0, "uint16", fill_bands=1),  # the rest begins at 80: a shadow may be as dark, in one band
+        filled(0, "uint16", pixels=6),
         filled(900, "uint16"),  # saturated
         filled(-9999, pixels=15),  # a target
         filled(500),
@@ -99,12 +100,37 @@ def test_nothing_is_said_of_a_declared_one_or_of_another_than_the_declared(tmp_p
         (filled(0) > 500).astype("uint8"),  # a mask
         (filled(0) > 500).astype("uint8") + (filled(0) > 700).astype("uint8") * 2,  # classes
     ],
-    ids=["dark", "saturated", "ship", "amid", "constant", "mask", "classes"],
+    ids=["dark", "few", "saturated", "ship", "amid", "constant", "mask", "classes"],
 )
 def test_nothing_is_said_of_values_that_may_be_data(tmp_path: Path, block: NDArray[np.generic]) -> None:
     scene = write_tif(tmp_path / "s.tif", block)
     lines = warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless", "--tile", 32)
     assert lines == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_zeros_of_the_first_and_the_last_band_alike_are_told(tmp_path: Path, dtype: str) -> None:
+    block = (filled(900) / 5).astype(dtype)
+    block.reshape(2, -1)[:, :500] = 0
+    block[0, 40, :10] = 0  # and some that are as dark
+    scene = write_tif(tmp_path / "s.tif", block)
+    (line,) = warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless", "--tile", 32)
+    assert "8.1 % of the pixels read are 0 in " in line
+    assert " alike, and no nodata" in line
+    assert "--nodata=0, in a workflow" in line
+    assert warnings_of("compress", scene, tmp_path / "n.zarr", "--lossless", "--nodata", 0) == []
+    block[0, 40:, :10] = 0  # many more of the one than of the other: not the same pixels
+    scene = write_tif(tmp_path / "t.tif", block)
+    assert warnings_of("compress", scene, tmp_path / "t.zarr", "--lossless") == []
+
+
+def test_zeros_above_all_others_are_told_too(tmp_path: Path) -> None:
+    """Radar in decibels."""
+    block = (-filled(900, "float32") / 50).astype("float32")
+    block.reshape(2, -1)[:, :500] = 0
+    scene = write_tif(tmp_path / "s.tif", block)
+    (line,) = warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless")
+    assert "are 0 in " in line
 
 
 @pytest.mark.parametrize("value", [2**63 - 1, -(2**63) + 5])

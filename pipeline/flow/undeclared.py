@@ -23,6 +23,9 @@ SOME = 16
 FAR, FAR_OF_MOST, FAR_OF_USUAL = 10.0, 1.0, 0.1
 """Widths of all other values that a fill lies away from them; the largest of unsigned integers, which sensors that are
 saturated give too, and what is usual may be nearer."""
+ALIKE, ALIKE_SHARE = 0.95, 0.001
+"""Zeros of the first over those of the last band, or the other way, from which they are the same pixels, and how much
+of the scene they are: what is dark is not as dark in all bands."""
 _USUAL = (-9999.0, -99999.0, -999.0, -99.0, -32768.0, -32767.0)
 _NO_DATA_BEYOND = 1e15
 _EXACT = 2**53
@@ -60,16 +63,36 @@ def fill_text(info: SceneInfo, pair: Pair) -> str | None:
     for band, fill in found:
         if fill is not None:
             value, low, high, share = (str(part).removesuffix(".0") for part in fill)
-            remedy = (
-                f"say --nodata={value}, in a workflow read: {{nodata: {value}}}, and --overwrite what was made without"
-                if info.nodata is None
-                else f"write them as {info.nodata:.9g} first: a scene has one nodata"
-            )
-            return one_line(
-                f"{info.name}: {share} of the pixels read of {info.bands[band]} are {value}, all others {low} to "
-                f"{high}, and no nodata sets them apart: they count as data; if they are none, {remedy}"
-            )
-    return None
+            what = f"{share} of the pixels read of {info.bands[band]} are {value}, all others {low} to {high}"
+            return _told(info, what, value)
+    zeros = zeros_alike(pair, np.dtype(info.dtype)) if len(info.bands) > 1 and info.nodata is None else None
+    if zeros is None:
+        return None
+    return _told(info, f"{zeros} of the pixels read are 0 in {info.bands[0]} and in {info.bands[-1]} alike", "0")
+
+
+def _told(info: SceneInfo, what: str, value: str) -> str:
+    remedy = (
+        f"say --nodata={value}, in a workflow read: {{nodata: {value}}}, and --overwrite what was made without"
+        if info.nodata is None
+        else f"write them as {info.nodata:.9g} first: a scene has one nodata"
+    )
+    return one_line(
+        f"{info.name}: {what}, and no nodata sets them apart: they count as data; if they are none, {remedy}"
+    )
+
+
+def zeros_alike(pair: Pair, dtype: np.dtype[Any]) -> str | None:
+    """The share of pixels that are 0, an end of two bands of more than a few classes, in both; None where few are."""
+    counts = []
+    for ends in pair:
+        low = ends.least == 0
+        count, width = (ends.leasts, ends.most - ends.above) if low else (ends.mosts, ends.below - ends.least)
+        measured = 0 < width < np.inf and (dtype.kind == "f" or width >= SOME)
+        if 0 not in (ends.least, ends.most) or count < max(SOME, ALIKE_SHARE * ends.seen) or not measured:
+            return None
+        counts.append(count)
+    return share_text(min(counts) / pair[0].seen) if min(counts) >= ALIKE * max(counts) else None
 
 
 def fill_of(ends: Ends, dtype: np.dtype[Any]) -> tuple[Any, Any, Any, str] | None:
