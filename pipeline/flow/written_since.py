@@ -16,7 +16,7 @@ from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.scene import Source
 from pipeline.untrusted import one_line
 
-GRACE = 2.0
+GRACE = 10.0
 """Seconds by which the clock of a file system may differ from the machine's."""
 
 
