@@ -17,7 +17,8 @@ from typing import Any
 
 import pystac
 
-from pipeline.raster.footprint import bounding_box, footprint
+from pipeline.raster.footprint import footprint
+from pipeline.raster.globe import bounding_box
 from pipeline.raster.look import Look
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.spectrum import spectrum
