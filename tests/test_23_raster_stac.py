@@ -13,6 +13,8 @@ import numpy as np
 import pyproj
 import pystac
 import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
 from pystac.validation import validate_dict
 from rasterio.crs import CRS
 
@@ -22,6 +24,7 @@ from pipeline.raster.scene import Gcp, Georeference, SceneInfo
 from pipeline.raster.stac import EARLIEST, PROCESSING, PROJECTION, RASTER, Asset, acquisition_time, make_item
 from pipeline.raster.stac_collection import Members
 from pipeline.raster.stac_origin import Origin
+from pipeline.raster.zarr_store import Variable, create_store
 from tests.raster_files import numbers, whole
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -119,6 +122,22 @@ def test_a_scene_across_the_antimeridian_has_two_parts() -> None:
     assert 45 < south < north < 47
 
 
+def _is_wkt2(text: str, crs: str) -> None:
+    assert text.startswith(("PROJCRS[", "GEOGCRS[", "BOUNDCRS["))
+    assert pyproj.CRS.from_wkt(text).equals(pyproj.CRS.from_wkt(crs))
+
+
+@pytest.mark.parametrize("crs", ["ESRI:54009", "+proj=tmerc +lon_0=9 +ellps=bessel +towgs84=598,73,418,0,0,2,6"])
+def test_a_store_has_the_wkt2_of_its_name_and_opens_under_the_same_crs(tmp_path: Path, crs: str) -> None:
+    wkt = CRS.from_user_input(crs).to_wkt()
+    info = replace(SCENE, height=8, width=8, geo=replace(SCENE.geo, crs_wkt=wkt))
+    store = tmp_path / "a.zarr"
+    create_store(store, info, 8, [Variable("scene", "uint16", 0, "band", info.bands)], {})
+    _is_wkt2(json.loads((store / "zarr.json").read_text())["attributes"]["proj:wkt2"], wkt)
+    with xr.open_zarr(store, consolidated=False) as opened:
+        assert opened.rio.crs == CRS.from_wkt(wkt)
+
+
 def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
     gcps = tuple(Gcp(row, column, 10 + column / 100, 50 - row / 100, 0) for row in (0, 100) for column in (0, 200))
     scene = replace(SCENE, geo=Georeference(gcps=gcps, gcps_crs_wkt=CRS.from_epsg(4326).to_wkt()))
@@ -127,7 +146,8 @@ def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
     assert item["properties"]["proj:code"] == "EPSG:4326"
     own = CRS.from_proj4("+proj=laea +lat_0=10 +lon_0=20 +R=6371000 +units=m").to_wkt()
     item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=own)), ASSETS, {}, now=NOW))
-    assert (item["properties"]["proj:code"], item["properties"]["proj:wkt2"]) == (None, own)
+    assert item["properties"]["proj:code"] is None
+    _is_wkt2(item["properties"]["proj:wkt2"], own)
     local = 'LOCAL_CS["plant",UNIT["metre",1]]'
     item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=local)), ASSETS, {}, now=NOW))
     assert item["geometry"] is None

@@ -154,8 +154,8 @@ def _projection(info: SceneInfo) -> dict[str, Any]:
     fields: dict[str, Any] = {"proj:code": None, "proj:shape": [info.height, info.width]}
     wkt = geo.crs_wkt if geo.transform is not None else geo.gcps_crs_wkt
     if wkt:
-        epsg = Georeference(crs_wkt=wkt).epsg
-        fields |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": wkt}
+        crs = Georeference(crs_wkt=wkt)
+        fields |= {"proj:code": f"EPSG:{crs.epsg}"} if crs.epsg else {"proj:wkt2": crs.wkt2}
     bounds = geo.bounds(info.height, info.width)
     if geo.transform is not None and bounds is not None:
         fields["proj:transform"] = list(geo.transform)
