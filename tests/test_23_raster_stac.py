@@ -21,9 +21,10 @@ from rasterio.crs import CRS
 from pipeline.raster.cog import write_cog
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo
-from pipeline.raster.stac import EARLIEST, PROCESSING, PROJECTION, RASTER, Asset, acquisition_time, make_item
+from pipeline.raster.stac import PROCESSING, PROJECTION, RASTER, Asset, make_item
 from pipeline.raster.stac_collection import Members
 from pipeline.raster.stac_origin import Origin
+from pipeline.raster.times import EARLIEST, acquisition_time
 from pipeline.raster.zarr_store import Variable, create_store
 from tests.raster_files import numbers, whole
 
@@ -39,7 +40,7 @@ SCENE = SceneInfo(
     scales=(1e-4, 1.0),
     units=("m", None),
     geo=Georeference(UTM, (20.0, 0.0, 435_740.0, 0.0, -20.0, 4_179_460.0)),
-    tags={"TIFFTAG_DATETIME": "2016:01:12 15:56:22"},
+    tags={"ACQUISITIONDATETIME": "2016-01-12T15:56:22"},
 )
 ASSETS = {
     "cog": Asset("denoised.tif", "image/tiff", ("data",), "Denoised", SCENE),
@@ -156,16 +157,39 @@ def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
 @pytest.mark.parametrize(
     ("tags", "time"),
     [
-        ({"TIFFTAG_DATETIME": "2022:01:17 10:43:43"}, datetime(2022, 1, 17, 10, 43, 43, tzinfo=UTC)),
+        ({"DATETIME": "2022:01:17 10:43:43"}, datetime(2022, 1, 17, 10, 43, 43, tzinfo=UTC)),
+        ({"TIFFTAG_DATETIME": "2022:01:17 10:43:43"}, None),
         ({"AcquisitionDateTime": "2022-01-17T10:43:43+02:00"}, datetime(2022, 1, 17, 8, 43, 43, tzinfo=UTC)),
         ({"TIFFTAG_DATETIME": "2022:01:17", "ACQUISITIONDATETIME": "2020-01-01"}, datetime(2020, 1, 1, tzinfo=UTC)),
-        ({"TIFFTAG_DATETIME": "yesterday"}, None),
-        ({"TIFFTAG_DATETIME": ""}, None),
+        ({"SENSING_TIME": "yesterday"}, None),
+        ({"SENSING_TIME": ""}, None),
         ({}, None),
     ],
 )
 def test_the_time_is_read_from_tags(tags: dict[str, str], time: datetime | None) -> None:
     assert acquisition_time(tags) == time
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "taken", "end"),
+    [
+        ("ortho_2018", "2022:01:17 10:43:43", None, "2022-01-17T10:43:43Z"),
+        ("20220117_104300_0f1a_3B", "2022:01:17 10:43:43", "2022-01-17T10:43:43Z", None),  # as PlanetScope's are
+        ("LC08_L2SP_021030_20200101_20200113_02", "2020:01:13 04:05:06", None, "2020-01-13T04:05:06Z"),  # processed
+        ("scene", "2099:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),
+        ("scene", "1904:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),  # a clock that was never set
+        ("scene", "", None, "2026-01-02T03:04:05Z"),
+    ],
+)
+def test_when_a_file_was_made_is_when_its_scene_was_taken_only_where_its_name_says_so(
+    name: str, made: str, taken: str | None, end: str | None
+) -> None:
+    item = _valid(make_item(replace(SCENE, name=name, tags={"TIFFTAG_DATETIME": made}), ASSETS, {}, now=NOW))
+    properties = item["properties"]
+    assert (properties["datetime"], properties.get("end_datetime")) == (taken, end)
+    if end:
+        assert properties["start_datetime"] == "1970-01-01T00:00:00Z"
+        assert ("DateTime" in properties["description"]) == (end != "2026-01-02T03:04:05Z")
 
 
 def test_a_given_time_wins() -> None:

@@ -24,15 +24,13 @@ from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.spectrum import spectrum
 from pipeline.raster.stac_assets import EO_TAGS
 from pipeline.raster.stac_origin import Origin
+from pipeline.raster.times import EARLIEST, file_time, taken
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-
-_TIME_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME", "TIFFTAG_DATETIME")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def make_item(
         assets: by key.
         processing: what was done, a word or number for each step; None for steps left out.
         acquired: when the scene was taken; by default from its tags. Where nothing tells, the item says that it was
-            some time before `now`.
+            some time before `now`, or before its file was made.
         span: when the first and the last date of a stack were taken.
         now: the time of processing; the present by default.
         name: the item's id; the origin's, or the scene's name, by default.
@@ -78,7 +76,7 @@ def make_item(
     """
     now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     acquired = acquired or (origin.acquired if origin else None)
-    acquired = acquired.astimezone(UTC) if acquired else acquisition_time(info.tags)
+    acquired = acquired.astimezone(UTC) if acquired else taken(info.tags, info.name)
     start, end = (origin.start, origin.end) if origin else (None, None)
     if span is not None:
         acquired, start, end = None, *span
@@ -93,8 +91,11 @@ def make_item(
         "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
     }
     if acquired is None and (start is None or end is None):
-        start, end = EARLIEST, now
-        properties["description"] = "The time of acquisition is not known; it was before this item was made."
+        made = file_time(info.tags)
+        made = made if made and EARLIEST < made < now else None
+        start, end = EARLIEST, made or now
+        what = "the file it was made of (TIFF's DateTime)" if made else "this item was made"
+        properties["description"] = f"The time of acquisition is not known; it was before {what}."
     item = pystac.Item(
         id=name or (origin.id if origin else info.name),
         geometry=geometry,
@@ -133,20 +134,6 @@ def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]
         found.append(RENDER)
     found += (EO if "/eo/" in uri else uri for uri in (origin.extensions if origin else ()))
     return list(dict.fromkeys(found))
-
-
-def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
-    """The time of acquisition that the tags of a file tell, in UTC."""
-    upper = {key.upper(): value for key, value in tags.items()}
-    for tag in _TIME_TAGS:
-        text = upper.get(tag, "").strip()
-        try:
-            # TIFF writes 2022:01:17 10:43:43
-            time = datetime.fromisoformat(text.replace(":", "-", 2) if text[4:5] == ":" else text)
-        except ValueError:
-            continue
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return None
 
 
 def _projection(info: SceneInfo) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pystac
 
 from pipeline.raster.globe import Extent
-from pipeline.raster.stac import EARLIEST
+from pipeline.raster.times import EARLIEST
 
 _LISTED = ("platform", "constellation", "mission", "proj:code")
 _UNITED = ("instruments",)
