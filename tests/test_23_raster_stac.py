@@ -174,7 +174,7 @@ def test_the_time_is_read_from_tags(tags: dict[str, str], time: datetime | None)
     ("name", "made", "taken", "end"),
     [
         ("ortho_2018", "2022:01:17 10:43:43", None, "2022-01-17T10:43:43Z"),
-        ("20220117_104300_0f1a_3B", "2022:01:17 10:43:43", "2022-01-17T10:43:43Z", None),  # as PlanetScope's are
+        ("20220117_104300_0f1a_3B", "2022:01:17 10:43:43", "2022-01-17T10:43:43Z", None),
         ("LC08_L2SP_021030_20200101_20200113_02", "2020:01:13 04:05:06", None, "2020-01-13T04:05:06Z"),  # processed
         ("scene", "2099:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),
         ("scene", "1904:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),  # a clock that was never set
