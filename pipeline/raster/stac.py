@@ -31,6 +31,7 @@ RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+_UNKNOWN = "The time of acquisition is not known; it was before {} was made."
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,8 @@ def make_item(
         "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
     }
     if acquired is None and (start is None or end is None):
-        made = file_time(info.tags)
-        made = made if made and EARLIEST < made < now else None
-        start, end = EARLIEST, made or now
-        what = "the file it was made of (TIFF's DateTime)" if made else "this item was made"
-        properties["description"] = f"The time of acquisition is not known; it was before {what}."
+        start, end = EARLIEST, _latest(info, now)
+        properties["description"] = _UNKNOWN.format("this item" if end == now else "its file (TIFF's DateTime)")
     item = pystac.Item(
         id=name or (origin.id if origin else info.name),
         geometry=geometry,
@@ -111,6 +109,12 @@ def make_item(
     for key, asset in assets.items():
         item.add_asset(key, _stac_asset(asset, properties))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _latest(info: SceneInfo, now: datetime) -> datetime:
+    """When a scene of no known time was taken at the latest."""
+    made = file_time(info.tags)
+    return made if made and EARLIEST < made < now else now
 
 
 def _stac_asset(asset: Asset, of_item: Mapping[str, Any]) -> pystac.Asset:
