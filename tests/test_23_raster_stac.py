@@ -13,15 +13,19 @@ import numpy as np
 import pyproj
 import pystac
 import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
 from pystac.validation import validate_dict
 from rasterio.crs import CRS
 
 from pipeline.raster.cog import write_cog
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo
-from pipeline.raster.stac import EARLIEST, PROCESSING, PROJECTION, RASTER, Asset, acquisition_time, make_item
+from pipeline.raster.stac import PROCESSING, PROJECTION, RASTER, Asset, make_item
 from pipeline.raster.stac_collection import Members
 from pipeline.raster.stac_origin import Origin
+from pipeline.raster.times import EARLIEST, acquisition_time
+from pipeline.raster.zarr_store import Variable, create_store
 from tests.raster_files import numbers, whole
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -36,7 +40,7 @@ SCENE = SceneInfo(
     scales=(1e-4, 1.0),
     units=("m", None),
     geo=Georeference(UTM, (20.0, 0.0, 435_740.0, 0.0, -20.0, 4_179_460.0)),
-    tags={"TIFFTAG_DATETIME": "2016:01:12 15:56:22"},
+    tags={"ACQUISITIONDATETIME": "2016-01-12T15:56:22"},
 )
 ASSETS = {
     "cog": Asset("denoised.tif", "image/tiff", ("data",), "Denoised", SCENE),
@@ -119,6 +123,22 @@ def test_a_scene_across_the_antimeridian_has_two_parts() -> None:
     assert 45 < south < north < 47
 
 
+def _is_wkt2(text: str, crs: str) -> None:
+    assert text.startswith(("PROJCRS[", "GEOGCRS[", "BOUNDCRS["))
+    assert pyproj.CRS.from_wkt(text).equals(pyproj.CRS.from_wkt(crs))
+
+
+@pytest.mark.parametrize("crs", ["ESRI:54009", "+proj=tmerc +lon_0=9 +ellps=bessel +towgs84=598,73,418,0,0,2,6"])
+def test_a_store_has_the_wkt2_of_its_name_and_opens_under_the_same_crs(tmp_path: Path, crs: str) -> None:
+    wkt = CRS.from_user_input(crs).to_wkt()
+    info = replace(SCENE, height=8, width=8, geo=replace(SCENE.geo, crs_wkt=wkt))
+    store = tmp_path / "a.zarr"
+    create_store(store, info, 8, [Variable("scene", "uint16", 0, "band", info.bands)], {})
+    _is_wkt2(json.loads((store / "zarr.json").read_text())["attributes"]["proj:wkt2"], wkt)
+    with xr.open_zarr(store, consolidated=False) as opened:
+        assert opened.rio.crs == CRS.from_wkt(wkt)
+
+
 def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
     gcps = tuple(Gcp(row, column, 10 + column / 100, 50 - row / 100, 0) for row in (0, 100) for column in (0, 200))
     scene = replace(SCENE, geo=Georeference(gcps=gcps, gcps_crs_wkt=CRS.from_epsg(4326).to_wkt()))
@@ -127,7 +147,8 @@ def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
     assert item["properties"]["proj:code"] == "EPSG:4326"
     own = CRS.from_proj4("+proj=laea +lat_0=10 +lon_0=20 +R=6371000 +units=m").to_wkt()
     item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=own)), ASSETS, {}, now=NOW))
-    assert (item["properties"]["proj:code"], item["properties"]["proj:wkt2"]) == (None, own)
+    assert item["properties"]["proj:code"] is None
+    _is_wkt2(item["properties"]["proj:wkt2"], own)
     local = 'LOCAL_CS["plant",UNIT["metre",1]]'
     item = _valid(make_item(replace(SCENE, geo=replace(SCENE.geo, crs_wkt=local)), ASSETS, {}, now=NOW))
     assert item["geometry"] is None
@@ -136,16 +157,39 @@ def test_ground_control_points_and_own_crs_have_a_footprint() -> None:
 @pytest.mark.parametrize(
     ("tags", "time"),
     [
-        ({"TIFFTAG_DATETIME": "2022:01:17 10:43:43"}, datetime(2022, 1, 17, 10, 43, 43, tzinfo=UTC)),
+        ({"DATETIME": "2022:01:17 10:43:43"}, datetime(2022, 1, 17, 10, 43, 43, tzinfo=UTC)),
+        ({"TIFFTAG_DATETIME": "2022:01:17 10:43:43"}, None),
         ({"AcquisitionDateTime": "2022-01-17T10:43:43+02:00"}, datetime(2022, 1, 17, 8, 43, 43, tzinfo=UTC)),
         ({"TIFFTAG_DATETIME": "2022:01:17", "ACQUISITIONDATETIME": "2020-01-01"}, datetime(2020, 1, 1, tzinfo=UTC)),
-        ({"TIFFTAG_DATETIME": "yesterday"}, None),
-        ({"TIFFTAG_DATETIME": ""}, None),
+        ({"SENSING_TIME": "yesterday"}, None),
+        ({"SENSING_TIME": ""}, None),
         ({}, None),
     ],
 )
 def test_the_time_is_read_from_tags(tags: dict[str, str], time: datetime | None) -> None:
     assert acquisition_time(tags) == time
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "taken", "end"),
+    [
+        ("ortho_2018", "2022:01:17 10:43:43", None, "2022-01-17T10:43:43Z"),
+        ("20220117_104300_0f1a_3B", "2022:01:17 10:43:43", "2022-01-17T10:43:43Z", None),
+        ("LC08_L2SP_021030_20200101_20200113_02", "2020:01:13 04:05:06", None, "2020-01-13T04:05:06Z"),  # processed
+        ("scene", "2099:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),
+        ("scene", "1904:01:01 00:00:00", None, "2026-01-02T03:04:05Z"),  # a clock that was never set
+        ("scene", "", None, "2026-01-02T03:04:05Z"),
+    ],
+)
+def test_when_a_file_was_made_is_when_its_scene_was_taken_only_where_its_name_says_so(
+    name: str, made: str, taken: str | None, end: str | None
+) -> None:
+    item = _valid(make_item(replace(SCENE, name=name, tags={"TIFFTAG_DATETIME": made}), ASSETS, {}, now=NOW))
+    properties = item["properties"]
+    assert (properties["datetime"], properties.get("end_datetime")) == (taken, end)
+    if end:
+        assert properties["start_datetime"] == "1970-01-01T00:00:00Z"
+        assert ("DateTime" in properties["description"]) == (end != "2026-01-02T03:04:05Z")
 
 
 def test_a_given_time_wins() -> None:

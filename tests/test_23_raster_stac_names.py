@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.catalogue import members
 from pipeline.raster.open import open_source
 from pipeline.raster.stac_home import settled
 from pipeline.raster.stac_json import local_path
@@ -91,6 +92,42 @@ def test_an_item_that_says_where_it_lies_is_at_home_there(tmp_path: Path, front:
     path.write_text(json.dumps(facts))
     found = json.loads(b"".join(settled(str(path), tmp_path)))
     assert found["assets"]["b"]["href"] == f"file://{tmp_path}/items/B.tif"
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("folder", ["od#d %41", "why?", "50%", "a.json#b"])
+def test_folders_and_files_may_have_letters_that_mean_something_in_addresses(
+    tmp_path: Path, folder: str, typed: bool
+) -> None:
+    home = tmp_path / folder
+    home.mkdir()
+    names = {"a#b%20c.tif": "./a%23b%2520c.tif", "my scene.tif": "my%20scene.tif", "c?d%41.tif": "c?d%41.tif"}
+    block = numbers(len(names), 8, 8)
+    assets = {}
+    for number, (name, href) in enumerate(names.items()):
+        write_tif(home / name, block[number : number + 1])
+        assets[f"b{number}"] = {"href": href} | ({"type": TIFF} if typed else {})
+    path = write_item(home / "item.json", item("x", "") | {"assets": assets})
+    np.testing.assert_array_equal(whole(open_source(path))[0], block)
+    (tmp_path / "found.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [item("x", f"{folder}/my scene.tif")]})
+    )
+    np.testing.assert_array_equal(whole(open_source(f"{tmp_path}/found.json#x"))[0], block[1:2])
+
+
+def test_links_of_catalogues_may_have_them_too(tmp_path: Path) -> None:
+    (tmp_path / "c#d?").mkdir()
+    write_item(tmp_path / "c#d?" / "i 1.json", item("i", "./a.tif"))
+    links = [{"rel": "child", "href": "./c#d?/child.json"}, {"rel": "item", "href": "c%23d%3F/i%201.json"}]
+    for path, found in ((tmp_path / "catalog.json", links), (tmp_path / "c#d?" / "child.json", [])):
+        path.write_text(json.dumps({"type": "Catalog", "stac_version": "1.0.0", "id": "c", "links": found}))
+    assert [member.reference for member in members(str(tmp_path / "catalog.json"))] == [str(tmp_path / "c#d?/i 1.json")]
+
+
+def test_an_asset_that_is_not_there_is_named_as_written(tmp_path: Path) -> None:
+    path = write_item(tmp_path / "item.json", item("x", "./a%20b.tif"))
+    with pytest.raises(SourceError, match=r"/a%20b\.tif"):
+        open_source(path)
 
 
 def test_hrefs_of_files_may_be_encoded(tmp_path: Path) -> None:

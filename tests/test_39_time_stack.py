@@ -154,6 +154,10 @@ def test_items_and_tags_tell_the_time(tmp_path: Path) -> None:
             file.update_tags(TIFFTAG_DATETIME=f"2017:0{number}:01 10:00:00")
     tagged = open_scene([str(tmp_path / "b2.tif"), str(tmp_path / "b1.tif")], stack=True)
     assert tagged.info.bands == ("2017-01-01 B02", "2017-02-01 B02")
+    for number in (1, 2):  # processed on another day: the name tells when it was taken
+        (tmp_path / f"b{number}.tif").rename(tmp_path / f"c_2016031{number}.tif")
+    told = open_scene([str(path) for path in tmp_path.glob("c_*.tif")], stack=True)
+    assert told.info.bands == ("2016-03-11 B02", "2016-03-12 B02")
 
 
 @pytest.mark.parametrize(

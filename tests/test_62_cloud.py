@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,32 @@ def test_every_command_takes_addresses(s3: tuple[S3, str], tmp_path: Path) -> No
     facts = [call_json("inspect", f"{where}/s.zarr") for where in (tmp_path, _url(prefix))]
     assert facts[0] == facts[1]
     assert call_json("inspect", _url(prefix, "b.npz"))["features"] == len(Bank.load(_url(prefix, "b.npz")).features)
+
+
+def test_a_crs_without_keys_lies_beside_its_cog_and_goes_with_it(s3: tuple[S3, str], tmp_path: Path) -> None:
+    server, prefix = s3
+    for crs, names in (("+proj=healpix", {"a.tif", "a.tif.aux.xml"}), ("EPSG:32618", {"a.tif"})):
+        scene = small_scene(tmp_path / "scene.tif", height=64, width=70)
+        with rasterio.open(scene, "r+") as file:
+            file.crs = crs
+        with rasterio.open(scene) as file:
+            told = file.crs
+        for words in (
+            ["compress", scene, tmp_path / "s.zarr"],
+            ["decompress", tmp_path / "s.zarr", _url(prefix, "a.tif")],
+        ):
+            result = call(*words, "--overwrite")
+            assert result.exit_code == 0, result.stderr
+        found = server.objects(prefix)
+        assert set(found) == names
+        (tmp_path / "back").mkdir(exist_ok=True)
+        for name in names:
+            (tmp_path / "back" / name).write_bytes(
+                server.client.get_object(Bucket=BUCKET, Key=f"{prefix}/{name}")["Body"].read()
+            )
+        with rasterio.open(tmp_path / "back" / "a.tif") as file:
+            assert file.crs == told
+        shutil.rmtree(tmp_path / "back")
 
 
 def test_an_output_that_is_there_is_kept_unless_it_may_go(

@@ -48,5 +48,5 @@ def write_groups(
         write_legend(target, legend)
         return legend
 
-    layer = Layer("group", "uint8", dict(enumerate(colours, 1)))
+    layer = Layer("group", "uint8", dict(enumerate(colours, 1)), tuple(names))
     return write_map(values, target, layer, "groups", model, crew, finish=finish, beside=legend_files(target))

@@ -46,11 +46,14 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """What a map holds: the name of its one band, float32 with NaN or uint8 with 0 for nodata, and its colours."""
+    """What a map holds: the name of its one band, float32 with NaN or uint8 with 0 for nodata, and of classes their
+    colours and names, from value 1 on.
+    """
 
     name: str
     dtype: str
     colours: Colours | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def fill(self) -> float:
@@ -205,6 +208,7 @@ def _to_cog(store: Path, target: Path, layer: Layer) -> None:
         overwrite=True,
         overview_resampling="nearest" if layer.colours else "average",
         colours=layer.colours,
+        categories=("", *layer.classes) if layer.classes else (),
         statistics=layer.colours is None,
     )
 

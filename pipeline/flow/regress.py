@@ -178,6 +178,6 @@ def write_prediction(
         write_legend(target, legend)
         return report | {"classes": legend}
 
-    layer = Layer(field, "uint8", dict(enumerate(colours, 1)))
+    layer = Layer(field, "uint8", dict(enumerate(colours, 1)), tuple(map(str, data.classes)))
     beside = legend_files(target)
     return write_map(values, target, layer, "regress", model, crew, finish=finish, beside=beside)

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from pystac.utils import make_absolute_href
-
 from pipeline.errors import SourceError
 from pipeline.raster.names import safe_name
-from pipeline.raster.stac_json import MAX_ITEMS, is_url, local_path, outline, read_document, split_reference
+from pipeline.raster.stac_json import MAX_ITEMS, absolute_href, is_url, outline, read_document, split_reference
 
 MAX_DEPTH = 16
 MAX_DOCUMENTS = 20_000
@@ -99,7 +97,7 @@ def _links(document: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
         href = link.get("href") if relation in ("item", "child") else None
         if not isinstance(href, str) or not href:
             continue
-        href = local_path(make_absolute_href(href, path))
+        href = absolute_href(href, path)
         if is_url(path) and not is_url(href):
             raise SourceError(f"{path} links to {href}, which is not on the network; a copy of the catalogue may")
         yield str(relation), href

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import chain
 from pathlib import Path
@@ -36,6 +36,7 @@ from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writ
 from pipeline.raster.look import write_statistics
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
+from pipeline.raster.sidecar import put_beside, words_beside
 from pipeline.raster.spectrum import IMAGERY, imagery_tags
 from pipeline.raster.statistics import Statistics
 from pipeline.raster.tiff import check_whole
@@ -95,18 +96,21 @@ def write_cog(
     overview_resampling: str = "average",
     creation_options: Mapping[str, str] | None = None,
     colours: Colours | None = None,
+    categories: Sequence[str] = (),
     statistics: bool = False,
     threads: int = 1,
 ) -> None:
     """Write a COG with everything `info` says: bands, dtype, nodata, georeference, scales, units, tags, colours.
 
     Invalid pixels read back invalid: they carry info.nodata in some band, or are not finite, or else the file gets an
-    internal mask. Valid pixels that hit the sentinel are moved to the value beside it.
+    internal mask. Valid pixels that hit the sentinel are moved to the value beside it. What GeoTIFF cannot hold, a CRS
+    without keys and categories, goes into `path`.aux.xml; one that an earlier file had there goes with that.
 
     Args:
         windows: (window, block (band, y, x), valid (y, x) or None for all valid); together they cover the scene once.
         creation_options: of GDAL's COG driver, such as COMPRESS=ZSTD; DEFLATE with a predictor by default.
         colours: the colour table of the one band.
+        categories: names of the values 0, 1 ... of the one band.
         statistics: whether to write the least and largest value, mean and deviation of each band's valid pixels, and
             percentiles of a sample of them.
         threads: that compress blocks; the bytes are the same. NUM_THREADS among the creation options wins, and
@@ -128,7 +132,8 @@ def write_cog(
         if creation_options:
             _try_options(info, options)
         _write(path, folder, info, windows, options, colours, statistics)
-        give(folder / "cog.tif", path, reason)
+        with put_beside(path, words_beside(folder / "cog.tif", categories)):
+            give(folder / "cog.tif", path, reason)
 
 
 def _write(

@@ -23,15 +23,12 @@ from pipeline.raster.nodata import is_nodata
 from pipeline.raster.open import files_of, open_source
 from pipeline.raster.references import is_address
 from pipeline.raster.scene import SceneInfo, Source
-from pipeline.raster.stac import acquisition_time
 from pipeline.raster.stac_assets import read_item
 from pipeline.raster.stac_json import is_stac, split_reference
+from pipeline.raster.times import acquisition_time, file_time, named_times
 
 TIME, BAND = "STACK_TIME", "STACK_BAND"
 """Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
-_DATE = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d))?(?!\d)"
-)
 _LANDSAT = re.compile(r"L[COTEM]0\d_")
 """Names with the date of acquisition first, then that of processing."""
 
@@ -181,7 +178,10 @@ def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -
 
 
 def _found(path: str, source: Source) -> datetime:
-    """When a date was taken: by its STAC item, else by its name and its tags, which must agree on the day."""
+    """When a date was taken: by its STAC item, else by its name and its tags, which must agree on the day.
+
+    When its file was made counts where that is of the day of its name, or nothing else tells.
+    """
     if is_stac(path):
         item = read_item(path)
         when = item.datetime or item.common_metadata.start_datetime
@@ -198,6 +198,9 @@ def _found(path: str, source: Source) -> datetime:
         raise SourceError(
             f"{path}: its name says {named[0].date()}, its tags say {tagged.date()}; say which by --times"
         )
+    made = file_time(source.info.tags)
+    if tagged is None and made is not None and (not named or named[0].date() == made.date()):
+        tagged = made
     if not named and tagged is None:
         raise SourceError(f"{path}: neither a STAC item, its tags nor its name say when it was taken; give --times")
     return tagged if tagged is not None else named[0]
@@ -205,17 +208,7 @@ def _found(path: str, source: Source) -> datetime:
 
 def _in_name(path: str) -> list[datetime]:
     """The times in a file's name, or else in its folder's, in their order."""
-    for name in (Path(path).name, Path(path).resolve().parent.name):
-        found = []
-        for year, _, month, day, *clock in _DATE.findall(name):
-            try:
-                hour, minute, second = (int(part or 0) for part in clock)
-                found.append(datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC))
-            except ValueError:  # the 31st of a shorter month
-                continue
-        if found:
-            return found
-    return []
+    return named_times(Path(path).name) or named_times(Path(path).resolve().parent.name)
 
 
 def _said(text: str) -> datetime:

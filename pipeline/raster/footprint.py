@@ -1,79 +1,167 @@
-"""Where a scene lies on the globe: its outline in longitude and latitude, as GeoJSON (RFC 7946) has it."""
+"""Where a scene lies on the globe: its outline in longitude and latitude, as GeoJSON (RFC 7946) has it.
+
+The border of the pixels is walked and projected point by point, as densely as its longitudes ask for. Of a scene whose
+border leaves the globe (the full disk of a geostationary satellite, a map of the world) it is drawn in to where the
+globe ends. `globe` cuts the ring at the antimeridian.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
-from rasterio.crs import CRS
 from rasterio.transform import from_gcps
-from rasterio.warp import transform_geom
+from shapely import LineString
+from shapely import Point as GeoPoint
+from shapely.geometry import shape
 
-from pipeline.raster.gdal import GDAL_ERRORS, gdal_env
+from pipeline.raster.gdal import GDAL_ERRORS
+from pipeline.raster.globe import AT_POLE, Point, on_globe, unwrapped
 from pipeline.raster.scene import Affine6, SceneInfo
 
+Array = NDArray[np.float64]
 _SIDE = 8  # straight edges of a projected scene bend on the globe
-Point = Sequence[float]
+_STEP, _HALVINGS, _MOST = 20.0, 14, 4096
+"""Longitudes of neighbours differ by no more degrees, or by a turn of the globe; halvings to find that; points."""
+_INWARD = 14
+"""Halvings between the middle and the border of a scene that is partly off the globe: 1/16384 is left."""
+_LATTICE = 33
+_WORLD = ((-180.0, -90.0), (180.0, -90.0), (180.0, 90.0), (-180.0, 90.0), (-180.0, -90.0))
+"""Where the border says nothing: a world about other poles has a seam and no border."""
+_BEND = 1e-5
+"""Of the outline's extent: bends that are left out where points were put in to follow the longitudes."""
 
 
 def footprint(info: SceneInfo) -> dict[str, Any] | None:
     """The outline as a Polygon, or a MultiPolygon across the antimeridian; None where the scene lies nowhere."""
+    located = _located(info)
+    if located is None:
+        return None
+    transform, wkt = located
+    try:
+        border = _Border(transform, info.height, info.width, pyproj.CRS.from_wkt(wkt))
+        ring = border.ring()
+    except GDAL_ERRORS:  # an engineering CRS, another planet's
+        return None
+    if ring is None:
+        return None
+    points = unwrapped(ring, poles=not border.straight)
+    extent = max(lon for lon, _ in points) - min(lon for lon, _ in points)
+    if len(ring) > 4 * _SIDE + 1:
+        points = [(float(lon), float(lat)) for lon, lat in LineString(points).simplify(_BEND * extent).coords]
+    geometry = on_globe(points)
+    if geometry and extent > 90 and not border.straight and not border.has_middle_in(geometry):
+        return {"type": "Polygon", "coordinates": [[list(point) for point in _WORLD]]}
+    return geometry
+
+
+def _located(info: SceneInfo) -> tuple[Affine6, str] | None:
     geo = info.geo
     if geo.transform is not None and geo.crs_wkt:
-        transform, wkt = geo.transform, geo.crs_wkt
-    elif len(geo.gcps) >= 3 and geo.gcps_crs_wkt:
+        return geo.transform, geo.crs_wkt
+    if len(geo.gcps) >= 3 and geo.gcps_crs_wkt:
         points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in geo.gcps]
-        transform, wkt = cast(Affine6, tuple(from_gcps(points))[:6]), geo.gcps_crs_wkt
-    else:
-        return None
-    a, b, c, d, e, f = transform
-    ring = [(a * x + b * y + c, d * x + e * y + f) for x, y in _outline(info.height, info.width)]
-    try:
-        with gdal_env():
-            outline = transform_geom(
-                CRS.from_wkt(wkt), CRS.from_epsg(4326), {"type": "Polygon", "coordinates": [ring]}, precision=7
-            )
-    except GDAL_ERRORS:  # an engineering CRS, or a scene off the globe
-        return None
-    polygons = [outline["coordinates"]] if outline["type"] == "Polygon" else outline["coordinates"]
-    if not all(math.isfinite(value) for polygon in polygons for part in polygon for point in part for value in point):
-        return None
-    oriented = [[_anticlockwise(part) for part in polygon[:1]] for polygon in polygons]
-    if len(oriented) == 1:
-        return {"type": "Polygon", "coordinates": oriented[0]}
-    return {"type": "MultiPolygon", "coordinates": oriented}
+        return cast(Affine6, tuple(from_gcps(points))[:6]), geo.gcps_crs_wkt
+    return None
 
 
-def bounding_box(geometry: dict[str, Any]) -> list[float]:
-    """[west, south, east, north]; west is greater than east across the antimeridian (RFC 7946, section 5.2)."""
-    if geometry["type"] == "Polygon":
-        parts = [geometry["coordinates"][0]]
-    else:
-        parts = [polygon[0] for polygon in geometry["coordinates"]]
-    souths = [point[1] for part in parts for point in part]
-    wests = [min(point[0] for point in part) for part in parts]
-    easts = [max(point[0] for point in part) for part in parts]
-    if len(parts) > 1 and max(easts) == 180 and min(wests) == -180:
-        west = min(west for west in wests if west > 0)
-        east = max(east for east in easts if east < 0)
-        return [west, min(souths), east, max(souths)]
-    return [min(wests), min(souths), max(easts), max(souths)]
+class _Border:
+    """The border of a scene on the globe; a place on it is a number of 0 ... 4, by sides, the left one first."""
 
+    def __init__(self, transform: Affine6, height: int, width: int, crs: pyproj.CRS) -> None:
+        self._transform, self._size = transform, np.array([width, height], float)
+        self._to_globe = pyproj.Transformer.from_crs(crs, pyproj.CRS.from_epsg(4326), always_xy=True)
+        a, b, _, d, e, _ = transform
+        self._mirrored = a * e - b * d > 0
+        geographic = crs.is_geographic and not crs.is_derived
+        self._highest = np.pi / 2 / crs.axis_info[0].unit_conversion_factor if geographic else np.inf
+        self._period = 360.0 if crs.is_geographic else np.inf
+        self._tolerance = max(abs(a) + abs(b) + abs(d) + abs(e), 1e-4 * (abs(a) * width + abs(b) * height))
+        self.straight = geographic or self._is_cylinder()
+        """Whether x is the longitude: edges are straight, a pole is a line, and x beyond a turn goes on."""
+        self._centre: Array | None = None
 
-def _outline(height: int, width: int) -> list[tuple[float, float]]:
-    """(column, row) along the border, down the left side first, closed."""
-    steps = [index / _SIDE for index in range(_SIDE)]
-    left = [(0.0, height * step) for step in steps]
-    bottom = [(width * step, float(height)) for step in steps]
-    right = [(float(width), height * (1 - step)) for step in steps]
-    top = [(width * (1 - step), 0.0) for step in steps]
-    return [*left, *bottom, *right, *top, (0.0, 0.0)]
+    def ring(self) -> list[Point] | None:
+        """(longitude, latitude), closed, its inside on the left; None where nothing of the scene is on the globe."""
+        places = np.linspace(0, 4, 4 * _SIDE + 1)
+        points = self._at(places)
+        if points is None:
+            return None
+        for _ in range(0 if self.straight else _HALVINGS):
+            turns, known = np.abs(np.diff(points[:, 0])), np.abs(points[:, 1]) < AT_POLE
+            coarse = np.flatnonzero((turns > _STEP) & known[:-1] & known[1:])
+            if not coarse.size or len(points) > _MOST:
+                break
+            between = (places[coarse] + places[coarse + 1]) / 2
+            found = self._at(between)
+            assert found is not None
+            places, points = np.insert(places, coarse + 1, between), np.insert(points, coarse + 1, found, axis=0)
+        ordered = points[::-1] if self._mirrored else points
+        return [(float(lon), float(lat)) for lon, lat in ordered]
 
+    def _at(self, places: Array) -> Array | None:
+        """Longitude and latitude (n, 2) of places on the border, or between it and the middle where the globe ends."""
+        side, along = places.astype(int) % 4, places % 1
+        near, far = np.zeros_like(along), np.ones_like(along)
+        columns = np.choose(side, [near, along, far, 1 - along])
+        rows = np.choose(side, [along, far, 1 - along, near])
+        pixels = np.stack([columns, rows], axis=1) * self._size
+        points = self._project(pixels)
+        off = np.isnan(points[:, 0])
+        if not off.any():
+            return points
+        self._centre = self._middle() if self._centre is None else self._centre
+        if self._centre is None:
+            return None
+        points[off] = self._drawn_in(pixels[off], self._centre)
+        return points
 
-def _anticlockwise(ring: Sequence[Point]) -> list[list[float]]:
-    """The ring with its inside on the left, by its signed area."""
-    area = sum(p[0] * q[1] - q[0] * p[1] for p, q in pairwise(ring))
-    return [list(point) for point in (ring if area >= 0 else reversed(ring))]
+    def _drawn_in(self, pixels: Array, centre: Array) -> Array:
+        """The last points on the globe on the ways from the middle to the border."""
+        inner, outer = np.zeros(len(pixels)), np.ones(len(pixels))
+        points = np.repeat(self._project(centre[None]), len(pixels), axis=0)
+        for _ in range(_INWARD):
+            half = (inner + outer) / 2
+            found = self._project(centre + half[:, None] * (pixels - centre))
+            on = ~np.isnan(found[:, 0])
+            points[on] = found[on]
+            inner, outer = np.where(on, half, inner), np.where(on, outer, half)
+        return points
+
+    def _middle(self) -> Array | None:
+        """The pixel amidst all that are on the globe."""
+        steps = (np.arange(_LATTICE) + 0.5) / _LATTICE
+        lattice = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2) * self._size
+        there = lattice[~np.isnan(self._project(lattice)[:, 0])]
+        if not there.size:
+            return None
+        return cast(Array, there[np.argmin(np.square(there - there.mean(axis=0)).sum(axis=1))])
+
+    def has_middle_in(self, geometry: dict[str, Any]) -> bool:
+        """Whether the middle of what is on the globe lies in a geometry."""
+        middle = self._middle()
+        return middle is not None and bool(shape(geometry).intersects(GeoPoint(*self._project(middle[None])[0])))
+
+    def _project(self, pixels: Array) -> Array:
+        """Longitude and latitude (n, 2) of (column, row); NaN off the globe, where projections come back elsewhere."""
+        a, b, c, d, e, f = self._transform
+        with np.errstate(over="ignore", invalid="ignore"):
+            x, y = a * pixels[:, 0] + b * pixels[:, 1] + c, d * pixels[:, 0] + e * pixels[:, 1] + f
+        lon, lat = self._to_globe.transform(x, np.clip(y, -self._highest, self._highest))
+        points = np.stack([lon, np.clip(lat, -90, 90)], axis=1)
+        points[~np.isfinite(points).all(axis=1)] = np.nan
+        if not self.straight:
+            back_x, back_y = self._to_globe.transform(lon, lat, direction="INVERSE")
+            with np.errstate(invalid="ignore"):
+                off_x = np.abs(back_x - x)
+                off_x = np.minimum(off_x % self._period, -off_x % self._period)
+                points[~(np.hypot(off_x, back_y - y) <= self._tolerance)] = np.nan
+        return points
+
+    def _is_cylinder(self) -> bool:
+        lons = np.arange(-180.0, 180.0, 30.0)
+        xs = [self._to_globe.transform(lons, np.full_like(lons, lat), direction="INVERSE")[0] for lat in (0.0, 40.0)]
+        return bool(np.isfinite(xs).all() and np.ptp(xs[0]) > 0 and np.abs(xs[0] - xs[1]).max() < 1e-6 * np.ptp(xs[0]))

@@ -50,6 +50,11 @@ class Georeference:
         return None if code is None else int(code)
 
     @property
+    def wkt2(self) -> str | None:
+        """The CRS as WKT2:2019, which `proj:wkt2` of STAC and Zarr asks for: `crs_wkt` may be WKT1."""
+        return str(CRS.from_wkt(self.crs_wkt).to_wkt(version="WKT2_2019")) if self.crs_wkt else None
+
+    @property
     def resolution(self) -> tuple[float, float] | None:
         """(x, y) size of a pixel in units of the CRS, rotated or not."""
         if self.transform is None:

@@ -17,21 +17,21 @@ from typing import Any
 
 import pystac
 
-from pipeline.raster.footprint import bounding_box, footprint
+from pipeline.raster.footprint import footprint
+from pipeline.raster.globe import bounding_box
 from pipeline.raster.look import Look
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.spectrum import spectrum
 from pipeline.raster.stac_assets import EO_TAGS
 from pipeline.raster.stac_origin import Origin
+from pipeline.raster.times import EARLIEST, file_time, taken
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-
-_TIME_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME", "TIFFTAG_DATETIME")
+_UNKNOWN = "The time of acquisition is not known; it was before {} was made."
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def make_item(
         assets: by key.
         processing: what was done, a word or number for each step; None for steps left out.
         acquired: when the scene was taken; by default from its tags. Where nothing tells, the item says that it was
-            some time before `now`.
+            some time before `now`, or before its file was made.
         span: when the first and the last date of a stack were taken.
         now: the time of processing; the present by default.
         name: the item's id; the origin's, or the scene's name, by default.
@@ -77,7 +77,7 @@ def make_item(
     """
     now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     acquired = acquired or (origin.acquired if origin else None)
-    acquired = acquired.astimezone(UTC) if acquired else acquisition_time(info.tags)
+    acquired = acquired.astimezone(UTC) if acquired else taken(info.tags, info.name)
     start, end = (origin.start, origin.end) if origin else (None, None)
     if span is not None:
         acquired, start, end = None, *span
@@ -92,8 +92,8 @@ def make_item(
         "processing:lineage": "; ".join(f"{step}: {how}" for step, how in processing.items() if how is not None),
     }
     if acquired is None and (start is None or end is None):
-        start, end = EARLIEST, now
-        properties["description"] = "The time of acquisition is not known; it was before this item was made."
+        start, end = EARLIEST, _latest(info, now)
+        properties["description"] = _UNKNOWN.format("this item" if end == now else "its file (TIFF's DateTime)")
     item = pystac.Item(
         id=name or (origin.id if origin else info.name),
         geometry=geometry,
@@ -109,6 +109,12 @@ def make_item(
     for key, asset in assets.items():
         item.add_asset(key, _stac_asset(asset, properties))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def _latest(info: SceneInfo, now: datetime) -> datetime:
+    """When a scene of no known time was taken at the latest."""
+    made = file_time(info.tags)
+    return made if made and EARLIEST < made < now else now
 
 
 def _stac_asset(asset: Asset, of_item: Mapping[str, Any]) -> pystac.Asset:
@@ -134,27 +140,13 @@ def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]
     return list(dict.fromkeys(found))
 
 
-def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
-    """The time of acquisition that the tags of a file tell, in UTC."""
-    upper = {key.upper(): value for key, value in tags.items()}
-    for tag in _TIME_TAGS:
-        text = upper.get(tag, "").strip()
-        try:
-            # TIFF writes 2022:01:17 10:43:43
-            time = datetime.fromisoformat(text.replace(":", "-", 2) if text[4:5] == ":" else text)
-        except ValueError:
-            continue
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return None
-
-
 def _projection(info: SceneInfo) -> dict[str, Any]:
     geo = info.geo
     fields: dict[str, Any] = {"proj:code": None, "proj:shape": [info.height, info.width]}
     wkt = geo.crs_wkt if geo.transform is not None else geo.gcps_crs_wkt
     if wkt:
-        epsg = Georeference(crs_wkt=wkt).epsg
-        fields |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": wkt}
+        crs = Georeference(crs_wkt=wkt)
+        fields |= {"proj:code": f"EPSG:{crs.epsg}"} if crs.epsg else {"proj:wkt2": crs.wkt2}
     bounds = geo.bounds(info.height, info.width)
     if geo.transform is not None and bounds is not None:
         fields["proj:transform"] = list(geo.transform)

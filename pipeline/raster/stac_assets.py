@@ -13,7 +13,7 @@ import pystac
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.references import check_href
-from pipeline.raster.stac_json import is_url, local_path, read_document, read_feature, split_reference
+from pipeline.raster.stac_json import absolute_href, is_url, local_path, read_document, read_feature, split_reference
 
 _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-geotiff")
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
@@ -43,6 +43,8 @@ class RasterAsset:
 def read_item(path: str) -> pystac.Item:
     """Read a STAC item of version 1.0 or 1.1: a file, an address, or one item (`#ID`) of an item collection.
 
+    The hrefs of its assets are absolute.
+
     Raises:
         SourceError: it cannot be read, or is no STAC item.
     """
@@ -55,13 +57,15 @@ def read_item(path: str) -> pystac.Item:
         # What lies relative to an item of a search lies relative to where it was found, if it says where.
         home = next((link["href"] for link in facts.get("links", []) if link.get("rel") == "self"), file)
         home = file if name is None else home
-        item = pystac.Item.from_dict(facts, href=home if is_url(home) else str(Path(home).resolve()), migrate=True)
+        home = home if is_url(home) else str(Path(local_path(home)).resolve())
+        item = pystac.Item.from_dict(facts, href=home, migrate=True)
         if not isinstance(item.id, str):
             raise TypeError("its id is no text")
         for key, asset in item.assets.items():
             _check_asset(key, asset)
-            if not is_url(file) and os.path.isabs(asset.href):  # of this machine, wherever the item was found
-                asset.owner = None
+            of_this_machine = not is_url(file) and os.path.isabs(asset.href)  # wherever the item was found
+            asset.href = absolute_href(asset.href, file if of_this_machine else home)
+            asset.owner = None
         return item
     except Exception as error:  # whatever pystac makes of facts of other kinds than it expects
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -115,7 +119,7 @@ def _store(item: pystac.Item) -> str:
     asset = item.assets.get("scene")
     if asset is None or not asset.href.endswith("scene.zarr"):
         return ""
-    return f"; give its {local_path(asset.get_absolute_href() or asset.href)}"
+    return f"; give its {asset.href}"
 
 
 def _is_features(key: str, asset: pystac.Asset) -> bool:
@@ -206,12 +210,12 @@ def _bands(asset: pystac.Asset) -> list[dict[str, Any]]:
 
 
 def _href(asset: pystac.Asset, path: str) -> str:
-    href = local_path(asset.get_absolute_href() or asset.href)
-    check_href(href, path)
-    return href
+    check_href(asset.href, path)
+    return asset.href
 
 
 def _is_raster(asset: pystac.Asset) -> bool:
     if asset.media_type:
         return asset.media_type.lower().startswith(_RASTER_TYPES)
-    return asset.href.lower().split("?")[0].endswith(_ENDINGS)
+    href = asset.href.lower()
+    return (href.split("?")[0] if is_url(href) or "://" in href else href).endswith(_ENDINGS)

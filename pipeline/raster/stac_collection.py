@@ -11,7 +11,8 @@ from typing import Any
 
 import pystac
 
-from pipeline.raster.stac import EARLIEST
+from pipeline.raster.globe import Extent
+from pipeline.raster.times import EARLIEST
 
 _LISTED = ("platform", "constellation", "mission", "proj:code")
 _UNITED = ("instruments",)
@@ -27,7 +28,7 @@ class Members:
 
     def __init__(self) -> None:
         self.hrefs: list[str] = []
-        self._boxes: list[float] | None = None
+        self._extent = Extent()
         self._times: list[datetime | None] = []
         self._words: dict[str, dict[Any, None]] = {}
         self._ranges: dict[str, list[float]] = {}
@@ -38,7 +39,7 @@ class Members:
         properties = item["properties"]
         self.hrefs.append(href)
         if item.get("bbox"):
-            self._boxes = _union(self._boxes, item["bbox"])
+            self._extent.add(item["bbox"])
         times = [properties.get(key) for key in ("datetime", "start_datetime", "end_datetime")]
         known = [datetime.fromisoformat(time) for time in times if time]
         self._times = [min([*known, *filter(None, self._times)]), max([*known, *filter(None, self._times)])]
@@ -65,7 +66,7 @@ class Members:
             id=name,
             description="Scenes denoised and compressed, and their features, made by terrasketch.",
             extent=pystac.Extent(
-                pystac.SpatialExtent([list(self._boxes or WORLD)]), pystac.TemporalExtent([[start, end]])
+                pystac.SpatialExtent([self._extent.bounds() or WORLD]), pystac.TemporalExtent([[start, end]])
             ),
             license="other",
             summaries=pystac.Summaries(words | ranges),
@@ -92,13 +93,3 @@ def is_ours(item: Mapping[str, Any]) -> bool:
     properties = item.get("properties")
     software = properties.get("processing:software") if isinstance(properties, dict) else None
     return item.get("type") == "Feature" and isinstance(software, dict) and "terrasketch" in software
-
-
-def _union(one: list[float] | None, other: list[float]) -> list[float]:
-    """The box around two; around the globe where one of them crosses the antimeridian."""
-    if one is None:
-        return list(other)
-    south, north = min(one[1], other[1]), max(one[3], other[3])
-    if one[0] > one[2] or other[0] > other[2]:
-        return [one[0], south, one[2], north] if one[::2] == other[::2] else [-180.0, south, 180.0, north]
-    return [min(one[0], other[0]), south, max(one[2], other[2]), north]

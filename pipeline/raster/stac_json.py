@@ -18,7 +18,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
+from pystac.utils import make_absolute_href
+
 from pipeline.errors import SourceError
+from pipeline.raster.references import is_address
 from pipeline.storage import ObjectPath
 from pipeline.untrusted import parse_json
 
@@ -54,6 +57,19 @@ def local_path(href: str) -> str:
         return href
     path = href.removeprefix("file://").removeprefix("localhost")
     return path if os.path.exists(path) else unquote(path)
+
+
+def absolute_href(href: str, home: str) -> str:
+    """An href as a path or an address, seen from the file or address `home` that names it.
+
+    In paths of this machine `#`, `?` and `%` are letters like others, which pystac takes for a URL's. A path is as it
+    is written where that is there, else with %20 and the like read.
+    """
+    if is_url(home) or is_address(href):
+        return local_path(make_absolute_href(href, home) if is_url(home) else href)
+    folder = os.path.dirname(os.path.abspath(home))
+    path, decoded = (os.path.normpath(os.path.join(folder, text)) for text in (href, unquote(href)))
+    return decoded if os.path.exists(decoded) and not os.path.exists(path) else path
 
 
 def is_stac(text: str) -> bool:

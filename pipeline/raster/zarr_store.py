@@ -253,5 +253,5 @@ def _group_attributes(info: SceneInfo, frame: Frame | None) -> dict[str, Any]:
         }
     if geo.crs_wkt is not None:
         epsg = geo.epsg
-        attributes |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": geo.crs_wkt}
+        attributes |= {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": geo.wkt2}
     return attributes

@@ -1,0 +1,61 @@
+"""When a scene was taken, by the tags and the name of its file.
+
+TIFF's own DateTime is when the image file was made (TIFF 6.0, section 8). Some makers of satellite images write the
+time of acquisition there, others that of processing, programs that of the last change: alone it says no more than that
+the scene was taken before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME")
+_OF_FILE = ("TIFFTAG_DATETIME",)
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d))?(?!\d)"
+)
+
+
+def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
+    """The time of acquisition that the tags of a file tell, in UTC."""
+    return _tagged(tags, _TAGS)
+
+
+def file_time(tags: Mapping[str, str]) -> datetime | None:
+    """When the file was made, by its tags; taken for UTC, as TIFF knows no time zones."""
+    return _tagged(tags, _OF_FILE)
+
+
+def named_times(name: str) -> list[datetime]:
+    """The times in a name, in their order; makers put that of acquisition first."""
+    found = []
+    for year, _, month, day, *clock in _DATE.findall(name):
+        try:
+            hour, minute, second = (int(part or 0) for part in clock)
+            found.append(datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC))
+        except ValueError:  # the 31st of a shorter month
+            continue
+    return found
+
+
+def taken(tags: Mapping[str, str], name: str) -> datetime | None:
+    """When a scene was taken: by a tag that says so, or by that of the file where its name begins with the same day."""
+    made, named = file_time(tags), named_times(name)
+    confirmed = made if made and named and named[0].date() == made.date() else None
+    return acquisition_time(tags) or confirmed
+
+
+def _tagged(tags: Mapping[str, str], names: tuple[str, ...]) -> datetime | None:
+    upper = {key.upper(): value for key, value in tags.items()}
+    for tag in names:
+        text = upper.get(tag, "").strip()
+        try:
+            # TIFF writes 2022:01:17 10:43:43
+            time = datetime.fromisoformat(text.replace(":", "-", 2) if text[4:5] == ":" else text)
+        except ValueError:
+            continue
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return None
