@@ -19,9 +19,10 @@ import xarray as xr
 import pipeline
 import pipeline.network
 from pipeline.flow.journal import alone
-from tests.scenes import call, call_json, read, small_scene, write_tif
+from tests.scenes import call, call_json, read, small_scene, snapshot, write_tif
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: null\ncompress: {snr: 40}\n"
+PLAIN = WORKFLOW + "denoise: {quality: none}\n"
 
 
 def _ramp(dtype: str) -> np.ndarray:
@@ -77,6 +78,32 @@ def test_overwrite_removes_outputs_and_nothing_else(tmp_path: Path) -> None:
     result = call("run", tmp_path / "job.yaml", tmp_path / "scene", "--out", tmp_path / "out", "--overwrite")
     assert result.exit_code == 1
     assert (folder / "scene.zarr").is_dir()
+
+
+@pytest.mark.parametrize(
+    "mine", ["report.html", "denoised.tif", "item.json", "receipt.json", "features.zarr/notes.txt"]
+)
+def test_what_no_run_wrote_is_not_replaced_unless_it_may_be(tmp_path: Path, mine: str) -> None:
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    (tmp_path / "job.yaml").write_text(PLAIN)
+    folder = tmp_path / "out" / "scene"
+    (folder / mine).parent.mkdir(parents=True)
+    (folder / mine).write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    before = snapshot(folder)
+    words = ["run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out"]
+    scene.rename(tmp_path / "away.tif")
+    for _ in range(2):  # a scene that is not there, and one that is
+        result = call(*words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        foreign = folder / mine.partition("/")[0]
+        assert f"{foreign} is no output of a run; give another --out, or --overwrite, which replaces" in result.stderr
+        assert snapshot(folder) == before
+        if not scene.exists():
+            (tmp_path / "away.tif").rename(scene)
+    assert call(*words, "--overwrite").exit_code == 0
+    assert call(*words).exit_code == 0
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
