@@ -20,7 +20,6 @@ from pipeline.codec import Bound
 from pipeline.config import Workflow
 from pipeline.errors import (
     ClusterError,
-    ConfigError,
     Interrupted,
     OutputError,
     ResumeError,
@@ -182,11 +181,13 @@ def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> Scen
 
 def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: Crew) -> None:
     """Write down why a scene failed, if there is room to write."""
+    if isinstance(error, ResumeError):  # the receipt that is there tells of the outputs that are there
+        receipt.refuse(error)
+        crew.watch.note(f"{receipt.name}: {receipt.status}: {receipt.failures[0]}")
+        return
     known = isinstance(error, TerrasketchError)
     receipt.fail(error if known else TerrasketchError(f"unexpected {type(error).__name__}: {error}"))
     crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
-    if isinstance(error, ResumeError):
-        return  # the receipt that is there tells of the outputs that are there
     try:
         receipt.write(workflow.model_dump())
     except (OutputError, StorageError) as full:

@@ -236,6 +236,32 @@ def test_only_what_failed_under_this_workflow_is_tried_again(tmp_path: Path, job
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
 
 
+def test_outputs_of_other_options_stay_as_they_were_told_and_all(tmp_path: Path, job: Path) -> None:
+    paths, out, alone = [_scene(tmp_path / f"s{n}.tif", seed=n) for n in range(3)], tmp_path / "out", tmp_path / "a"
+    was, other = (WORKFLOW.replace("report: false", "report: true").replace("35", snr) for snr in ("35", "30"))
+    job.write_text(was)
+    assert call("run", job, *paths[:2], "--out", out).exit_code == 0
+    assert call("run", job, paths[0], "--out", alone).exit_code == 0
+    before, rows = snapshot(out), read_summary(out)
+    job.write_text(other)
+    result = call("run", job, *paths[:2], "--out", out)
+    assert result.exit_code == 1
+    assert result.stderr.count("compress.snr: 35 -> 30; give another output, or --overwrite\n") == 2
+    assert f"s0: refused; what is in {out / 's0'} stays as it was\n" in result.stdout
+    assert result.stdout.endswith(f"2 scenes: 2 refused in {out}\n")
+    assert snapshot(out) == before
+    more = call("run", job, *paths, "--out", out)
+    assert (more.exit_code, more.stdout.splitlines()[-1]) == (3, f"3 scenes: 1 written, 2 refused in {out}")
+    after = read_summary(out)
+    assert (after.pop("s2")["status"], after) == ("done", rows)
+    job.write_text(was)
+    assert call("run", job, "--out", out, "--retry-failed").stdout == f"2 scenes: 2 not run again in {out}\n"
+    job.write_text(other)  # the first of these had no summary
+    scenes = json.loads(call("run", job, *paths[:2], "--out", alone, "--json").stdout)["scenes"]
+    assert [scene["status"] for scene in scenes] == ["refused", "done"]
+    assert read_summary(alone)["s0"] == rows["s0"]
+
+
 class Stopping:
     """A Watch that stops the crew when a line about a scene comes."""
 
