@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
+from pathlib import Path
 
 from pipeline.errors import ELSEWHERE, ConfigError, OutputError
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.object_stores import is_begun
-from pipeline.storage import ObjectPath, Place, lies_in, place
+from pipeline.storage import ObjectPath, Place, is_url, lies_in, place
 
 OUTPUTS = (
     "scene.zarr",
@@ -24,6 +26,8 @@ OUTPUTS = (
 """What a run writes into the folder of a scene."""
 PARTIAL = ".partial"
 _STORES, _RECEIPT = ("scene.zarr", f"scene.zarr{PARTIAL}"), "receipt.json"
+_PAPERS = ("run.json", "collection.json", "search-*.json")
+"""Written beside the folders of the scenes, and named as STAC is."""
 _TOLD = {"inputs", "stages", "options"}
 """Words of every receipt."""
 
@@ -57,6 +61,35 @@ def _is_receipt(path: Place) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= _TOLD
+
+
+class Below:
+    """What runs wrote below a folder, to tell it from scenes that lie there too. Each folder is looked at once."""
+
+    def __init__(self, out: str | None = None) -> None:
+        self.out = out
+        self._root = None if out is None or is_url(out) else Path(out).absolute()
+        self._of_run: dict[Path, bool] = {}
+
+    def __contains__(self, path: object) -> bool:
+        """True for the folder of a scene's outputs, what has the name of one in it, and the papers of all scenes."""
+        if self._root is None or not isinstance(path, Path) or not path.absolute().is_relative_to(self._root):
+            return False
+        here = path.absolute()
+        parts = here.relative_to(self._root).parts
+        if len(parts) == 1 and any(fnmatch(parts[0], paper) for paper in _PAPERS):
+            return True
+        folder = self._root
+        for name in parts:
+            if self._is_of_run(folder) and (name in OUTPUTS or name.endswith(PARTIAL)):
+                return True
+            folder = folder / name
+        return bool(parts) and folder.is_dir() and self._is_of_run(folder)
+
+    def _is_of_run(self, folder: Path) -> bool:
+        if folder not in self._of_run:
+            self._of_run[folder] = is_of_run(folder)
+        return self._of_run[folder]
 
 
 def clear(folder: Place, inputs: list[str]) -> None:
