@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, OutputError, TerrasketchError
 from pipeline.flow.journal import configuration_hash
 from pipeline.flow.paperwork import plain, write_text
 from pipeline.flow.receipts import SceneReceipt
+from pipeline.raster.gdal_names import absolute_name
 from pipeline.storage import Place, place
 
 SUMMARY = "run.json"
@@ -144,8 +145,8 @@ def _is_done(folder: Place, scene: dict[str, Any] | None, inputs: list[str], key
 
 
 def _absolute(path: str) -> str:
-    """A local path as a run in another folder finds it; addresses and GDAL's own names as they are."""
-    return path if ":" in path or path.startswith(("/", "<")) else str(Path(path).absolute())
+    """A local path as a run in another folder finds it, in GDAL's own names too; addresses as they are."""
+    return absolute_name(path) if ":" in path or path.startswith(("/", "<")) else str(Path(path).absolute())
 
 
 def remember(summary: Summary, receipt: SceneReceipt, note: Any) -> None:
