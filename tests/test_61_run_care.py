@@ -127,6 +127,27 @@ def test_rasters_follow_their_store(tmp_path: Path) -> None:
     assert scores["overall"]["rmse"] == 0
 
 
+def test_features_alone_are_made_anew_where_they_were_removed(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif", holes=0.0)
+    job, out = tmp_path / "job.yaml", tmp_path / "out" / "scene"
+    text = PLAIN.replace("features: null", "features: {bank: classic, stride: 4}") + "write: {cog: [features]}\n"
+    words = ["run", job, scene, "--out"]
+    job.write_text(text)
+    assert call(*words, out.parent).exit_code == 0
+    job.write_text(text.replace("stride: 4", "stride: 8"))
+    refused = call(*words, out.parent)
+    assert refused.exit_code == 1
+    assert f"{out / 'features.zarr'} was begun under another configuration" in refused.stderr
+    remedy = "or --overwrite, or remove it to make the features alone anew\n"
+    assert refused.stderr.endswith(f"features.stride: 4 -> 8; give another output, {remedy}")
+    shutil.rmtree(out / "features.zarr")
+    stages = call_json(*words, out.parent)["scenes"][0]["stages"]
+    assert [(stage["tiles"], stage["resumed"]) for stage in stages] == [(9, 9), (9, 0)]
+    assert call(*words, tmp_path / "fresh").exit_code == 0
+    names = ("item.json", "report.html", "receipt.json")  # of two runs, and of one
+    assert snapshot(out, names) == snapshot(tmp_path / "fresh" / "scene", names)
+
+
 def test_another_store_or_resampling_is_another_configuration(tmp_path: Path) -> None:
     scene = small_scene(tmp_path / "scene.tif", holes=0.0)
     for snr in (40, 12):
