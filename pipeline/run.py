@@ -33,6 +33,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Counting, Crew
 from pipeline.flow.denoise import Denoising
+from pipeline.flow.empty import tell_empty
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob
 from pipeline.flow.features import feature_plan
@@ -211,6 +212,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
+    tell_empty(raw, counted, crew.watch)
     tell_constants(raw, counted, bound, crew.watch)
     if fill := tell_fill(raw, counted.ends, crew.watch):
         receipt.facts["undeclared_fill"] = fill
