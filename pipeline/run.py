@@ -20,7 +20,6 @@ from pipeline.codec import Bound
 from pipeline.config import Workflow
 from pipeline.errors import (
     ClusterError,
-    ConfigError,
     Interrupted,
     OutputError,
     ResumeError,
@@ -41,6 +40,7 @@ from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import model_of
 from pipeline.flow.networks import settled as settled_bank
+from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt
@@ -54,23 +54,8 @@ from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
-from pipeline.storage import Place, lies_in, place
+from pipeline.storage import place
 
-OUTPUTS = (
-    "scene.zarr",
-    "features.zarr",
-    "features.zarr.sums",
-    "denoised.tif",
-    "denoised.tif.aux.xml",
-    "features.tif",
-    "features.tif.aux.xml",
-    "bank.npz",
-    "basis.npz",
-    "item.json",
-    "report.html",
-    "receipt.json",
-)
-"""What a run writes into the folder of a scene."""
 Finish = Callable[[], SceneReceipt]
 
 
@@ -136,7 +121,10 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
             receipt.recall()
         try:
             held.enter_context(alone(place(receipt.folder) / ".running"))
-        except OutputError as error:  # another run is there, and the receipt is its own
+            if not overwrite:
+                check_ours(place(receipt.folder))
+        except OutputError as error:  # another run is there, or somebody's files, and the receipt is not ours
+            held.close()
             receipt.fail(error)
             crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
             return lambda: receipt
@@ -173,7 +161,7 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
-        _clear(place(receipt.folder), receipt.inputs)
+        clear(place(receipt.folder), receipt.inputs)
     if workflow.features is not None:
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
@@ -191,29 +179,17 @@ def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> Scen
 
 def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: Crew) -> None:
     """Write down why a scene failed, if there is room to write."""
+    if isinstance(error, ResumeError):  # the receipt that is there tells of the outputs that are there
+        receipt.refuse(error)
+        crew.watch.note(f"{receipt.name}: {receipt.status}: {receipt.failures[0]}")
+        return
     known = isinstance(error, TerrasketchError)
     receipt.fail(error if known else TerrasketchError(f"unexpected {type(error).__name__}: {error}"))
     crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
-    if isinstance(error, ResumeError):
-        return  # the receipt that is there tells of the outputs that are there
     try:
         receipt.write(workflow.model_dump())
     except (OutputError, StorageError) as full:
         crew.watch.note(str(full))
-
-
-def _clear(folder: Place, inputs: list[str]) -> None:
-    """Remove the outputs of an earlier run, and nothing else.
-
-    Raises:
-        ConfigError: an input is one of them.
-    """
-    outputs = [folder / name for name in OUTPUTS] + [folder / f"{name}.partial" for name in OUTPUTS]
-    for path in inputs:
-        if any(lies_in(place(path).absolute(), output.absolute()) for output in outputs):
-            raise ConfigError(f"{path} is an output of this run, and would be overwritten; give another --out")
-    for output in outputs:
-        remove_tree(output)
 
 
 def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneReceipt) -> tuple[StoreSource, Plan]:

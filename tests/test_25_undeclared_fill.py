@@ -58,6 +58,7 @@ def test_a_value_far_from_all_others_is_told(tmp_path: Path, value: float, dtype
     "words",
     [
         ("denoise", "d.tif", "--tile", 16),
+        ("denoise", "q.tif", "--tile", 32, "--quiet"),
         ("denoise", "d.zarr", "--quality", "none"),
         ("compress", "c.zarr", "--lossless"),
         ("features", "f.zarr", "--stride", 8),
@@ -71,11 +72,12 @@ def test_every_command_that_reads_a_scene_tells_it_once(tmp_path: Path, words: t
     ]
 
 
-def test_run_tells_it_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_run_tells_it_once(tmp_path: Path, quiet: tuple[str, ...]) -> None:
     write_tif(tmp_path / "s.tif", filled(-9999))
     job = tmp_path / "w.yaml"
     job.write_text("version: 1\nsources: [s.tif]\nread: {tile: 32}\nwrite: {cog: [], report: false}\n")
-    lines = warnings_of("run", job, "--out", tmp_path / "out")
+    lines = warnings_of("run", job, "--out", tmp_path / "out", *quiet)
     receipt = json.loads((tmp_path / "out" / "s" / "receipt.json").read_text())
     assert lines == ["Warning: " + receipt["facts"]["undeclared_fill"]]
     assert [line for line in lines if "8.1 % of the pixels read of band_1 are -9999" in line] == lines[:1] != []

@@ -19,9 +19,10 @@ import xarray as xr
 import pipeline
 import pipeline.network
 from pipeline.flow.journal import alone
-from tests.scenes import call, call_json, read, small_scene, write_tif
+from tests.scenes import call, call_json, read, small_scene, snapshot, write_tif
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: null\ncompress: {snr: 40}\n"
+PLAIN = WORKFLOW + "denoise: {quality: none}\n"
 
 
 def _ramp(dtype: str) -> np.ndarray:
@@ -79,6 +80,32 @@ def test_overwrite_removes_outputs_and_nothing_else(tmp_path: Path) -> None:
     assert (folder / "scene.zarr").is_dir()
 
 
+@pytest.mark.parametrize(
+    "mine", ["report.html", "denoised.tif", "item.json", "receipt.json", "features.zarr/notes.txt"]
+)
+def test_what_no_run_wrote_is_not_replaced_unless_it_may_be(tmp_path: Path, mine: str) -> None:
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    (tmp_path / "job.yaml").write_text(PLAIN)
+    folder = tmp_path / "out" / "scene"
+    (folder / mine).parent.mkdir(parents=True)
+    (folder / mine).write_text("{}")
+    (folder / "notes.txt").write_text("mine")
+    before = snapshot(folder)
+    words = ["run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out"]
+    scene.rename(tmp_path / "away.tif")
+    for _ in range(2):  # a scene that is not there, and one that is
+        result = call(*words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        foreign = folder / mine.partition("/")[0]
+        assert f"{foreign} is no output of a run; give another --out, or --overwrite, which replaces" in result.stderr
+        assert snapshot(folder) == before
+        if not scene.exists():
+            (tmp_path / "away.tif").rename(scene)
+    assert call(*words, "--overwrite").exit_code == 0
+    assert call(*words).exit_code == 0
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
     scene = small_scene(tmp_path / "scene.tif")
     (tmp_path / "mine.zarr").mkdir()
@@ -98,6 +125,27 @@ def test_rasters_follow_their_store(tmp_path: Path) -> None:
     assert call(*words).exit_code == 0
     scores = call_json("compare", tmp_path / "out/scene/scene.zarr", tmp_path / "out/scene/denoised.tif")
     assert scores["overall"]["rmse"] == 0
+
+
+def test_features_alone_are_made_anew_where_they_were_removed(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif", holes=0.0)
+    job, out = tmp_path / "job.yaml", tmp_path / "out" / "scene"
+    text = PLAIN.replace("features: null", "features: {bank: classic, stride: 4}") + "write: {cog: [features]}\n"
+    words = ["run", job, scene, "--out"]
+    job.write_text(text)
+    assert call(*words, out.parent).exit_code == 0
+    job.write_text(text.replace("stride: 4", "stride: 8"))
+    refused = call(*words, out.parent)
+    assert refused.exit_code == 1
+    assert f"{out / 'features.zarr'} was begun under another configuration" in refused.stderr
+    remedy = "or --overwrite, or remove it to make the features alone anew\n"
+    assert refused.stderr.endswith(f"features.stride: 4 -> 8; give another output, {remedy}")
+    shutil.rmtree(out / "features.zarr")
+    stages = call_json(*words, out.parent)["scenes"][0]["stages"]
+    assert [(stage["tiles"], stage["resumed"]) for stage in stages] == [(9, 9), (9, 0)]
+    assert call(*words, tmp_path / "fresh").exit_code == 0
+    names = ("item.json", "report.html", "receipt.json")  # of two runs, and of one
+    assert snapshot(out, names) == snapshot(tmp_path / "fresh" / "scene", names)
 
 
 def test_another_store_or_resampling_is_another_configuration(tmp_path: Path) -> None:

@@ -228,6 +228,21 @@ def test_objects_that_are_no_store_are_not_replaced(s3: tuple[S3, str], tmp_path
     assert server.objects(prefix) == {"mine.zarr/notes.txt": b"mine"}
 
 
+def test_objects_that_no_run_wrote_are_not_replaced_unless_they_may_be(s3: tuple[S3, str], tmp_path: Path) -> None:
+    server, prefix = s3
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    (tmp_path / "job.yaml").write_text("version: 1\ndenoise: {quality: none}\nfeatures: null\n")
+    for name in ("receipt.json", "denoised.tif", "features.zarr/notes.txt"):
+        server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{name[0]}/scene/{name}", Body=b"{}")
+        words = ["run", tmp_path / "job.yaml", scene, "--out", _url(prefix, name[0])]
+        result = call(*words)
+        told = f"{_url(prefix, name[0], 'scene', name.partition('/')[0])} is no output of a run; give another --out"
+        assert (result.exit_code, told in result.stderr) == (1, True)
+        assert server.objects(f"{prefix}/{name[0]}") == {f"scene/{name}": b"{}"}
+        assert call(*words, "--overwrite").exit_code == 0
+        assert "complete" in call(*words).stdout
+
+
 def test_the_metadata_come_last_and_the_groups_at_the_very_last(s3: tuple[S3, str], tmp_path: Path) -> None:
     server, prefix = s3
     scene = small_scene(tmp_path / "scene.tif")

@@ -69,17 +69,50 @@ def test_scenes_of_one_stem_are_called_by_their_folders(tmp_path: Path) -> None:
 
 
 def test_outputs_are_not_taken_for_inputs(tmp_path: Path) -> None:
-    _touch(tmp_path, "a.tif", "out/a/denoised.tif")
+    _touch(tmp_path, "a.tif", "out/a/denoised.tif", "out/a/scene.zarr/zarr.json")
     assert list(_names(tmp_path / "**" / "*.tif", out=tmp_path / "out")) == ["a"]
-    with pytest.raises(ConfigError, match="matches no scene"):
+    with pytest.raises(ConfigError, match=r"matches 1 path, and nothing but outputs of a run in .*; name the scenes"):
         _names(tmp_path / "out" / "*" / "*.tif", out=tmp_path / "out")
+
+
+def test_scenes_that_lie_where_the_outputs_go_are_scenes(tmp_path: Path, job: Path, monkeypatch: Any) -> None:
+    paths = [_scene(tmp_path / "sc" / f"{name}.tif", seed=seed) for seed, name in enumerate("ab")]
+    job.write_text(WORKFLOW.replace("cog: []", "cog: [denoised]"))
+    wanted = {path.stem: [str(path)] for path in paths}
+    monkeypatch.chdir(tmp_path / "sc")
+    for out in (tmp_path / "sc", tmp_path):
+        for _ in range(2):
+            assert _names(tmp_path / "sc" / "*.tif", out=out) == wanted
+            assert _names(tmp_path / "sc", out=out) == wanted
+            assert _names(tmp_path / "sc" / "**" / "*.tif", out=out) == wanted
+            assert call("run", job, *paths, "--out", out).exit_code == 0
+    assert set(_names("*", out=tmp_path / "sc")) == set(_names("**", out=tmp_path / "sc")) == set(wanted)
+    deeper = tmp_path / "deep"
+    for name in ("S1", "S2"):
+        _scene(deeper / name / "x.tif")
+        _scene(deeper / name / "y.tif")
+    assert call("run", job, deeper, "--out", deeper).exit_code == 0
+    assert (deeper / "collection.json").is_file()  # which is no catalogue of what is to be run
+    assert set(_names(deeper, out=deeper)) == {"S1_x", "S1_y", "S2_x", "S2_y"}
+
+
+def test_a_folder_that_is_a_scene_takes_none_of_its_outputs(tmp_path: Path) -> None:
+    bands = small_scene(tmp_path / "x.tif", **(ROOM | {"bands": 1}))
+    (tmp_path / "in" / "S1").mkdir(parents=True)
+    bands.rename(tmp_path / "in" / "S1" / "B1.tif")
+    for source in (tmp_path / "in", tmp_path / "in" / "S1", tmp_path / "in" / "*"):
+        assert list(_names(source, out=tmp_path)) == ["S1"]
+        with pytest.raises(ConfigError, match="in/S1 is a scene, and its outputs would lie in it; give another --out"):
+            _names(source, out=tmp_path / "in")
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     _touch(tmp_path, "a[1].tif", "a1.tif")
     assert _names(tmp_path / "a[1].tif") == {"a_1_": [str(tmp_path / "a[1].tif")]}
-    for text in ("https://example.com/a.tif?sig=x", 'NETCDF:"a?.nc":b', "/vsicurl?url=x"):
+    for text in ("https://example.com/a.tif?sig=x", 'NETCDF:"a?.nc":b', "/vsicurl?url=x", "vrt://in/a.tif?bands=1,2"):
         assert list(_names(text).values()) == [[text]]
+    with pytest.raises(ConfigError, match="matches no scene"):
+        _names("vrt://in/*.tif?bands=1,2")
 
 
 @pytest.mark.parametrize("pattern", ["*.tif", "**/*.jp2", "s3://bucket/*.tif"])
@@ -234,6 +267,32 @@ def test_only_what_failed_under_this_workflow_is_tried_again(tmp_path: Path, job
     (out / SUMMARY).write_text('{"scenes": [{"name": "../x", "inputs": ["a"]}]}')
     result = call("run", job, "--out", out, "--retry-failed")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+
+
+def test_outputs_of_other_options_stay_as_they_were_told_and_all(tmp_path: Path, job: Path) -> None:
+    paths, out, alone = [_scene(tmp_path / f"s{n}.tif", seed=n) for n in range(3)], tmp_path / "out", tmp_path / "a"
+    was, other = (WORKFLOW.replace("report: false", "report: true").replace("35", snr) for snr in ("35", "30"))
+    job.write_text(was)
+    assert call("run", job, *paths[:2], "--out", out).exit_code == 0
+    assert call("run", job, paths[0], "--out", alone).exit_code == 0
+    before, rows = snapshot(out), read_summary(out)
+    job.write_text(other)
+    result = call("run", job, *paths[:2], "--out", out)
+    assert result.exit_code == 1
+    assert result.stderr.count("compress.snr: 35 -> 30; give another output, or --overwrite\n") == 2
+    assert f"s0: refused; what is in {out / 's0'} stays as it was\n" in result.stdout
+    assert result.stdout.endswith(f"2 scenes: 2 refused in {out}\n")
+    assert snapshot(out) == before
+    more = call("run", job, *paths, "--out", out)
+    assert (more.exit_code, more.stdout.splitlines()[-1]) == (3, f"3 scenes: 1 written, 2 refused in {out}")
+    after = read_summary(out)
+    assert (after.pop("s2")["status"], after) == ("done", rows)
+    job.write_text(was)
+    assert call("run", job, "--out", out, "--retry-failed").stdout == f"2 scenes: 2 not run again in {out}\n"
+    job.write_text(other)  # the first of these had no summary
+    scenes = json.loads(call("run", job, *paths[:2], "--out", alone, "--json").stdout)["scenes"]
+    assert [scene["status"] for scene in scenes] == ["refused", "done"]
+    assert read_summary(alone)["s0"] == rows["s0"]
 
 
 class Stopping:

@@ -79,7 +79,7 @@ def test_a_folder_of_outputs_is_no_scene(
 def test_the_folders_of_a_run_are_none_either(folder: Path) -> None:
     with pytest.raises(ValueError, match="holds the outputs of a run"):
         name_scenes([str(folder.parent)])
-    with pytest.raises(ValueError, match="is an output of this run"):
+    with pytest.raises(ValueError, match="is an output of a run in"):
         name_scenes([str(folder.parent)], str(folder.parent))
 
 

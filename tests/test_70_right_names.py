@@ -146,3 +146,5 @@ def test_an_empty_workflow_is_warned_of_once(here: Path) -> None:
         "Warning: empty.yaml says nothing, so everything is as by default; is it the workflow that was meant?"
     ]
     assert "Warning" not in call("plan", "w.yaml", "x.tif").stderr
+    quiet = call("run", "empty.yaml", "none.tif", "--out", "new", "-q")  # of progress, not of this
+    assert quiet.stderr.splitlines()[0] == result.stderr.strip()

@@ -69,8 +69,8 @@ class Terminal:
             self._print(text)
 
     def warn(self, text: str) -> None:
-        """One line, unless -q."""
-        self.say(f"Warning: {text}")
+        """One line, with -q too: it may be the one that saves a scene."""
+        self._print(f"Warning: {text}")
 
     def say(self, text: str) -> None:
         """One line, unless -q."""

@@ -52,9 +52,7 @@ def run(
       terrasketch run workflows/scene.yaml --out out/all --retry-failed
       stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
-    job = override(
-        load_workflow(workflow, None if quiet else print_warning), src, out, scheduler, workers, reading, keep=True
-    )
+    job = override(load_workflow(workflow, print_warning), src, out, scheduler, workers, reading, keep=True)
     if not is_url(job.out) and Path(job.out).exists() and not Path(job.out).is_dir():
         raise ConfigError(f"{job.out} is a file; --out, or `out` in the workflow, names a folder")
     scenes, already = _scenes(job, bool(src), retry_failed)

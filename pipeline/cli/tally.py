@@ -26,7 +26,7 @@ class Tally:
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
-        self._counts = dict.fromkeys(("done", "complete", "failed"), 0)
+        self._counts = dict.fromkeys(("done", "complete", "failed", "refused"), 0)
         self._computed = False
         self._lines, self._errors = (_spool(), _spool())
 
@@ -40,7 +40,7 @@ class Tally:
     def add(self, receipt: SceneReceipt, job: Workflow) -> None:
         """Keep the lines of one scene."""
         self._counts[receipt.status] += 1
-        self._computed |= any(stage.tiles for stage in receipt.stages)
+        self._computed |= receipt.status != "refused" and any(stage.tiles for stage in receipt.stages)
         if self._json:
             self._lines.write(json.dumps(plain(receipt.to_json(job.model_dump())), allow_nan=False) + "\n")
         else:
@@ -50,7 +50,7 @@ class Tally:
 
     def close(self, out: str, already: int) -> int:
         """Print everything, and give the exit code. `already`: scenes that needed no run."""
-        total, failed = sum(self._counts.values()), self._counts["failed"]
+        total, failed = sum(self._counts.values()), self._counts["failed"] + self._counts["refused"]
         if self._json:
             click.echo('{"scenes": [', nl=False)
             for number, line in enumerate(_read(self._lines)):
@@ -68,7 +68,7 @@ class Tally:
         return 1 if failed == total and not self._computed and not already else SOME_FAILED
 
     def _total(self, already: int, out: str) -> str:
-        words = {"done": "written", "complete": "complete already", "failed": "failed"}
+        words = {"done": "written", "complete": "complete already", "failed": "failed", "refused": "refused"}
         parts = [f"{count} {words[status]}" for status, count in self._counts.items() if count]
         parts += [f"{already} not run again"] if already else []
         where = f" in {out}"
@@ -91,6 +91,8 @@ def _summary(receipt: SceneReceipt) -> str:
         return f"{receipt.name}: the outputs are complete in {folder}"
     if receipt.status == "failed":
         return f"{receipt.name}: failed" + (f"; what was computed is kept in {folder}" if receipt.computed else "")
+    if receipt.status == "refused":
+        return f"{receipt.name}: refused; what is in {folder} stays as it was"
     facts = receipt.facts
     words = [f"{receipt.name}: written to {folder}"]
     if facts.get("ratio"):

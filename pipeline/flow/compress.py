@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -64,11 +64,10 @@ class SceneJob:
         data = self._encode(block, real)
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
-        wrote = Wrote(self._raw_bytes(tile), len(data), varied=varied, flat=flat, ends=ends)
-        if clear is None:
-            return wrote
-        counts = int(np.count_nonzero(real)), int(np.count_nonzero(real & ~clear))
-        return replace(wrote, valid=counts[0], masked=counts[1])
+        valid_pixels = int(np.count_nonzero(real))
+        masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
+        raw = self._raw_bytes(tile)
+        return Wrote(raw, len(data), valid=valid_pixels, masked=masked, varied=varied, flat=flat, ends=ends)
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape

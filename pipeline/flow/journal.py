@@ -177,7 +177,9 @@ def check_configuration(path: Place, configuration: dict[str, Any]) -> None:
         return
     different = differences(attributes.get("configuration"), configuration)
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    # Features come after their scene: it is there, and is as it should be.
+    keep = ", or remove it to make the features alone anew" if "features" in configuration else ""
     raise ResumeError(
         f"{path} was begun under another configuration ({begun[:12]}, now {now[:12]}): "
-        f"{'; '.join(different[:_SHOWN])}{more}; give another output, or --overwrite"
+        f"{'; '.join(different[:_SHOWN])}{more}; give another output, or --overwrite{keep}"
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Grid, Halo, Tile, Window
 from pipeline.raster.dates import open_dates
+from pipeline.raster.gdal_names import absolute_name
 from pipeline.raster.masks import teaching, unmasked
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source, with_mask_file
@@ -67,13 +68,15 @@ def _check_store(path: str) -> None:
 
 
 def _absolute(path: str) -> str:
-    """A local path as workers in another folder find it; what GDAL opens by other names is left alone.
+    """A local path as workers in another folder find it, in what GDAL opens by other names too.
 
     Raises:
         ConfigError: it is empty.
     """
     check_named(path)
-    return str(Path(path).absolute()) if not is_url(path) and Path(path).exists() else path
+    if is_url(path):
+        return path
+    return str(Path(path).absolute()) if Path(path).exists() else absolute_name(path)
 
 
 def is_store(path: str | Place) -> bool:

@@ -61,7 +61,8 @@ class StageReceipt:
 
 @dataclass
 class SceneReceipt:
-    """What became of one scene: `done`, `complete` (it was already), or `failed` with its failures."""
+    """What became of one scene: `done`, `complete` (it was already), `failed` with its failures, or `refused`
+    with the reason: outputs of other options are there, and stay as they are."""
 
     name: str
     folder: str
@@ -154,6 +155,12 @@ class SceneReceipt:
             known = None
         told = {"history": self.history, "status": self.status}
         write_json(path, known | told if isinstance(known, dict) else self.to_json(options))
+
+    def refuse(self, error: BaseException) -> None:
+        """Record that the outputs are of other options; had this run begun with them, it has failed."""
+        self.fail(error)
+        if not any(stage.computed for stage in self.stages):
+            self.status = "refused"
 
     def fail(self, error: BaseException) -> None:
         """Record why the scene failed, unless its tiles said so already."""

@@ -15,6 +15,8 @@ from glob import has_magic, iglob
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.flow.outputs import Below
+from pipeline.flow.paperwork import counted
 from pipeline.flow.read import is_store
 from pipeline.raster.catalogue import members
 from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
@@ -23,6 +25,8 @@ from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac, is_url, split_reference
 from pipeline.storage import check_named
 
+_NOTHING = Below()
+_NAME_THEM = "name the scenes that it was made of"
 _KNOWN = RASTER_ENDINGS | {".json", ".geojson"}
 
 
@@ -40,20 +44,22 @@ def name_scenes(
     """The paths of each scene under the name of its folder: the stem of its (first) path, or the id of its STAC item.
 
     Where two scenes of patterns, folders or catalogues would share a name, the folders they come from are put before
-    it. The same scene given twice is one. What lies in `out` is no input. With `dates`, all that one source names are
-    the dates of one scene, whose name ends in -stack.
+    it. The same scene given twice is one. What runs wrote into `out` is no input, other files there are. With `dates`,
+    all that one source names are the dates of one scene, whose name ends in -stack.
 
     Raises:
-        ConfigError: there are no scenes, a pattern matches nothing, or two would have the same name.
+        ConfigError: there are no scenes, a pattern matches nothing, two would have the same name, or one's outputs
+            would lie in its own folder.
         SourceError: a folder or a catalogue cannot be read, or holds no scene.
     """
     if not sources:
         raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
     find = _dates_of if dates else find_scenes
-    found = {_identity(scene): scene for source in sources for scene in find(source, out)}
+    made = Below(out)
+    found = {_identity(scene): scene for source in sources for scene in find(source, made)}
     scenes = list(found.values())
     if not scenes:
-        raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of this run; give another --out")
+        raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of a run in {out}; {_NAME_THEM}")
     depth = dict.fromkeys(range(len(scenes)), 0)
     while clashing := _clashes(scenes, depth):
         longer = [number for number in clashing if depth[number] + 1 < len(scenes[number].names)]
@@ -66,7 +72,16 @@ def name_scenes(
             )
         for number in longer:
             depth[number] += 1
-    return {scene.names[depth[number]]: scene.paths for number, scene in enumerate(scenes)}
+    named = {scene.names[depth[number]]: scene.paths for number, scene in enumerate(scenes)}
+    for name, paths in named.items():
+        if out is not None and not is_url(out) and Path(out, name).absolute() in map(_folder, paths):
+            raise ConfigError(f"{Path(out, name)} is a scene, and its outputs would lie in it; give another --out")
+    return named
+
+
+def _folder(path: str) -> Path | None:
+    """A path that is the folder of a scene's files, absolute."""
+    return Path(path).absolute() if not is_url(path) and Path(path).is_dir() and not is_store(path) else None
 
 
 def _identity(scene: Found) -> tuple[str, ...]:
@@ -81,7 +96,7 @@ def _real(path: str) -> str:
     return os.path.realpath(file) + ("" if item is None else f"#{item}")
 
 
-def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator[Found]:
+def find_scenes(source: str | Sequence[str], made: Below = _NOTHING) -> Iterator[Found]:
     """The scenes of one source, in order.
 
     Raises:
@@ -91,21 +106,21 @@ def find_scenes(source: str | Sequence[str], out: str | None = None) -> Iterator
     for part in [source] if isinstance(source, str) else source:
         check_named(part)
     if not isinstance(source, str):
-        paths = [path for part in source for path in (_matches(part, out) if is_pattern(part) else [part])]
+        paths = [path for part in source for path in (_matches(part, made) if is_pattern(part) else [part])]
         yield Found(paths, (folder_name(paths[0]),))
     elif is_pattern(source):
         root = _root(source)
-        for path in _matches(source, out):
-            for scene in _of_path(path, out):
+        for path in _matches(source, made):
+            for scene in _of_path(path, made):
                 yield Found(scene.paths, (*scene.names, _below(root, scene.paths[0])))
     else:
-        yield from _of_path(source, out)
+        yield from _of_path(source, made)
 
 
-def _dates_of(source: str | Sequence[str], out: str | None) -> Iterator[Found]:
+def _dates_of(source: str | Sequence[str], made: Below) -> Iterator[Found]:
     """All scenes of one source, and of each part of a list, as dates of one scene."""
     parts = [source] if isinstance(source, str) else source
-    scenes = [scene for part in parts for scene in find_scenes(part, out)]
+    scenes = [scene for part in parts for scene in find_scenes(part, made)]
     if scenes:
         paths = [path for scene in scenes for path in scene.paths]
         yield Found(paths, tuple(f"{name}-stack" for name in scenes[0].names))
@@ -131,10 +146,12 @@ def is_pattern(text: str) -> bool:
                 f"{text}: patterns are for files on this machine; give the addresses, or a STAC catalogue"
             )
         return False
-    return not re.match(r"^[A-Z][A-Z0-9_]+:", text)  # GDAL's own: NETCDF:"file.nc":variable
+    if re.match(r"^[A-Z][A-Z0-9_]+:", text):  # GDAL's own: NETCDF:"file.nc":variable
+        return False
+    return not re.match(r"^[a-z+]+://[^*?[]+\?", text)  # vrt://scene.tif?bands=1,2
 
 
-def _of_path(path: str, out: str | None) -> Iterator[Found]:
+def _of_path(path: str, made: Below) -> Iterator[Found]:
     if is_stac(path):
         for member in members(path):
             yield Found([member.reference], member.names or (folder_name(path),))
@@ -143,11 +160,11 @@ def _of_path(path: str, out: str | None) -> Iterator[Found]:
     if not folder.is_dir() or is_store(path):
         yield Found([path], (folder_name(path),))
         return
-    for scene in scenes_in(folder):
+    for scene in scenes_in(folder, made):
         if scene == folder:
             check_no_output(folder)
             yield Found([path], (folder_name(path),))
-        elif not _is_output(scene, out):
+        elif scene not in made:
             longer = _below(folder, str(scene))
             yield from (Found(part.paths, (*part.names, longer)) for part in _inside(scene))
 
@@ -155,29 +172,31 @@ def _of_path(path: str, out: str | None) -> Iterator[Found]:
 def _inside(path: Path) -> Iterator[Found]:
     """A scene that a folder holds; or the catalogue of it."""
     if is_stac(str(path)):
-        yield from _of_path(str(path), None)
+        yield from _of_path(str(path), _NOTHING)
     else:
         check_no_output(path)
         yield Found([str(path)], (folder_name(str(path)),))
 
 
-def _matches(pattern: str, out: str | None) -> list[str]:
-    """What the pattern stands for, in the order people expect, sidecar files left out."""
+def _matches(pattern: str, made: Below) -> list[str]:
+    """What the pattern stands for, in the order people expect, sidecar files and what runs made left out."""
     named = not has_magic(Path(pattern).suffix) and Path(pattern).suffix != ""
     paths = [
         path
         for path in iglob(pattern, recursive=True)
-        if (named or Path(path).is_dir() or Path(path).suffix.lower() in _KNOWN) and not _is_output(Path(path), out)
+        if named or Path(path).is_dir() or Path(path).suffix.lower() in _KNOWN
     ]
     if "**" in pattern and not named:  # every folder on the way would be a match
         paths = [path for path in paths if not Path(path).is_dir() or is_store(path)]
     if not paths:
         raise ConfigError(f"{pattern} matches no scene; is the pattern right, and seen from the right folder?")
-    return sorted(paths, key=lambda path: tuple(map(natural_key, Path(path).parts)))
-
-
-def _is_output(path: Path, out: str | None) -> bool:
-    return out is not None and path.absolute().is_relative_to(Path(out).absolute())
+    scenes = [path for path in paths if Path(path) not in made]
+    if not scenes:
+        raise ConfigError(
+            f"{pattern} matches {counted(len(paths), 'path')}, and nothing but outputs of a run in {made.out}; "
+            + _NAME_THEM
+        )
+    return sorted(scenes, key=lambda path: tuple(map(natural_key, Path(path).parts)))
 
 
 def _root(pattern: str) -> Path:

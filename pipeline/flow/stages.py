@@ -14,6 +14,7 @@ from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
+from pipeline.flow.empty import tell_empty
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
 from pipeline.flow.features import check_bank, feature_plan
@@ -95,6 +96,7 @@ def write_scene(
     stage = "compress" if denoising.quality == "none" else "denoise"
     try:
         receipt = _whole(plan, make_job, stage, crew, target, creation_options)
+        tell_empty(source, receipt, crew.watch)
         tell_mask(source, receipt, crew.watch)
         tell_fill(source, receipt.ends, crew.watch)
         tell_constants(source, receipt, bound, crew.watch)

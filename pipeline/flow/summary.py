@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, OutputError, TerrasketchError
 from pipeline.flow.journal import configuration_hash
 from pipeline.flow.paperwork import plain, write_text
 from pipeline.flow.receipts import SceneReceipt
+from pipeline.raster.gdal_names import absolute_name
 from pipeline.storage import Place, place
 
 SUMMARY = "run.json"
@@ -42,12 +43,16 @@ class Summary:
             }
             for name, paths in scenes.items()
         }
+        self._earlier: dict[str, dict[str, Any]] | None = None
         self._saved = 0.0
 
     def record(self, receipt: SceneReceipt) -> None:
-        """What became of a scene; it is on disk a little later."""
+        """What became of a scene; it is on disk a little later. Of one that was refused, what was told before."""
         first = receipt.failed[0] if receipt.failed else None
-        self._scenes[receipt.name] |= {"status": receipt.status, "failure": first}
+        told = {"status": receipt.status, "failure": first}
+        if receipt.status == "refused":
+            told = (self._earlier or {}).get(receipt.name) or _as_left(receipt) or told | {"status": "failed"}
+        self._scenes[receipt.name] |= told
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()
 
@@ -59,7 +64,9 @@ class Summary:
         """
         if not self._wanted:
             return
-        scenes = read_summary(self._path.parent) | self._scenes
+        there = read_summary(self._path.parent)
+        self._earlier = there if self._earlier is None else self._earlier
+        scenes = there | self._scenes
         counts: dict[str, int] = {}
         for scene in scenes.values():
             counts[scene["status"]] = counts.get(scene["status"], 0) + 1
@@ -67,6 +74,16 @@ class Summary:
         lines = ",\n".join("    " + json.dumps(plain(scene)) for scene in scenes.values())
         write_text(self._path, f'{head},\n  "scenes": [\n{lines}\n  ]\n}}\n')
         self._saved = time.monotonic()
+
+
+def _as_left(receipt: SceneReceipt) -> dict[str, Any] | None:
+    """What the receipt in a scene's folder tells of an earlier run, which had no summary; None without one."""
+    try:
+        left = json.loads((place(receipt.folder) / "receipt.json").read_text("utf-8"))
+        first = left["failed"][0] if left["failed"] else None
+        return {"status": str(left["status"]), "workflow": workflow_key(left["options"]), "failure": first}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def workflow_key(options: dict[str, Any]) -> str:
@@ -128,8 +145,8 @@ def _is_done(folder: Place, scene: dict[str, Any] | None, inputs: list[str], key
 
 
 def _absolute(path: str) -> str:
-    """A local path as a run in another folder finds it; addresses and GDAL's own names as they are."""
-    return path if ":" in path or path.startswith(("/", "<")) else str(Path(path).absolute())
+    """A local path as a run in another folder finds it, in GDAL's own names too; addresses as they are."""
+    return absolute_name(path) if ":" in path or path.startswith(("/", "<")) else str(Path(path).absolute())
 
 
 def remember(summary: Summary, receipt: SceneReceipt, note: Any) -> None:

@@ -43,7 +43,7 @@ class Wrote:
     """Values beyond the range that the output can hold."""
     valid: int = 0
     masked: int = 0
-    """Of a tile with a mask: its valid pixels, and those of them that the mask takes out of learning."""
+    """Of a tile of a scene: its valid pixels, and those of them that a mask takes out of learning."""
     varied: bool = False
     flat: bool = False
     """Whether the values of a compressed tile vary, and whether nothing but a constant is kept of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.codec import Bound
 from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Watch
+from pipeline.flow.empty import tell_empty
 from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.tasks import Receipt
@@ -15,6 +16,7 @@ from pipeline.raster.scene import Source
 
 def tell_scene(raw: Source, counted: Receipt, bound: Bound, receipt: SceneReceipt, watch: Watch) -> None:
     """Warn of what the map of a scene met, or did not meet because its tiles were there already."""
+    tell_empty(raw, counted, watch)
     tell_constants(raw, counted, bound, watch)
     if fill := tell_fill(raw, counted.ends, watch):
         receipt.facts["undeclared_fill"] = fill

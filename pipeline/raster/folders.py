@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from rasterio.enums import ColorInterp
@@ -42,20 +43,20 @@ def check_no_output(folder: Path) -> None:
         )
 
 
-def scenes_in(folder: Path) -> list[Path]:
+def scenes_in(folder: Path, made: Container[Path] = ()) -> list[Path]:
     """What to open for the scenes of a folder, one path for each: the folder itself where it is one scene.
 
     A store, a folder of outputs, or one of files of one band each: one scene. Files of several bands: each a scene. A
-    folder without rasters: its STAC catalogue, or else the scenes of the folders in it.
+    folder without rasters: its STAC catalogue, unless it was `made` by a run, or else the scenes of the folders in it.
 
     Raises:
         ConfigError: some files have one band and some have several.
         SourceError: there is no scene in it, or it cannot be listed.
     """
     try:
-        found = _scenes_in(folder)
+        found = _scenes_in(folder, made)
         inside = [] if found else sorted((path for path in folder.iterdir() if path.is_dir()), key=_order)
-        found = found or [scene for path in inside if path.name[:1] != "." for scene in _scenes_in(path)]
+        found = found or [scene for path in inside if path.name[:1] != "." for scene in _scenes_in(path, made)]
     except OSError as error:
         raise SourceError(f"{folder}: cannot be listed: {error.strerror}; name its scenes one by one") from error
     if not found:
@@ -66,12 +67,13 @@ def scenes_in(folder: Path) -> list[Path]:
     return found
 
 
-def _scenes_in(folder: Path) -> list[Path]:
+def _scenes_in(folder: Path, made: Container[Path]) -> list[Path]:
     if (folder / "zarr.json").is_file() or is_output(folder):
         return [folder]
     files = rasters_in(folder)
     if not files:
-        return [folder / name for name in CATALOGUES if (folder / name).is_file()][:1]
+        catalogues = [folder / name for name in CATALOGUES if (folder / name).is_file()]
+        return [path for path in catalogues if path not in made][:1]
     bands = {file: _bands(file) for file in files}
     single = [file for file in files if bands[file] == 1]
     several = [file for file in files if bands[file] > 1]

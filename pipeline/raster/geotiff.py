@@ -36,6 +36,7 @@ from pipeline.raster.gdal import (
     open_reader,
     read_bands,
     reason,
+    why_unread,
 )
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import hide, sentinel, shared, unfit, unite, valid_from
@@ -85,9 +86,9 @@ class RasterSource:
         try:
             return self._decode(window)
         except GDAL_ERRORS as error:
-            raise SourceError(
-                f"{self.path}: cannot read {window}: {reason(error)}; the file is damaged or incomplete, get it again"
-            ).of(self.path, window.to_json()) from error
+            raise SourceError(f"{self.path}: cannot read {window}: {why_unread(error)}").of(
+                self.path, window.to_json()
+            ) from error
 
     def _decode_cell(self, window: Window, gdal_cache: int) -> Pixels:
         try:

@@ -15,7 +15,7 @@ from rasterio.warp import SUPPORTED_RESAMPLING
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
-from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, read_bands, reason
+from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, read_bands, why_unread
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo
@@ -61,7 +61,7 @@ class WarpedSource:
                     valid &= vrt.read(vrt.count, window=place) > 0
         except GDAL_ERRORS as error:
             raise SourceError(
-                f"{self.source.path}: cannot read {window} at {self.info.geo.resolution}: {reason(error)}"
+                f"{self.source.path}: cannot read {window} at {self.info.geo.resolution}: {why_unread(error)}"
             ) from error
         return np.ascontiguousarray(block), valid
 

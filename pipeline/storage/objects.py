@@ -202,6 +202,12 @@ class ObjectPath:
             if not missing_ok:
                 raise
 
+    def names(self) -> set[str]:
+        """The names directly below this prefix, of objects and of prefixes. Raises OSError."""
+        found = self._ask(lambda store: obstore.list_with_delimiter(store, self.key or None))
+        paths = [*(str(meta["path"]) for meta in found["objects"]), *map(str, found["common_prefixes"])]
+        return {path.rstrip("/").rpartition("/")[2] for path in paths}
+
     def below(self) -> Iterator[tuple[str, int]]:
         """The names of all objects below this prefix, from there on, and their sizes. Raises OSError."""
         start = len(self.key) + 1 if self.key else 0

@@ -1,0 +1,37 @@
+"""Names by which GDAL and rasterio open what is not simply a path: a file in an archive, one raster of several."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_FRONT = re.compile(
+    r"""/vsi(?:zip|tar|gzip|7z|rar|sparse|cached|crypt)/\{?|/vsisubfile/\d+_\d+,|[A-Za-z][\w.+-]*:(?://)?"?|\d+:"?"""
+)
+"""What stands before a path, or before another front: /vsizip/, zip://, file://, vrt://, NETCDF:", GTIFF_DIR:, 1:"""
+_END = re.compile(r"""["?!:}/,]|$""")
+
+
+def absolute_name(name: str) -> str:
+    """A name whose path of this machine is absolute, so that it is found from any folder; others as they are.
+
+    Known are paths to something that is there: `/vsizip/z.zip/a.tif` and `NETCDF:"in/a.nc":b`, of z.zip and in/a.nc.
+    """
+    at = 0
+    while front := _FRONT.match(name, at):
+        at = front.end()
+        path = _path_before(name[at:])
+        if path is not None:
+            return f"{name[:at]}{Path(path).absolute()}{name[at + len(path) :]}"
+    return name
+
+
+def _path_before(text: str) -> str | None:
+    """The longest relative path that a text begins with, of a file, or a folder whose name has an ending."""
+    parts = [] if text.startswith("/") else [text[: end.start()] for end in _END.finditer(text)]
+    return next(filter(_is_there, reversed(parts)), None)
+
+
+def _is_there(path: str) -> bool:
+    return os.path.isfile(path) or (Path(path).suffix != "" and os.path.isdir(path))
