@@ -199,3 +199,17 @@ def test_the_box_of_parts_leaves_the_widest_gap_out() -> None:
     assert box((170, 175), (-180, -178), (176, 180)) == [170, 0, -178, 1]
     assert box((1, 2), (3, 4)) == [1, 0, 4, 1]
     assert box((-170, -10), (0, 180)) == [-170, 0, 180, 1]
+
+
+@pytest.mark.parametrize(("crs", "x", "y"), [("EPSG:23032", 428_000, 5_815_000), ("EPSG:26714", 500_000, 5_000_000)])
+@pytest.mark.parametrize("pixel", [0.1, 2.0])
+def test_fine_pixels_of_a_datum_with_several_ways_lie_where_they_are(
+    crs: str, x: float, y: float, pixel: float
+) -> None:
+    """PROJ goes to WGS 84 one way and comes back another, metres off: that is no end of the globe."""
+    geometry = footprint(_scene(crs, (pixel, 0, x, 0, -pixel, y), 1000, 1200))
+    assert geometry is not None
+    corners = [(x, y), (x + 1200 * pixel, y), (x + 1200 * pixel, y - 1000 * pixel), (x, y - 1000 * pixel)]
+    there = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(*np.array(corners).T)
+    expected = shapely.Polygon(np.stack(there, axis=-1))
+    assert shape(geometry).symmetric_difference(expected).area < 0.02 * expected.area

@@ -74,6 +74,10 @@ class _Border:
     def __init__(self, transform: Affine6, height: int, width: int, crs: pyproj.CRS) -> None:
         self._transform, self._size = transform, np.array([width, height], float)
         self._to_globe = pyproj.Transformer.from_crs(crs, pyproj.CRS.from_epsg(4326), always_xy=True)
+        # Through the projection alone: a datum may have several ways to WGS 84, and PROJ may come back by another one.
+        flat = crs.source_crs if crs.is_bound and crs.source_crs else crs
+        flat = flat.sub_crs_list[0] if flat.is_compound else flat
+        self._to_plane = pyproj.Transformer.from_crs(flat.geodetic_crs, flat, always_xy=True)
         a, b, _, d, e, _ = transform
         self._mirrored = a * e - b * d > 0
         geographic = crs.is_geographic and not crs.is_derived
@@ -154,7 +158,7 @@ class _Border:
         points = np.stack([lon, np.clip(lat, -90, 90)], axis=1)
         points[~np.isfinite(points).all(axis=1)] = np.nan
         if not self.straight:
-            back_x, back_y = self._to_globe.transform(lon, lat, direction="INVERSE")
+            back_x, back_y = self._to_plane.transform(*self._to_plane.transform(x, y, direction="INVERSE"))
             with np.errstate(invalid="ignore"):
                 off_x = np.abs(back_x - x)
                 off_x = np.minimum(off_x % self._period, -off_x % self._period)
