@@ -118,12 +118,21 @@ def test_zeros_of_the_first_and_the_last_band_alike_are_told(tmp_path: Path, dty
     scene = write_tif(tmp_path / "s.tif", block)
     (line,) = warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless", "--tile", 32)
     assert "8.1 % of the pixels read are 0 in " in line
-    assert " alike, and no nodata" in line
+    assert ", and no nodata" in line
     assert "--nodata=0, in a workflow" in line
     assert warnings_of("compress", scene, tmp_path / "n.zarr", "--lossless", "--nodata", 0) == []
     block[0, 40:, :10] = 0  # many more of the one than of the other: not the same pixels
     scene = write_tif(tmp_path / "t.tif", block)
     assert warnings_of("compress", scene, tmp_path / "t.zarr", "--lossless") == []
+
+
+@pytest.mark.parametrize("kind", ["fractions", "rain"])
+def test_as_many_zeros_elsewhere_are_no_fill(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    first, other = rng.random((2, 64, 96)) < 0.5
+    block = rng.gamma(2, 3, (2, 64, 96)).astype("float32") * [first, ~first if kind == "fractions" else other]
+    scene = write_tif(tmp_path / "s.tif", block.astype("float32"))
+    assert warnings_of("compress", scene, tmp_path / "s.zarr", "--lossless", "--tile", 32) == []
 
 
 def test_zeros_above_all_others_are_told_too(tmp_path: Path) -> None:

@@ -38,8 +38,17 @@ class Ends(NamedTuple):
 
 NO_ENDS = Ends()
 """Of no values."""
-Pair = tuple[Ends, Ends]
-NO_PAIR = (NO_ENDS, NO_ENDS)
+
+
+class Pair(NamedTuple):
+    """The ends of the first and of the last band, and how many pixels are 0 in both; they add up."""
+
+    first: Ends = NO_ENDS
+    last: Ends = NO_ENDS
+    zeros: int = 0
+
+
+NO_PAIR = Pair()
 
 
 def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
@@ -61,11 +70,14 @@ def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
 
 
 def pair_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> Pair:
-    """The ends of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date."""
+    """Those of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date."""
     first = ends_of(block[0], valid)
-    return first, first if len(block) == 1 else ends_of(block[-1], valid)
+    if len(block) == 1:
+        return Pair(first, first)
+    zeros = np.count_nonzero((block[0] == 0) & (block[-1] == 0) & valid)
+    return Pair(first, ends_of(block[-1], valid), int(zeros))
 
 
 def join(one: Pair, other: Pair) -> Pair:
-    """The ends of both, band by band."""
-    return one[0].joined(other[0]), one[1].joined(other[1])
+    """Those of both, band by band."""
+    return Pair(one.first.joined(other.first), one.last.joined(other.last), one.zeros + other.zeros)

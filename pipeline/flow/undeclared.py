@@ -24,8 +24,8 @@ FAR, FAR_OF_MOST, FAR_OF_USUAL = 10.0, 1.0, 0.1
 """Widths of all other values that a fill lies away from them; the largest of unsigned integers, which sensors that are
 saturated give too, and what is usual may be nearer."""
 ALIKE, ALIKE_SHARE = 0.95, 0.001
-"""Zeros of the first over those of the last band, or the other way, from which they are the same pixels, and how much
-of the scene they are: what is dark is not as dark in all bands."""
+"""Pixels that are 0 in the first and the last band, over those of the band that has more, and over all, from which they
+are told: what is dark is not as dark in all bands."""
 _USUAL = (-9999.0, -99999.0, -999.0, -99.0, -32768.0, -32767.0)
 _NO_DATA_BEYOND = 1e15
 _EXACT = 2**53
@@ -59,7 +59,7 @@ def tell_different(scene: Source, watch: Watch) -> None:
 
 def fill_text(info: SceneInfo, pair: Pair) -> str | None:
     """What is to be said of a scene of which these are the ends; None where no value looks like a fill."""
-    found = ((band, fill_of(ends, np.dtype(info.dtype))) for band, ends in zip((0, -1), pair, strict=True))
+    found = ((band, fill_of(ends, np.dtype(info.dtype))) for band, ends in ((0, pair.first), (-1, pair.last)))
     for band, fill in found:
         if fill is not None:
             value, low, high, share = (str(part).removesuffix(".0") for part in fill)
@@ -68,7 +68,7 @@ def fill_text(info: SceneInfo, pair: Pair) -> str | None:
     zeros = zeros_alike(pair, np.dtype(info.dtype)) if len(info.bands) > 1 and info.nodata is None else None
     if zeros is None:
         return None
-    return _told(info, f"{zeros} of the pixels read are 0 in {info.bands[0]} and in {info.bands[-1]} alike", "0")
+    return _told(info, f"{zeros} of the pixels read are 0 in {info.bands[0]} and in {info.bands[-1]}", "0")
 
 
 def _told(info: SceneInfo, what: str, value: str) -> str:
@@ -83,16 +83,18 @@ def _told(info: SceneInfo, what: str, value: str) -> str:
 
 
 def zeros_alike(pair: Pair, dtype: np.dtype[Any]) -> str | None:
-    """The share of pixels that are 0, an end of two bands of more than a few classes, in both; None where few are."""
-    counts = []
-    for ends in pair:
+    """The share of pixels that are 0 in both of two bands of more than a few classes, at an end of what they hold; None
+    where few are, or many are 0 in one band alone."""
+    most = 0
+    for ends in (pair.first, pair.last):
         low = ends.least == 0
         count, width = (ends.leasts, ends.most - ends.above) if low else (ends.mosts, ends.below - ends.least)
         measured = 0 < width < np.inf and (dtype.kind == "f" or width >= SOME)
-        if 0 not in (ends.least, ends.most) or count < max(SOME, ALIKE_SHARE * ends.seen) or not measured:
+        if 0 not in (ends.least, ends.most) or not measured:
             return None
-        counts.append(count)
-    return share_text(min(counts) / pair[0].seen) if min(counts) >= ALIKE * max(counts) else None
+        most = max(most, count)
+    some = pair.zeros >= max(SOME, ALIKE_SHARE * pair.first.seen, ALIKE * most)
+    return share_text(pair.zeros / pair.first.seen) if some else None
 
 
 def fill_of(ends: Ends, dtype: np.dtype[Any]) -> tuple[Any, Any, Any, str] | None:
