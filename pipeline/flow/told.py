@@ -1,4 +1,4 @@
-"""What is told of a scene that a run has read, for its user to judge; the receipt keeps it."""
+"""What is told of a scene that a run has read, for its user to judge; kept in the receipt where one is written."""
 
 from __future__ import annotations
 

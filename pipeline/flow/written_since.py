@@ -1,4 +1,4 @@
-"""A scene that was written to after its tiles were computed: told, for its fingerprint does not read all of it."""
+"""A scene whose files are younger than the run that computed its tiles: told, for its fingerprint does not read all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+from rasterio.errors import RasterioError
 
 from pipeline.errors import SourceError
 from pipeline.flow.crew import Watch
@@ -17,7 +19,7 @@ from pipeline.raster.scene import Source
 from pipeline.untrusted import one_line
 
 GRACE = 10.0
-"""Seconds by which the clock of a file system may differ from the machine's."""
+"""Seconds by which the clock of a file system may differ from the machine's. Dates to come tell nothing."""
 
 
 def tell_written_since(name: str, source: Source, history: list[dict[str, Any]], watch: Watch) -> str | None:
@@ -30,27 +32,41 @@ def tell_written_since(name: str, source: Source, history: list[dict[str, Any]],
         first = datetime.fromisoformat(begun or "").timestamp()
     except ValueError:
         return None
-    written, path = max(_written(source), default=(0.0, ""))
-    if written <= first + GRACE:
+    present = datetime.now(UTC).timestamp()
+    known = [one for one in _written(source) if first + GRACE < one[0] <= present + GRACE]
+    if not known:
         return None
+    written, path = max(known)
     at = datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = one_line(
-        f"{name}: {path} was written to at {at}, after the run of {begun} that computed its tiles; they stand as they "
-        "are, and --overwrite makes them anew"
+        f"{name}: {path} has a date ({at}) after that of the run that computed its tiles ({begun}); they stand as they "
+        "are, and if pixels were changed since, --overwrite makes them anew"
     )
     watch.warn(text)
     return text
 
 
 def _written(source: Any) -> Iterator[tuple[float, str]]:
-    """When each local file behind a source, and behind what it is made of, was written last; its path."""
+    """When each file of this machine behind a source, and behind what it is made of, was written last; its path."""
     if isinstance(source, RasterSource):
-        with suppress(OSError, SourceError), gdal_env(source.path), open_reader(source.path) as dataset:
-            for path in dataset.files:
-                if os.path.isfile(path) and not path.lower().endswith(NOT_PIXELS):
-                    yield os.stat(path).st_mtime, path
+        for path in _files(source.path):
+            with suppress(OSError):
+                yield os.stat(path).st_mtime, path
         return
     parts = getattr(source, "source", None), getattr(source, "mask", None), *getattr(source, "members", ())
     for part in parts:
         if part is not None:
             yield from _written(part)
+
+
+def _files(path: str) -> list[str]:
+    """The files with pixels behind a local raster; none of what GDAL finds in other places."""
+    if not os.path.isfile(path):
+        return []
+    if not path.lower().endswith(".vrt"):
+        return [path]
+    try:
+        with gdal_env(path), open_reader(path) as dataset:
+            return [file for file in dataset.files if os.path.isfile(file) and not file.lower().endswith(NOT_PIXELS)]
+    except (SourceError, RasterioError):
+        return []
