@@ -122,7 +122,7 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
         try:
             held.enter_context(alone(place(receipt.folder) / ".running"))
             if not overwrite:
-                check_ours(place(receipt.folder))
+                check_ours(place(receipt.folder), _used(workflow, receipt))
         except OutputError as error:  # another run is there, or somebody's files, and the receipt is not ours
             held.close()
             receipt.fail(error)
@@ -161,13 +161,19 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
-        clear(place(receipt.folder), receipt.inputs)
+        clear(place(receipt.folder), _used(workflow, receipt))
     if workflow.features is not None:
         check_scene(workflow.features, raw.info)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     teacher = masked_like(raw, stored)
     features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None
     return partial(finish_scene, workflow, raw, stored, features, receipt, crew)
+
+
+def _used(workflow: Workflow, receipt: SceneReceipt) -> list[str]:
+    """What a scene is read from, a bank that was fitted among it: never to be taken away."""
+    bank = workflow.features.bank if workflow.features else ""
+    return [*receipt.inputs, *([bank] if bank.endswith(".npz") else [])]
 
 
 def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> SceneReceipt:

@@ -107,6 +107,25 @@ def test_what_no_run_wrote_is_not_replaced_unless_it_may_be(tmp_path: Path, mine
     assert (folder / "notes.txt").read_text() == "mine"
 
 
+def test_a_bank_fitted_into_the_folder_of_the_outputs_is_used_and_never_taken_away(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    folder = tmp_path / "out" / "scene"
+    folder.mkdir(parents=True)
+    bank = folder / "bank.npz"
+    assert call("fit", scene, "-o", bank, "--count", 4).exit_code == 0
+    (folder / "denoised.tif.aux.xml").write_text("<PAMDataset/>")  # of a viewer, of a raster that is gone
+    text = PLAIN.replace("features: null", f"features: {{bank: {bank}, stride: 4}}")
+    assert str(bank) in text
+    (tmp_path / "job.yaml").write_text(text)
+    words = ["run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out"]
+    assert call(*words).exit_code == 0
+    kept = bank.read_bytes()
+    result = call(*words, "--overwrite")
+    assert (result.exit_code, f"{bank} is an output of this run" in result.stderr) == (1, True)
+    assert bank.read_bytes() == kept
+    assert call(*words).exit_code == 0
+
+
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
     scene = small_scene(tmp_path / "scene.tif")
     (tmp_path / "mine.zarr").mkdir()

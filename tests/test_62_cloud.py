@@ -26,7 +26,7 @@ from pipeline.flow.journal import alone
 from pipeline.flow.read import open_scene
 from pipeline.grid import Window
 from pipeline.network import Bank
-from pipeline.raster import cache
+from pipeline.raster import cache, object_stores
 from pipeline.raster.gdal import gdal_env
 from pipeline.storage import ObjectPath, place
 from pipeline.storage.variables import NAMES
@@ -241,6 +241,35 @@ def test_objects_that_no_run_wrote_are_not_replaced_unless_they_may_be(s3: tuple
         assert server.objects(f"{prefix}/{name[0]}") == {f"scene/{name}": b"{}"}
         assert call(*words, "--overwrite").exit_code == 0
         assert "complete" in call(*words).stdout
+
+
+def test_a_run_killed_while_its_store_is_begun_goes_on(
+    s3: tuple[S3, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coordinates are there, and no journal."""
+    server, prefix = s3
+    scene = small_scene(tmp_path / "scene.tif", height=64, width=64)
+    (tmp_path / "job.yaml").write_text("version: 1\ndenoise: {quality: none}\nfeatures: null\n")
+    words = ["run", tmp_path / "job.yaml", scene, "--out", _url(prefix)]
+    put = object_stores.put_object
+
+    def killed(path: ObjectPath, data: bytes) -> None:
+        if path.name == object_stores.JOURNAL:
+            raise KeyboardInterrupt
+        put(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(object_stores, "put_object", killed)
+        assert call(*words).exit_code == 130
+    for name in server.objects(prefix):  # who is killed writes no receipt
+        if name.endswith("receipt.json"):
+            server.client.delete_object(Bucket=BUCKET, Key=f"{prefix}/{name}")
+    left = server.objects(f"{prefix}/scene/scene.zarr")
+    assert left
+    assert not [name for name in left if name.endswith(object_stores.JOURNAL)]
+    assert call(*words).exit_code == 0
+    assert "complete" in call(*words).stdout
+    assert not [name for name in server.objects(prefix) if ".partial" in name]
 
 
 def test_the_metadata_come_last_and_the_groups_at_the_very_last(s3: tuple[S3, str], tmp_path: Path) -> None:

@@ -83,6 +83,22 @@ def test_the_folders_of_a_run_are_none_either(folder: Path) -> None:
         name_scenes([str(folder.parent)], str(folder.parent))
 
 
+def test_what_lies_among_outputs_is_no_input_however_it_is_spelled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scenes" / "out"
+    shutil.copytree(folder, out / "a")
+    scene = small_scene(tmp_path / "scenes" / "a.tif", height=20, width=20)
+    shutil.copy(scene, out / "a" / "groups.tif")  # a map made of them
+    shutil.copy(scene, out / "other.tif")
+    (tmp_path / "link").symlink_to("scenes")
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    for pattern in ("../scenes/**/*.tif", str(tmp_path / "scenes/**/*.tif"), "../link/**/*.tif"):
+        assert set(name_scenes([pattern], str(out))) == {"a", "other"}
+        assert set(name_scenes([pattern], "../scenes/out")) == {"a", "other"}
+
+
 def test_one_scene_spelled_in_several_ways_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").mkdir()
     scene = small_scene(tmp_path / "a" / "s.tif", height=20, width=20)

@@ -42,7 +42,11 @@ def group_metadata(path: Place) -> bytes:
 
 
 def put_empty(draft: Path, path: ObjectPath) -> None:
-    """Put an empty store that was made on disk: its coordinates, then the journal. Raises OutputError."""
+    """Put an empty store that was made on disk: its coordinates, then the journal. Raises OutputError.
+
+    Who is killed between them leaves a first object, by which the next run knows that one of ours was at work.
+    """
+    put_object(path / PARTIAL / "begun", b"1")
     texts: dict[str, str] = {}
     for file in sorted(draft.rglob("*")):
         name = file.relative_to(draft).as_posix()
