@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -69,9 +70,25 @@ def test_names_without_a_path_that_is_there_stay(here: Path) -> None:
 def test_a_file_that_this_worker_does_not_see_is_not_called_damaged(here: Path) -> None:
     source = open_scene("in/plain.tif")
     (here / "in" / "plain.tif").rename(here / "gone.tif")
-    seen = r"it is not seen by this worker; give a path that all workers see$"
+    seen = r"it is gone, or not seen by this worker; give a path that all workers see$"
     with pytest.raises(SourceError, match=rf"in/plain.tif: cannot read rows 0:20, columns 0:30: .*; {seen}"):
         source.read(Window(0, 20, 0, 30))
     (here / "in" / "plain.tif").write_bytes((here / "gone.tif").read_bytes()[:1500])
     with pytest.raises(SourceError, match=r"; the file is damaged or incomplete, get it again$"):
         source.read(Window(0, 20, 0, 30))
+
+
+def test_addresses_stay_whatever_lies_here(here: Path) -> None:
+    """A mirror has folders called like hosts."""
+    (here / "example.com").mkdir()
+    shutil.copy(here / "in" / "plain.tif", here / "example.com" / "a.tif")
+    for name in (
+        "https://example.com/a.tif",
+        "s3://example.com/a.tif",
+        "zip+https://example.com/a.tif",
+        "vrt://https://example.com/a.tif?bands=1",
+        'NETCDF:"https://example.com/a.tif":v',
+        "/vsizip//vsicurl/https://example.com/a.tif",
+    ):
+        assert absolute_name(name) == name
+    assert absolute_name("vrt://example.com/a.tif?bands=1") == f"vrt://{here}/example.com/a.tif?bands=1"

@@ -129,7 +129,7 @@ def why_unread(error: BaseException) -> str:
     """GDAL's words for pixels that cannot be read, and what to do: who opened the file may have been another host."""
     why = reason(error)
     if "No such file" in why or "does not exist" in why:
-        return f"{why}; it is not seen by this worker; give a path that all workers see"
+        return f"{why}; it is gone, or not seen by this worker; give a path that all workers see"
     return f"{why}; the file is damaged or incomplete, get it again"
 
 

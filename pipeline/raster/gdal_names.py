@@ -10,6 +10,10 @@ _FRONT = re.compile(
     r"""/vsi(?:zip|tar|gzip|7z|rar|sparse|cached|crypt)/\{?|/vsisubfile/\d+_\d+,|[A-Za-z][\w.+-]*:(?://)?"?|\d+:"?"""
 )
 """What stands before a path, or before another front: /vsizip/, zip://, file://, vrt://, NETCDF:", GTIFF_DIR:, 1:"""
+_SCHEME = re.compile(r"(?:\w+\+)*(\w+)://")
+_OF_FILES = {"file", "zip", "tar", "gzip", "vrt"}
+_FOLDERS = {".gdb", ".safe", ".sen3", ".zarr"}
+"""Endings of folders that are one dataset."""
 _END = re.compile(r"""["?!:}/,]|$""")
 
 
@@ -20,6 +24,9 @@ def absolute_name(name: str) -> str:
     """
     at = 0
     while front := _FRONT.match(name, at):
+        scheme = _SCHEME.match(front[0])
+        if scheme and scheme[1].lower() not in _OF_FILES:  # an address: what is called like its host here is no matter
+            return name
         at = front.end()
         path = _path_before(name[at:])
         if path is not None:
@@ -34,4 +41,4 @@ def _path_before(text: str) -> str | None:
 
 
 def _is_there(path: str) -> bool:
-    return os.path.isfile(path) or (Path(path).suffix != "" and os.path.isdir(path))
+    return os.path.isfile(path) or (Path(path).suffix.lower() in _FOLDERS and os.path.isdir(path))
