@@ -50,8 +50,8 @@ def words_beside(cog: Path, categories: Sequence[str] = ()) -> bytes | None:
 def put_beside(path: Place, words: bytes | None) -> Iterator[None]:
     """Put the sidecar of the raster that the block puts at `path`, or take away that of the one before.
 
-    Who is killed in the block leaves no raster that lacks its CRS, or has another's: the sidecar comes first. Where the
-    block fails, all is as it was.
+    The sidecar comes first: who is killed in the block leaves no new raster without its CRS, but may leave the one that
+    it was to replace with the new one's. Where the block fails, all is as it was.
 
     Raises:
         OutputError: it cannot be written.
