@@ -63,8 +63,9 @@ def is_of_run(folder: Place) -> bool:
     Raises:
         OutputError: that cannot be told.
     """
-    being_put = isinstance(folder, ObjectPath) and (folder / _STORES[0] / PARTIAL).is_dir()
-    return being_put or any(is_begun(folder / name) for name in _STORES) or _is_receipt(folder / _RECEIPT)
+    if any(is_begun(folder / name) for name in _STORES) or _is_receipt(folder / _RECEIPT):
+        return True
+    return isinstance(folder, ObjectPath) and (folder / _STORES[0] / PARTIAL).is_dir()
 
 
 def _is_receipt(path: Place) -> bool:
