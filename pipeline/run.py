@@ -50,6 +50,7 @@ from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
 from pipeline.flow.told import tell_scene
+from pipeline.flow.written_since import tell_written_since
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
@@ -215,7 +216,9 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
-    tell_scene(raw, counted, bound, receipt, crew.watch)
+    receipt.facts |= tell_scene(raw, counted, bound, crew.watch)
+    if counted.resumed and (written := tell_written_since(receipt.name, raw, receipt.earlier, crew.watch)):
+        receipt.facts["written_since"] = written
     return stored, plan
 
 

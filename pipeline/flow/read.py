@@ -74,9 +74,7 @@ def _absolute(path: str) -> str:
         ConfigError: it is empty.
     """
     check_named(path)
-    if is_url(path):
-        return path
-    return str(Path(path).absolute()) if Path(path).exists() else absolute_name(path)
+    return absolute_name(path)
 
 
 def is_store(path: str | Place) -> bool:

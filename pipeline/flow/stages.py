@@ -11,22 +11,19 @@ from pathlib import Path
 from pipeline.codec import Bound
 from pipeline.errors import ELSEWHERE, ConfigError, OutputError, TileError
 from pipeline.flow.compress import SceneJob, scene_plan
-from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
-from pipeline.flow.empty import tell_empty
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
 from pipeline.flow.features import check_bank, feature_plan
 from pipeline.flow.journal import Plan, alone, configuration_hash
-from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
-from pipeline.flow.undeclared import tell_fill
+from pipeline.flow.told import tell_scene
 from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.machine import give_back
 from pipeline.raster import cache
@@ -96,10 +93,7 @@ def write_scene(
     stage = "compress" if denoising.quality == "none" else "denoise"
     try:
         receipt = _whole(plan, make_job, stage, crew, target, creation_options)
-        tell_empty(source, receipt, crew.watch)
-        tell_mask(source, receipt, crew.watch)
-        tell_fill(source, receipt.ends, crew.watch)
-        tell_constants(source, receipt, bound, crew.watch)
+        tell_scene(source, receipt, bound, crew.watch)
         return receipt
     finally:
         remove_tree(basis)

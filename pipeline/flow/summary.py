@@ -16,7 +16,7 @@ from pipeline.flow.journal import configuration_hash
 from pipeline.flow.paperwork import plain, write_text
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.raster.gdal_names import absolute_name
-from pipeline.storage import Place, is_url, place
+from pipeline.storage import Place, place
 
 SUMMARY = "run.json"
 DONE = ("done", "complete")
@@ -145,10 +145,9 @@ def _is_done(folder: Place, scene: dict[str, Any] | None, inputs: list[str], key
 
 
 def _absolute(path: str) -> str:
-    """A local path as a run in another folder finds it, in GDAL's own names too; addresses as they are."""
-    if is_url(path) or path.startswith(("/", "<")) or (":" in path and not Path(path).exists()):
-        return absolute_name(path)
-    return str(Path(path).absolute())
+    """As `absolute_name`, of a plain path to what is gone too."""
+    plain = ":" not in path and not path.startswith(("/", "<"))
+    return str(Path(path).absolute()) if plain else absolute_name(path)
 
 
 def remember(summary: Summary, receipt: SceneReceipt, note: Any) -> None:

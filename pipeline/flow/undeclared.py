@@ -13,6 +13,7 @@ from pipeline.flow.ends import Ends, Pair
 from pipeline.flow.paperwork import share_text
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.masks import MaskedSource
+from pipeline.raster.nodata import EXACT
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stack import StackSource
 from pipeline.raster.store_source import StoreSource
@@ -28,8 +29,6 @@ ALIKE, ALIKE_SHARE = 0.95, 0.001
 are told: what is dark is not as dark in all bands."""
 _USUAL = (-9999.0, -99999.0, -999.0, -99.0, -32768.0, -32767.0)
 _NO_DATA_BEYOND = 1e15
-_EXACT = 2**53
-"""Larger integers are no floats, as nodata is."""
 
 
 def tell_fill(source: Source, pair: Pair, watch: Watch) -> str | None:
@@ -105,7 +104,7 @@ def fill_of(ends: Ends, dtype: np.dtype[Any]) -> tuple[Any, Any, Any, str] | Non
     )
     for value, number, low, high in ways:
         gap, width = max(low - value, value - high), high - low
-        if number < SOME or value == 0 or not 0 < width < np.inf or (dtype.kind in "iu" and abs(value) > _EXACT):
+        if number < SOME or value == 0 or not 0 < width < np.inf or (dtype.kind in "iu" and abs(value) > EXACT):
             continue
         if gap > _far(value, low, dtype) * width:
             return dtype.type(value), dtype.type(low), dtype.type(high), share_text(number / ends.seen)

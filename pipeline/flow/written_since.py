@@ -8,12 +8,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from rasterio.errors import RasterioError
-
 from pipeline.errors import SourceError
 from pipeline.flow.crew import Watch
 from pipeline.raster.fingerprint import NOT_PIXELS
-from pipeline.raster.gdal import gdal_env, open_reader
+from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, open_reader
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.scene import Source
 from pipeline.untrusted import one_line
@@ -65,8 +63,6 @@ def _files(path: str) -> list[str]:
         return []
     if not path.lower().endswith(".vrt"):
         return [path]
-    try:
-        with gdal_env(path), open_reader(path) as dataset:
-            return [file for file in dataset.files if os.path.isfile(file) and not file.lower().endswith(NOT_PIXELS)]
-    except (SourceError, RasterioError):
-        return []
+    with suppress(SourceError, *GDAL_ERRORS), gdal_env(path), open_reader(path) as dataset:
+        return [file for file in dataset.files if os.path.isfile(file) and not file.lower().endswith(NOT_PIXELS)]
+    return []

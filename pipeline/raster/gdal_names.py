@@ -18,10 +18,12 @@ _END = re.compile(r"""["?!:}/,]|$""")
 
 
 def absolute_name(name: str) -> str:
-    """A name whose path of this machine is absolute, so that it is found from any folder; others as they are.
+    """A path, or a name in which there is one, absolute, so that it is found from any folder; others as they are.
 
     Known are paths to something that is there: `/vsizip/z.zip/a.tif` and `NETCDF:"in/a.nc":b`, of z.zip and in/a.nc.
     """
+    if os.path.exists(name):
+        return str(Path(name).absolute())
     at = 0
     while front := _FRONT.match(name, at):
         scheme = _SCHEME.match(front[0])

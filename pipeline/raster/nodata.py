@@ -18,8 +18,8 @@ Valid = NDArray[np.bool_]
 # A sentinel written as text or as float32 differs from the pixels in the last digits. GDAL (ARE_REAL_EQUAL) takes
 # everything within four float32 ulps for it, in float64 too, and so must who writes files that others read.
 _FOUR_ULPS = 4 * 2.0**-23
-# Larger integers are no floats, as a sentinel is.
-_EXACT = 2**53
+EXACT = 2**53
+"""Larger integers are no floats, as a sentinel is."""
 _TOLERANCE = {2: 4 * 2.0**-10, 4: _FOUR_ULPS, 8: _FOUR_ULPS}
 
 
@@ -38,7 +38,7 @@ def unfit(nodata: float, dtype: DTypeLike) -> str | None:
     """Why pixels of this dtype cannot hold the sentinel, and what to do, in words; None where they can."""
     if representable(nodata, dtype):
         return None
-    wide = np.dtype(dtype).itemsize == 8 and abs(nodata) > _EXACT
+    wide = np.dtype(dtype).itemsize == 8 and abs(nodata) > EXACT
     remedy = "let the file declare it (gdal_edit -a_nodata)" if wide else "give one that the bands can hold"
     return f"nodata {nodata:g} is no value of {np.dtype(dtype)}; {remedy}"
 
