@@ -98,17 +98,23 @@ class SceneAccessor:
         count = count or os.cpu_count() or 1
         with python_words(), ThreadPoolExecutor(count) as threads:
             source, side = source_of(self._scene), side or _tile(self._scene)
-            crew = Crew(threads, count, _Warning())
+            told = _Told()
+            crew = Crew(threads, count, told)
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
+        for text in told.texts:
+            warnings.warn(in_python(text), UserWarning, stacklevel=2)
         return open_scene(os.fspath(path))
 
 
-class _Warning(Nobody):
-    """A Watch that says what is most likely not meant in Python's way."""
+class _Told(Nobody):
+    """A Watch that keeps what is most likely not meant, for `compress` to say it in the name of its caller."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
 
     def warn(self, text: str) -> None:
-        """One line, as a UserWarning of who called `compress`."""
-        warnings.warn(in_python(text), UserWarning, stacklevel=5)
+        """One line more."""
+        self.texts.append(text)
 
 
 def _tile(scene: xr.DataArray) -> int:
