@@ -92,6 +92,8 @@ def plain_denoise(planes, chosen):
     cubes = (scores * gain[:first] @ V[:, :first].T).reshape(len(A), len(planes), -1)
     energy = 0.0 + np.sum((cubes - cubes.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2))
     count = int(np.clip(shape[0] * shape[1] // (chosen.class_pixels * V.shape[1]), 1, chosen.classes))
+    if chosen.more:
+        count = max(count, min(chosen.more[0], shape[0] * shape[1] // (chosen.more[1] * V.shape[1])))
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
     some = scores[:, : max(1, int(chosen.rough * first))]
     for _ in range(chosen.rounds if count > 1 else 0):
@@ -125,20 +127,21 @@ def noisy_planes(planes, height, width, seed=0):
 
 @pytest.mark.parametrize("panel_rows", [100, 4096])
 @pytest.mark.parametrize(
-    ("planes", "height", "width", "chosen"),
+    ("planes", "height", "width", "count", "chosen"),
     [
-        (2, 61, 73, Settings(4, (2, 2), (1, 2), 4, 2)),
-        (1, 60, 43, Settings(5, (3, 3), (2, 2), 1, 3)),
-        (3, 90, 80, Settings(3, (1, 1), (1, 1), 3, 0)),
-        (2, 58, 71, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0)),
+        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), 4, 2)),
+        (1, 60, 43, 1, Settings(5, (3, 3), (2, 2), 1, 3)),
+        (3, 90, 80, 3, Settings(3, (1, 1), (1, 1), 3, 0)),
+        (2, 58, 71, 3, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0)),
+        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), 3, 2, more=(5, 30))),
     ],
 )
-def test_panels_give_what_whole_patch_matrices_give(planes, height, width, chosen, panel_rows, monkeypatch):
+def test_panels_give_what_whole_patch_matrices_give(planes, height, width, count, chosen, panel_rows, monkeypatch):
     for module in (patches_module, mixture_module, moments_module):
         monkeypatch.setattr(module, "PANEL_ROWS", panel_rows)
     E = noisy_planes(planes, height, width)
-    expected, count = plain_denoise(E.astype(np.float64), chosen)
-    assert count == chosen.classes
+    expected, classes = plain_denoise(E.astype(np.float64), chosen)
+    assert classes == count
     found = denoise_planes(E, np.ones((height, width), bool), chosen, (0, 0))
     # A patch between two classes may fall to either; nearly all of the pixels know no such patch.
     assert np.mean(np.abs(found - expected) < 2e-3) > 0.98

@@ -79,7 +79,9 @@ def gaussian(moments: Moments) -> Gaussian:
 
 def class_count(pixels: int, basis: PatchBasis, settings: Settings) -> int:
     """How many classes so many valid pixels can tell apart in this basis."""
-    return int(np.clip(pixels // (settings.class_pixels * basis.V.shape[1]), 1, settings.classes))
+    each = pixels // int(basis.V.shape[1])
+    most, plenty = settings.more or (1, 1)
+    return max(1, min(settings.classes, each // settings.class_pixels), min(most, each // plenty))
 
 
 def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:

@@ -30,7 +30,7 @@ class Settings:
     apply: tuple[int, int]
     """Pixels between the patches that are denoised and folded back."""
     classes: int
-    """Most classes of patches."""
+    """Most classes of patches, but for `more`."""
     rounds: int
     """How often patches are sorted into the classes that the last round fitted."""
     shift: int = 0
@@ -50,7 +50,9 @@ class Settings:
     fine: tuple[int, int] | None = None
     """Pixels in place of `learn` where that gives no plenty of patches."""
     class_pixels: int = 18
-    """Pixels for each direction of the basis that one more class wants."""
+    """Pixels for each direction of the basis that a class wants."""
+    more: tuple[int, int] | None = None
+    """Most classes of large blocks, and the pixels for each direction that all of those want beyond `classes`."""
     second: tuple[int, int] | None = None
     """Side of other patches, whose result is averaged with the first's where a block has fewer pixels than so many for
     each column."""
@@ -100,13 +102,14 @@ def settings_for(quality: str, bands: int) -> Settings:
                 kaiser=1.0,
                 fine=(3, 3),
                 second=(4, 70),
+                more=(12, 60),
                 sampled=True,
             )
-        return Settings(3, (2, 2), (1, 2), 4, 2, shift=1, headroom=1.25, class_pixels=6, sampled=True)
+        return Settings(3, (2, 2), (1, 2), 8, 3, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50))
-        return Settings(3, (2, 2), (1, 1), 4, 3, headroom=1.25, class_pixels=6)
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50), more=(16, 45))
+        return Settings(3, (2, 2), (1, 1), 8, 5, headroom=1.25, class_pixels=6, more=(16, 20))
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
 

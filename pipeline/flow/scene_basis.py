@@ -34,8 +34,6 @@ PASSES = 5
 """Over the windows, at most."""
 BATCH = 2
 """Windows a task answers for: fixed, so that the sums do not depend on the workers."""
-CLASSES = 16
-"""Most classes: a scene has patches for more than a tile."""
 SCORES = 1 << 24
 """Scores that come back to the driver to find the classes with: 64 MB."""
 
@@ -108,7 +106,7 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
     planes = groups(model.whitening.V.shape[1], settings.patch)[0].stop
     # More classes want more patches, whatever the quality; a scene learns once.
     steps = most.learning(pixels, planes)
-    settings = replace(settings, learn=steps, classes=max(settings.classes, CLASSES))
+    settings = replace(settings, learn=steps, more=most.more)
     moments = total(partial(pool.basis_moments, model=model, settings=settings))
     if moments is None or moments[0].count == 0:
         return None
