@@ -94,6 +94,7 @@ def plain_denoise(planes, chosen):
     count = int(np.clip(shape[0] * shape[1] // (chosen.class_pixels * V.shape[1]), 1, chosen.classes))
     if chosen.more:
         count = max(count, min(chosen.more[0], shape[0] * shape[1] // (chosen.more[1] * V.shape[1])))
+    count = min(count, max(chosen.sure, V.shape[1] // 6))
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
     some = scores[:, : max(1, int(chosen.rough * first))]
     for _ in range(chosen.rounds if count > 1 else 0):
@@ -134,6 +135,7 @@ def noisy_planes(planes, height, width, seed=0):
         (3, 90, 80, 3, Settings(3, (1, 1), (1, 1), 3, 0)),
         (2, 58, 71, 3, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0)),
         (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), 3, 2, more=(5, 30))),
+        (1, 61, 73, 2, Settings(4, (2, 2), (1, 2), 4, 2, sure=1, headroom=1.0)),
     ],
 )
 def test_panels_give_what_whole_patch_matrices_give(planes, height, width, count, chosen, panel_rows, monkeypatch):

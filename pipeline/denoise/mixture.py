@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.moments import PANEL_ROWS, Moments
 from pipeline.denoise.patch_svd import PatchBasis
-from pipeline.denoise.settings import Settings
+from pipeline.denoise.settings import SORTED_BY, Settings
 from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending, panels
 from pipeline.svd.shrinkage import frobenius_gains
@@ -79,9 +79,10 @@ def gaussian(moments: Moments) -> Gaussian:
 
 def class_count(pixels: int, basis: PatchBasis, settings: Settings) -> int:
     """How many classes so many valid pixels can tell apart in this basis."""
-    each = pixels // int(basis.V.shape[1])
+    r = int(basis.V.shape[1])
     most, plenty = settings.more or (1, 1)
-    return max(1, min(settings.classes, each // settings.class_pixels), min(most, each // plenty))
+    count = max(1, min(settings.classes, pixels // (settings.class_pixels * r)), min(most, pixels // (plenty * r)))
+    return min(count, max(settings.sure, r // SORTED_BY))
 
 
 def energies(scores: F32, basis: PatchBasis, planes: int) -> F32:

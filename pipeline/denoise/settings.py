@@ -17,6 +17,8 @@ MAX_COLUMNS = 640
 PLENTY = 25
 # The same, from which the directions that they show are told well.
 AMPLE = 20
+# Directions of a basis for each class: by few, noise sorts the patches, and is taken for what a class has in common.
+SORTED_BY = 6
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Settings:
     """Pixels for each direction of the basis that a class wants."""
     more: tuple[int, int] | None = None
     """Most classes of large blocks, and the pixels for each direction that all of those want beyond `classes`."""
+    sure: int = 8
+    """Classes told apart by however few directions; one more wants SORTED_BY of them for each."""
     second: tuple[int, int] | None = None
     """Side of other patches, whose result is averaged with the first's where a block has fewer pixels than so many for
     each column."""
@@ -105,11 +109,13 @@ def settings_for(quality: str, bands: int) -> Settings:
                 more=(12, 60),
                 sampled=True,
             )
-        return Settings(3, (2, 2), (1, 2), 8, 3, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sampled=True)
+        return Settings(
+            3, (2, 2), (1, 2), 8, 3, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sure=4, sampled=True
+        )
     if quality == "quality":
         if few:
             return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50), more=(16, 45))
-        return Settings(3, (2, 2), (1, 1), 8, 5, headroom=1.25, class_pixels=6, more=(16, 20))
+        return Settings(3, (2, 2), (1, 1), 8, 5, headroom=1.25, class_pixels=6, more=(16, 20), sure=4)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
 
