@@ -26,6 +26,10 @@ class Step(Protocol):
         """Inputs from one output to the next."""
 
     @property
+    def offset(self) -> Fraction:
+        """Inputs by which what an output is made of lies to the right of the place that it takes; 0 within that."""
+
+    @property
     def fewest(self) -> int:
         """Outputs that a longer axis must be computed with at least, to be computed as a longer axis is."""
 
@@ -63,6 +67,11 @@ class Taps:
     def scale(self) -> Fraction:
         """Inputs from one output to the next."""
         return Fraction(self.stride)
+
+    @property
+    def offset(self) -> Fraction:
+        """The middle of the taps less that of the output's own inputs [i·s, (i + 1)·s)."""
+        return Fraction(0) if self.same else _beyond((self.size - 1) * self.dilation, self.stride, self.before)
 
     def pads(self, n: int) -> tuple[int, int]:
         """Padding before and after n inputs."""
@@ -110,6 +119,11 @@ class Spread:
         """Inputs from one output to the next."""
         return Fraction(1, self.stride)
 
+    @property
+    def offset(self) -> Fraction:
+        """The middle of an input's own outputs [i·s, (i + 1)·s) less that of those it adds to."""
+        return -_beyond((self.size - 1) * self.dilation, self.stride, self.before) / self.stride
+
     def length(self, n: int) -> int:
         """(n − 1)·s + (k − 1)·d + 1 less the padding."""
         return max(
@@ -137,6 +151,7 @@ class Resampled:
     after: int
     """... and to the right."""
     fewest: int = 1
+    offset: ClassVar[Fraction] = Fraction(0)
 
     @property
     def scale(self) -> Fraction:
@@ -163,6 +178,11 @@ class Continued:
     scale: ClassVar[Fraction] = Fraction(1)
 
     @property
+    def offset(self) -> Fraction:
+        """Outputs before the first input."""
+        return Fraction(-self.before)
+
+    @property
     def fewest(self) -> int:
         """A tile, too, must be longer than what it would reflect, and than what is cut off its other end."""
         pads = max(0, self.before), max(0, self.after)
@@ -187,6 +207,7 @@ class Unpacked:
 
     size: int
     fewest: ClassVar[int] = 1
+    offset: ClassVar[Fraction] = Fraction(0)
 
     @property
     def scale(self) -> Fraction:
@@ -204,6 +225,13 @@ class Unpacked:
 
 STILL = Taps()
 """An operator that takes each place by itself."""
+
+
+def _beyond(reach: int, stride: int, before: int) -> Fraction:
+    """By how much the middle of places [−before, reach − before] lies beyond that of [0, stride); 0 where it is within:
+    what is strided, padded by as much as it takes, has no middle of its own."""
+    middle = Fraction(reach - (stride - 1), 2) - before
+    return Fraction(0) if abs(middle) <= Fraction(stride - 1, 2) else middle
 
 
 def _within(run: Run, n: int) -> Run:

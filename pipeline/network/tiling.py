@@ -83,12 +83,19 @@ class Field:
     def shifts(self) -> tuple[int, int]:
         """Cell less place, along y and x: place i of the tensor is the cell that begins at pixel (i + shift)·s.
 
-        0 for a network that pads as much as it takes; one that does not loses as many places at either end.
+        What an operator's pads lack at the start, or have too many, it moves; so does a slice; where branches meet, the
+        middle of theirs counts. 0 for a network that pads as much as it takes.
         """
         shifts = []
         for number in (0, 1):
-            axis = self._far(number)
-            shifts.append(int((math.ceil(axis.n / axis.stride) - axis.places) / 2))
+            offsets = {self.source: Fraction(0)}
+            for hop in self.hops:
+                met = [offsets[name] for name in hop.sources]
+                moved = hop.steps[number].offset * self.strides[hop.sources[0]][number]
+                offsets |= dict.fromkeys(hop.outputs, (min(met) + max(met)) / 2 + moved)
+            places = offsets[self.tensor] / self.stride[number]
+            # Half a place is as near to either: towards none.
+            shifts.append(int(math.copysign(math.ceil(abs(places) - Fraction(1, 2)), places)))
         return shifts[0], shifts[1]
 
     @cached_property
