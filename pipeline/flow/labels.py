@@ -7,6 +7,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
@@ -21,6 +22,7 @@ MOST_ROWS = 20_000
 MOST_CLASSES = 255
 MOST_NUMBER = 1e30
 """Of a label: its square is summed, and maps of float32 have room for what is predicted beyond."""
+_LARGEST_SINGLE = int(shapely.GeometryType.POLYGON)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Labelled:
     columns: Index
     """(n,) where the cells are."""
     place: Index
-    """(n,) the geometry each belongs to."""
+    """(n,) the place each belongs to: a point, a line or a polygon, alone or part of a geometry of several."""
     classes: tuple[str, ...]
     """Names of the classes, sorted; none where the labels are numbers."""
 
@@ -53,7 +55,8 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     info = values.source.info
     frame = read_places(path, Placement.of(info.geo, info.name), info.name)
     own, classes = _labels_of(frame, path, field, kind)
-    shapes = np.array(frame.geometry.values, dtype=object)
+    shapes, whole = parts_of(np.array(frame.geometry.values, dtype=object))
+    own = own[whole]
     shapes[np.isnan(own)] = None
     tile, place, rows, columns = _members(values, shapes, seed)
     if not len(tile):
@@ -70,6 +73,18 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     place, rows, columns = place[order], rows[order], columns[order]
     labels = own[place].astype(np.intp if classes else np.float64)
     return Labelled(features[valid], labels, rows, columns, place, classes)
+
+
+def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
+    """Points, lines and polygons, those of geometries of several one by one, and which geometry (n,) each is of.
+
+    A file with one geometry for each class has places all the same: what is held out is a place, not a class.
+    """
+    shapes, own = shapely.get_parts(geometries, return_index=True)
+    while (shapely.get_type_id(shapes) > _LARGEST_SINGLE).any():  # collections of collections
+        shapes, of = shapely.get_parts(shapes, return_index=True)
+        own = own[of]
+    return shapes, own
 
 
 def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:
