@@ -378,6 +378,28 @@ def test_parts_of_a_geometry_are_places_of_their_own(made: Path, tmp_path: Path)
     assert (read(tmp_path / "multi.tif") == read(tmp_path / "p.tif")).mean() > 0.999
 
 
+def test_labels_that_are_left_out_are_counted(made: Path, tmp_path: Path) -> None:
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame["geometry"] = [None, shapely.Point(), *frame.geometry[2:]]
+    frame.loc[frame.index[2:5], "kind"] = None
+    frame.loc[frame.index[5:9], "geometry"] = frame.geometry[5:9].translate(1e6)
+    _, valid, transform = cells_of(made / "features.zarr")
+    row, column = np.argwhere(~valid)[0].tolist()
+    frame.loc[frame.index[9], "geometry"] = shapely.Point(transform @ (column + 0.5, row + 0.5))
+    frame[["kind", "level", "geometry"]].to_parquet(tmp_path / "p.parquet")
+    words = ("--labels", tmp_path / "p.parquet", "--field", "kind", "--gap", 80)
+    result = call("regress", made / "features.zarr", tmp_path / "a.tif", *words, "--json")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    assert len(lines) == 1
+    said = "2 of {} places have no geometry, 3 have no value in kind, 4 lie outside scene, 1 lies on nodata: left out"
+    assert said.format(len(frame)) in lines[0]
+    assert json.loads(result.stdout)["places"] == len(frame) - 10
+    frame[10:].to_parquet(tmp_path / "p.parquet")
+    whole = call("regress", made / "features.zarr", tmp_path / "b.tif", *words)
+    assert whole.exit_code == 0
+    assert "Warning" not in whole.stderr
+
+
 def with_few(store: Path, path: Path, few: int) -> geopandas.GeoDataFrame:
     """The plots, with a third kind that is at the first `few` of them."""
     frame = plots(store, path)

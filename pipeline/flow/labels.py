@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.crew import Crew
+from pipeline.flow.paperwork import counted
 from pipeline.flow.values import Look, Values
 from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places, read_places
+from pipeline.untrusted import one_line
 
 Index = NDArray[np.intp]
 
@@ -56,9 +58,9 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     frame = read_places(path, Placement.of(info.geo, info.name), info.name)
     own, classes = _labels_of(frame, path, field, kind)
     shapes, whole = parts_of(np.array(frame.geometry.values, dtype=object))
-    own = own[whole]
+    bare, own = len(frame) - len(np.unique(whole)), own[whole]
     shapes[np.isnan(own)] = None
-    tile, place, rows, columns = _members(values, shapes, seed)
+    (tile, place, rows, columns), within = _members(values, shapes, seed)
     if not len(tile):
         raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
     numbers = np.unique(tile)
@@ -70,6 +72,16 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     order = np.concatenate(chosen)[valid]
     if not len(order):
         raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
+    none = int(np.isnan(own).sum())
+    left = {
+        "no geometry": bare,
+        f"no value in {field}": none,
+        f"outside {info.name}": len(shapes) - none - within,
+        # Of a sample it is not known: places may have cells that are not in it.
+        "on nodata": len(np.unique(place)) - len(np.unique(place[order])) if len(tile) < MOST_ROWS else 0,
+    }
+    if any(left.values()):
+        crew.watch.warn(left_out_text(path, left, bare + len(shapes)))
     place, rows, columns = place[order], rows[order], columns[order]
     labels = own[place].astype(np.intp if classes else np.float64)
     return Labelled(features[valid], labels, rows, columns, place, classes)
@@ -84,7 +96,18 @@ def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
     while (shapely.get_type_id(shapes) > _LARGEST_SINGLE).any():  # collections of collections
         shapes, of = shapely.get_parts(shapes, return_index=True)
         own = own[of]
-    return shapes, own
+    known = ~shapely.is_empty(shapes)
+    return shapes[known], own[known]
+
+
+def left_out_text(path: str, left: dict[str, int], count: int) -> str:
+    """What is to be said of places that teach nothing: how many of `count` for which reason."""
+    words: list[str] = []
+    for reason, number in left.items():
+        verb = ("has", "have") if reason.startswith("no ") else ("lies", "lie")
+        of = "" if words else f" of {counted(count, 'place')}"
+        words += [f"{number}{of} {verb[number > 1]} {reason}"] if number else []
+    return one_line(f"{path}: {', '.join(words)}: left out")
 
 
 def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -123,18 +146,20 @@ def _class_key(name: str) -> tuple[int, float, str]:
     return (0, float(name), name) if name.lstrip("-").isdecimal() else (1, 0.0, name)
 
 
-def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[Index, Index, Index, Index]:
-    """Cells of the geometries: tile, geometry, row and column of the map; a seeded sample where they are too many."""
+def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], int]:
+    """Cells of the geometries (4, n): tile, geometry, row and column of the map, a seeded sample where they are too
+    many; and how many geometries have any.
+    """
     info = values.source.info
     places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    drawn = _Drawn()
+    drawn, met = _Drawn(), set()
     for number in places.tiles:
         tile = values.grid[number]
         rng = np.random.default_rng([seed, tile.row, tile.column])
         for shape, r, c in places.members(number):
+            met.add(shape)
             drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
-    tile_numbers, own, rows, columns = drawn.cells()
-    return tile_numbers, own, rows, columns
+    return drawn.cells(), len(met)
 
 
 class _Drawn:
