@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -469,6 +470,10 @@ def test_where_no_class_can_be_judged_there_is_a_map_and_no_accuracy(made: Path,
         (("--field", "yield"), "no field yield; there are level, kind", 2),
         (("--field", "kind", "--kind", "numbers"), "holds no numbers", 2),
         (("--field", "none"), "0 classes", 2),
+        (("--field", "alike"), "alike holds 1 class; 2 to 255 can be told apart", 2),
+        (("--field", "day"), "p.parquet: day is a date; give a field of numbers or words, or --kind classes to", 2),
+        (("--field", "time"), "p.parquet: time is a date; give a field of numbers or words, or --kind classes to", 2),
+        (("--field", "day", "--kind", "numbers"), "day is a date; give a field of numbers or words, or", 2),
         (("--field", "huge"), "huge holds -1e+300, beyond 1e+30; scale it, or leave it empty where there is no", 2),
         (("--field", "level", "--block", "1e6"), "too few for 5 folds", 2),
         (("--field", "level", "--gap", "1e6", "--block", "400"), "leaves a label to train on", 2),
@@ -478,7 +483,9 @@ def test_where_no_class_can_be_judged_there_is_a_map_and_no_accuracy(made: Path,
 def test_labels_that_cannot_be_learnt_are_one_line(
     made: Path, tmp_path: Path, words: tuple[str, ...], line: str, code: int
 ) -> None:
-    plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame["alike"], frame["day"], frame["time"] = "a", date(2020, 1, 1), np.datetime64("2020-01-01T03:00")
+    frame.to_parquet(tmp_path / "p.parquet")
     given = ("--labels", tmp_path / "p.parquet", *words)
     assert line in failed("regress", made / "features.zarr", tmp_path / "map.tif", *given, code=code)
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

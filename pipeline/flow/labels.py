@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import geopandas
@@ -117,6 +118,10 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
         raise ConfigError(f"{path}: no field {field}; there are {there}")
     column = frame[field]
     numeric = column.dtype.kind in "iuf"
+    if kind != "classes" and _is_date(column):
+        raise ConfigError(
+            f"{path}: {field} is a date; give a field of numbers or words, or --kind classes to tell dates apart"
+        )
     if kind == "numbers" and not numeric:
         raise ConfigError(f"{path}: {field} holds no numbers; leave out --kind, or give another field")
     if kind == "numbers" or (kind == "auto" and numeric):
@@ -132,9 +137,16 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
     words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
     classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
     if not 2 <= len(classes) <= MOST_CLASSES:
-        raise ConfigError(f"{path}: {field} holds {len(classes)} classes; 2 to {MOST_CLASSES} can be told apart")
+        found = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
+        raise ConfigError(f"{path}: {field} holds {found}; 2 to {MOST_CLASSES} can be told apart")
     position = {name: float(number) for number, name in enumerate(classes)}
     return np.array([np.nan if word is None else position[word] for word in words]), classes
+
+
+def _is_date(column: Any) -> bool:
+    """Whether a field's values are dates, with times or without: of geopandas, or objects of Python."""
+    known = column.dropna()
+    return column.dtype.kind == "M" or (len(known) > 0 and all(isinstance(value, date) for value in known))
 
 
 def _word(value: Any) -> str:
