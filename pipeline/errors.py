@@ -31,6 +31,11 @@ ELSEWHERE = "check its rights, or write elsewhere"
 """The remedy where an output cannot be written."""
 
 
+def elsewhere(why: object) -> str:
+    """Why an output cannot be written, and the remedy: ours, unless the reason brings one, as object stores' do."""
+    return str(why) if "; " in str(why) else f"{why}; {ELSEWHERE}"
+
+
 class TerrasketchError(Exception):
     """Root of the tree: what went wrong, where, what was got, and what to do about it."""
 

@@ -126,6 +126,7 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
                 check_ours(place(receipt.folder), _used(workflow, receipt))
         except OutputError as error:  # another run is there, or somebody's files, and the receipt is not ours
             held.close()
+            receipt.kept_off = True
             receipt.fail(error)
             crew.watch.note(f"{receipt.name}: failed: {receipt.failures[0]}")
             return lambda: receipt

@@ -13,7 +13,7 @@ from sklearn import metrics
 
 from pipeline.answers import Regressor, accuracy
 from pipeline.answers.regress import PENALTIES, chosen, ridges, targets_of
-from pipeline.answers.spatial_blocks import apart, dealt, splits
+from pipeline.answers.spatial_blocks import apart, dealt, judgeable, splits
 from pipeline.errors import ConfigError
 
 
@@ -109,7 +109,22 @@ def test_the_penalty_is_the_one_that_costs_least_within_the_cells() -> None:
         cost.append(((model.predict(rows[40:80]) - labels[40:80]) ** 2).sum())
     assert penalty == PENALTIES[int(np.argmin(cost))] > PENALTIES[0]
     assert np.array_equal(asked[0], usable)
-    assert chosen(rows, labels, usable, lambda _: iter(()), 0) == PENALTIES[-1]
+    assert chosen(rows, labels, usable, lambda _: iter(()), 0) == PENALTIES[4] == 100
+
+
+def test_penalties_that_all_cost_the_same_are_told_apart_by_nothing() -> None:
+    rng = np.random.default_rng(6)
+    labels = np.arange(40) % 2
+    rows = (rng.normal(size=(40, 3)) + 20 * labels[:, None]).astype(np.float32)
+    half = np.arange(40) < 20
+    assert chosen(rows, labels, np.ones(40, bool), lambda _: iter([(half, ~half)]), 2) == 100
+
+
+def test_of_test_cells_those_count_whose_class_is_trained_on_beside_another() -> None:
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    train, test = np.array([1, 0, 1, 0, 0, 0], bool), np.array([0, 1, 0, 1, 1, 1], bool)
+    assert judgeable(labels, train, test).tolist() == [False, True, False, True, False, False]
+    assert not judgeable(labels, train & (labels == 0), test).any()
 
 
 def test_a_split_that_trains_on_one_cell_or_on_cells_alike_counts_as_none() -> None:
@@ -119,7 +134,7 @@ def test_a_split_that_trains_on_one_cell_or_on_cells_alike_counts_as_none() -> N
     cells = np.ones(30, bool)
     good = (np.arange(30) < 15, np.arange(30) >= 15)
     for few in (np.arange(30) == 3, (np.arange(30) >= 20) & (np.arange(30) < 25)):
-        assert chosen(rows, labels, cells, lambda _, few=few: iter([(few, ~few)]), 0) == PENALTIES[-1]
+        assert chosen(rows, labels, cells, lambda _, few=few: iter([(few, ~few)]), 0) == 100
         with_good = chosen(rows, labels, cells, lambda _, few=few: iter([(few, ~few), good]), 0)
         assert with_good == chosen(rows, labels, cells, lambda _: iter([good]), 0)
 

@@ -249,6 +249,20 @@ def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
     assert call("compress", scene, tmp_path / "c.zarr").exit_code == 0
 
 
+def test_what_another_run_is_computing_is_not_this_runs(tmp_path: Path) -> None:
+    scene = small_scene(tmp_path / "scene.tif")
+    (tmp_path / "job.yaml").write_text(WORKFLOW)
+    words = ("run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out")
+    assert call(*words).exit_code == 0
+    before = snapshot(tmp_path / "out" / "scene")
+    with alone(tmp_path / "out" / "scene" / ".running"):
+        result = call(*words, "--overwrite")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [f"scene: failed; what is in {tmp_path / 'out' / 'scene'} is not of this run"]
+    assert "another run is writing here" in result.stderr
+    assert snapshot(tmp_path / "out" / "scene") == before
+
+
 def test_an_output_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     scene = small_scene(tmp_path / "scene.tif")
     (tmp_path / "job.yaml").write_text(WORKFLOW)

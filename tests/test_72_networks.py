@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -122,11 +123,15 @@ def test_the_mean_is_what_the_final_pool_gives(job: Path, tmp_path: Path) -> Non
     for tile in (32, 64):
         target = tmp_path / f"{tile}.tif"
         words = ("--bank", f"onnx:{job}/models/head.onnx@{MEAN}", "--tile", tile)
-        assert call("features", job / "scene.tif", target, *words).exit_code == 0
+        shown = call("features", job / "scene.tif", target, *words)
+        assert shown.exit_code == 0
+        assert re.search(r"\.tif: 1 tile, [\d.]+ k?B stored, ", shown.stdout), shown.stdout
         found.append(read(target))
         assert found[-1].shape == (3, 1, 1)
         np.testing.assert_allclose(found[-1][:, 0, 0], wanted, rtol=1e-5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["32.tif", "64.tif"]
+    told = call_json("features", job / "scene.tif", target, *words, "--overwrite")
+    assert told["raw_bytes"] is told["ratio"] is None
 
 
 def test_a_tree_adds_neighbours_first() -> None:

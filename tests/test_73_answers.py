@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -363,12 +365,115 @@ def test_regress_tells_classes_apart(made: Path, tmp_path: Path, field: str, nam
     assert json.loads((tmp_path / "kind.legend.json").read_text()) == report["classes"]
 
 
+def test_parts_of_a_geometry_are_places_of_their_own(made: Path, tmp_path: Path) -> None:
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame[["kind", "geometry"]].dissolve("kind").reset_index().to_parquet(tmp_path / "multi.parquet")
+    words = ("--field", "kind", "--gap", 80, "--labels")
+    reports = [
+        call_json("regress", made / "features.zarr", tmp_path / f"{name}.tif", *words, tmp_path / f"{name}.parquet")
+        for name in ("p", "multi")
+    ]
+    assert reports[1]["places"] == len(frame)
+    assert reports[1]["overall"]["accuracy"] == pytest.approx(reports[0]["overall"]["accuracy"], abs=0.01)
+    assert reports[1]["penalty"] == reports[0]["penalty"]
+    assert (read(tmp_path / "multi.tif") == read(tmp_path / "p.tif")).mean() > 0.999
+
+
+def test_labels_that_are_left_out_are_counted(made: Path, tmp_path: Path) -> None:
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame["geometry"] = [None, shapely.Point(), *frame.geometry[2:]]
+    frame.loc[frame.index[2:5], "kind"] = None
+    frame.loc[frame.index[5:9], "geometry"] = frame.geometry[5:9].translate(1e6)
+    _, valid, transform = cells_of(made / "features.zarr")
+    row, column = np.argwhere(~valid)[0].tolist()
+    frame.loc[frame.index[9], "geometry"] = shapely.Point(transform @ (column + 0.5, row + 0.5))
+    frame[["kind", "level", "geometry"]].to_parquet(tmp_path / "p.parquet")
+    words = ("--labels", tmp_path / "p.parquet", "--field", "kind", "--gap", 80)
+    result = call("regress", made / "features.zarr", tmp_path / "a.tif", *words, "--json")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    assert len(lines) == 1
+    said = "2 of {} places have no geometry, 3 have no value in kind, 4 lie outside scene, 1 lies on nodata: left out"
+    assert said.format(len(frame)) in lines[0]
+    assert json.loads(result.stdout)["places"] == len(frame) - 10
+    frame[10:].to_parquet(tmp_path / "p.parquet")
+    whole = call("regress", made / "features.zarr", tmp_path / "b.tif", *words)
+    assert whole.exit_code == 0
+    assert "Warning" not in whole.stderr
+
+
+def with_few(store: Path, path: Path, few: int) -> geopandas.GeoDataFrame:
+    """The plots, with a third kind that is at the first `few` of them."""
+    frame = plots(store, path)
+    frame.loc[frame.index[:few], "kind"] = "rare"
+    frame[["kind", "geometry"]].to_parquet(path)
+    return frame
+
+
+def test_a_class_of_one_place_is_left_out_of_the_score_and_named(made: Path, tmp_path: Path) -> None:
+    frame = with_few(made / "features.zarr", tmp_path / "p.parquet", 1)
+    words = ("--labels", tmp_path / "p.parquet", "--field", "kind", "--gap", 80)
+    result = call("regress", made / "features.zarr", tmp_path / "kind.tif", *words, "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    warned = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    assert len(warned) == 1
+    assert "of kind, rare (1 place) cannot be judged on held-out places" in warned[0]
+    assert "high" not in warned[0]
+    assert report["unjudged"] == {"rare": 4}
+    assert report["overall"]["judged"] == report["cells"] - 4 == 4 * len(frame) - 4
+    assert sum(fold["test"] for fold in report["folds"]) == report["overall"]["judged"]
+    assert np.sum(report["overall"]["confusion"], axis=1).tolist()[2] == 0
+    assert report["overall"]["accuracy"] > 0.75
+    assert [entry["name"] for entry in report["classes"]] == ["high", "low", "rare"]
+
+
+def test_a_class_whose_places_lie_in_one_block_is_judged_in_part(made: Path, tmp_path: Path) -> None:
+    with_few(made / "features.zarr", tmp_path / "p.parquet", 2)
+    words = ("--labels", tmp_path / "p.parquet", "--field", "kind", "--gap", 80, "--block", 400)
+    report = call_json("regress", made / "features.zarr", tmp_path / "a.tif", *words)
+    assert report["unjudged"] == {}
+    wide = call("regress", made / "features.zarr", tmp_path / "b.tif", *words[:-1], 2000, "--folds", 2, "--json")
+    assert json.loads(wide.stdout)["unjudged"] == {"rare": 8}
+    assert "of kind, rare (2 places) cannot be judged" in wide.stderr
+
+
+def test_where_no_class_can_be_judged_there_is_a_map_and_no_accuracy(made: Path, tmp_path: Path) -> None:
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame.groupby("kind").head(1).to_parquet(tmp_path / "two.parquet")
+    words = ("--labels", tmp_path / "two.parquet", "--field", "kind", "--gap", 0, "--block", 80, "--folds", 2)
+    result = call("regress", made / "features.zarr", tmp_path / "kind.tif", *words, "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["folds"] == []
+    assert report["penalty"] == 100
+    assert report["overall"] == {
+        "accuracy": None,
+        "mean_class_accuracy": None,
+        "kappa": None,
+        "confusion": None,
+        "baseline": {"accuracy": None},
+        "judged": 0,
+    }
+    assert result.stderr.count("Warning") == 1
+    assert (
+        "none of the classes of kind can be judged on held-out places: high (1 place), low (1 place)" in result.stderr
+    )
+    assert set(np.unique(read(tmp_path / "kind.tif")).tolist()) == {0, 1, 2}
+    shown = call("regress", made / "features.zarr", tmp_path / "kind.tif", *words, "--overwrite")
+    assert re.search(r"^accuracy +none$", shown.stdout, re.MULTILINE)
+    assert "fold" not in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "line", "code"),
     [
         (("--field", "yield"), "no field yield; there are level, kind", 2),
         (("--field", "kind", "--kind", "numbers"), "holds no numbers", 2),
         (("--field", "none"), "0 classes", 2),
+        (("--field", "alike"), "alike holds 1 class; 2 to 255 can be told apart", 2),
+        (("--field", "day"), "p.parquet: day is a date; give a field of numbers or words, or --kind classes to", 2),
+        (("--field", "time"), "p.parquet: time is a date; give a field of numbers or words, or --kind classes to", 2),
+        (("--field", "day", "--kind", "numbers"), "day is a date; give a field of numbers or words, or", 2),
         (("--field", "huge"), "huge holds -1e+300, beyond 1e+30; scale it, or leave it empty where there is no", 2),
         (("--field", "level", "--block", "1e6"), "too few for 5 folds", 2),
         (("--field", "level", "--gap", "1e6", "--block", "400"), "leaves a label to train on", 2),
@@ -378,7 +483,9 @@ def test_regress_tells_classes_apart(made: Path, tmp_path: Path, field: str, nam
 def test_labels_that_cannot_be_learnt_are_one_line(
     made: Path, tmp_path: Path, words: tuple[str, ...], line: str, code: int
 ) -> None:
-    plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame = plots(made / "features.zarr", tmp_path / "p.parquet")
+    frame["alike"], frame["day"], frame["time"] = "a", date(2020, 1, 1), np.datetime64("2020-01-01T03:00")
+    frame.to_parquet(tmp_path / "p.parquet")
     given = ("--labels", tmp_path / "p.parquet", *words)
     assert line in failed("regress", made / "features.zarr", tmp_path / "map.tif", *given, code=code)
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

@@ -101,15 +101,18 @@ def errors(rows: F32, labels: F64 | Index, train: Bool, test: Bool, classes: int
 
 
 def chosen(rows: F32, labels: F64 | Index, cells: Bool, splits: Splits, classes: int) -> float:
-    """The penalty that costs least over the splits of `cells`; the largest where they leave nothing to train on.
+    """The penalty that costs least over the splits of `cells`, the largest of several.
 
-    A split that trains on cells which are all alike, as one alone is, counts as one without any.
+    The middle of all where they all cost the same, as where no split has cells to train and to test on: nothing speaks
+    for an extreme then. A split that trains on cells which are all alike, as one alone is, counts as one without any.
     """
     cost = np.zeros(len(PENALTIES))
     for train, test in splits(cells):
         if train.any() and test.any():
             with suppress(BlockError):
                 cost += errors(rows, labels, train, test, classes)
+    if cost.min() == cost.max():
+        return float(PENALTIES[len(cost) // 2])
     return float(PENALTIES[len(cost) - 1 - cost[::-1].argmin()])
 
 

@@ -60,3 +60,12 @@ def splits(
         if groups is not None:
             train &= ~np.isin(groups, groups[test])
         yield train, test
+
+
+def judgeable(labels: Index, train: Bool, test: Bool) -> Bool:
+    """Those of the test cells (n,) that tell anything: their class is trained on, beside another.
+
+    labels: (n,) positions of classes. A class that no training cell is of is missed whatever the model is worth.
+    """
+    known = np.unique(labels[train])
+    return test & np.isin(labels, known) if len(known) > 1 else np.zeros_like(test)

@@ -201,8 +201,10 @@ def regress(
         _print(dst, receipt, report, words)
         return
     overall = {key: _short(value) for key, value in report["overall"].items() if key != "confusion"}
-    flat = {key: value for key, value in report.items() if key not in ("overall", "folds", "classes")}
+    flat = {key: value for key, value in report.items() if key not in ("overall", "folds", "classes", "unjudged")}
     _print(dst, receipt, flat | overall, words)
+    if not report["folds"]:
+        return
     head = [key for key in report["folds"][0] if key != "penalty"]
     rows = [[str(number), *(_short(one[key]) for key in head)] for number, one in enumerate(report["folds"], 1)]
     click.echo(table(["fold", *head], rows))
@@ -245,4 +247,6 @@ def _traits(features: dict[str, float]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items())
+    if value is None:
+        return "none"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

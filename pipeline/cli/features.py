@@ -14,7 +14,7 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import Terminal, crew
 from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
-from pipeline.errors import ELSEWHERE, ConfigError, OutputError
+from pipeline.errors import ConfigError, OutputError, elsewhere
 from pipeline.flow.crew import Watch
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.networks import (
@@ -123,7 +123,7 @@ def _fitted(
         fitted.save(beside)
     except OutputError as error:
         why = getattr(error.__cause__, "strerror", None) or error
-        raise OutputError(f"{beside.parent}: cannot be written: {why}; {ELSEWHERE}") from error
+        raise OutputError(f"{beside.parent}: cannot be written: {elsewhere(why)}") from error
     return fitted, beside
 
 

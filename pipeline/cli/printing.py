@@ -15,14 +15,14 @@ from pipeline.untrusted import printable
 
 
 def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
-    """What one stage wrote."""
+    """What one stage wrote; no raw bytes where it read none itself, as the mean of a scene, made of tiles' sums."""
     size = receipt.stored if target.suffix == ".zarr" else target.stat().st_size
     result = {
         "output": str(target),
         "tiles": receipt.tiles,
-        "raw_bytes": receipt.raw,
+        "raw_bytes": receipt.raw or None,
         "stored_bytes": size,
-        "ratio": round(receipt.raw / size, 3) if size else None,
+        "ratio": round(receipt.raw / size, 3) if size and receipt.raw else None,
         "seconds_of_work": round(receipt.seconds, 3),
         "clipped": receipt.clipped,
     }
@@ -31,8 +31,9 @@ def print_receipt(target: Place, receipt: Receipt, as_json: bool) -> None:
     else:
         smaller = f" ({receipt.raw / size:.2f} x smaller)" if 0 < size < receipt.raw else ""
         clipped = f", {counted(receipt.clipped, 'value')} clipped" if receipt.clipped else ""
+        raw = f"{print_bytes(receipt.raw)} raw, " if receipt.raw else ""
         click.echo(
-            f"{printable(str(target))}: {counted(receipt.tiles, 'tile')}, {print_bytes(receipt.raw)} raw, "
+            f"{printable(str(target))}: {counted(receipt.tiles, 'tile')}, {raw}"
             f"{print_bytes(size)} stored{smaller}, {receipt.seconds:.1f} s of work{clipped}"
         )
 

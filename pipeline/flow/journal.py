@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import ELSEWHERE, OutputError, ResumeError
+from pipeline.errors import OutputError, ResumeError, elsewhere
 from pipeline.flow.difference import differences
 from pipeline.flow.lock import hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
@@ -47,7 +47,7 @@ def alone(lock: Place) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
     except OSError as error:
-        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
+        raise OutputError(f"{lock.parent}: cannot be written: {elsewhere(error.strerror)}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import geopandas
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.crew import Crew
+from pipeline.flow.paperwork import counted
 from pipeline.flow.values import Look, Values
 from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places, read_places
+from pipeline.untrusted import one_line
 
 Index = NDArray[np.intp]
 
@@ -21,6 +25,7 @@ MOST_ROWS = 20_000
 MOST_CLASSES = 255
 MOST_NUMBER = 1e30
 """Of a label: its square is summed, and maps of float32 have room for what is predicted beyond."""
+_LARGEST_SINGLE = int(shapely.GeometryType.POLYGON)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Labelled:
     columns: Index
     """(n,) where the cells are."""
     place: Index
-    """(n,) the geometry each belongs to."""
+    """(n,) the place each belongs to: a point, a line or a polygon, alone or part of a geometry of several."""
     classes: tuple[str, ...]
     """Names of the classes, sorted; none where the labels are numbers."""
 
@@ -53,9 +58,10 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     info = values.source.info
     frame = read_places(path, Placement.of(info.geo, info.name), info.name)
     own, classes = _labels_of(frame, path, field, kind)
-    shapes = np.array(frame.geometry.values, dtype=object)
+    shapes, whole = parts_of(np.array(frame.geometry.values, dtype=object))
+    bare, own = len(frame) - len(np.unique(whole)), own[whole]
     shapes[np.isnan(own)] = None
-    tile, place, rows, columns = _members(values, shapes, seed)
+    (tile, place, rows, columns), within = _members(values, shapes, seed)
     if not len(tile):
         raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
     numbers = np.unique(tile)
@@ -67,9 +73,42 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     order = np.concatenate(chosen)[valid]
     if not len(order):
         raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
+    none = int(np.isnan(own).sum())
+    left = {
+        "no geometry": bare,
+        f"no value in {field}": none,
+        f"outside {info.name}": len(shapes) - none - within,
+        # Of a sample it is not known: places may have cells that are not in it.
+        "on nodata": len(np.unique(place)) - len(np.unique(place[order])) if len(tile) < MOST_ROWS else 0,
+    }
+    if any(left.values()):
+        crew.watch.warn(left_out_text(path, left, bare + len(shapes)))
     place, rows, columns = place[order], rows[order], columns[order]
     labels = own[place].astype(np.intp if classes else np.float64)
     return Labelled(features[valid], labels, rows, columns, place, classes)
+
+
+def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
+    """Points, lines and polygons, those of geometries of several one by one, and which geometry (n,) each is of.
+
+    A file with one geometry for each class has places all the same: what is held out is a place, not a class.
+    """
+    shapes, own = shapely.get_parts(geometries, return_index=True)
+    while (shapely.get_type_id(shapes) > _LARGEST_SINGLE).any():  # collections of collections
+        shapes, of = shapely.get_parts(shapes, return_index=True)
+        own = own[of]
+    known = ~shapely.is_empty(shapes)
+    return shapes[known], own[known]
+
+
+def left_out_text(path: str, left: dict[str, int], count: int) -> str:
+    """What is to be said of places that teach nothing: how many of `count` for which reason."""
+    words: list[str] = []
+    for reason, number in left.items():
+        verb = ("has", "have") if reason.startswith("no ") else ("lies", "lie")
+        of = "" if words else f" of {counted(count, 'place')}"
+        words += [f"{number}{of} {verb[number > 1]} {reason}"] if number else []
+    return one_line(f"{path}: {', '.join(words)}: left out")
 
 
 def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -79,6 +118,10 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
         raise ConfigError(f"{path}: no field {field}; there are {there}")
     column = frame[field]
     numeric = column.dtype.kind in "iuf"
+    if kind != "classes" and _is_date(column):
+        raise ConfigError(
+            f"{path}: {field} is a date; give a field of numbers or words, or --kind classes to tell dates apart"
+        )
     if kind == "numbers" and not numeric:
         raise ConfigError(f"{path}: {field} holds no numbers; leave out --kind, or give another field")
     if kind == "numbers" or (kind == "auto" and numeric):
@@ -94,9 +137,16 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
     words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
     classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
     if not 2 <= len(classes) <= MOST_CLASSES:
-        raise ConfigError(f"{path}: {field} holds {len(classes)} classes; 2 to {MOST_CLASSES} can be told apart")
+        found = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
+        raise ConfigError(f"{path}: {field} holds {found}; 2 to {MOST_CLASSES} can be told apart")
     position = {name: float(number) for number, name in enumerate(classes)}
     return np.array([np.nan if word is None else position[word] for word in words]), classes
+
+
+def _is_date(column: Any) -> bool:
+    """Whether a field's values are dates, with times or without: of geopandas, or objects of Python."""
+    known = column.dropna()
+    return column.dtype.kind == "M" or (len(known) > 0 and all(isinstance(value, date) for value in known))
 
 
 def _word(value: Any) -> str:
@@ -108,18 +158,20 @@ def _class_key(name: str) -> tuple[int, float, str]:
     return (0, float(name), name) if name.lstrip("-").isdecimal() else (1, 0.0, name)
 
 
-def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[Index, Index, Index, Index]:
-    """Cells of the geometries: tile, geometry, row and column of the map; a seeded sample where they are too many."""
+def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], int]:
+    """Cells of the geometries (4, n): tile, geometry, row and column of the map, a seeded sample where they are too
+    many; and how many geometries have any.
+    """
     info = values.source.info
     places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    drawn = _Drawn()
+    drawn, met = _Drawn(), set()
     for number in places.tiles:
         tile = values.grid[number]
         rng = np.random.default_rng([seed, tile.row, tile.column])
         for shape, r, c in places.members(number):
+            met.add(shape)
             drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
-    tile_numbers, own, rows, columns = drawn.cells()
-    return tile_numbers, own, rows, columns
+    return drawn.cells(), len(met)
 
 
 class _Drawn:

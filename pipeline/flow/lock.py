@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
-from pipeline.errors import ELSEWHERE, OutputError
+from pipeline.errors import OutputError, elsewhere
 from pipeline.storage import ObjectPath
 
 BEAT_SECONDS, STALE_SECONDS = 60.0, 300.0
@@ -34,7 +34,7 @@ def hold(lock: ObjectPath) -> Iterator[None]:
     try:
         tag = _take(lock, holder)
     except OSError as error:
-        raise OutputError(f"{lock.parent}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
+        raise OutputError(f"{lock.parent}: cannot be written: {elsewhere(error.strerror)}") from error
     if tag is None:
         yield
         return

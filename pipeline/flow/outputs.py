@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pipeline.errors import ELSEWHERE, ConfigError, OutputError
+from pipeline.errors import ConfigError, OutputError, elsewhere
 from pipeline.raster.chunks import PARTIAL, remove_tree
 from pipeline.raster.object_stores import is_begun
 from pipeline.storage import ObjectPath, Place, is_url, lies_in, place
@@ -51,7 +51,7 @@ def check_ours(folder: Place, used: Sequence[str] = ()) -> None:
         if foreign is None or is_of_run(folder):
             return
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be read: {error.strerror}; {ELSEWHERE}") from error
+        raise OutputError(f"{folder}: cannot be read: {elsewhere(error.strerror)}") from error
     raise OutputError(
         f"{folder / foreign} is no output of a run; give another --out, or --overwrite, which replaces it"
     )

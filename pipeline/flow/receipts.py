@@ -86,6 +86,8 @@ class SceneReceipt:
     """UTC, ISO 8601."""
     compiled: bool = field(default_factory=lambda: not any_compiled())
     """Whether no kernel was on the disk when it began, so that its seconds hold their compiling."""
+    kept_off: bool = False
+    """Whether the folder is another run's at this moment, or somebody else's."""
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The runs before this one that worked on the same outputs, oldest first."""
 
@@ -173,7 +175,7 @@ class SceneReceipt:
     def to_json(self, options: dict[str, Any]) -> dict[str, Any]:
         """The receipt as it is written."""
         facts = asdict(self)
-        del facts["stage"], facts["earlier"]
+        del facts["stage"], facts["earlier"], facts["kept_off"]
         return facts | {"history": self.history, "options": options, "versions": versions(), "outputs": self._outputs()}
 
     def write(self, options: dict[str, Any]) -> None:

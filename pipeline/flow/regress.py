@@ -18,12 +18,14 @@ from pipeline.flow.crew import Crew
 from pipeline.flow.labels import Labelled
 from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
+from pipeline.flow.paperwork import counted
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import place
+from pipeline.untrusted import one_line
 
 Bool = NDArray[np.bool_]
 
@@ -31,6 +33,8 @@ ACROSS = 8
 """Blocks along the longer side of the labels' extent, where no size is given."""
 FILTER = 7
 """The largest filter, in pixels, that a bank is taken to have where the gap is not given."""
+MOST_NAMED = 8
+"""Classes in a warning."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def reach(source: Any) -> int:
 def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
     """What the ridge is worth on folds it has not seen, and the penalty for all labels.
 
-    Folds that leave nothing to train on, one cell or cells that are all alike are not judged.
+    Folds that leave nothing to train on, one cell or cells that are all alike are not judged, and no cells of a class
+    that the rest of its fold's map has no place of; where that is so of all cells the figures are None.
 
     Raises:
         ConfigError: fewer blocks with labels than folds, or no fold leaves anything to train on.
@@ -86,11 +91,14 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
     found = np.zeros(len(fold), data.labels.dtype)
     judged = np.zeros(len(fold), bool)
     folds: list[dict[str, Any]] = []
-    most = 0
+    most, wanting = 0, classes > 0 and len(np.unique(data.place)) == len(np.unique(data.labels))
     for train, test in splits(np.ones(len(fold), bool)):
         if not train.any():
             continue
         most = max(most, int(train.sum()))
+        if not test.any():  # of no class that is trained on
+            wanting = True
+            continue
         penalty = chosen(data.features, data.labels, train, splits, classes)
         targets = targets_of(data.labels[train], classes)
         try:
@@ -102,21 +110,25 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
         own = scores(data.labels[test], found[test], classes)
         own.pop("confusion", None)
         folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
-    if not folds:
+    if not folds and not wanting:
         Scaling.of(data.features)  # where all labels are alike, no other folds help
         left = f"more than {most} labelled cells to train on: too few, or all alike" if most else "a label to train on"
         raise ConfigError(
             f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves {left}; "
             f"give a smaller --block or --gap, or labels further apart"
         )
-    overall = scores(data.labels[judged], found[judged], classes)
-    overall |= {"baseline": _baseline(data.labels[judged], classes), "judged": int(judged.sum())}
+    report = {"overall": _overall(data.labels[judged], found[judged], classes), "folds": folds}
+    if classes:
+        left = np.bincount(data.labels[~judged], minlength=classes).tolist()
+        report["unjudged"] = {name: cells for name, cells in zip(data.classes, left, strict=True) if cells}
     penalty = chosen(data.features, data.labels, np.ones(len(fold), bool), splits, classes)
-    return {"overall": overall, "folds": folds}, penalty
+    return report, penalty
 
 
 def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
-    """The folds among some of the labelled cells, a gap between, no geometry on both sides."""
+    """The folds among some of the labelled cells, a gap between, no geometry on both sides; of classes those test
+    cells alone that can be judged.
+    """
 
     def splits(cells: Bool) -> Any:
         own = np.flatnonzero(cells)
@@ -124,6 +136,8 @@ def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
         for train, test in parts:
             whole = np.zeros((2, len(fold)), bool)
             whole[0, own], whole[1, own] = train, test
+            if data.classes:
+                whole[1] = spatial_blocks.judgeable(data.labels, whole[0], whole[1])
             yield whole[0], whole[1]
 
     return splits
@@ -134,11 +148,33 @@ def scores(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str,
     return accuracy.classes(labels, found, classes) if classes else accuracy.numbers(labels, found)
 
 
-def _baseline(labels: NDArray[Any], classes: int) -> dict[str, float]:
-    """What saying the same everywhere would be worth at best: the most frequent class, or the mean."""
-    if classes:
-        return {"accuracy": float(np.bincount(labels).max()) / len(labels)}
-    return {"rmse": float(labels.std())}
+def _overall(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
+    """The figures of all cells that were judged, None where none was; and what saying the same everywhere would be
+    worth at best: the most frequent class, or the mean.
+    """
+    if not len(labels):
+        none = dict.fromkeys(("accuracy", "mean_class_accuracy", "kappa", "confusion"))
+        return none | {"baseline": {"accuracy": None}, "judged": 0}
+    best = {"accuracy": float(np.bincount(labels).max()) / len(labels)} if classes else {"rmse": float(labels.std())}
+    return scores(labels, found, classes) | {"baseline": best, "judged": len(labels)}
+
+
+def unjudged_text(data: Labelled, field: str, unjudged: dict[str, int]) -> str:
+    """What is to be said of classes that lack places: `unjudged` are the cells of each that were not judged."""
+    lacking, most = [], 0
+    for name, left in unjudged.items():
+        own = data.labels == data.classes.index(name)
+        cells, places = int(own.sum()), len(np.unique(data.place[own]))
+        some = "" if left == cells else f"{left} of {cells} cells of "
+        lacking.append(f"{some}{name} ({counted(places, 'place')})")
+        most = max(most, places)
+    beyond = len(lacking) - MOST_NAMED
+    words = ", ".join(lacking[:MOST_NAMED]) + (f" and {beyond} more" if beyond > 0 else "")
+    if sum(unjudged.values()) < len(data.labels):
+        what = f"of {field}, {words} cannot be judged on held-out places: no others of them are left to train on"
+    else:
+        what = f"none of the classes of {field} can be judged on held-out places: {words}; there is no accuracy"
+    return one_line(f"{what}; give more places of each{', or a smaller --block or --gap' if most > 1 else ''}")
 
 
 def write_prediction(
@@ -157,6 +193,8 @@ def write_prediction(
         report, penalty = judge(data, how)
         targets = targets_of(data.labels, classes)
         model = Regressor.fit(data.features, targets, penalty, classes)
+    if report.get("unjudged"):
+        crew.watch.warn(unjudged_text(data, field, report["unjudged"]))
     report = {
         "kind": "classes" if classes else "numbers",
         "cells": len(data.labels),

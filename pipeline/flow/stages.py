@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.codec import Bound
-from pipeline.errors import ELSEWHERE, ConfigError, OutputError, TileError
+from pipeline.errors import ConfigError, OutputError, TileError, elsewhere
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew
 from pipeline.flow.denoise import Denoising
@@ -208,7 +208,7 @@ def _object_staging(target: ObjectPath) -> ObjectPath:
         ours = target.suffix == ".zarr" and ((target / METADATA).is_file() or is_unfinished(target))
         foreign = not ours and target.is_dir()
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
+        raise OutputError(f"{target}: cannot be written: {elsewhere(error.strerror)}") from error
     if foreign:
         raise OutputError(f"{target} holds objects and no Zarr store; it is not ours to replace, give another name")
     return target if target.suffix == ".zarr" else target.with_name(target.name + ".staging")

@@ -28,7 +28,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.rpc import RPC
 
-from pipeline.errors import ELSEWHERE, ConfigError, FormatError, OutputError
+from pipeline.errors import ConfigError, FormatError, OutputError, elsewhere
 from pipeline.grid import Window
 from pipeline.raster.cog_options import BLOCK, cog_options, is_sparse, may_share_out, overview_factors
 from pipeline.raster.files import drafts, give, writing
@@ -66,7 +66,7 @@ def check_output(path: Place, overwrite: bool) -> None:
             path.check_writable()
             there = (path / "zarr.json" if path.suffix == ".zarr" else path).is_file()
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}; {ELSEWHERE}") from error
+            raise OutputError(f"{path}: cannot be written: {elsewhere(error.strerror)}") from error
     else:
         there = os.path.lexists(path)
     if there and not overwrite:
