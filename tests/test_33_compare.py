@@ -108,3 +108,23 @@ def test_scenes_that_lie_elsewhere_are_warned_of(tmp_path: Path, profile: dict[s
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Warning: b lies elsewhere than a: {says}")
     assert line.endswith("; pixels are compared by row and column all the same")
+
+
+@pytest.mark.parametrize(("dtype", "other"), [("int64", "int64"), ("uint64", "uint64"), ("uint64", "int64")])
+def test_integers_that_are_no_floats_are_told_apart(tmp_path: Path, dtype: str, other: str) -> None:
+    block = np.random.default_rng([9]).integers(2**60, 2**60 + 9, (2, 40, 40)).astype(dtype)
+    moved = block.astype(other)
+    moved[1, 5:15, 5:15] += 1
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", moved)
+    result = module.compare(open_scene(str(a)), open_scene(str(b)))
+    (same, differs) = result.bands.values()
+    assert (same.max_error, same.rmse, differs.max_error) == (0, 0, 1)
+    assert differs.rmse == np.sqrt(100 / 1600)
+    assert differs.psnr == pytest.approx(10 * np.log10(8**2 / (100 / 1600)))
+
+
+def test_the_ends_of_64_bits_are_as_far_apart_as_they_are(tmp_path: Path) -> None:
+    block = np.full((1, 8, 8), -(2**63), "int64")
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", np.full((1, 8, 8), 2**64 - 1, "uint64"))
+    for one, other in ((a, b), (b, a)):
+        assert module.compare(open_scene(str(one)), open_scene(str(other))).overall.max_error == 1.5 * 2**64

@@ -15,10 +15,12 @@ from rasterio.crs import CRS
 from scipy.ndimage import uniform_filter
 
 from pipeline.errors import BlockError
-from pipeline.grid import Grid, Halo, Window
+from pipeline.grid import Grid, Halo
 from pipeline.raster.scene import Affine6, Georeference, Source
 
 F64 = NDArray[np.float64]
+Halves = tuple[F64, F64 | None]
+Place = tuple[slice, slice]
 
 _SIDE = 7
 _REACH = _SIDE // 2
@@ -85,6 +87,7 @@ def compare(a: Source, b: Source) -> Comparison:
             f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
         )
     low, high = _range(a, b)
+    peak = _minus(_halves(high), _halves(low))
     sums = _Sums(len(a.info.bands))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
@@ -93,10 +96,10 @@ def compare(a: Source, b: Source) -> Comparison:
         both = valid_a & valid_b
         inner = tile.window.within(outer)
         sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
-        _add_tile(sums, block_a.astype(np.float64), block_b.astype(np.float64), both, tile.window, outer, high - low)
+        _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
-    return _scores(sums, a.info.bands, high - low)
+    return _scores(sums, a.info.bands, peak)
 
 
 def apart(a: Source, b: Source) -> str | None:
@@ -140,27 +143,49 @@ def _side(source: Source) -> int:
     return max(1, min(_TILE, int(np.sqrt(_ELEMENTS / len(source.info.bands)))))
 
 
-def _range(a: Source, b: Source) -> tuple[F64, F64]:
-    """Least and most (band,) of A over the pixels valid in both: what B holds for missing, A may hold as a number."""
-    low = np.full(len(a.info.bands), np.inf)
-    high = -low
+def _range(a: Source, b: Source) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Least and most (band,), in A's dtype, over the pixels valid in both; empty without.
+
+    What B holds for missing, A may hold as a number.
+    """
+    low = high = np.empty(0, a.info.dtype)
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         block, valid = a.read(tile.window)
         valid = valid & b.read(tile.window)[1] if b.info.masked else valid
         if valid.any():
-            low = np.minimum(low, block[:, valid].min(axis=1))
-            high = np.maximum(high, block[:, valid].max(axis=1))
+            least, most = block[:, valid].min(axis=1), block[:, valid].max(axis=1)
+            low = np.minimum(low, least) if low.size else least
+            high = np.maximum(high, most) if high.size else most
     return low, high
 
 
-def _add_tile(sums: _Sums, a: F64, b: F64, valid: NDArray[np.bool_], window: Window, outer: Window, peak: F64) -> None:
-    place = window.within(outer)
-    x, y = a[:, *place][:, valid[place]], b[:, *place][:, valid[place]]
+def _halves(block: NDArray[Any]) -> Halves:
+    """Two addends that float64 holds: 64-bit integers may be none, and two of them would be one."""
+    if block.dtype.kind == "f" or block.dtype.itemsize < 8:
+        return block.astype(np.float64), None
+    low = block & block.dtype.type(0xFFFFFFFF)
+    return (block - low).astype(np.float64), low.astype(np.float64)
+
+
+def _minus(a: Halves, b: Halves) -> F64:
+    """A - B, of 64-bit integers rounded but once."""
+    difference = a[0] - b[0]
+    if a[1] is not None:
+        difference += a[1] if b[1] is None else a[1] - b[1]
+    elif b[1] is not None:
+        difference -= b[1]
+    return difference
+
+
+def _add_tile(sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_], place: Place, peak: F64) -> None:
+    a, b = (half if low is None else half + low for half, low in (one, other))
+    kept = valid[place]
+    x, y, difference = (block[:, *place][:, kept] for block in (a, b, _minus(one, other)))
     sums.pixels += x.shape[1]
     if x.shape[1]:
         sums.power += (x**2).sum(axis=1)
-        sums.error += ((x - y) ** 2).sum(axis=1)
-        sums.largest = np.maximum(sums.largest, np.abs(x - y).max(axis=1))
+        sums.error += (difference**2).sum(axis=1)
+        sums.largest = np.maximum(sums.largest, np.abs(difference).max(axis=1))
         lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
         real = lengths > 0
         cosine = np.clip((x * y).sum(axis=0)[real] / lengths[real], -1, 1)
