@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from pipeline.errors import BlockError
 from pipeline.flow import compare as module
 from pipeline.flow.read import open_scene
-from tests.scenes import CRS, TRANSFORM, call, write_tif
+from tests.scenes import CRS, TRANSFORM, call, read, write_tif
 
 
 def _pair(folder: Path, shape: tuple[int, int, int], **profile: object) -> tuple[np.ndarray, np.ndarray, Path, Path]:
@@ -128,3 +129,16 @@ def test_the_ends_of_64_bits_are_as_far_apart_as_they_are(tmp_path: Path) -> Non
     a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", np.full((1, 8, 8), 2**64 - 1, "uint64"))
     for one, other in ((a, b), (b, a)):
         assert module.compare(open_scene(str(one)), open_scene(str(other))).overall.max_error == 1.5 * 2**64
+
+
+def test_ssim_far_from_zero_is_that_of_the_contrast(tmp_path: Path) -> None:
+    rng = np.random.default_rng([8])
+    near = ndimage.uniform_filter(rng.normal(0, 100, (1, 60, 60)), (0, 5, 5))
+    blurred = near + rng.normal(0, 5, near.shape)
+    a, b = (write_tif(tmp_path / f"{name}.tif", block + 1e9) for name, block in (("a", near), ("b", blurred)))
+    # Far away the means are alike to the last digit: what is left is the second factor of the equation.
+    x, y = (read(path)[0] - 1e9 for path in (a, b))
+    peak = np.ptp(x)
+    expected = structural_similarity(x + 1e4 * peak, y + 1e4 * peak, data_range=peak)
+    assert module.compare(open_scene(str(a)), open_scene(str(b))).overall.ssim == pytest.approx(expected, abs=1e-5)
+    assert module.compare(open_scene(str(a)), open_scene(str(a))).overall.ssim == pytest.approx(1, abs=1e-12)

@@ -87,7 +87,7 @@ def compare(a: Source, b: Source) -> Comparison:
             f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
         )
     low, high = _range(a, b)
-    peak = _minus(_halves(high), _halves(low))
+    middle, peak = low.astype(np.float64) / 2 + high.astype(np.float64) / 2, _minus(_halves(high), _halves(low))
     sums = _Sums(len(a.info.bands))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
@@ -96,7 +96,7 @@ def compare(a: Source, b: Source) -> Comparison:
         both = valid_a & valid_b
         inner = tile.window.within(outer)
         sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
-        _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, peak)
+        _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
     return _scores(sums, a.info.bands, peak)
@@ -177,7 +177,9 @@ def _minus(a: Halves, b: Halves) -> F64:
     return difference
 
 
-def _add_tile(sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_], place: Place, peak: F64) -> None:
+def _add_tile(
+    sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_], place: Place, middle: F64, peak: F64
+) -> None:
     a, b = (half if low is None else half + low for half, low in (one, other))
     kept = valid[place]
     x, y, difference = (block[:, *place][:, kept] for block in (a, b, _minus(one, other)))
@@ -191,15 +193,22 @@ def _add_tile(sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_],
         cosine = np.clip((x * y).sum(axis=0)[real] / lengths[real], -1, 1)
         sums.angle += float(np.degrees(np.arccos(cosine)).sum())
         sums.angles += int(real.sum())
-    a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
+    # Squares of what lies far from 0 have no digits left for its contrast.
+    shift = middle[:, None, None], None
+    a, b = (np.where(valid, _minus(halves, shift), 0.0) for halves in (one, other))
     for band in range(a.shape[0]):
-        local, counted = _ssim(a[band], b[band], valid, float(peak[band]) or 1.0)
+        local, counted = _ssim(a[band], b[band], valid, middle[band], peak[band] or np.float64(1))
         sums.ssim[band] += local[place][counted[place]].sum()
     sums.windows += int(counted[place].sum())
 
 
-def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, NDArray[np.bool_]]:
-    """SSIM of the window around each pixel, and where that window lies in the scene with all its pixels valid."""
+def _ssim(
+    a: F64, b: F64, valid: NDArray[np.bool_], middle: np.float64, peak: np.float64
+) -> tuple[F64, NDArray[np.bool_]]:
+    """SSIM of the window around each pixel, and where that window lies in the scene with all its pixels valid.
+
+    a, b: a band (y, x) less `middle`, 0 where it is not valid.
+    """
     counted = np.zeros(valid.shape, bool)
     if min(valid.shape) >= _SIDE:
         inside = uniform_filter(valid.astype(np.float64), _SIDE) > 1 - 0.5 / _SIDE**2
@@ -210,6 +219,7 @@ def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, N
     var_a = np.maximum(sample * (uniform_filter(a * a, _SIDE) - mean_a**2), 0)
     var_b = np.maximum(sample * (uniform_filter(b * b, _SIDE) - mean_b**2), 0)
     covariance = sample * (uniform_filter(a * b, _SIDE) - mean_a * mean_b)
+    mean_a, mean_b = mean_a + middle, mean_b + middle
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     ssim /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
