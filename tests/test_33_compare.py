@@ -1,5 +1,7 @@
 """Scores in sums over tiles equal the textbook on the whole scene."""
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,3 +144,23 @@ def test_ssim_far_from_zero_is_that_of_the_contrast(tmp_path: Path) -> None:
     expected = structural_similarity(x + 1e4 * peak, y + 1e4 * peak, data_range=peak)
     assert module.compare(open_scene(str(a)), open_scene(str(b))).overall.ssim == pytest.approx(expected, abs=1e-5)
     assert module.compare(open_scene(str(a)), open_scene(str(a))).overall.ssim == pytest.approx(1, abs=1e-12)
+
+
+def test_values_that_overflow_end_in_figures_without_a_word(tmp_path: Path) -> None:
+    rng = np.random.default_rng([4])
+    block = rng.normal(100, 9, (2, 40, 40))
+    block[:, :9, :9] = -1.797e308
+    off = block + rng.normal(0, 1, block.shape)
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", off)
+    huge = write_tif(tmp_path / "c.tif", -block)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same, other = call("compare", a, a, "--json"), call("compare", a, b, "--json")
+        apart = call("compare", a, huge)
+    assert (same.exit_code, other.exit_code, same.stderr, other.stderr) == (0, 0, "", "")
+    assert (apart.exit_code, apart.stderr) == (0, "")
+    overall = json.loads(other.stdout)["overall"]
+    assert (overall["snr"], overall["psnr"], overall["ssim"]) == (None, None, None)  # no number says it
+    assert overall["rmse"] == pytest.approx(np.sqrt(((off - block) ** 2).mean()))
+    assert json.loads(same.stdout)["overall"]["max_error"] == 0
+    assert "inf" in apart.stdout.splitlines()[-1]

@@ -77,7 +77,7 @@ class _Sums:
 
 
 def compare(a: Source, b: Source) -> Comparison:
-    """Compare scene B with the reference A, tile by tile.
+    """Compare scene B with the reference A, tile by tile. What overflows is inf or nan.
 
     Raises:
         BlockError: shapes differ, or no pixel is valid in both.
@@ -86,6 +86,11 @@ def compare(a: Source, b: Source) -> Comparison:
         raise BlockError(
             f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
         )
+    with np.errstate(all="ignore"):
+        return _compared(a, b)
+
+
+def _compared(a: Source, b: Source) -> Comparison:
     low, high = _range(a, b)
     middle, peak = low.astype(np.float64) / 2 + high.astype(np.float64) / 2, _minus(_halves(high), _halves(low))
     sums = _Sums(len(a.info.bands))
@@ -253,6 +258,8 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
 def _decibel(signal: Any, error: Any) -> float:
     if error == 0:
         return float("inf")
+    if not np.isfinite(signal):
+        return float("nan")
     return float(10 * np.log10(signal / error)) if signal > 0 else float("-inf")
 
 
