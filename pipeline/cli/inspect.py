@@ -25,7 +25,7 @@ from pipeline.untrusted import one_line
 @click.option(
     "--verify", is_flag=True, help="Read all of a store against its checksums; exit 1 where chunks are damaged or gone."
 )
-@options.together(options.reading, options.masking, options.as_json)
+@options.together(options.reading, options.masking, options.as_json, options.tracing)
 def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: object) -> None:
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
@@ -56,7 +56,7 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 @click.command()
 @click.argument("a", type=options.where)
 @click.argument("b", type=options.where)
-@options.together(options.as_json)
+@options.together(options.as_json, options.tracing)
 def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
