@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
@@ -164,3 +165,33 @@ def test_values_that_overflow_end_in_figures_without_a_word(tmp_path: Path) -> N
     assert overall["rmse"] == pytest.approx(np.sqrt(((off - block) ** 2).mean()))
     assert json.loads(same.stdout)["overall"]["max_error"] == 0
     assert "inf" in apart.stdout.splitlines()[-1]
+
+
+def _told(path: Path, scales: tuple[float, ...], offsets: tuple[float, ...], names: tuple[str, ...]) -> Path:
+    write_tif(path, np.random.default_rng([6]).integers(1, 900, (3, 20, 20)).astype("uint16"))
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets, file.descriptions = scales, offsets, names
+    return path
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "names", "says"),
+    [
+        (1.0, 0.0, "B02 B03 B04", None),
+        (1.0, 0.0, "B05 B06 B07", None),
+        (1e-4, 0.0, "B02 B03 B04", "b has other units than a: its scale of B02 is 0.0001, that of a 1"),
+        (1.0, -0.1, "B02 B03 B04", "b has other units than a: its offset of B02 is -0.1, that of a 0"),
+        (1.0, 0.0, "B04 B03 B02", "b has its bands in another order than a: B04 is number 1, and 3 in a"),
+    ],
+)
+def test_bands_of_other_units_or_order_are_warned_of(
+    tmp_path: Path, scale: float, offset: float, names: str, says: str | None
+) -> None:
+    a = _told(tmp_path / "a.tif", (1.0,) * 3, (0.0,) * 3, ("B02", "B03", "B04"))
+    b = _told(tmp_path / "b.tif", (scale, 1.0, 1.0), (offset, 0.0, 0.0), tuple(names.split()))
+    result = call("compare", a, b)
+    assert result.exit_code == 0
+    told = [line.partition("; ") for line in result.stderr.splitlines()]
+    assert [(front, rest.endswith("all the same")) for front, _, rest in told] == (
+        [] if says is None else [(f"Warning: {says}", True)]
+    )

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from scipy.ndimage import uniform_filter
 
 from pipeline.errors import BlockError
 from pipeline.grid import Grid, Halo
-from pipeline.raster.scene import Affine6, Georeference, Source
+from pipeline.raster.scene import Source
 
 F64 = NDArray[np.float64]
 Halves = tuple[F64, F64 | None]
@@ -26,8 +25,6 @@ _SIDE = 7
 _REACH = _SIDE // 2
 _TILE = 512
 _ELEMENTS = 10 * _TILE**2
-_SAME_PLACE = 0.01
-"""Of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -105,42 +102,6 @@ def _compared(a: Source, b: Source) -> Comparison:
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
     return _scores(sums, a.info.bands, peak)
-
-
-def apart(a: Source, b: Source) -> str | None:
-    """What differs of where two scenes lie, in a warning's words; None where nothing does, or one does not say.
-
-    Transforms that put no corner of A a hundredth of a pixel elsewhere are the same.
-    """
-    one, other = a.info.geo, b.info.geo
-    if one.transform is None or other.transform is None:
-        return None
-    found = []
-    wkts = one.crs_wkt, other.crs_wkt
-    if None not in wkts and wkts[0] != wkts[1] and CRS.from_wkt(wkts[0]) != CRS.from_wkt(wkts[1]):
-        found.append(f"its CRS is {_crs(other)}, that of {a.info.name} {_crs(one)}")
-    if _shift(one.transform, other.transform, a.info.height, a.info.width) > _SAME_PLACE:
-        got, was = (", ".join(f"{number:.10g}" for number in geo) for geo in (other.transform, one.transform))
-        found.append(f"its transform is {got}, that of {a.info.name} {was}")
-    if not found:
-        return None
-    words = "; ".join(found)
-    return (
-        f"{b.info.name} lies elsewhere than {a.info.name}: {words}; pixels are compared by row and column all the same"
-    )
-
-
-def _shift(a: Affine6, b: Affine6, height: int, width: int) -> float:
-    """How far B puts the corners of height x width pixels from where A has them, at most, in pixels of A."""
-    corners = np.array([(x, y, 1.0) for x in (0, width) for y in (0, height)])
-    matrix, other = (np.array(transform, np.float64).reshape(2, 3) for transform in (a, b))
-    moved = corners @ (other - matrix).T
-    size = min(np.hypot(matrix[0, 0], matrix[1, 0]), np.hypot(matrix[0, 1], matrix[1, 1]))
-    return float(np.hypot(*moved.T).max() / size) if size else 0.0
-
-
-def _crs(geo: Georeference) -> str:
-    return f"EPSG:{geo.epsg}" if geo.epsg else CRS.from_wkt(geo.crs_wkt).to_string()[:80]
 
 
 def _side(source: Source) -> int:
