@@ -267,3 +267,12 @@ def test_what_stands_far_below_the_strongest_component_is_coded_with_loss() -> N
     data = encode(block, None, Bound("snr", 90.0))
     assert len(data) < 0.2 * block.nbytes
     assert np.square(block - decode(data)[0].astype(np.float64)).sum() > 0
+
+
+@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize("shape", [(330, 2, 2), (100, 2, 2), (10, 4, 4)])
+def test_a_small_chunk_under_max_error_is_no_larger_than_without_loss(shape: tuple[int, int, int], effort: str) -> None:
+    block = np.random.default_rng([2]).integers(0, 4000, shape).astype("u2")
+    bounded = encode(block, None, Bound("max_error", 2.0), effort=effort)
+    assert len(bounded) <= len(encode(block, None, Bound("lossless"), effort=effort))
+    assert np.abs(decode(bounded)[0].astype(int) - block).max() <= 2

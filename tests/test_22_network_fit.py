@@ -1,5 +1,8 @@
 """A fit sees valid pixels only, gives the same bytes again, and its filters are what their sources say."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -187,3 +190,13 @@ def test_what_cannot_be_fitted_is_refused_in_words(change, words):
     arguments = {"name": "rcf-mixed", "samples": windows(), "bands": BANDS, **change}
     with pytest.raises(BankError, match=words):
         fit_bank(**arguments)
+
+
+@pytest.mark.parametrize(("name", "far"), [("torchgeo-rcf", -1.797e308), ("rcf-mixed", 1e100)])
+def test_values_beyond_what_a_bank_holds_are_named(name, far):
+    block = np.random.default_rng([3]).normal(100, 9, (2, 40, 40))
+    block[1, :9, :9] = far
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BankError, match=f"red has values of up to {re.escape(f'{abs(far):.3g}')}, .*--nodata"):
+            fit_bank(name, [(block, np.ones((40, 40), bool))], bands=("blue", "red"))

@@ -1,16 +1,20 @@
 """Scores in sums over tiles equal the textbook on the whole scene."""
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from pipeline.errors import BlockError
 from pipeline.flow import compare as module
 from pipeline.flow.read import open_scene
-from tests.scenes import CRS, TRANSFORM, call, write_tif
+from tests.scenes import CRS, TRANSFORM, call, read, write_tif
 
 
 def _pair(folder: Path, shape: tuple[int, int, int], **profile: object) -> tuple[np.ndarray, np.ndarray, Path, Path]:
@@ -108,3 +112,86 @@ def test_scenes_that_lie_elsewhere_are_warned_of(tmp_path: Path, profile: dict[s
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Warning: b lies elsewhere than a: {says}")
     assert line.endswith("; pixels are compared by row and column all the same")
+
+
+@pytest.mark.parametrize(("dtype", "other"), [("int64", "int64"), ("uint64", "uint64"), ("uint64", "int64")])
+def test_integers_that_are_no_floats_are_told_apart(tmp_path: Path, dtype: str, other: str) -> None:
+    block = np.random.default_rng([9]).integers(2**60, 2**60 + 9, (2, 40, 40)).astype(dtype)
+    moved = block.astype(other)
+    moved[1, 5:15, 5:15] += 1
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", moved)
+    result = module.compare(open_scene(str(a)), open_scene(str(b)))
+    (same, differs) = result.bands.values()
+    assert (same.max_error, same.rmse, differs.max_error) == (0, 0, 1)
+    assert differs.rmse == np.sqrt(100 / 1600)
+    assert differs.psnr == pytest.approx(10 * np.log10(8**2 / (100 / 1600)))
+
+
+def test_the_ends_of_64_bits_are_as_far_apart_as_they_are(tmp_path: Path) -> None:
+    block = np.full((1, 8, 8), -(2**63), "int64")
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", np.full((1, 8, 8), 2**64 - 1, "uint64"))
+    for one, other in ((a, b), (b, a)):
+        assert module.compare(open_scene(str(one)), open_scene(str(other))).overall.max_error == 1.5 * 2**64
+
+
+def test_ssim_far_from_zero_is_that_of_the_contrast(tmp_path: Path) -> None:
+    rng = np.random.default_rng([8])
+    near = ndimage.uniform_filter(rng.normal(0, 100, (1, 60, 60)), (0, 5, 5))
+    blurred = near + rng.normal(0, 5, near.shape)
+    a, b = (write_tif(tmp_path / f"{name}.tif", block + 1e9) for name, block in (("a", near), ("b", blurred)))
+    # Far away the means are alike to the last digit: what is left is the second factor of the equation.
+    x, y = (read(path)[0] - 1e9 for path in (a, b))
+    peak = np.ptp(x)
+    expected = structural_similarity(x + 1e4 * peak, y + 1e4 * peak, data_range=peak)
+    assert module.compare(open_scene(str(a)), open_scene(str(b))).overall.ssim == pytest.approx(expected, abs=1e-5)
+    assert module.compare(open_scene(str(a)), open_scene(str(a))).overall.ssim == pytest.approx(1, abs=1e-12)
+
+
+def test_values_that_overflow_end_in_figures_without_a_word(tmp_path: Path) -> None:
+    rng = np.random.default_rng([4])
+    block = rng.normal(100, 9, (2, 40, 40))
+    block[:, :9, :9] = -1.797e308
+    off = block + rng.normal(0, 1, block.shape)
+    a, b = write_tif(tmp_path / "a.tif", block), write_tif(tmp_path / "b.tif", off)
+    huge = write_tif(tmp_path / "c.tif", -block)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same, other = call("compare", a, a, "--json"), call("compare", a, b, "--json")
+        apart = call("compare", a, huge)
+    assert (same.exit_code, other.exit_code, same.stderr, other.stderr) == (0, 0, "", "")
+    assert (apart.exit_code, apart.stderr) == (0, "")
+    overall = json.loads(other.stdout)["overall"]
+    assert (overall["snr"], overall["psnr"], overall["ssim"]) == (None, None, None)  # no number says it
+    assert overall["rmse"] == pytest.approx(np.sqrt(((off - block) ** 2).mean()))
+    assert json.loads(same.stdout)["overall"]["max_error"] == 0
+    assert "inf" in apart.stdout.splitlines()[-1]
+
+
+def _told(path: Path, scales: tuple[float, ...], offsets: tuple[float, ...], names: tuple[str, ...]) -> Path:
+    write_tif(path, np.random.default_rng([6]).integers(1, 900, (3, 20, 20)).astype("uint16"))
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets, file.descriptions = scales, offsets, names
+    return path
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "names", "says"),
+    [
+        (1.0, 0.0, "B02 B03 B04", None),
+        (1.0, 0.0, "B05 B06 B07", None),
+        (1e-4, 0.0, "B02 B03 B04", "b has other units than a: its scale of B02 is 0.0001, that of a 1"),
+        (1.0, -0.1, "B02 B03 B04", "b has other units than a: its offset of B02 is -0.1, that of a 0"),
+        (1.0, 0.0, "B04 B03 B02", "b has its bands in another order than a: B04 is number 1, and 3 in a"),
+    ],
+)
+def test_bands_of_other_units_or_order_are_warned_of(
+    tmp_path: Path, scale: float, offset: float, names: str, says: str | None
+) -> None:
+    a = _told(tmp_path / "a.tif", (1.0,) * 3, (0.0,) * 3, ("B02", "B03", "B04"))
+    b = _told(tmp_path / "b.tif", (scale, 1.0, 1.0), (offset, 0.0, 0.0), tuple(names.split()))
+    result = call("compare", a, b)
+    assert result.exit_code == 0
+    told = [line.partition("; ") for line in result.stderr.splitlines()]
+    assert [(front, rest.endswith("all the same")) for front, _, rest in told] == (
+        [] if says is None else [(f"Warning: {says}", True)]
+    )

@@ -10,6 +10,9 @@ import xarray as xr
 
 import pipeline
 from pipeline.errors import BlockError, ConfigError
+from pipeline.flow.arrays import nodata_of
+from pipeline.flow.read import open_scene
+from pipeline.grid import Window
 from pipeline.network import Bank
 from tests.scenes import CRS, band_psnr, call, read, small_scene
 
@@ -102,3 +105,29 @@ def test_the_room_is_still_a_room() -> None:
     assert Bank.__module__.startswith("pipeline.network")
     with pytest.raises(AttributeError, match="nothing"):
         pipeline.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "near"),
+    [
+        ("int64", 2**53 + 1, 2**53),
+        ("uint64", 2**64 - 1, 2**64 - 2),
+        ("int64", -9223372036854775806, -9223372036854775807),
+        ("uint64", 18446744073709551614, 18446744073709551615),
+    ],
+)
+def test_a_sentinel_that_is_no_float_takes_its_own_pixels_out(
+    tmp_path: Path, dtype: str, nodata: int, near: int
+) -> None:
+    block = np.random.default_rng([17]).integers(0, 100, (2, 20, 20)).astype(dtype)
+    block[0, 0, 0], block[0, 0, 1] = nodata, near
+    scene = xr.DataArray(block, dims=("band", "y", "x"), attrs={"_FillValue": np.dtype(dtype).type(nodata)})
+    with pytest.warns(UserWarning, match=f"nodata {nodata} is no float64.*missing") as told:
+        scene.terrasketch.compress(tmp_path / "a.zarr", lossless=True)
+    assert len(told) == 1
+    expected = np.ones((20, 20), bool)
+    expected[0, 0] = False
+    kept, valid = open_scene(str(tmp_path / "a.zarr")).read(Window(0, 20, 0, 20))
+    assert np.array_equal(valid, expected)
+    assert np.array_equal(kept[:, expected], block[:, expected])
+    assert nodata_of(scene) == nodata  # by which denoise and features go

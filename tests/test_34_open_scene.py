@@ -104,15 +104,26 @@ def test_a_masked_pixel_of_which_a_band_holds_no_number_has_none(
             assert np.array_equal(raw[~missing], block[~missing])
 
 
-@pytest.mark.parametrize("words", [["--lossless"], ["--lossless", "--effort", "best"], ["--max-error", "3"]])
-def test_infinities_come_back_without_loss_alone(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--lossless"], ""),
+        (["--lossless", "--effort", "best"], ""),
+        (["--max-error", "3"], "scene: 3 pixels with infinities: kept, and their tiles stored without loss"),
+        (["--rmse", "3"], "scene: 3 pixels with infinities: taken as missing, as rmse 3"),
+        (["--snr", "40"], "scene: 3 pixels with infinities: taken as missing, as snr 40"),
+    ],
+)
+def test_infinities_come_back_unless_the_bound_is_an_average(tmp_path: Path, words: list[str], says: str) -> None:
     block = np.random.default_rng(1).normal(900, 50, (3, 40, 50)).astype("float32")
     block[0, 3, 4], block[1, 30, 30], block[2, 3, 5], block[:, 9, 9] = np.inf, -np.inf, np.nan, np.inf
     path = write_tif(tmp_path / "scene.tif", block)
-    assert call("compress", path, tmp_path / "scene.zarr", *words).exit_code == 0
+    told = call("compress", path, tmp_path / "scene.zarr", *words)
+    assert told.exit_code == 0
+    assert [line[9 : 9 + len(says)] for line in told.stderr.splitlines() if "Warning" in line] == [says] * bool(says)
     assert call("decompress", tmp_path / "scene.zarr", tmp_path / "back.tif").exit_code == 0
     back = read(tmp_path / "back.tif")
-    assert np.array_equal(back, block, equal_nan=True) == ("--lossless" in words)
+    assert np.array_equal(back, block, equal_nan=True) == (words[0] in ("--lossless", "--max-error"))
     assert np.array_equal(np.isfinite(back), np.isfinite(block))
     with xr.open_zarr(tmp_path / "scene.zarr") as stored:
         assert np.array_equal(stored.scene, back, equal_nan=True)

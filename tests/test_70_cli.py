@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,25 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
     assert f"terrasketch {command}" in result.stdout.partition("Example:")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "part"), [("compare", "compare_scenes"), ("inspect", "inspect_path"), ("plan", "load_workflow")]
+)
+def test_what_is_unexpected_says_where_it_comes_from(
+    command: str, part: str, scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_words: object) -> None:
+        raise KeyError("gone")
+
+    monkeypatch.setattr(import_module(f"pipeline.cli.{_COMMANDS[command][0]}"), part, fail)
+    words = [command, scene, scene]
+    short, long = call(*words), call(*words, "-v")
+    assert (short.exit_code, long.exit_code) == (1, 1)
+    (hint,) = short.stderr.splitlines()
+    assert hint.endswith("(a bug of ours; -v shows where)")
+    assert "Traceback" in long.stderr
+    assert ", in fail" in long.stderr
 
 
 def test_denoise_writes_a_cog_that_keeps_what_it_should(scene: Path, tmp_path: Path) -> None:

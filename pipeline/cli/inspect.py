@@ -10,7 +10,8 @@ import click
 from pipeline.cli import options
 from pipeline.cli.printing import print_result, table
 from pipeline.errors import SourceError
-from pipeline.flow.compare import Scores, apart
+from pipeline.flow.apart import differences
+from pipeline.flow.compare import Scores
 from pipeline.flow.compare import compare as compare_scenes
 from pipeline.flow.inspect import inspect_path
 from pipeline.flow.paperwork import counted
@@ -25,7 +26,7 @@ from pipeline.untrusted import one_line
 @click.option(
     "--verify", is_flag=True, help="Read all of a store against its checksums; exit 1 where chunks are damaged or gone."
 )
-@options.together(options.reading, options.masking, options.as_json)
+@options.together(options.reading, options.masking, options.as_json, options.tracing)
 def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: object) -> None:
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
@@ -56,11 +57,12 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 @click.command()
 @click.argument("a", type=options.where)
 @click.argument("b", type=options.where)
-@options.together(options.as_json)
+@options.together(options.as_json, options.tracing)
 def compare(a: Place, b: Place, as_json: bool) -> None:
     """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
 
-    Pixels are compared by row and column; scenes that say they lie elsewhere than one another are warned of.
+    Pixels are compared by row and column; scenes that say they lie elsewhere than one another,
+    have other scales or offsets, or their bands in another order, are warned of.
     rmse and max error in data units, snr and psnr in dB (peak: A's range over them), sam in degrees.
 
     \b
@@ -70,7 +72,7 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     with one_blas_thread():
         one, other = open_scene(str(a)), open_scene(str(b))
         result = compare_scenes(one, other)
-    if difference := apart(one, other):
+    for difference in differences(one, other):
         click.echo(f"Warning: {one_line(difference)}", err=True)
     if any(result.alone):
         words = f"{counted(result.alone[0], 'pixel')} valid in A alone, {result.alone[1]} in B alone: not compared"

@@ -185,6 +185,13 @@ performance_report = click.option(
 workers = click.option("--workers", type=click.IntRange(1), metavar="N", help="Tasks at a time [all cores].")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="One line per stage on stderr.")
+tracing = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,  # `main` looks for it among the words
+    help="Show where an unexpected error comes from.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 
 

@@ -42,7 +42,7 @@ from pipeline.untrusted import one_line, printable
 @click.option("--rates", type=click.Path(path_type=Path), metavar="RECEIPT", help="Rates of the receipt.json of a run.")
 @click.option("--calibrate", "measure", is_flag=True, help="Measure rates on the middle of the scene first.")
 @click.option("--bandwidth", type=click.FloatRange(0, min_open=True), metavar="MB/S", help="What storage can do.")
-@options.together(options.stacking, options.masking, options.placing, options.as_json)
+@options.together(options.stacking, options.masking, options.placing, options.as_json, options.tracing)
 def plan(
     workflow: Path,
     src: tuple[str, ...],

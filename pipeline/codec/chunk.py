@@ -151,7 +151,7 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
         stored = _bounded(block, real, header, bound.value, effort)
     elif finite and bound.value is not None and bound.mode != "max_error":
         stored = _averaged(block, real, header, power, effort)
-    if stored is not None and (_is_cheap(stored, block, real) or Kind.PREDICTED in stored.sections):
+    if stored is not None and (_is_cheap(stored, block, real) or _is_foretold(stored, block)):
         return stored
     exact = _exact(block, real, header, effort)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
@@ -161,6 +161,11 @@ def _is_cheap(stored: Stored, block: Block, real: Bool) -> bool:
     """Whether nothing is to be gained by storing all of the block (band, y, x) without loss."""
     loss = 0.0 if block.dtype.kind == "f" else ROUNDING * _elements(block, real)
     return stored.error > loss and _nbytes(stored) <= DEAR * block.nbytes
+
+
+def _is_foretold(stored: Stored, block: Block) -> bool:
+    """Whether a predictor tells block (band, y, x) for less than its samples: where its tables are most of it, not."""
+    return Kind.PREDICTED in stored.sections and _nbytes(stored) <= lossless.direct_cost(block)
 
 
 def _averaged(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored | None:

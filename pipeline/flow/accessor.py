@@ -99,6 +99,8 @@ class SceneAccessor:
         with python_words(), ThreadPoolExecutor(count) as threads:
             source, side = source_of(self._scene), side or _tile(self._scene)
             told = _Told()
+            if source.warning:
+                told.warn(source.warning)
             crew = Crew(threads, count, told)
             write_scene(source, target, side, Denoising("none"), bound, crew, effort=effort, overwrite=overwrite)
         for text in told.texts:

@@ -32,6 +32,8 @@ class ArraySource:
     info: SceneInfo
     frame: Frame | None = None
     """Its dimensions, coordinates and attributes, for the store."""
+    missing: int | None = None
+    """A sentinel of 64-bit integers that is no float, as info.nodata is: `valid` alone tells of it."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window's block (band, y, x), and valid (y, x) bool.
@@ -47,7 +49,18 @@ class ArraySource:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise SourceError(f"{self.info.name}: {window} cannot be computed: {reason}") from error
         block = np.array(block)
-        return block, valid_from(block, (self.info.nodata,) * len(block))
+        nodata = self.info.nodata if self.missing is None else self.missing
+        return block, valid_from(block, (nodata,) * len(block))
+
+    @property
+    def warning(self) -> str | None:
+        """What is to be said of the sentinel; None where it is kept as it is."""
+        if self.missing is None:
+            return None
+        return (
+            f"{self.info.name}: nodata {self.missing} is no float64, as nodata is kept: a pixel that has it in one "
+            "band is missing in all, as `valid` says, and reads as 0; give one below 2**53 to keep it"
+        )
 
 
 def source_of(scene: xr.DataArray) -> ArraySource:
@@ -59,7 +72,9 @@ def source_of(scene: xr.DataArray) -> ArraySource:
         SourceError: a sample of it cannot be computed.
     """
     cube = as_cube(scene)
-    nodata = sentinel(nodata_of(scene), cube.dtype)
+    declared = nodata_of(scene)
+    missing = declared if isinstance(declared, int) and int(float(declared)) != declared else None
+    nodata = None if missing is not None else sentinel(declared, cube.dtype)
     names = band_names(band_labels(scene, cube))
     transform = transform_of(scene)
     info = SceneInfo(
@@ -74,13 +89,13 @@ def source_of(scene: xr.DataArray) -> ArraySource:
         geo=_georeference(scene, transform),
         tags={key: value for key, value in scene.attrs.items() if isinstance(value, str)},
         band_tags=_band_tags(scene, len(names)),
-        masked=nodata is not None or cube.dtype.kind == "f",
+        masked=nodata is not None or missing is not None or cube.dtype.kind == "f",
     )
-    source = ArraySource(cube, info)
+    source = ArraySource(cube, info, missing=missing)
     ends = [source.read(window)[0] for window in spread(source, 64, 4)]
     facts = repr((cube.shape, str(cube.dtype))).encode()
     known = content_fingerprint(facts, *(block.tobytes() for block in ends))
-    return ArraySource(cube, replace(info, fingerprint=known), frame_of(_with_bands(scene), transform))
+    return ArraySource(cube, replace(info, fingerprint=known), frame_of(_with_bands(scene), transform), missing)
 
 
 def _with_bands(scene: xr.DataArray) -> xr.DataArray:

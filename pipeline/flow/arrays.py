@@ -177,9 +177,11 @@ def _is_lazy(cube: Any) -> bool:
     return is_dask_collection(cube)
 
 
-def nodata_of(scene: xr.DataArray) -> float | None:
-    """The sentinel that rioxarray knows."""
+def nodata_of(scene: xr.DataArray) -> float | int | None:
+    """The sentinel that rioxarray knows; of integers an integer, which may be no float."""
     value = scene.rio.nodata
+    if isinstance(value, int | np.integer):
+        return int(value)
     return None if value is None else float(value)
 
 
@@ -198,7 +200,9 @@ def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
     return tuple(map(str, labels)) if len(labels) else tuple(f"band_{number}" for number in range(1, count + 1))
 
 
-def _resolve(bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | None, seed: int) -> AnyBank:
+def _resolve(
+    bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int
+) -> AnyBank:
     if isinstance(bank, AnyBank):
         return bank
     if str(bank).endswith(".npz"):

@@ -11,21 +11,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from scipy.ndimage import uniform_filter
 
 from pipeline.errors import BlockError
-from pipeline.grid import Grid, Halo, Window
-from pipeline.raster.scene import Affine6, Georeference, Source
+from pipeline.grid import Grid, Halo
+from pipeline.raster.scene import Source
 
 F64 = NDArray[np.float64]
+Halves = tuple[F64, F64 | None]
+Place = tuple[slice, slice]
 
 _SIDE = 7
 _REACH = _SIDE // 2
 _TILE = 512
 _ELEMENTS = 10 * _TILE**2
-_SAME_PLACE = 0.01
-"""Of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class _Sums:
 
 
 def compare(a: Source, b: Source) -> Comparison:
-    """Compare scene B with the reference A, tile by tile.
+    """Compare scene B with the reference A, tile by tile. What overflows is inf or nan.
 
     Raises:
         BlockError: shapes differ, or no pixel is valid in both.
@@ -84,7 +83,13 @@ def compare(a: Source, b: Source) -> Comparison:
         raise BlockError(
             f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
         )
+    with np.errstate(all="ignore"):
+        return _compared(a, b)
+
+
+def _compared(a: Source, b: Source) -> Comparison:
     low, high = _range(a, b)
+    middle, peak = low.astype(np.float64) / 2 + high.astype(np.float64) / 2, _minus(_halves(high), _halves(low))
     sums = _Sums(len(a.info.bands))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
@@ -93,46 +98,10 @@ def compare(a: Source, b: Source) -> Comparison:
         both = valid_a & valid_b
         inner = tile.window.within(outer)
         sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
-        _add_tile(sums, block_a.astype(np.float64), block_b.astype(np.float64), both, tile.window, outer, high - low)
+        _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
-    return _scores(sums, a.info.bands, high - low)
-
-
-def apart(a: Source, b: Source) -> str | None:
-    """What differs of where two scenes lie, in a warning's words; None where nothing does, or one does not say.
-
-    Transforms that put no corner of A a hundredth of a pixel elsewhere are the same.
-    """
-    one, other = a.info.geo, b.info.geo
-    if one.transform is None or other.transform is None:
-        return None
-    found = []
-    wkts = one.crs_wkt, other.crs_wkt
-    if None not in wkts and wkts[0] != wkts[1] and CRS.from_wkt(wkts[0]) != CRS.from_wkt(wkts[1]):
-        found.append(f"its CRS is {_crs(other)}, that of {a.info.name} {_crs(one)}")
-    if _shift(one.transform, other.transform, a.info.height, a.info.width) > _SAME_PLACE:
-        got, was = (", ".join(f"{number:.10g}" for number in geo) for geo in (other.transform, one.transform))
-        found.append(f"its transform is {got}, that of {a.info.name} {was}")
-    if not found:
-        return None
-    words = "; ".join(found)
-    return (
-        f"{b.info.name} lies elsewhere than {a.info.name}: {words}; pixels are compared by row and column all the same"
-    )
-
-
-def _shift(a: Affine6, b: Affine6, height: int, width: int) -> float:
-    """How far B puts the corners of height x width pixels from where A has them, at most, in pixels of A."""
-    corners = np.array([(x, y, 1.0) for x in (0, width) for y in (0, height)])
-    matrix, other = (np.array(transform, np.float64).reshape(2, 3) for transform in (a, b))
-    moved = corners @ (other - matrix).T
-    size = min(np.hypot(matrix[0, 0], matrix[1, 0]), np.hypot(matrix[0, 1], matrix[1, 1]))
-    return float(np.hypot(*moved.T).max() / size) if size else 0.0
-
-
-def _crs(geo: Georeference) -> str:
-    return f"EPSG:{geo.epsg}" if geo.epsg else CRS.from_wkt(geo.crs_wkt).to_string()[:80]
+    return _scores(sums, a.info.bands, peak)
 
 
 def _side(source: Source) -> int:
@@ -140,41 +109,72 @@ def _side(source: Source) -> int:
     return max(1, min(_TILE, int(np.sqrt(_ELEMENTS / len(source.info.bands)))))
 
 
-def _range(a: Source, b: Source) -> tuple[F64, F64]:
-    """Least and most (band,) of A over the pixels valid in both: what B holds for missing, A may hold as a number."""
-    low = np.full(len(a.info.bands), np.inf)
-    high = -low
+def _range(a: Source, b: Source) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Least and most (band,), in A's dtype, over the pixels valid in both; empty without.
+
+    What B holds for missing, A may hold as a number.
+    """
+    low = high = np.empty(0, a.info.dtype)
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         block, valid = a.read(tile.window)
         valid = valid & b.read(tile.window)[1] if b.info.masked else valid
         if valid.any():
-            low = np.minimum(low, block[:, valid].min(axis=1))
-            high = np.maximum(high, block[:, valid].max(axis=1))
+            least, most = block[:, valid].min(axis=1), block[:, valid].max(axis=1)
+            low = np.minimum(low, least) if low.size else least
+            high = np.maximum(high, most) if high.size else most
     return low, high
 
 
-def _add_tile(sums: _Sums, a: F64, b: F64, valid: NDArray[np.bool_], window: Window, outer: Window, peak: F64) -> None:
-    place = window.within(outer)
-    x, y = a[:, *place][:, valid[place]], b[:, *place][:, valid[place]]
+def _halves(block: NDArray[Any]) -> Halves:
+    """Two addends that float64 holds: 64-bit integers may be none, and two of them would be one."""
+    if block.dtype.kind == "f" or block.dtype.itemsize < 8:
+        return block.astype(np.float64), None
+    low = block & block.dtype.type(0xFFFFFFFF)
+    return (block - low).astype(np.float64), low.astype(np.float64)
+
+
+def _minus(a: Halves, b: Halves) -> F64:
+    """A - B, of 64-bit integers rounded but once."""
+    difference = a[0] - b[0]
+    if a[1] is not None:
+        difference += a[1] if b[1] is None else a[1] - b[1]
+    elif b[1] is not None:
+        difference -= b[1]
+    return difference
+
+
+def _add_tile(
+    sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_], place: Place, middle: F64, peak: F64
+) -> None:
+    a, b = (half if low is None else half + low for half, low in (one, other))
+    kept = valid[place]
+    x, y, difference = (block[:, *place][:, kept] for block in (a, b, _minus(one, other)))
     sums.pixels += x.shape[1]
     if x.shape[1]:
         sums.power += (x**2).sum(axis=1)
-        sums.error += ((x - y) ** 2).sum(axis=1)
-        sums.largest = np.maximum(sums.largest, np.abs(x - y).max(axis=1))
+        sums.error += (difference**2).sum(axis=1)
+        sums.largest = np.maximum(sums.largest, np.abs(difference).max(axis=1))
         lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
         real = lengths > 0
         cosine = np.clip((x * y).sum(axis=0)[real] / lengths[real], -1, 1)
         sums.angle += float(np.degrees(np.arccos(cosine)).sum())
         sums.angles += int(real.sum())
-    a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
+    # Squares of what lies far from 0 have no digits left for its contrast.
+    shift = middle[:, None, None], None
+    a, b = (np.where(valid, _minus(halves, shift), 0.0) for halves in (one, other))
     for band in range(a.shape[0]):
-        local, counted = _ssim(a[band], b[band], valid, float(peak[band]) or 1.0)
+        local, counted = _ssim(a[band], b[band], valid, middle[band], peak[band] or np.float64(1))
         sums.ssim[band] += local[place][counted[place]].sum()
     sums.windows += int(counted[place].sum())
 
 
-def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, NDArray[np.bool_]]:
-    """SSIM of the window around each pixel, and where that window lies in the scene with all its pixels valid."""
+def _ssim(
+    a: F64, b: F64, valid: NDArray[np.bool_], middle: np.float64, peak: np.float64
+) -> tuple[F64, NDArray[np.bool_]]:
+    """SSIM of the window around each pixel, and where that window lies in the scene with all its pixels valid.
+
+    a, b: a band (y, x) less `middle`, 0 where it is not valid.
+    """
     counted = np.zeros(valid.shape, bool)
     if min(valid.shape) >= _SIDE:
         inside = uniform_filter(valid.astype(np.float64), _SIDE) > 1 - 0.5 / _SIDE**2
@@ -185,6 +185,7 @@ def _ssim(a: F64, b: F64, valid: NDArray[np.bool_], peak: float) -> tuple[F64, N
     var_a = np.maximum(sample * (uniform_filter(a * a, _SIDE) - mean_a**2), 0)
     var_b = np.maximum(sample * (uniform_filter(b * b, _SIDE) - mean_b**2), 0)
     covariance = sample * (uniform_filter(a * b, _SIDE) - mean_a * mean_b)
+    mean_a, mean_b = mean_a + middle, mean_b + middle
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     ssim = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     ssim /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
@@ -218,6 +219,8 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
 def _decibel(signal: Any, error: Any) -> float:
     if error == 0:
         return float("inf")
+    if not np.isfinite(signal):
+        return float("nan")
     return float(10 * np.log10(signal / error)) if signal > 0 else float("-inf")
 
 

@@ -14,6 +14,7 @@ from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.ends import pair_of
+from pipeline.flow.infinite import keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
@@ -66,8 +67,15 @@ class SceneJob:
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         valid_pixels = int(np.count_nonzero(real))
         masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
-        raw = self._raw_bytes(tile)
-        return Wrote(raw, len(data), valid=valid_pixels, masked=masked, varied=varied, flat=flat, ends=ends)
+        facts = {"valid": valid_pixels, "masked": masked, "varied": varied, "flat": flat, "ends": ends}
+        return Wrote(self._raw_bytes(tile), len(data), infinite=self._infinite(block), **facts)  # type: ignore[arg-type]
+
+    def _infinite(self, block: NDArray[Any]) -> int:
+        """How many pixels of block (band, y, x) have an infinity that is not the nodata value."""
+        nodata = self.source.info.nodata
+        if block.dtype.kind != "f" or (nodata is not None and np.isinf(nodata)):
+            return 0
+        return int(np.count_nonzero(np.isinf(block).any(axis=0)))
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape
@@ -81,8 +89,7 @@ class SceneJob:
         info = self.source.info
         if self.bound is None:
             return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
-        infinite = self.bound.mode == "lossless"  # an average has no use for infinities
-        real = real_elements(block, valid, info.nodata, infinite=infinite)
+        real = real_elements(block, valid, info.nodata, infinite=keeps_infinities(self.bound))
         return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
 
 

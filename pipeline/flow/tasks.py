@@ -49,6 +49,8 @@ class Wrote:
     """Whether the values of a compressed tile vary, and whether nothing but a constant is kept of them."""
     ends: Pair = NO_PAIR
     """Of the values read, where somebody asks."""
+    infinite: int = 0
+    """Pixels of a tile of a scene that have an infinity in some band."""
 
 
 class Job(Protocol):
@@ -98,6 +100,7 @@ class Receipt:
     varied: int = 0
     flat: int = 0
     ends: Pair = NO_PAIR
+    infinite: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -121,6 +124,7 @@ class Receipt:
         self.varied += other.varied
         self.flat += other.flat
         self.ends = join(self.ends, other.ends)
+        self.infinite += other.infinite
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
@@ -155,6 +159,7 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.varied += wrote.varied
             receipt.flat += wrote.flat
             receipt.ends = join(receipt.ends, wrote.ends)
+            receipt.infinite += wrote.infinite
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

@@ -45,7 +45,8 @@ def fit_bank(
 
     Of more than MOST_SEEN bands, rcf-mixed, mosaiks-paper and random-2layer see COMPONENTS whitened principal
     components. Mean and std come from valid pixels alone. The same samples, arguments and seed give the same bytes.
-    Raises BankError for another name, sizes out of range, windows of other shapes, or samples without valid pixels.
+    Raises BankError for another name, sizes out of range, windows of other shapes, samples without valid pixels, or
+    values that are too large.
     """
     _check(name, bands, count, size, seed)
     side = size or (7 if name == "classic" else 3)
@@ -59,9 +60,11 @@ def fit_bank(
                     f"sample {number} is {block.dtype} {block.shape}, not real and ({len(bands)} bands, y, x)"
                 )
             valid = usable(block, valid)
-            moments.add(block, valid)
-            if name in PATCHED:
-                patches.add(block, valid, np.random.default_rng([seed, number + 1]))
+            with np.errstate(over="ignore", invalid="ignore"):
+                moments.add(block, valid)
+                if name in PATCHED:
+                    patches.add(block, valid, np.random.default_rng([seed, number + 1]))
+        _check_sizes(bands, moments, float(np.finfo(np.float32).max) if name in PATCHED else np.inf)
         std = moments.std()
         projection = None
         if is_projected(name, len(bands)):
@@ -71,6 +74,17 @@ def fit_bank(
     if projection is not None:
         parts["projection"] = projection
     return Bank(name, bands, moments.mean, std, **parts)
+
+
+def _check_sizes(bands: tuple[str, ...], moments: Moments, most: float) -> None:
+    """BankError where a band's values are beyond `most`, or their squares beyond float64."""
+    beyond = ~np.isfinite(moments.mean + moments.squares) | (moments.largest > most)
+    if beyond.any():
+        number = int(np.argmax(beyond))
+        raise BankError(
+            f"{bands[number]} has values of up to {moments.largest[number]:.3g}, too large to fit a bank to; give them "
+            "as nodata (--nodata) where they mark what is missing, or in larger units"
+        )
 
 
 def is_projected(name: str, bands: int) -> bool:

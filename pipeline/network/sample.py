@@ -32,12 +32,16 @@ def usable(block: NDArray[Any], valid: Bool) -> Bool:
 
 
 class Moments:
-    """Count, mean and sum of squared deviations of each band, in float64; of each pair of bands where asked for."""
+    """Count, mean and sum of squared deviations of each band, in float64; of each pair of bands where asked for.
+
+    `largest` is the largest absolute value of each; where squares overflow, what is summed up is not finite.
+    """
 
     def __init__(self, bands: int, pairs: bool = False) -> None:
         self.count = 0
         self.mean = np.zeros(bands)
         self.squares = np.zeros(bands)
+        self.largest = np.zeros(bands)
         self.products = np.zeros((bands, bands)) if pairs else None
 
     def add(self, block: NDArray[Any], valid: Bool) -> None:
@@ -51,6 +55,7 @@ class Moments:
         for c, band in enumerate(block):
             values = band[valid].astype(np.float64)
             means[c] = values.mean()
+            self.largest[c] = max(self.largest[c], values.max(), -values.min())
             self.squares[c] += np.square(values - means[c]).sum() + (means[c] - self.mean[c]) ** 2 * share
         if self.products is not None:
             self.products += _products(block, valid, means) + np.outer(*[means - self.mean] * 2) * share

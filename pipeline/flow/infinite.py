@@ -1,0 +1,27 @@
+"""Infinities of a scene: told, for averages have no use for them, and where they are kept their tiles cost more."""
+
+from __future__ import annotations
+
+from pipeline.codec import Bound
+from pipeline.flow.crew import Watch
+from pipeline.flow.paperwork import counted
+from pipeline.flow.tasks import Receipt
+from pipeline.raster.scene import Source
+from pipeline.untrusted import one_line
+
+
+def keeps_infinities(bound: Bound) -> bool:
+    """Whether an infinity is a value under this bound: an average over a tile cannot be kept with one."""
+    return bound.mode in ("lossless", "max_error")
+
+
+def tell_infinite(source: Source, receipt: Receipt, bound: Bound | None, watch: Watch) -> None:
+    """Warn of the pixels, of tiles made now, of which a lossy bound loses infinities or keeps them dearly."""
+    if not receipt.infinite or bound is None or bound.mode == "lossless":
+        return
+    what = (
+        "kept, and their tiles stored without loss; if they mark what is missing, say --nodata inf"
+        if keeps_infinities(bound)
+        else f"taken as missing, as {bound} is an average; --max-error or --lossless keep them"
+    )
+    watch.warn(one_line(f"{source.info.name}: {counted(receipt.infinite, 'pixel')} with infinities: {what}"))
