@@ -67,8 +67,16 @@ class SceneJob:
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         valid_pixels = int(np.count_nonzero(real))
         masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
-        facts = {"valid": valid_pixels, "masked": masked, "varied": varied, "flat": flat, "ends": ends}
-        return Wrote(self._raw_bytes(tile), len(data), infinite=self._infinite(block), **facts)  # type: ignore[arg-type]
+        return Wrote(
+            self._raw_bytes(tile),
+            len(data),
+            valid=valid_pixels,
+            masked=masked,
+            varied=varied,
+            flat=flat,
+            ends=ends,
+            infinite=self._infinite(block),
+        )
 
     def _infinite(self, block: NDArray[Any]) -> int:
         """How many pixels of block (band, y, x) have an infinity that is not the nodata value."""
