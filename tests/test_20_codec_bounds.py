@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -276,3 +277,12 @@ def test_a_small_chunk_under_max_error_is_no_larger_than_without_loss(shape: tup
     bounded = encode(block, None, Bound("max_error", 2.0), effort=effort)
     assert len(bounded) <= len(encode(block, None, Bound("lossless"), effort=effort))
     assert np.abs(decode(bounded)[0].astype(int) - block).max() <= 2
+
+
+def test_a_bound_whose_square_overflows_is_a_bound() -> None:
+    block = np.random.default_rng([3]).normal(0, 1e-25, (3, 40, 40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decoded, _ = decode(encode(block, None, Bound("max_error", 1e300)))
+    assert np.isfinite(decoded).all()
+    assert np.abs(decoded - block).max() <= 1e300

@@ -324,6 +324,12 @@ def test_an_effort_of_a_later_version_is_read_and_not_written(tmp_path: Path) ->
         target[:] = data
 
 
+@pytest.mark.parametrize("nodata", [True, np.bool_(False)])
+def test_a_truth_is_no_nodata(nodata: Any) -> None:
+    with pytest.raises(ConfigError, match="nodata of"):
+        LowRankCodec.from_dict({"name": "terrasketch.lowrank", "configuration": {"nodata": nodata}})
+
+
 def test_unknown_words_in_the_configuration_are_named() -> None:
     with pytest.raises(ConfigError, match="quality"):
         LowRankCodec.from_dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 import pipeline
 from pipeline.denoise import denoise_block, settings_for
-from pipeline.denoise.block import denoise_planes, energy_taken
+from pipeline.denoise.block import denoise_planes, energy_taken, hold_back
 from pipeline.denoise.settings import groups
 from pipeline.denoise.whiten import fit_whitening
 from pipeline.errors import BlockError, ConfigError
@@ -323,3 +324,22 @@ def test_what_was_taken_is_counted_in_noise(scale):
     chosen = np.array([[True, True], [False, True]])
     taken = energy_taken(before, np.zeros_like(before), np.array([2.0 * scale]), chosen)
     np.testing.assert_allclose(taken, [(9 + 1 + 4) / 4], rtol=1e-6)
+
+
+def test_what_lies_beyond_float32_warns_of_nothing():
+    block = np.random.default_rng([5]).normal(100, 3, (3, 64, 64))
+    block[:, :20, :20] = -1.797e308
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        denoise_block(block, np.ones((64, 64), bool), quality="fast")
+
+
+def test_infinities_beside_the_valid_pixels_warn_of_nothing():
+    before = np.full((1, 4, 4), 5, np.float32)
+    valid = np.ones((4, 4), bool)
+    valid[1, 2], before[0, 1, 2] = False, np.inf
+    result = before - np.float32(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hold_back(result, before, np.array([0]), np.array([4.0]), valid)
+    assert (result[:, valid] == 4).all()  # half of what was taken

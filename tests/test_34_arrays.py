@@ -131,3 +131,11 @@ def test_a_sentinel_that_is_no_float_takes_its_own_pixels_out(
     assert np.array_equal(valid, expected)
     assert np.array_equal(kept[:, expected], block[:, expected])
     assert nodata_of(scene) == nodata  # by which denoise and features go
+
+
+@pytest.mark.parametrize("words", [{}, {"lossless": True}])
+def test_floats_of_more_digits_than_a_store_has_are_refused(tmp_path: Path, words: dict[str, bool]) -> None:
+    scene = xr.DataArray(np.ones((2, 20, 20), np.longdouble), dims=("band", "y", "x"))
+    with pytest.raises(BlockError, match=r"cast to .*float64"):
+        scene.terrasketch.compress(tmp_path / "a.zarr", **words)
+    assert list(tmp_path.iterdir()) == []

@@ -113,7 +113,8 @@ def analyse(block: Block, mse: float, *, rotated: bool = False, valid: float = 1
     unit = 2.0 ** np.ceil(np.log2(spread)) if spread > 0 else 1.0
     centred = np.empty(x.shape, np.float32)
     kernels.centre(x, mean, 1.0 / unit, centred)
-    distortion = max(mse / unit**2, 1e-30)
+    with np.errstate(over="ignore"):
+        distortion = max(mse / unit**2, 1e-30)
     w, V = _principal(centred, distortion)
     variances = np.maximum(w, 0.0) / x.shape[1]
     level = water_level(variances, bands * distortion)

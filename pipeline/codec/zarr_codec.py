@@ -243,6 +243,7 @@ def _spelled(nodata: Any) -> float | int | str | None:
         value = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str) and value.lower() in _SPELLINGS:
         return _SPELLINGS[value.lower()]
-    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 64):
+    truth = isinstance(value, bool)  # which Python counts as a number
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 64 and not truth):
         return value
     raise ConfigError(f'nodata of {NAME} is a number, "NaN", "Infinity", "-Infinity" or null, got {nodata!r}')

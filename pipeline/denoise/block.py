@@ -60,9 +60,10 @@ def denoise_block(
 
     sigma: noise in data units, one for all or (band,); None finds it, and whether it grows with the signal. origin:
     (y, x) of the block's first pixel in the scene. model: noise, planes and bases of the whole scene, in place of the
-    block's own; sigma is then the model's. clear: (y, x) bool, where noise, planes and bases are learnt; other pixels
-    (clouds) are denoised by bases of all valid ones. Bands of noise 0 and blocks smaller than a patch come back as
-    they are.
+    block's own; sigma is then the model's. A sigma below what float32, in which blocks come back, rounds a band's
+    values to is none: the band comes back as it is. clear: (y, x) bool, where noise, planes and bases are learnt; other
+    pixels (clouds) are denoised by bases of all valid ones. Bands of noise 0 and blocks smaller than a patch come back
+    as they are.
     Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
     unknown quality.
     """
@@ -72,7 +73,8 @@ def denoise_block(
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
     measured = measure(block, valid, sigma, rows, trusted) if model is None else model.measured(block, valid, trusted)
-    found, result = measured.sigma, block.astype(np.float32)
+    with np.errstate(over="ignore"):
+        found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0, touched=False)
@@ -170,7 +172,8 @@ def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken:
     """
     for b, energy in zip(noisy, taken, strict=True):
         if 1 < energy < np.inf:
-            held = before[b] + np.float32(1 / np.sqrt(energy)) * (result[b] - before[b])
+            with np.errstate(invalid="ignore"):  # of what is not valid
+                held = before[b] + np.float32(1 / np.sqrt(energy)) * (result[b] - before[b])
             result[b] = np.where(valid, held, result[b])
 
 

@@ -107,7 +107,8 @@ def wavelet_details(block: NDArray[Any], valid: Valid) -> Details:
     contrast, count = np.zeros(len(block)), int(np.count_nonzero(valid))
     pixels = np.empty(valid.shape, np.float32)
     for b, band in enumerate(block.astype(native(block.dtype), copy=False) if count else ()):
-        centre, energy, peak = centred(band, valid, count, pixels)
+        with np.errstate(over="ignore"):
+            centre, energy, peak = centred(band, valid, count, pixels)
         contrast[b] = np.sqrt(energy / count)
         # A constant leaves rounding, not zero, under irrational taps.
         transform(pixels, taps, mirror(taps, size), whole, ROUNDING * peak, diagonal[b], edges[:, b], mean[b])

@@ -57,7 +57,8 @@ def denoise(
     Args:
         scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are.
         quality: `none`, `fast` or `quality`.
-        sigma: noise in data units; None = estimated on each block.
+        sigma: noise in data units; None = estimated on each block. Below what float32 rounds a band's values to (20 at
+            1e9), the band is left as it is.
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
 
     Returns:

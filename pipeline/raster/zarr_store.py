@@ -1,4 +1,6 @@
-"""Zarr v3 stores of ours: made once, filled chunk by chunk, opened as they are by xarray, rioxarray and GDAL.
+"""Zarr v3 stores of ours: made once, filled chunk by chunk, opened as they are by xarray and rioxarray.
+
+GDAL 3.10 knows no codec `terrasketch.lowrank`.
 
 A store holds one labelled variable (`scene` or `features`), `valid` where pixels may be invalid, the coordinates, and
 CF's `spatial_ref`. The georeference stands there a second time by the Zarr conventions `proj:` and `spatial:`.
