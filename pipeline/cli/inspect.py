@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.printing import print_result, table
+from pipeline.cli.progress import Terminal
 from pipeline.errors import SourceError
 from pipeline.flow.apart import differences
 from pipeline.flow.compare import Scores
@@ -41,8 +42,8 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
       terrasketch inspect out/scene/scene.zarr --json
       terrasketch inspect out/scene/features.zarr --verify
     """
-    with one_blas_thread():
-        facts = inspect_path(path, verify=verify, **reading)
+    with one_blas_thread(), Terminal(verbose=False, quiet=False) as watch:
+        facts = inspect_path(path, verify=verify, watch=watch, **reading)
     tensors = None if as_json else facts.pop("tensors", None)
     print_result(facts, as_json)
     if tensors is not None:

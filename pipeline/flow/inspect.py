@@ -10,6 +10,8 @@ import numpy as np
 
 from pipeline.errors import BankError, ConfigError, SourceError, StorageError
 from pipeline.flow.compress import SCENE
+from pipeline.flow.crew import Nobody, Watch
+from pipeline.flow.images import tell_images
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
 from pipeline.flow.verify import verify as verify_store
@@ -26,7 +28,9 @@ from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, place
 
 
-def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) -> dict[str, Any]:
+def inspect_path(
+    paths: Sequence[str], *, verify: bool = False, watch: Watch | None = None, **reading: Any
+) -> dict[str, Any]:
     """Everything worth knowing at a glance, in words of DESIGN and JSON types.
 
     Of the chunks of a store sizes, heads and tails are looked at; all of each is read, and its checksum computed, only
@@ -52,6 +56,7 @@ def inspect_path(paths: Sequence[str], *, verify: bool = False, **reading: Any) 
                 raise
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
+    tell_images(source, watch or Nobody())
     facts, store = _scene(source), unmasked(source)
     checked = verify_store(store).to_json() if verify and isinstance(store, StoreSource) else {}
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):

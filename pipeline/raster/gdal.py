@@ -21,9 +21,9 @@ from rasterio.env import Env, get_gdal_config, getenv, hasenv, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, StorageError
 from pipeline.raster.references import check_local, local_drivers
-from pipeline.storage import gdal_options
+from pipeline.storage import ObjectPath, gdal_options, is_url, place
 
 CACHE_BYTES, LEAST_CACHE = 64 << 20, 8 << 20
 """Of GDAL's blocks: at most, and where ours are kept (raster/blocks.py), which makes them a second copy."""
@@ -194,3 +194,25 @@ def file_identity(path: str) -> tuple[int, ...]:
     except (OSError, ValueError):
         return ()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def images_in(dataset: DatasetReader) -> tuple[int, str]:
+    """How many images there are in a file that was opened as its first, and GDAL's name of the second; 1 and none.
+
+    Overviews and masks are no images for GDAL, and variables of containers none here: it opens such a file where there
+    is one raster in it.
+    """
+    inside = [] if dataset.driver.startswith(("netCDF", "HDF")) else dataset.subdatasets
+    return (len(inside), inside[1]) if len(inside) > 1 else (1, "")
+
+
+def storage_reason(path: str) -> str | None:
+    """Why an object cannot be read, in words of the object store; GDAL knows less, and forgets it."""
+    where = place(path) if is_url(path) else None
+    if not isinstance(where, ObjectPath) or where.scheme.startswith("http"):
+        return None
+    try:
+        where.stat()
+    except StorageError as error:
+        return str(error)
+    return None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
-from pipeline.errors import ConfigError, SourceError, StorageError
+from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
 from pipeline.raster import cache
 from pipeline.raster.blocks import MOST_CELL_BYTES, DamagedCell, Pixels, cell_shape, read_cells
@@ -32,17 +32,18 @@ from pipeline.raster.gdal import (
     file_identity,
     gdal_env,
     handle,
+    images_in,
     is_remote,
     open_reader,
     read_bands,
     reason,
+    storage_reason,
     why_unread,
 )
 from pipeline.raster.names import band_names, choose, scene_name
 from pipeline.raster.nodata import hide, sentinel, shared, unfit, unite, valid_from
 from pipeline.raster.scene import Affine6, Gcp, Georeference, SceneInfo
 from pipeline.raster.spectrum import IMAGERY, with_spectrum
-from pipeline.storage import ObjectPath, is_url, place
 
 MOST_BLOCK_BYTES = 1 << 30
 """Of a block of the file: GDAL unpacks it whole, whatever of it is asked for."""
@@ -65,6 +66,8 @@ class RasterSource:
     """The file's number of the alpha band."""
     cell: tuple[int, int] = (0, 0)
     """(y, x) side of the blocks that are decoded together, clipped at the scene's edge; 0 where windows are."""
+    images: tuple[int, str] = (1, "")
+    """How many the file holds (pages of a TIFF), of which this is the first; and GDAL's name of the second."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window inside the scene: block (band, y, x) of info.dtype, C-contiguous, and valid (y, x) bool.
@@ -162,7 +165,7 @@ def open_raster(
         raise
     except GDAL_ERRORS as error:
         why = reason(error).removeprefix(f"'{path}' ").removeprefix(f"`{path}' ")
-        why = why if "too slow" in why else _storage_reason(path) or why
+        why = why if "too slow" in why else storage_reason(path) or why
         why = why if path in why else f"{path}: {why}"
         raise SourceError(f"cannot open {why}; give a raster that GDAL reads").of(path) from error
 
@@ -213,7 +216,7 @@ def _describe(
     # does not tell how its files are stored.
     plain = os.path.isfile(path) and not is_remote(path) and dataset.driver != "VRT"
     cell = cell_shape(dataset.block_shapes[0], dataset.height, dataset.width) if plain else (0, 0)
-    whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha, cell)
+    whole = RasterSource(path, info, tuple(dataset.indexes), sentinels, masks, alpha, cell, images_in(dataset))
     return whole.select(positions)
 
 
@@ -286,15 +289,3 @@ def _georeference(dataset: DatasetReader) -> Georeference:
         gcps_crs_wkt=gcps_crs.to_wkt() if gcps_crs else None,
         rpcs=rpcs.to_gdal() if rpcs else None,
     )
-
-
-def _storage_reason(path: str) -> str | None:
-    """Why an object cannot be read, in words of the object store; GDAL knows less, and forgets it."""
-    where = place(path) if is_url(path) else None
-    if not isinstance(where, ObjectPath) or where.scheme.startswith("http"):
-        return None
-    try:
-        where.stat()
-    except StorageError as error:
-        return str(error)
-    return None
