@@ -110,11 +110,11 @@ def settings_for(quality: str, bands: int) -> Settings:
                 sampled=True,
             )
         return Settings(
-            3, (2, 2), (1, 2), 8, 3, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sure=4, sampled=True
+            3, (2, 2), (1, 2), 8, 4, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sure=4, sampled=True
         )
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50), more=(16, 45))
+            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50), more=(16, 50))
         return Settings(3, (2, 2), (1, 1), 8, 5, headroom=1.25, class_pixels=6, more=(16, 20), sure=4)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
