@@ -68,7 +68,7 @@ def test_quality_is_better_than_fast_and_classes_than_one():
     fast, best = (denoise_block(noisy, valid, quality=q, sigma=sigma).block for q in ("fast", "quality"))
     assert psnr(truth, best) > psnr(truth, fast)
     whitening = fit_whitening(noisy, valid, sigma)
-    one = replace(settings_for("quality", 6), classes=1, more=None)
+    one = replace(settings_for("quality", 6), classes=((1, 18),))
     single = denoise_planes(whitening.planes(noisy, valid), valid, one, (0, 0))
     assert psnr(truth, best) > psnr(truth, whitening.bands(single, slice(None))) + 0.1
 

@@ -91,9 +91,7 @@ def plain_denoise(planes, chosen):
     scores = (A - mean) @ V[:, :first]
     cubes = (scores * gain[:first] @ V[:, :first].T).reshape(len(A), len(planes), -1)
     energy = 0.0 + np.sum((cubes - cubes.mean(axis=2, keepdims=True)) ** 2, axis=(1, 2))
-    count = int(np.clip(shape[0] * shape[1] // (chosen.class_pixels * V.shape[1]), 1, chosen.classes))
-    if chosen.more:
-        count = max(count, min(chosen.more[0], shape[0] * shape[1] // (chosen.more[1] * V.shape[1])))
+    count = max(1, *(min(most, int(shape[0] * shape[1] / each / V.shape[1])) for most, each in chosen.classes))
     count = min(count, max(chosen.sure, V.shape[1] // 6))
     label = np.searchsorted(np.quantile(energy, np.arange(1, count) / count), energy)
     some = scores[:, : max(1, int(chosen.rough * first))]
@@ -130,12 +128,18 @@ def noisy_planes(planes, height, width, seed=0):
 @pytest.mark.parametrize(
     ("planes", "height", "width", "count", "chosen"),
     [
-        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), 4, 2)),
-        (1, 60, 43, 1, Settings(5, (3, 3), (2, 2), 1, 3)),
-        (3, 90, 80, 3, Settings(3, (1, 1), (1, 1), 3, 0)),
-        (2, 58, 71, 3, Settings(5, (2, 2), (1, 5), 3, 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0)),
-        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), 3, 2, more=(5, 30))),
-        (1, 61, 73, 2, Settings(4, (2, 2), (1, 2), 4, 2, sure=1, headroom=1.0)),
+        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), ((4, 18),), 2)),
+        (1, 60, 43, 1, Settings(5, (3, 3), (2, 2), ((1, 18),), 3)),
+        (3, 90, 80, 3, Settings(3, (1, 1), (1, 1), ((3, 18),), 0)),
+        (
+            2,
+            58,
+            71,
+            3,
+            Settings(5, (2, 2), (1, 5), ((3, 18),), 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0),
+        ),
+        (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), ((3, 18), (5, 30)), 2)),
+        (1, 61, 73, 2, Settings(4, (2, 2), (1, 2), ((4, 18),), 2, sure=1, headroom=1.0)),
     ],
 )
 def test_panels_give_what_whole_patch_matrices_give(planes, height, width, count, chosen, panel_rows, monkeypatch):

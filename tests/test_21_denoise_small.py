@@ -27,7 +27,7 @@ def test_a_small_block_is_the_mean_of_what_two_sizes_of_patches_give():
     E = (E + rng.standard_normal(E.shape)).astype(np.float32)
     valid = np.ones((61, 73), bool)
     enough = 61 * 73 // (2 * 25)
-    both = Settings(5, (3, 3), (1, 2), 2, 1, second=(4, enough + 1))
+    both = Settings(5, (3, 3), (1, 2), ((2, 18),), 1, second=(4, enough + 1))
     five, four = (denoise_planes(E, valid, replace(both, second=None, patch=side), (0, 0)) for side in (5, 4))
     np.testing.assert_allclose(denoise_planes(E, valid, both, (0, 0)), (five + four) / 2, atol=1e-5)
     assert np.abs(five - four).max() > 0.1
@@ -53,7 +53,9 @@ def test_a_size_of_patches_that_learns_nothing_has_no_say():
 
 
 @pytest.mark.parametrize("quality", ["fast", "quality"])
-@pytest.mark.parametrize(("without", "least"), [({"second": None}, 0.05), ({"second": None, "class_pixels": 25}, 0.2)])
+@pytest.mark.parametrize(
+    ("without", "least"), [({"second": None}, 0.05), ({"second": None, "classes": ((8, 25),)}, 0.2)]
+)
 def test_chips_gain_from_patches_of_two_sizes_and_from_classes(quality, without, least, monkeypatch):
     with rasterio.open(SAMPLE) as file:
         scene = file.read().astype(np.float64) / 3000

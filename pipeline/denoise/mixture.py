@@ -80,8 +80,7 @@ def gaussian(moments: Moments) -> Gaussian:
 def class_count(pixels: int, basis: PatchBasis, settings: Settings) -> int:
     """How many classes so many valid pixels can tell apart in this basis."""
     r = int(basis.V.shape[1])
-    most, plenty = settings.more or (1, 1)
-    count = max(1, min(settings.classes, pixels // (settings.class_pixels * r)), min(most, pixels // (plenty * r)))
+    count = max(1, *(min(most, pixels // (each * r)) for most, each in settings.classes))
     return min(count, max(settings.sure, r // SORTED_BY))
 
 

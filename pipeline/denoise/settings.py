@@ -31,8 +31,9 @@ class Settings:
     """Pixels (down, across) between the patches that the basis and the classes are learnt from."""
     apply: tuple[int, int]
     """Pixels between the patches that are denoised and folded back."""
-    classes: int
-    """Most classes of patches, but for `more`."""
+    classes: tuple[tuple[int, int], ...]
+    """Most classes of patches, and the pixels for each direction of the basis that one wants: of small blocks, and of
+    large ones."""
     rounds: int
     """How often patches are sorted into the classes that the last round fitted."""
     shift: int = 0
@@ -51,10 +52,6 @@ class Settings:
     """Shape of the window that weighs a patch's pixels in the overlap average."""
     fine: tuple[int, int] | None = None
     """Pixels in place of `learn` where that gives no plenty of patches."""
-    class_pixels: int = 18
-    """Pixels for each direction of the basis that a class wants."""
-    more: tuple[int, int] | None = None
-    """Most classes of large blocks, and the pixels for each direction that all of those want beyond `classes`."""
     sure: int = 8
     """Classes told apart by however few directions; one more wants SORTED_BY of them for each."""
     second: tuple[int, int] | None = None
@@ -96,7 +93,7 @@ def settings_for(quality: str, bands: int) -> Settings:
                 5,
                 (4, 4),
                 (1, 4),
-                8,
+                ((8, 18), (12, 60)),
                 5,
                 shift=1,
                 rows=12,
@@ -106,16 +103,14 @@ def settings_for(quality: str, bands: int) -> Settings:
                 kaiser=1.0,
                 fine=(3, 3),
                 second=(4, 70),
-                more=(12, 60),
                 sampled=True,
             )
-        return Settings(
-            3, (2, 2), (1, 2), 8, 4, shift=1, headroom=1.25, class_pixels=6, more=(12, 30), sure=4, sampled=True
-        )
+        classes = (8, 6), (12, 30)
+        return Settings(3, (2, 2), (1, 2), classes, 4, shift=1, headroom=1.25, sure=4, sampled=True)
     if quality == "quality":
         if few:
-            return Settings(5, (3, 3), (1, 1), 8, 4, rows=12, headroom=1.5, second=(4, 50), more=(16, 50))
-        return Settings(3, (2, 2), (1, 1), 8, 5, headroom=1.25, class_pixels=6, more=(16, 20), sure=4)
+            return Settings(5, (3, 3), (1, 1), ((8, 18), (16, 50)), 4, rows=12, headroom=1.5, second=(4, 50))
+        return Settings(3, (2, 2), (1, 1), ((8, 6), (16, 20)), 5, headroom=1.25, sure=4)
     raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
 
 

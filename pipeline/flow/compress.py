@@ -14,7 +14,7 @@ from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.ends import pair_of
-from pipeline.flow.infinite import keeps_infinities
+from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
@@ -75,15 +75,8 @@ class SceneJob:
             varied=varied,
             flat=flat,
             ends=ends,
-            infinite=self._infinite(block),
+            infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
         )
-
-    def _infinite(self, block: NDArray[Any]) -> int:
-        """How many pixels of block (band, y, x) have an infinity that is not the nodata value."""
-        nodata = self.source.info.nodata
-        if block.dtype.kind != "f" or (nodata is not None and np.isinf(nodata)):
-            return 0
-        return int(np.count_nonzero(np.isinf(block).any(axis=0)))
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape

@@ -106,7 +106,7 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
     planes = groups(model.whitening.V.shape[1], settings.patch)[0].stop
     # More classes want more patches, whatever the quality; a scene learns once.
     steps = most.learning(pixels, planes)
-    settings = replace(settings, learn=steps, more=most.more)
+    settings = replace(settings, learn=steps, classes=most.classes)
     moments = total(partial(pool.basis_moments, model=model, settings=settings))
     if moments is None or moments[0].count == 0:
         return None

@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline.errors import SourceError
 from pipeline.flow.crew import Watch
+from pipeline.flow.rasters import rasters_of
 from pipeline.raster.fingerprint import NOT_PIXELS
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, open_reader
-from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.scene import Source
 from pipeline.untrusted import one_line
 
@@ -44,17 +44,12 @@ def tell_written_since(name: str, source: Source, history: list[dict[str, Any]],
     return text
 
 
-def _written(source: Any) -> Iterator[tuple[float, str]]:
+def _written(source: Source) -> Iterator[tuple[float, str]]:
     """When each file of this machine behind a source, and behind what it is made of, was written last; its path."""
-    if isinstance(source, RasterSource):
-        for path in _files(source.path):
+    for raster in rasters_of(source):
+        for path in _files(raster.path):
             with suppress(OSError):
                 yield os.stat(path).st_mtime, path
-        return
-    parts = getattr(source, "source", None), getattr(source, "mask", None), *getattr(source, "members", ())
-    for part in parts:
-        if part is not None:
-            yield from _written(part)
 
 
 def _files(path: str) -> list[str]:
