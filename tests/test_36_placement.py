@@ -23,7 +23,7 @@ from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo
 from tests.raster_files import write_tif
-from tests.scenes import call_json
+from tests.scenes import call, call_json
 
 F64 = NDArray[np.float64]
 HEIGHT, WIDTH = 60, 80
@@ -168,6 +168,18 @@ def test_the_size_of_a_cell_is_found_between_the_points() -> None:
     assert placement.resolution(1, 1) == pytest.approx(size, rel=1e-6)
     assert Placement(Georeference()).resolution(7, 9) == (1, 1)
     assert Placement(Georeference(transform=(3, 0, 5, 0, -4, 5))).resolution(7, 9) == (3, 4)
+
+
+def test_blocks_and_gaps_of_points_are_in_units_of_the_crs(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", gcps=points_of())
+    rng = np.random.default_rng(1)
+    lon, lat = lonlat(*rng.uniform(0, [[HEIGHT], [WIDTH]], (2, 60)))
+    labels = geopandas.GeoDataFrame({"v": np.arange(60.0)}, geometry=shapely.points(wrapped(lon), lat), crs=4326)
+    labels.to_parquet(tmp_path / "l.parquet")
+    words = ("regress", scene, tmp_path / "r.tif", "--labels", tmp_path / "l.parquet", "--field", "v", "--folds", 3)
+    report = call_json(*words, "--gap", 0.03, "--block", 0.15)
+    assert (report["gap_cells"], report["block_cells"], report["places"]) == (3, 15, 60)
+    assert "less than half a cell of 0.010198" in call(*words, "--block", 0.004, "--overwrite").stderr
 
 
 @pytest.mark.parametrize("turn", [-360, 0, 360])
