@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def write_scene(path: Path, **profile: Any) -> Path:
     block = np.random.default_rng(0).normal(500, 20, (3, HEIGHT, WIDTH)).astype(np.uint16)
     block[:, 30, 50] = 5000, 100, 3000
     return write_tif(path, block, **{"crs": "EPSG:4326", "transform": None} | profile)
+
+
+def warnings_of(result: Any) -> list[str]:
+    assert result.exit_code == 0, result.stderr
+    return [line for line in result.stderr.splitlines() if line.startswith("Warning")]
 
 
 @pytest.mark.parametrize(("west", "low"), [(EDGE, -180.0), (10.0, -180.0), (-0.6, 0.0), (EDGE, 0.0)])
@@ -250,3 +256,57 @@ def test_metres_do_not_go_round_the_globe_and_absurd_longitudes_do_no_harm() -> 
     endless = Georeference(crs_wkt=WGS84, transform=(1e9, 0, -1.5e10, 0, -1.0, 50.0))
     assert cells_of(endless, shapely.Point(10, 45.5), 50, 50) == {(4, 15)}
     assert cells_of(endless, shapely.box(9, 45.1, 10, 45.9), 50, 50) == {(4, 14), (4, 15)}  # and a turn before
+
+
+def test_a_place_out_of_range_is_told_the_range_in_the_scenes_units(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "s.tif", gcps=points_of(10.0))
+    failed = call("similar", scene, tmp_path / "m.tif", "--at", "30,72")
+    assert failed.exit_code == 1
+    line = failed.stderr.strip().splitlines()[-1]
+    assert "spans x 10 to 11.32, y 49.4 to 50.08" in line
+
+
+def some_places(path: Path) -> None:
+    """Two in the scene, two outside of it, one on nodata and one nowhere."""
+    inside = [shapely.Point(*lonlat(20.5, 60.5, 10.0)), shapely.box(10.5, 49.7, 10.8, 49.9)]
+    nodata = shapely.Point(*lonlat(5.5, 5.5, 10.0))
+    shapes = [inside[0], shapely.Point(30, 72), nodata, None, inside[1], shapely.Point(-10, 50)]
+    geopandas.GeoDataFrame({"n": range(6)}, geometry=shapes, crs=4326).to_parquet(path)
+
+
+def with_hole(path: Path) -> Path:
+    scene = write_scene(path, gcps=points_of(10.0), nodata=0)
+    with rasterio.open(scene, "r+") as file:
+        pixels = file.read()
+        pixels[:, :12, :12] = 0
+        file.write(pixels)
+    return scene
+
+
+def test_places_without_features_are_counted_in_one_warning(tmp_path: Path) -> None:
+    scene = with_hole(tmp_path / "s.tif")
+    some_places(tmp_path / "p.parquet")
+    words = ("--bank", "torchgeo-rcf", "--count", 3, "--pool", 5, "--stride", 2, "--tile", 32)
+    result = call("features", scene, tmp_path / "at.parquet", *words, "--at", tmp_path / "p.parquet")
+    warned = warnings_of(result)
+    assert len(warned) == 1
+    said = "p.parquet: 1 of 6 places has no geometry, 2 lie outside s, 1 lies on nodata: without features"
+    assert said in warned[0]
+    found = geopandas.read_parquet(tmp_path / "at.parquet")
+    assert (found.cells > 0).tolist() == [True, False, False, False, True, False]
+    found.loc[[0, 4], ["n", "geometry"]].to_parquet(tmp_path / "q.parquet")
+    assert not warnings_of(call("features", scene, tmp_path / "b.parquet", *words, "--at", tmp_path / "q.parquet"))
+
+
+def test_places_that_are_not_asked_about_are_counted(tmp_path: Path) -> None:
+    scene = with_hole(tmp_path / "s.tif")
+    some_places(tmp_path / "p.parquet")
+    result = call("similar", scene, tmp_path / "m.tif", "--points", tmp_path / "p.parquet", "--json")
+    assert json.loads(result.stdout)["places"] == 2
+    warned = warnings_of(result)
+    assert len(warned) == 1
+    said = "p.parquet: 1 of 6 places has no geometry, 2 lie outside s, 1 lies on nodata: left out"
+    assert said in warned[0]
+    words = ("similar", scene, tmp_path / "m.tif", "--overwrite", "--at", "10.6,49.8", "--at")
+    assert any("1 of 2 places lies outside s: left out" in line for line in warnings_of(call(*words, "30,72")))
+    assert not warnings_of(call(*words, "10.7,49.8"))
