@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.flow.crew import Watch
 from pipeline.flow.networks import feature_tile
 from pipeline.flow.places import AtPlaces
 from pipeline.flow.stages import TABLES
@@ -45,6 +46,8 @@ def table_of(
         return {"finish": partial(places.write, overwrite=overwrite), "only": places.tiles}
     Placement.of(source.info.geo, source.info.name)
     centres = geometry == "centre"
-    return {
-        "finish": partial(store_to_grid, scene=source.info, stride=stride, centres=centres, overwrite=overwrite),
-    }
+
+    def finish(store: Place, target: Place, _: Watch) -> int:
+        return store_to_grid(store, target, source.info, stride, centres=centres, overwrite=overwrite)
+
+    return {"finish": finish}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.raster.cells import Cells
 from pipeline.raster.geoparquet import BBOX, BOX, GEOMETRY, boxes_column, write_geoparquet
-from pipeline.raster.placement import Placement
+from pipeline.raster.placement import Placement, moved
 from pipeline.raster.scene import SceneInfo
 
 Index = NDArray[np.intp]
@@ -42,7 +42,8 @@ def write_shapes(path: Path, info: SceneInfo, shapes: NDArray[Any], attributes: 
     """
     placement = Placement.of(info.geo, info.name)
     placed = shapely.transform(shapes, lambda xy: np.stack(placement.to_world(xy[:, 0], xy[:, 1]), axis=1))
-    placed = shapely.orient_polygons(placed)
+    west, _, east, _ = shapely.bounds(placed).reshape(-1, 4).T
+    placed = shapely.orient_polygons(moved(placed, placement.homeward(west, east)))
     wkb = pa.array(shapely.to_wkb(placed, byte_order=1, flavor="iso"), pa.binary())
     _write(path, placement, "Polygon", wkb, shapely.bounds(placed).reshape(-1, 4), attributes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -101,14 +102,26 @@ def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
     return shapes[known], own[known]
 
 
-def left_out_text(path: str, left: dict[str, int], count: int) -> str:
-    """What is to be said of places that teach nothing: how many of `count` for which reason."""
+def reasons_of(shapes: NDArray[Any], met: Collection[int], count: NDArray[Any], name: str) -> dict[str, int]:
+    """Why geometries have no valid cells in the scene `name`, and how many for each reason; empty where all have some.
+
+    met: which of them have cells at all. count: (n,) how many valid ones.
+    """
+    bare = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    outside = ~bare
+    outside[list(met)] = False
+    left = {"no geometry": bare, f"outside {name}": outside, "on nodata": (count == 0) & ~bare & ~outside}
+    return {reason: int(of.sum()) for reason, of in left.items() if of.any()}
+
+
+def left_out_text(path: str, left: dict[str, int], count: int, what: str = "left out") -> str:
+    """What is to be said of places that nothing is known of: how many of `count` for which reason, and `what` of it."""
     words: list[str] = []
     for reason, number in left.items():
         verb = ("has", "have") if reason.startswith("no ") else ("lies", "lie")
         of = "" if words else f" of {counted(count, 'place')}"
         words += [f"{number}{of} {verb[number > 1]} {reason}"] if number else []
-    return one_line(f"{path}: {', '.join(words)}: left out")
+    return one_line(f"{path}: {', '.join(words)}: {what}")
 
 
 def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) -> tuple[NDArray[Any], tuple[str, ...]]:

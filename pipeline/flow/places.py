@@ -13,6 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import OutputError, SourceError
+from pipeline.flow.crew import Watch
+from pipeline.flow.labels import left_out_text, reasons_of
 from pipeline.flow.tables import feature_fields
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid
@@ -64,11 +66,12 @@ class AtPlaces:
             raise SourceError(f"{self.path}: no place of it lies in {self.scene.name}; is its CRS the right one?")
         return tuple(self.places.tiles)
 
-    def write(self, store: Place, target: Place, *, overwrite: bool = False) -> int:
+    def write(self, store: Place, target: Place, watch: Watch, *, overwrite: bool = False) -> int:
         """Write the table: the file's attributes, cells, a column for each feature, geometry, bbox; a row for each row.
 
-        `cells` counts the valid cells that features are the mean of; without any, features are null. Memory: the
-        vector file, and a row group; the sums lie in a file beside the target. Returns the number of rows.
+        `cells` counts the valid cells that features are the mean of; without any, features are null, of which `watch`
+        is told. Memory: the vector file, and a row group; the sums lie in a file beside the target. Returns the number
+        of rows.
 
         Raises:
             SourceError: the store is damaged.
@@ -77,27 +80,32 @@ class AtPlaces:
         source = open_store(store)
         schema = _schema(self._attributes(slice(0, None)).schema, source.info.bands)
         with drafts(target) as folder:
-            total, count = self._sums(source, folder / "sums")
+            total, count, met = self._sums(source, folder / "sums")
             with write_geoparquet(target, schema, self.placement.crs_wkt, self._types(), overwrite=overwrite) as file:
                 self._write_rows(file, schema, total, count)
+        if left := reasons_of(self.frame.geometry.values, met, count, self.scene.name):
+            watch.warn(left_out_text(self.path, left, len(count), "without features"))
         return file.count
 
-    def _sums(self, source: StoreSource, path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Sums of the features over each geometry's valid cells (n, F), in a file, and the number of these (n,)."""
+    def _sums(self, source: StoreSource, path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32], set[int]]:
+        """Sums of the features over each geometry's valid cells (n, F), in a file, the number of these (n,), and which
+        geometries have cells, valid or not.
+        """
         shape = (len(self.frame), len(source.info.bands))
         try:
             total = np.memmap(path, np.float64, "w+", shape=shape)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}; check its folder") from error
-        count = np.zeros(len(self.frame), np.int32)
+        count, met = np.zeros(len(self.frame), np.int32), set()
         with one_blas_thread():
             for number in self.tiles:
                 block, valid = source.read(self.places.grid[number].window)
                 for shape_number, rows, columns in self.places.members(number):
+                    met.add(shape_number)
                     real = valid[rows, columns]
                     total[shape_number] += block[:, rows[real], columns[real]].sum(axis=1, dtype=np.float64)
                     count[shape_number] += np.count_nonzero(real)
-        return total, count
+        return total, count, met
 
     def _write_rows(
         self,

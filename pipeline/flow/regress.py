@@ -22,6 +22,7 @@ from pipeline.flow.paperwork import counted
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
+from pipeline.raster.placement import Placement
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import place
@@ -56,7 +57,8 @@ class Validation:
         Raises:
             ConfigError: a size below one cell.
         """
-        size = min(values.source.info.geo.resolution or (1.0, 1.0))
+        info = values.source.info
+        size = min(Placement.of(info.geo, info.name).resolution(info.height, info.width))
         cells = reach(values.source) if gap is None else round(gap / size)
         extent = 1 + int(max(np.ptp(data.rows), np.ptp(data.columns)))
         side = max(-(-extent // ACROSS), 2 * cells, 1) if block is None else round(block / size)

@@ -16,6 +16,7 @@ from pipeline.answers import Similar, best, peaks
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.answer_tables import write_cells
 from pipeline.flow.crew import Crew
+from pipeline.flow.labels import left_out_text, reasons_of
 from pipeline.flow.maps import TABLE, Layer, tiles_of, write_map
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.values import Look, Values, sample_cells
@@ -66,21 +67,24 @@ def shapes_of(values: Values, path: str) -> NDArray[Any]:
 def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew) -> Asked:
     """The features of geometries in the scene's CRS: of each, the mean over its valid cells. `words` for messages.
 
+    Those that have no valid cell in the scene are left out, and counted in a warning.
+
     Raises:
-        SourceError: none of them has a valid cell in the scene.
+        SourceError: none of them has one.
         ConfigError: there are too many.
         TileError: a tile cannot be read.
     """
     info = values.source.info
     if len(shapes) > MOST_PLACES:
         raise ConfigError(f"{words}: {len(shapes)} places, more than {MOST_PLACES}; give fewer, such as one of a kind")
-    places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
+    placement = Placement.of(info.geo, info.name)
+    places = Places.over(shapes, placement, 1, values.grid)
     members = [(number, *found) for number in places.tiles for found in places.members(number)]
     if not members:
-        box = info.geo.bounds(info.height, info.width) or (0, info.height, info.width, 0)
+        left, bottom, right, top = placement.bounds(info.height, info.width)
         raise SourceError(
-            f"{words}: not in {info.name}, which spans x {box[0]:.10g} to {box[2]:.10g}, "
-            f"y {min(box[1], box[3]):.10g} to {max(box[1], box[3]):.10g}; give places in it, or name their CRS by --crs"
+            f"{words}: not in {info.name}, which spans x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g}; "
+            f"give places in it, or name their CRS by --crs"
         )
     total = np.zeros((len(shapes), len(info.bands)))
     count = np.zeros(len(shapes), np.int64)
@@ -95,6 +99,8 @@ def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew) -> Asked
     if not count.any():
         raise SourceError(f"{words}: nodata in {info.name}; give a place that has values")
     known = count > 0
+    if reasons := reasons_of(shapes, {shape for _, shape, *_ in members}, count, info.name):
+        crew.watch.warn(left_out_text(words, reasons, len(shapes)))
     features = (total[known] / count[known, None]).astype(np.float32)
     return Asked(features, np.concatenate(rows), np.concatenate(columns))
 

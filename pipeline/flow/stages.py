@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError, elsewhere
 from pipeline.flow.compress import SceneJob, scene_plan
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Crew, Watch
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
@@ -38,8 +38,8 @@ RASTERS = (".tif", ".tiff")
 TABLES = (".parquet",)
 MakeJob = Callable[[str], Job]
 """From the path of the store to fill to the job that fills it."""
-Finish = Callable[[Place, Place], object]
-"""Makes the output, at its second path, of the store at its first."""
+Finish = Callable[[Place, Place, Watch], object]
+"""Makes the output, at its second path, of the store at its first, and tells what there is to be warned of."""
 
 
 def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, Receipt]:
@@ -261,7 +261,7 @@ def _whole(
             raise_failures(receipt, plan.info.name)
             if finish is not None:
                 crew.watch.note(f"write {target}")
-                finish(path, target)
+                finish(path, target, crew.watch)
             elif target.suffix in RASTERS:
                 crew.watch.note(f"write {target}")
                 threads = writing_threads(crew.workers)

@@ -41,8 +41,10 @@ class Cells:
         right: F64 = np.minimum(left + self.stride, self.width)
         if self.centres:
             xy = np.stack(self.placement.to_world((left + right) / 2, (top + bottom) / 2), axis=1)
+            xy[:, 0] += self.placement.homeward(xy[:, 0], xy[:, 0])
             return _wkb(_POINT, xy, type=_POINT_TYPE), np.concatenate([xy, xy], axis=1)
         ring = _counterclockwise(*self.placement.to_world(_corners(left, right, left), _corners(top, bottom, top, 1)))
+        ring[..., 0] += self.placement.homeward(ring[..., 0].min(axis=1), ring[..., 0].max(axis=1))[:, None]
         boxes = np.concatenate([ring.min(axis=1), ring.max(axis=1)], axis=1)
         return _wkb(_POLYGON, ring, type=_POLYGON_TYPE, rings=1, points=5), boxes
 

@@ -12,18 +12,19 @@ from typing import Any, cast
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
-from rasterio.control import GroundControlPoint
-from rasterio.transform import from_gcps
 from shapely import LineString
 from shapely import Point as GeoPoint
 from shapely.geometry import shape
 
+from pipeline.errors import SourceError
 from pipeline.raster.gdal import GDAL_ERRORS
 from pipeline.raster.globe import AT_POLE, Point, on_globe, unwrapped
-from pipeline.raster.scene import Affine6, SceneInfo
+from pipeline.raster.placement import Placement
+from pipeline.raster.scene import SceneInfo
 
 Array = NDArray[np.float64]
 _SIDE = 8  # straight edges of a projected scene bend on the globe
+_BENT_SIDE = 32  # those between ground control points before
 _STEP, _HALVINGS, _MOST = 20.0, 14, 4096
 """Longitudes of neighbours differ by no more degrees, or by a turn of the globe; halvings to find that; points."""
 _INWARD = 14
@@ -36,15 +37,16 @@ _BEND = 1e-5
 
 
 def footprint(info: SceneInfo) -> dict[str, Any] | None:
-    """The outline as a Polygon, or a MultiPolygon across the antimeridian; None where the scene lies nowhere."""
-    located = _located(info)
-    if located is None:
+    """The outline as a Polygon, or a MultiPolygon across the antimeridian; None where the scene lies nowhere, or by
+    RPCs alone, which need heights.
+    """
+    placement = _placed(info)
+    if placement is None:
         return None
-    transform, wkt = located
     try:
-        border = _Border(transform, info.height, info.width, pyproj.CRS.from_wkt(wkt))
+        border = _Border(placement, info.height, info.width)
         ring = border.ring()
-    except GDAL_ERRORS:  # an engineering CRS, another planet's
+    except (SourceError, *GDAL_ERRORS):  # points on one line; an engineering CRS, another planet's
         return None
     if ring is None:
         return None
@@ -58,31 +60,32 @@ def footprint(info: SceneInfo) -> dict[str, Any] | None:
     return geometry
 
 
-def _located(info: SceneInfo) -> tuple[Affine6, str] | None:
+def _placed(info: SceneInfo) -> Placement | None:
     geo = info.geo
-    if geo.transform is not None and geo.crs_wkt:
-        return geo.transform, geo.crs_wkt
-    if len(geo.gcps) >= 3 and geo.gcps_crs_wkt:
-        points = [GroundControlPoint(g.row, g.column, g.x, g.y, g.z) for g in geo.gcps]
-        return cast(Affine6, tuple(from_gcps(points))[:6]), geo.gcps_crs_wkt
-    return None
+    placement = Placement(geo)
+    return placement if placement.crs_wkt and (geo.transform is not None or len(geo.gcps) >= 3) else None
 
 
 class _Border:
     """The border of a scene on the globe; a place on it is a number of 0 ... 4, by sides, the left one first."""
 
-    def __init__(self, transform: Affine6, height: int, width: int, crs: pyproj.CRS) -> None:
-        self._transform, self._size = transform, np.array([width, height], float)
+    def __init__(self, placement: Placement, height: int, width: int) -> None:
+        assert placement.crs_wkt is not None
+        crs = pyproj.CRS.from_wkt(placement.crs_wkt)
+        self._placement, self._size = placement, np.array([width, height], float)
+        self._side = _BENT_SIDE if placement.by_points else _SIDE
         self._to_globe = pyproj.Transformer.from_crs(crs, pyproj.CRS.from_epsg(4326), always_xy=True)
         # Through the projection alone: a datum may have several ways to WGS 84, and PROJ may come back by another one.
         flat = crs.source_crs if crs.is_bound and crs.source_crs else crs
         flat = flat.sub_crs_list[0] if flat.is_compound else flat
         self._to_plane = pyproj.Transformer.from_crs(flat.geodetic_crs, flat, always_xy=True)
-        a, b, _, d, e, _ = transform
-        self._mirrored = a * e - b * d > 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            (x, right, down), (y, right_y, down_y) = placement.to_world([0, width, 0], [0, 0, height])
+            a, b, d, e = (right - x) / width, (down - x) / height, (right_y - y) / width, (down_y - y) / height
+            self._mirrored = a * e - b * d > 0
         geographic = crs.is_geographic and not crs.is_derived
         self._highest = np.pi / 2 / crs.axis_info[0].unit_conversion_factor if geographic else np.inf
-        self._period = 360.0 if crs.is_geographic else np.inf
+        self._period = placement.turn
         self._tolerance = max(abs(a) + abs(b) + abs(d) + abs(e), 1e-4 * (abs(a) * width + abs(b) * height))
         self.straight = geographic or self._is_cylinder()
         """Whether x is the longitude: edges are straight, a pole is a line, and x beyond a turn goes on."""
@@ -90,7 +93,7 @@ class _Border:
 
     def ring(self) -> list[Point] | None:
         """(longitude, latitude), closed, its inside on the left; None where nothing of the scene is on the globe."""
-        places = np.linspace(0, 4, 4 * _SIDE + 1)
+        places = np.linspace(0, 4, 4 * self._side + 1)
         points = self._at(places)
         if points is None:
             return None
@@ -151,9 +154,8 @@ class _Border:
 
     def _project(self, pixels: Array) -> Array:
         """Longitude and latitude (n, 2) of (column, row); NaN off the globe, where projections come back elsewhere."""
-        a, b, c, d, e, f = self._transform
         with np.errstate(over="ignore", invalid="ignore"):
-            x, y = a * pixels[:, 0] + b * pixels[:, 1] + c, d * pixels[:, 0] + e * pixels[:, 1] + f
+            x, y = self._placement.to_world(pixels[:, 0], pixels[:, 1])
         lon, lat = self._to_globe.transform(x, np.clip(y, -self._highest, self._highest))
         points = np.stack([lon, np.clip(lat, -90, 90)], axis=1)
         points[~np.isfinite(points).all(axis=1)] = np.nan

@@ -80,14 +80,15 @@ class Places:
 
     @classmethod
     def over(cls, geometries: Any, placement: Placement, stride: int, grid: Grid) -> Places:
-        """Geometries in the CRS of the scene, over its cells of stride x stride pixels."""
+        """Geometries in the CRS of the scene, over its cells of stride x stride pixels, in any turn of the globe."""
 
         def to_cells(xy: F64) -> F64:
             return np.stack(placement.to_pixels(xy[:, 0], xy[:, 1]), axis=1) / stride
 
         shapes = shapely.force_2d(np.asarray(geometries, dtype=object))
         known = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a CRS has no place for them
-        shapes = np.where(known, shapes, None)
+        shapes = np.array(np.where(known, shapes, None), dtype=object)
+        shapes = placement.sought(shapes, stride * grid.height, stride * grid.width)
         return cls(shapely.transform(shapes, to_cells), grid)
 
     @cached_property
