@@ -84,9 +84,11 @@ def denoise_block(
         whitening = fit_whitening(unit, trusted, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
         found = measured.total(level, noisy)
+    settings = settings_for(quality, len(block), model.whitening.V.shape[1]).aligned(model.replicated)
+    if min(valid.shape) < settings.patch:
+        return Denoised(result, found, 0, touched=False)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.patch)
-    settings = settings.aligned(model.replicated)
     smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = model.learnt[number] if model.learnt else None
