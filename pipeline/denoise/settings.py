@@ -75,6 +75,11 @@ class Settings:
         """Pixels by which each row of the patches that are denoised stands to the right of the row before."""
         return int(self.apply[0] < self.apply[1])
 
+    @property
+    def widest(self) -> int:
+        """Side of the largest patches that a block may be cut into."""
+        return self.patch if self.second is None else max(self.patch, self.second.patch)
+
     def learning(self, pixels: int, planes: int) -> tuple[int, int]:
         """Steps of `learn`, or `fine`, shorter still where a block of so many pixels would give few patches."""
         columns = planes * self.patch**2
