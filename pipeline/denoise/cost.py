@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipeline.denoise.settings import settings_for
 from pipeline.denoise.whiten import KEEP_ALL
 
-# Pixels of a large block.
-LARGE = 1 << 20
+# Side of a large block.
+LARGE = 1 << 10
 
 
 def flops_per_pixel(bands: int, quality: str) -> float:
@@ -19,7 +19,7 @@ def flops_per_pixel(bands: int, quality: str) -> float:
     if quality == "none":
         return 0.0
     planes, total = min(bands, KEEP_ALL), 0.0
-    for settings in settings_for(quality, bands, planes).sizes(LARGE, planes):
+    for settings in settings_for(quality, bands, planes).sizes(LARGE**2, planes, LARGE):
         columns = settings.patch**2 * planes
         kept = columns * min(1.0, 0.3 * settings.headroom)
         total += 2.0 * columns**2 / (settings.learn[0] * settings.learn[1])

@@ -89,11 +89,12 @@ class Settings:
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
 
-    def sizes(self, pixels: int, planes: int) -> list[Settings]:
-        """These, and for so few pixels as `second` is for, the same with its patches."""
-        if self.second is None or pixels >= self.second.below * planes * self.patch**2:
+    def sizes(self, pixels: int, planes: int, side: int) -> list[Settings]:
+        """These, and for so few pixels as `second` is for, the same with its patches, if the block's side holds them."""
+        other = self.second
+        if other is None or other.patch > side or pixels >= other.below * planes * self.patch**2:
             return [self]
-        return [self, replace(self, patch=self.second.patch, apply=self.second.apply)]
+        return [self, replace(self, patch=other.patch, apply=other.apply)]
 
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
