@@ -90,7 +90,7 @@ class Settings:
         return down, min(steps[1], area // down)
 
     def sizes(self, pixels: int, planes: int, side: int) -> list[Settings]:
-        """These, and for so few pixels as `second` is for, the same with its patches, if the block's side holds them."""
+        """These, and for so few pixels as `second` is for, the same with its patches, if the block is wide enough."""
         other = self.second
         if other is None or other.patch > side or pixels >= other.below * planes * self.patch**2:
             return [self]
@@ -146,8 +146,8 @@ FEW_QUALITY = replace(MANY_QUALITY, patch=4, second=Second(3, (1, 2)))
 
 
 def settings_for(quality: str, bands: int, planes: int | None = None) -> Settings:
-    """Settings for "fast" or "quality", of bands that leave so many planes of unit noise. As long as it is not known how
-    many, all of few bands are taken for noisy, and many bands to leave more than FEW.
+    """Settings for "fast" or "quality", of bands that leave so many planes of unit noise. As long as it is not known
+    how many, all of few bands are taken for noisy, and many bands to leave more than FEW.
 
     Of few planes larger patches are still told from the noise; of many, and few pixels, smaller ones better.
     """
