@@ -142,6 +142,19 @@ def test_small_blocks_of_any_dtype(bands, height, width, dtype, holes, quality, 
         np.testing.assert_array_equal(done.block, block.astype(np.float32))
 
 
+@pytest.mark.parametrize("quality", ["fast", "quality"])
+@pytest.mark.parametrize("bands", [2, 5, 10, 24])
+def test_strips_as_narrow_as_a_patch(bands, quality):
+    along = np.linspace(0, 50, 200, dtype=np.float32)
+    for side in range(1, 7):
+        noisy = along + np.random.default_rng(side).standard_normal((bands, side, 200)).astype(np.float32)
+        for block in (noisy, noisy.transpose(0, 2, 1)):
+            done = denoise_block(block, np.ones(block.shape[1:], bool), quality=quality, sigma=1.0)
+            assert done.touched == (side >= settings_for(quality, bands, done.rank if bands > 16 else bands).patch)
+            left = np.std(done.block - (along if block is noisy else along[:, None]))
+            assert left < 0.6 if done.touched else np.array_equal(done.block, block)
+
+
 def test_three_hundred_bands():
     truth, noisy, _ = noisy_scene(300, 48, 50, seed=6)
     done = denoise_block(noisy, all_valid(noisy))

@@ -136,7 +136,7 @@ def noisy_planes(planes, height, width, seed=0):
             58,
             71,
             3,
-            Settings(5, (2, 2), (1, 5), ((3, 18),), 1, shift=2, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0),
+            Settings(5, (2, 2), (1, 5), ((3, 18),), 1, headroom=1.25, leading=0.7, rough=0.6, kaiser=1.0),
         ),
         (2, 61, 73, 4, Settings(4, (2, 2), (1, 2), ((3, 18), (5, 30)), 2)),
         (1, 61, 73, 2, Settings(4, (2, 2), (1, 2), ((4, 18),), 2, sure=1, headroom=1.0)),

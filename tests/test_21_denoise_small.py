@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import rasterio
 from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 from pipeline.denoise import Settings, denoise_block, settings_for
 from pipeline.denoise.planes import denoise_planes
+from pipeline.denoise.settings import FAST, MANY_FAST, Second
 
 SAMPLE = Path(__file__).parents[1] / "sample_data" / "s2_18SVG_crop_10band_20m.tif"
 
@@ -27,11 +29,11 @@ def test_a_small_block_is_the_mean_of_what_two_sizes_of_patches_give():
     E = (E + rng.standard_normal(E.shape)).astype(np.float32)
     valid = np.ones((61, 73), bool)
     enough = 61 * 73 // (2 * 25)
-    both = Settings(5, (3, 3), (1, 2), ((2, 18),), 1, second=(4, enough + 1))
+    both = Settings(5, (3, 3), (1, 2), ((2, 18),), 1, second=Second(4, (1, 2), enough + 1))
     five, four = (denoise_planes(E, valid, replace(both, second=None, patch=side), (0, 0)) for side in (5, 4))
     np.testing.assert_allclose(denoise_planes(E, valid, both, (0, 0)), (five + four) / 2, atol=1e-5)
     assert np.abs(five - four).max() > 0.1
-    large = replace(both, second=(4, enough))
+    large = replace(both, second=Second(4, (1, 2), enough))
     assert denoise_planes(E, valid, large, (0, 0)).tobytes() == five.tobytes()
     # What is not to be learnt from teaches nothing, however large the block is.
     learn = valid.copy()
@@ -68,5 +70,43 @@ def test_chips_gain_from_patches_of_two_sizes_and_from_classes(quality, without,
         for one in (chosen, replace(chosen, **without)):
             monkeypatch.setattr("pipeline.denoise.block.settings_for", lambda *_, one=one: one)
             found.append(psnr(truth, denoise_block(noisy, np.ones((64, 64), bool), quality=quality).block))
+        gains.append(found[0] - found[1])
+    assert np.mean(gains) > least
+
+
+def interpolated(bands):
+    """So many bands (band, y, x) between those of a scene."""
+    return CubicSpline(np.arange(len(bands)), bands, axis=0)(np.linspace(0, len(bands) - 1, 24))
+
+
+def unlike(bands):
+    """48 bands that mix 24 pictures, each of another place of a scene (band, y, x)."""
+    pieces = np.stack([bands[i % 10][20 * (i // 10) :, 7 * i :][:96, :96] for i in range(24)])
+    mixed = np.random.default_rng(1).standard_normal((48, 24)) / 5
+    return np.einsum("ab,byx->ayx", mixed, pieces - pieces.mean(axis=(1, 2), keepdims=True)) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("made", "other", "planes", "least"),
+    [
+        (lambda crop: crop[:6, :96, :96], FAST, (6, 6), 0.04),
+        (lambda crop: interpolated(crop[:, :96, :96]), replace(MANY_FAST, second=None), (2, 16), 0.04),
+        (unlike, replace(MANY_FAST, second=None), (17, 48), 0.08),
+    ],
+    ids=["six bands", "few planes of many bands", "many planes"],
+)
+def test_sizes_of_patches_go_by_the_planes(made, other, planes, least, monkeypatch):
+    with rasterio.open(SAMPLE) as file:
+        scene = file.read().astype(np.float64) / 3000
+    gains = []
+    for start in (40, 200):
+        truth = made(scene[:, start : start + 200, start:])
+        noisy = (truth + 0.02 * np.random.default_rng(5).standard_normal(truth.shape)).astype(np.float32)
+        found = []
+        for one in (settings_for, lambda *_: other):
+            monkeypatch.setattr("pipeline.denoise.block.settings_for", one)
+            done = denoise_block(noisy, np.ones((96, 96), bool))
+            found.append(psnr(truth, done.block))
+        assert planes[0] <= (len(truth) if len(truth) <= 16 else done.rank) <= planes[1]
         gains.append(found[0] - found[1])
     assert np.mean(gains) > least

@@ -84,16 +84,18 @@ def denoise_block(
         whitening = fit_whitening(unit, trusted, level)
         model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
         found = measured.total(level, noisy)
+    settings = settings_for(quality, len(block), model.whitening.V.shape[1]).aligned(model.replicated)
+    if min(valid.shape) < settings.patch:
+        return Denoised(result, found, 0, touched=False)
     planes = model.whitening.planes(unit, valid)
-    fill_holes(planes, valid, settings.patch)
-    settings = settings.aligned(model.replicated)
+    fill_holes(planes, valid, settings.widest)
     smooth = np.empty_like(planes)
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
     keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
     whole, masked, taken = bool(valid.all()), valid & ~trusted, np.zeros(noisy.size)
-    witnesses = apart_from(masked, trusted, settings.patch)
+    witnesses = apart_from(masked, trusted, settings.widest)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
         keep_beyond(bands, unit, planes, slab, model.whitening, masked)

@@ -42,7 +42,8 @@ def denoise_planes(
     Few pixels teach a basis badly: there the mean with what patches of another size give is nearer to the truth.
     """
     trusted = valid if trusted is None else trusted
-    sizes = [settings] if learnt is not None else settings.sizes(int(np.count_nonzero(trusted)), len(planes))
+    pixels, side = int(np.count_nonzero(trusted)), min(valid.shape)
+    sizes = [settings] if learnt is not None else settings.sizes(pixels, len(planes), side)
     told = [_by_patches(planes, valid, size, origin, learnt, trusted) for size in sizes]
     match [one for one in told if one is not None]:
         case [one, other]:

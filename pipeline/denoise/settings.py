@@ -17,8 +17,22 @@ MAX_COLUMNS = 640
 PLENTY = 25
 # The same, from which the directions that they show are told well.
 AMPLE = 20
+# Planes up to which those of many bands are denoised by larger patches.
+FEW = 16
 # Directions of a basis for each class: by few, noise sorts the patches, and is taken for what a class has in common.
 SORTED_BY = 6
+
+
+@dataclass(frozen=True)
+class Second:
+    """Patches of another side, whose result is averaged with the first's."""
+
+    patch: int
+    """Side, pixels."""
+    apply: tuple[int, int]
+    """Pixels (down, across) between those that are denoised."""
+    below: float = math.inf
+    """Pixels for each column of the first patch matrix below which a block has them."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +50,6 @@ class Settings:
     large ones."""
     rounds: int
     """How often patches are sorted into the classes that the last round fitted."""
-    shift: int = 0
-    """Pixels by which each row of the patches that are denoised stands to the right of the row before."""
     rows: int = 16
     """Patches for each column of the patch matrix that a basis is learnt from, where the block has them."""
     headroom: float = 2.0
@@ -54,11 +66,19 @@ class Settings:
     """Pixels in place of `learn` where that gives no plenty of patches."""
     sure: int = 8
     """Classes told apart by however few directions; one more wants SORTED_BY of them for each."""
-    second: tuple[int, int] | None = None
-    """Side of other patches, whose result is averaged with the first's where a block has fewer pixels than so many for
-    each column."""
+    second: Second | None = None
     sampled: bool = False
     """Whether the noise of a large block is read from a part of it."""
+
+    @property
+    def shift(self) -> int:
+        """Pixels by which each row of the patches that are denoised stands to the right of the row before."""
+        return int(self.apply[0] < self.apply[1])
+
+    @property
+    def widest(self) -> int:
+        """Side of the largest patches that a block may be cut into."""
+        return self.patch if self.second is None else max(self.patch, self.second.patch)
 
     def learning(self, pixels: int, planes: int) -> tuple[int, int]:
         """Steps of `learn`, or `fine`, shorter still where a block of so many pixels would give few patches."""
@@ -69,11 +89,12 @@ class Settings:
         down = min(steps[0], math.isqrt(area))
         return down, min(steps[1], area // down)
 
-    def sizes(self, pixels: int, planes: int) -> list[Settings]:
-        """These, and where so many pixels teach a basis badly, the same with patches of the second side."""
-        if self.second is None or pixels >= self.second[1] * planes * self.patch**2:
+    def sizes(self, pixels: int, planes: int, side: int) -> list[Settings]:
+        """These, and for so few pixels as `second` is for, the same with its patches, if the block is wide enough."""
+        other = self.second
+        if other is None or other.patch > side or pixels >= other.below * planes * self.patch**2:
             return [self]
-        return [self, replace(self, patch=self.second[0])]
+        return [self, replace(self, patch=other.patch, apply=other.apply)]
 
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
@@ -81,37 +102,66 @@ class Settings:
 
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
-        return replace(self, learn=(2, 2), apply=(2, 2), shift=0) if replicated else self
+        if not replicated:
+            return self
+        second = None if self.second is None else replace(self.second, apply=(2, 2))
+        return replace(self, learn=(2, 2), apply=(2, 2), second=second)
 
 
-def settings_for(quality: str, bands: int) -> Settings:
-    """Settings for "fast" or "quality"; many bands leave few planes, which want smaller patches."""
-    few = bands <= KEEP_ALL
-    if quality == "fast":
-        if few:
-            return Settings(
-                5,
-                (4, 4),
-                (1, 4),
-                ((8, 18), (12, 60)),
-                5,
-                shift=1,
-                rows=12,
-                headroom=1.5,
-                lean=1.25,
-                rough=0.6,
-                kaiser=1.0,
-                fine=(3, 3),
-                second=(4, 70),
-                sampled=True,
-            )
-        classes = (8, 6), (12, 30)
-        return Settings(3, (2, 2), (1, 2), classes, 4, shift=1, headroom=1.25, sure=4, sampled=True)
-    if quality == "quality":
-        if few:
-            return Settings(5, (3, 3), (1, 1), ((8, 18), (16, 50)), 4, rows=12, headroom=1.5, second=(4, 50))
-        return Settings(3, (2, 2), (1, 1), ((8, 6), (16, 20)), 5, headroom=1.25, sure=4)
-    raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
+# Of up to KEEP_ALL bands.
+FAST = Settings(
+    5,
+    (4, 4),
+    (1, 4),
+    ((8, 18), (12, 60)),
+    5,
+    rows=12,
+    headroom=1.5,
+    lean=1.25,
+    rough=0.6,
+    kaiser=1.0,
+    fine=(3, 3),
+    second=Second(4, (1, 4), 70),
+    sampled=True,
+)
+# Of four to six noisy bands smaller patches, closer together, and sorted by more of their few directions.
+FAST_SIX = replace(FAST, patch=4, learn=(3, 3), apply=(1, 3), leading=0.8, second=Second(5, (1, 4), 110))
+FAST_THREE = replace(FAST, leading=0.8)
+QUALITY = Settings(5, (3, 3), (1, 1), ((8, 18), (16, 50)), 4, rows=12, headroom=1.5, second=Second(4, (1, 1), 50))
+# Of more bands, whose planes are many, or few.
+MANY_FAST = Settings(
+    3,
+    (2, 2),
+    (1, 2),
+    ((8, 6), (12, 30)),
+    4,
+    headroom=1.25,
+    sure=4,
+    second=Second(2, (1, 2), 150),
+    sampled=True,
+)
+MANY_QUALITY = Settings(3, (2, 2), (1, 1), ((8, 6), (16, 20)), 5, headroom=1.25, sure=4, second=Second(2, (1, 1), 150))
+FEW_FAST = replace(MANY_FAST, patch=4, second=None)
+FEW_QUALITY = replace(MANY_QUALITY, patch=4, second=Second(3, (1, 2)))
+
+
+def settings_for(quality: str, bands: int, planes: int | None = None) -> Settings:
+    """Settings for "fast" or "quality", of bands that leave so many planes of unit noise. As long as it is not known
+    how many, all of few bands are taken for noisy, and many bands to leave more than FEW.
+
+    Of few planes larger patches are still told from the noise; of many, and few pixels, smaller ones better.
+    """
+    if quality not in ("fast", "quality"):
+        raise ConfigError(f"quality {quality!r} is not known to denoise; use fast or quality")
+    fast = quality == "fast"
+    if bands <= KEEP_ALL:
+        planes = bands if planes is None else planes
+        if not fast:
+            return QUALITY
+        return FAST if planes > 6 else FAST_SIX if planes > 3 else FAST_THREE
+    if planes is None or planes > FEW:
+        return MANY_FAST if fast else MANY_QUALITY
+    return FEW_FAST if fast else FEW_QUALITY
 
 
 def groups(planes: int, patch: int) -> list[slice]:

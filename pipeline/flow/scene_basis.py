@@ -102,8 +102,9 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
         return model
     if model.stabiliser is not None:
         model = pool.levelled(model, each(partial(pool.level, model=model)))
-    settings, most = (settings_for(q, len(source.info.bands)).aligned(model.replicated) for q in (quality, "quality"))
-    planes = groups(model.whitening.V.shape[1], settings.patch)[0].stop
+    bands, found = len(source.info.bands), model.whitening.V.shape[1]
+    settings, most = (settings_for(q, bands, found).aligned(model.replicated) for q in (quality, "quality"))
+    planes = groups(found, settings.patch)[0].stop
     # More classes want more patches, whatever the quality; a scene learns once.
     steps = most.learning(pixels, planes)
     settings = replace(settings, learn=steps, classes=most.classes)
