@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.grid import Grid
+from pipeline.raster.cog import write_cog
 from pipeline.raster.look import look_of, with_colours
+from pipeline.raster.nodata import valid_from
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.spectrum import imagery_tags, known_wavelengths, spectrum, with_spectrum
 from pipeline.raster.statistics import Statistics
+from tests.raster_files import rasterio_open
 from tests.scenes import call, read, small_scene
 
 SENTINEL = ("B02", "B03", "B04", "B08")
@@ -40,9 +43,10 @@ def test_statistics_are_numpy_s_however_the_windows_cut(dtype, height, width, ti
     grid = list(Grid(height, width, tile))
     counted = Statistics(3, height, width)
     pieces = [(t.window, block[:, *t.window.slices], valid[t.window.slices] if holes else None) for t in grid]
-    assert list(counted.over(pieces)) == pieces
+    for piece in pieces:
+        counted.add(*piece)
     if not valid.any():
-        assert counted.tags() == counted.percentiles() == []
+        assert counted.tags() == counted.percentiles() == [{}, {}, {}]
         return
     real = block[:, valid].astype(float)
     for values, tags, shares in zip(real, counted.tags(), counted.percentiles(), strict=True):
@@ -53,13 +57,44 @@ def test_statistics_are_numpy_s_however_the_windows_cut(dtype, height, width, ti
         assert np.allclose([low, high], np.percentile(values, [2, 98]), rtol=1e-7)  # so small that every pixel is seen
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 0.0), ("float32", None), ("float32", -1.0), ("uint16", None)])
+def test_statistics_of_a_cog_are_gdal_s_own_where_bands_have_holes_of_their_own(tmp_path, dtype, nodata) -> None:
+    rng = np.random.default_rng(5)
+    block = rng.integers(5, 250, (3, 70, 90)).astype(dtype)
+    hole = np.nan if nodata is None and dtype == "float32" else nodata
+    if hole is not None:
+        block[0, :20], block[1, 30:, :40] = hole, hole
+        block[2, : 70 if dtype == "uint16" else 0] = hole  # nothing is left of one, or all
+    else:  # integers without a sentinel: a mask that all bands share
+        block[0, :20] = 0
+    valid = valid_from(block, (nodata if hole is not None else 0.0,) * 3)
+    info = SceneInfo("a", ("a", "b", "c"), 70, 90, dtype, nodata=nodata, masked=True)
+    pieces = [(t.window, block[:, *t.window.slices], valid[t.window.slices]) for t in Grid(70, 90, 32)]
+    write_cog(tmp_path / "a.tif", info, pieces, statistics=True)
+    with rasterio_open(tmp_path / "a.tif") as cog:
+        tags = [cog.tags(band) for band in (1, 2, 3)]
+        masked = cog.read(masked=True)
+    masked = np.ma.masked_invalid(masked)
+    for band, told in zip(masked, tags, strict=True):
+        words = [told.get(f"STATISTICS_{word}") for word in ("MINIMUM", "MAXIMUM", "MEAN", "STDDEV")]
+        if band.mask.all():
+            assert not [name for name in told if name.startswith("STATISTICS_")]
+            continue
+        found = [float(word) for word in words]
+        real = band.compressed().astype(float)
+        assert np.allclose(found, [real.min(), real.max(), real.mean(), real.std()], rtol=1e-6)
+        assert float(told["STATISTICS_VALID_PERCENT"]) == pytest.approx(100 * real.size / band.size, rel=1e-3)
+        shares = [float(told[f"STATISTICS_PERCENTILE_{part}"]) for part in (2, 98)]
+        assert np.allclose(shares, np.percentile(band.data[::2, ::2][~band.mask[::2, ::2]], [2, 98]))
+
+
 def test_percentiles_of_a_large_scene_do_not_depend_on_tiles_and_are_near() -> None:
     block = np.random.default_rng(1).gamma(2.0, 300.0, (2, 400, 500)).astype("uint16")
     tags = []
     for tile in (64, 137, 500):
         counted = Statistics(2, 400, 500)
-        for _ in counted.over((t.window, block[:, *t.window.slices], None) for t in Grid(400, 500, tile)):
-            pass
+        for t in Grid(400, 500, tile):
+            counted.add(t.window, block[:, *t.window.slices], None)
         tags.append(counted.percentiles())
     assert tags[0] == tags[1] == tags[2]
     found = [[float(value) for value in band.values()] for band in tags[0]]

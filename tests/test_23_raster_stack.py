@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio.enums import ColorInterp
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import SceneInfo
-from tests.raster_files import numbers, rasterio_open, read_all, whole, write_tif
+from tests.raster_files import NORTH_UP, numbers, rasterio_open, read_all, whole, write_tif
 
 
 class File(NamedTuple):
@@ -372,3 +373,24 @@ def test_an_item_without_rasters_or_with_lost_ones_is_one_line(tmp_path: Path) -
 def test_facts_of_a_stack_pass_through_json(shared_data: Path) -> None:
     info = open_source(shared_data / "s2_18SVG_west_bands").info
     assert SceneInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic", "average"])
+@pytest.mark.parametrize(("dtype", "opaque"), [("float32", 1), ("float32", 255), ("uint16", 65535)])
+def test_alpha_of_a_file_that_is_warped_takes_its_own_pixels_alone(
+    tmp_path: Path, resampling: str, dtype: str, opaque: int
+) -> None:
+    def alpha(dataset: Any) -> None:
+        dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.alpha]
+
+    coarse = np.full((3, 20, 20), 100, dtype)
+    coarse[1] = 50
+    coarse[2] = opaque
+    coarse[:, 5:10, 3:12] = 0
+    write_tif(tmp_path / "a.tif", numbers(1, 40, 40, dtype))
+    write_tif(tmp_path / "b.tif", coarse, alpha, transform=NORTH_UP * Affine.scale(2))
+    block, valid = read_all(open_source([tmp_path / "a.tif", tmp_path / "b.tif"], resampling=resampling), 16)
+    out = np.zeros((40, 40), bool)
+    out[10:20, 6:24] = True
+    np.testing.assert_array_equal(valid, ~out)
+    np.testing.assert_allclose(block[1:, valid], np.repeat([[100], [50]], valid.sum(), axis=1), rtol=1e-5)

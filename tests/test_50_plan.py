@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan import Rates, ScenePlan, StagePlan, calibrate, plan_campaign, plan_scene, rates_of_receipt
 from pipeline.plan.memory import CODE_MULTIPLE, SCENE_FIXED
 from pipeline.plan.rates import StageRate, rates_of
+from tests.raster_files import write_tif
 from tests.scenes import call, call_json, small_scene
 
 WORKFLOW = "version: 1\nread: {tile: 64}\nfeatures: {bank: classic, stride: 2}\n"
@@ -40,6 +41,34 @@ def test_tiles_and_bytes_are_those_of_the_run(job: Path) -> None:
         assert planned["bytes_in"] >= ran["raw_bytes"]
         assert planned["bytes_out"] >= ran["stored_bytes"]
     assert plan["shape"] == [4, 150, 170]
+
+
+@pytest.mark.parametrize(
+    "write", ["{}", "{cog: []}", "{cog: [denoised]}", "{cog: [features], report: false}", "{cog: [], report: false}"]
+)
+def test_no_more_is_written_than_the_plan_says(tmp_path: Path, write: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 65536, (6, 300, 310)).astype(np.uint16)
+    for name in ("a", "b"):
+        write_tif(tmp_path / f"{name}.tif", noise)
+    (tmp_path / "job.yaml").write_text(
+        "version: 1\nread: {tile: 128}\ndenoise: {quality: none}\ncompress: {lossless: true}\n"
+        f"features: {{bank: classic, stride: 2}}\nwrite: {write}\n"
+    )
+    scenes = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    plan = call_json("plan", tmp_path / "job.yaml", *scenes)
+    assert call("run", tmp_path / "job.yaml", *scenes, "--out", tmp_path / "out").exit_code == 0
+    total, bound = plan["total"]["bytes_out"], 0
+    written = [
+        sum(path.stat().st_size for path in (tmp_path / "out" / name).rglob("*") if path.is_file()) for name in "ab"
+    ]
+    assert sum(written) <= total
+    for planned, size in zip(plan["scenes"], written, strict=True):
+        most = planned["beside"] + sum(stage["bytes_out"] for stage in planned["stages"])
+        assert size <= most <= 1.4 * size + (8 << 20)
+        bound += most
+    assert total == bound
+    many = call_json("plan", tmp_path / "job.yaml", scenes[0], "--scenes", "2")["campaign"]
+    assert many["bytes_out"] <= total
 
 
 def test_halo_is_counted_once_per_inner_edge(job: Path) -> None:

@@ -144,6 +144,10 @@ def _print_plan(scene: ScenePlan) -> str:
         ]
     lines += scene.notes
     lines.append(
+        f"written, at most: {print_bytes(scene.bytes_out)}, of which {print_bytes(scene.beside)} beside the stores "
+        "(rasters, bank, report, item)"
+    )
+    lines.append(
         f"peak memory: {print_bytes(scene.memory)} ({counted(scene.workers, 'task')} at a time in one process)"
     )
     return "\n".join(lines)

@@ -26,11 +26,11 @@ class Totals:
         """Add the plan of one scene."""
         self.scenes += 1
         self.memory = max(self.memory, plan.memory)
+        self.bytes_out += plan.bytes_out
         for stage in plan.stages:
             self.tiles += stage.tiles
             self.tasks += stage.tasks
             self.bytes_in += stage.bytes_in
-            self.bytes_out += stage.bytes_out
             self.flops += stage.flops
 
     def to_json(self) -> dict[str, Any]:

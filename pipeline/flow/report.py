@@ -49,10 +49,12 @@ def write_scene_report(
 ) -> dict[str, Any]:
     """Write report.html, and return the figures worth a receipt: snr, rmse, noise per band."""
     pictures = take_pictures(raw, stored)
-    sigma, left = measure_noise(raw), measure_noise(masked_like(raw, stored))
-    noise = None if sigma is None else report.Noise(sigma, *_mean_and_spread(pictures.before), left)
-    scene = receipt.stages[0]
-    storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, Bound(*workflow.compress.bound))
+    scene, bound = receipt.stages[0], Bound(*workflow.compress.bound)
+    storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, bound)
+    sigma, (mean, deviation) = measure_noise(raw), _mean_and_spread(pictures.before)
+    error = 0.0 if bound.mode == "lossless" else storage.rmse
+    left = with_storing(measure_noise(masked_like(raw, stored)), deviation, error)
+    noise = None if sigma is None else report.Noise(sigma, mean, deviation, left, error)
     data = report.ReportData(
         title=receipt.name,
         command=receipt.command,
@@ -116,6 +118,26 @@ def measure_noise(source: Source) -> NDArray[np.float64] | None:
             if valid.any():
                 sigmas.append(estimate_noise(block, valid))
     return np.median(sigmas, axis=0) if sigmas else None
+
+
+def with_storing(
+    sigma: NDArray[np.float64] | None, spread: NDArray[np.float64], error: float | None
+) -> NDArray[np.float64] | None:
+    """How far what is stored lies from the signal (band,): its noise, and what storing added to it.
+
+    A coder smooths: noise estimated after it is little where its own error is much, and would be told as a gain.
+
+    Args:
+        sigma: noise estimated in what is stored, (band,).
+        spread: standard deviation of each band; no more is lost of a band than all of it.
+        error: root mean square error of storing over all bands, which is about that of each; None where not known.
+
+    Returns:
+        None where one of the two is not known.
+    """
+    if sigma is None or error is None:
+        return None
+    return np.hypot(sigma, np.minimum(error, spread))
 
 
 def _mean_and_spread(picture: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -44,6 +44,13 @@ class ScenePlan:
     """The features' matrix products: layer, m, n, k, GFLOP, FLOP/byte, panel rows, parts along m x n x k."""
     notes: list[str] = field(default_factory=list)
     """What else is good to know: the stride and halo of a network."""
+    beside: int = 0
+    """Bytes at most that are written beside the values of the stores: rasters, bank, report, item, receipt."""
+
+    @property
+    def bytes_out(self) -> int:
+        """All that is written, at most."""
+        return self.beside + sum(stage.bytes_out for stage in self.stages)
 
     @property
     def raw_bytes(self) -> int:

@@ -62,7 +62,8 @@ def default_rates(workflow: Workflow, scene: ScenePlan) -> Rates:
         stages[stage.name] = StageRate(stage.flops / _FLOPS / raw, stage.bytes_out / raw)
     note = "these rates are not of your machine or scene: give --calibrate, or --rates RECEIPT.json of an earlier run"
     finish = _RASTERS * bool(workflow.write.cog) + _REPORT * workflow.write.report
-    return Rates(_MEASURED, stages, ALONE, finish, _PRODUCTS if workflow.write.cog else 0.0, notes=[note])
+    products = min(_PRODUCTS if workflow.write.cog else 0.0, scene.beside / raw)
+    return Rates(_MEASURED, stages, ALONE, finish, products, notes=[note])
 
 
 def rates_of_receipt(path: Path) -> Rates:

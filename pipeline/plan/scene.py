@@ -34,6 +34,7 @@ from pipeline.plan.memory import (
     finish_memory,
 )
 from pipeline.plan.model import ScenePlan, StagePlan
+from pipeline.plan.products import product_bytes
 from pipeline.raster.scene import SceneInfo
 
 _SECONDS_PER_ELEMENT = 4e-7
@@ -52,7 +53,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
     stages = [_scene_stage(info, workflow, workers)]
     products: list[list[str]] = []
     notes: list[str] = []
-    features = fitting = held = 0
+    features = fitting = held = kept = 0
     if workflow.features is not None:
         bank = planned_bank(workflow.features, info.bands)
         features = len(bank.features)
@@ -63,6 +64,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
         else:
             stage, products = _feature_stage(info, workflow, bank, workers)
             fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
+            kept = bank.filters.nbytes + bank.projection.nbytes
         stages.append(stage)
     task = max(stage.task_memory for stage in stages)
     finish = finish_memory(info, workflow, features, workers, max(stage.bytes_out for stage in stages))
@@ -79,6 +81,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
         base_memory() + held + (fitting + finish if many else max(fitting, finish)),
         products,
         notes,
+        product_bytes(info, workflow, features, sum(stage.bytes_out for stage in stages[1:]), kept),
     )
 
 

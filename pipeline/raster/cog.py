@@ -158,8 +158,8 @@ def _write(
             _describe(dataset, info)
             if colours:
                 dataset.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
-        counted = Statistics(len(info.bands), info.height, info.width) if statistics else None
-        _fill(path, dataset, info, windows if counted is None else counted.over(windows))
+        counted = Statistics(len(info.bands), info.height, info.width, info.nodata) if statistics else None
+        _fill(path, dataset, info, windows, counted)
         with _writing(path):
             if counted is not None:
                 write_statistics(dataset, counted)
@@ -183,8 +183,8 @@ def _with_block(windows: Windows, block: int) -> tuple[Windows, int]:
     return chain([first], rest), width if whole else block
 
 
-def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows) -> None:
-    """Write every window, and the mask from the first window on that needs one."""
+def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows, counted: Statistics | None) -> None:
+    """Write and count every window, and write the mask from the first window on that needs one."""
     missing = info.height * info.width
     masked = False
     for window, block, valid in windows:
@@ -192,6 +192,8 @@ def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows
         missing -= math.prod(window.shape)
         assert block.shape == (len(info.bands), *window.shape), (path, block.shape, window)
         out, mask = _settle(block, valid, info)
+        if counted is not None:
+            counted.add(window, out, mask)
         with _writing(path):
             dataset.write(out, window=place)
             if mask is not None and not masked:

@@ -22,6 +22,7 @@ from rasterio.io import DatasetReader
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
 from pipeline.raster import cache
+from pipeline.raster.band_values import PLAIN, ItemValues, declared
 from pipeline.raster.blocks import MOST_CELL_BYTES, DamagedCell, Pixels, cell_shape, read_cells
 from pipeline.raster.cache import rows_of
 from pipeline.raster.fingerprint import dataset_fingerprint
@@ -146,6 +147,7 @@ def open_raster(
     bidx: Sequence[int] | None = None,
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
+    said: ItemValues | None = None,
 ) -> RasterSource:
     """Open one raster of any GDAL path and look at everything but its pixels.
 
@@ -153,6 +155,7 @@ def open_raster(
         bidx: the file's numbers of the bands, from 1; all but alpha by default.
         bands: or their names.
         nodata: the sentinel of all bands, in place of the file's own.
+        said: what an item says of the file's bands; it counts where the file declares nothing.
 
     Raises:
         SourceError: no such file, no raster, no bands, a palette, or complex numbers.
@@ -160,7 +163,7 @@ def open_raster(
     """
     try:
         with gdal_env(path), open_reader(path) as dataset:
-            return _describe(path, dataset, bidx, bands, nodata)
+            return _describe(path, dataset, bidx, bands, nodata, said)
     except (SourceError, ConfigError):
         raise
     except GDAL_ERRORS as error:
@@ -176,6 +179,7 @@ def _describe(
     bidx: Sequence[int] | None,
     bands: Sequence[str] | None,
     nodata: float | None,
+    said: ItemValues | None,
 ) -> RasterSource:
     if not dataset.count:
         inside = ", ".join(dataset.subdatasets[:3])
@@ -185,11 +189,13 @@ def _describe(
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
     _check_pixels(path, dataset, positions)
     _check_blocks(path, dataset)
-    declared = dataset.nodatavals if nodata is None else (nodata,) * dataset.count
+    values = declared(dataset, said)
+    lines = [value.line or PLAIN for value in values]
     dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
     if nodata is not None and (why := unfit(nodata, dtype)):
         raise ConfigError(f"{path}: {why}")
-    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(declared, dataset.dtypes, strict=True))
+    missing = [value.nodata if nodata is None else nodata for value in values]
+    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(missing, dataset.dtypes, strict=True))
     masks = _mask_bands(dataset.mask_flag_enums, sentinels, positions, alpha)
     chosen = [sentinels[index] for index in positions]
     info = SceneInfo(
@@ -199,9 +205,9 @@ def _describe(
         width=dataset.width,
         dtype=str(dtype),
         nodata=shared(chosen, [dataset.dtypes[index] for index in positions]),
-        scales=tuple(map(float, dataset.scales)),
-        offsets=tuple(map(float, dataset.offsets)),
-        units=tuple(dataset.units),
+        scales=tuple(line[0] for line in lines),
+        offsets=tuple(line[1] for line in lines),
+        units=tuple(value.unit for value in values),
         geo=_georeference(dataset),
         tags=dict(dataset.tags()),
         band_tags=tuple(

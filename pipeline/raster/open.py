@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.raster.band_values import item_values
 from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.masks import MaskChoice, masked
@@ -180,7 +181,11 @@ def _open_item(
         keys = [one.key for one in assets]
         kept = _kept(range(len(keys)), keys.index(asset.key) if asset.key in keys else None, keys, bands)
         assets = [assets[position] for position in kept]
-    sources = [open_raster(asset.href, bidx=asset.bidx, nodata=nodata) for asset in assets]
+    said = [item_values(item.assets[one.key].extra_fields, item.properties) for one in assets]
+    sources = [
+        open_raster(one.href, bidx=one.bidx, nodata=nodata, said=values)
+        for one, values in zip(assets, said, strict=True)
+    ]
     names = names_of(assets, [source.info.bands for source in sources])
     sources = [_with_tags(source, one.tags) for source, one in zip(sources, assets, strict=True)]
     positions = choose(names, bidx, None, path)

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
 from pipeline.raster.gdal import CACHE_BYTES, GDAL_ERRORS, gdal_env, handle, read_bands, why_unread
 from pipeline.raster.geotiff import RasterSource
-from pipeline.raster.nodata import valid_from
+from pipeline.raster.nodata import hide, valid_from
 from pipeline.raster.scene import SceneInfo
 
 
@@ -56,19 +56,21 @@ class WarpedSource:
                 vrt = handle(self.source.path, repr(kind), self._warp)
                 block = np.empty((len(self.source.indexes), *window.shape), self.info.dtype)
                 read_bands(vrt, self.source.indexes, place, block)
-                valid = valid_from(block, self.source.nodata)
+                told, shown = valid_from(block, self.source.nodata), np.ones(window.shape, bool)
                 if self._nodata is None:
-                    valid &= vrt.read(vrt.count, window=place) > 0
+                    shown &= vrt.read(self.source.alpha or vrt.count, window=place) > 0
         except GDAL_ERRORS as error:
             raise SourceError(
                 f"{self.source.path}: cannot read {window} at {self.info.geo.resolution}: {why_unread(error)}"
             ) from error
-        return np.ascontiguousarray(block), valid
+        return np.ascontiguousarray(hide(block, told, shown, self.info.nodata)), told & shown
 
     @property
     def _nodata(self) -> float | None:
+        """NaN for floats without a sentinel, but where alpha tells: it would be NaN itself, and all pixels with it."""
         sentinel = self.source.nodata[0]
-        return float("nan") if sentinel is None and np.dtype(self.info.dtype).kind == "f" else sentinel
+        floats = np.dtype(self.info.dtype).kind == "f" and self.source.alpha is None
+        return float("nan") if sentinel is None and floats else sentinel
 
     def _warp(self, dataset: DatasetReader) -> WarpedVRT:
         assert self.info.geo.transform is not None

@@ -57,13 +57,15 @@ class Detail:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Noise per band, (band,), in data units: before denoising and, where known, of what was written."""
+    """Noise per band, (band,), in data units: before denoising and, where known, after storing, whose error counts."""
 
     sigma: Floats
     mean: Floats
     """Of the pictures' valid pixels, as the next."""
     std: Floats
     sigma_after: Floats | None = None
+    stored_error: float | None = 0.0
+    """Root mean square error of storing over all bands, which `sigma_after` holds; 0 without loss."""
 
 
 @dataclass(frozen=True, eq=False)

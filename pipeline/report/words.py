@@ -75,7 +75,8 @@ def key_figures(data: ReportData) -> list[tuple[str, str, str]]:
 def _noise_figure(noise: Noise) -> tuple[str, str, str]:
     reduction = noise_reduction(noise)
     if reduction is not None:
-        return "Noise reduction", decibels(reduction), "median of the bands"
+        remark = "median of the bands" + ", the error of storing counted as noise" * bool(noise.stored_error)
+        return "Noise reduction", decibels(reduction), remark
     good = (noise.std > 0) & np.isfinite(noise.sigma)
     if not good.any():
         return "Noise found", "–", "no band with spread"
