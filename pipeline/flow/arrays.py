@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.denoise import denoise_block
 from pipeline.errors import BankError, BlockError
+from pipeline.flow.cells import label
 from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.networks import (
     AnyBank,
@@ -113,7 +114,7 @@ def features(
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     count, dtype = len(fitted.features), np.dtype("float32")
     data = map_windows(cube, heart, outer, tile=tile, stride=stride, count=count, dtype=dtype, name="features")
-    return _label(scene, data, fitted, stride)
+    return label(scene, data, fitted, stride)
 
 
 def _denoised(
@@ -214,24 +215,3 @@ def _resolve(
         if is_network(str(bank)):
             return normalised(open_network(str(bank), names), samples())
         return fit_bank(str(bank), samples(), bands=names, seed=seed)
-
-
-def _label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.DataArray:
-    y, x = scene.dims[-2:]
-    coords: dict[Any, Any] = {"feature": np.array(bank.features, object)}
-    for name in (y, x):
-        if name in scene.coords:
-            values = scene.coords[name].values.astype(float)
-            step = values[1] - values[0] if len(values) > 1 else 1.0
-            centres = values[0] + step * (np.arange(-(-len(values) // stride)) * stride + (stride - 1) / 2)
-            coords[name] = (name, centres, scene.coords[name].attrs)
-    result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs={"bank": bank.name})
-    if "spatial_ref" in scene.coords:
-        result = result.assign_coords(spatial_ref=scene.coords["spatial_ref"].copy())
-        transform = result.spatial_ref.attrs.get("GeoTransform")
-        if transform and stride > 1:
-            c, a, b, f, d, e = (float(value) for value in transform.split())
-            scaled = (c, a * stride, b * stride, f, d * stride, e * stride)
-            result.spatial_ref.attrs["GeoTransform"] = " ".join(repr(value) for value in scaled)
-        result.encoding["grid_mapping"] = "spatial_ref"
-    return result
