@@ -1,8 +1,11 @@
 """The verbs on Dask arrays: what neighbouring tiles need is made once, whatever the chunks and the scheduler."""
 
+import asyncio
 import pickle
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -13,6 +16,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
+import pipeline
 from pipeline.flow import arrays
 from pipeline.network import Bank, fit_bank
 
@@ -114,3 +118,41 @@ def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool
     with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster):
         assert np.array_equal(made().compute(), expected, equal_nan=True)
         assert np.array_equal(made().persist().compute(), expected, equal_nan=True)
+
+
+@pytest.fixture
+def one_thread(tmp_path: Path) -> Iterator[Client]:
+    """A cluster that cannot do two things at once."""
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _compress(scene: xr.DataArray, path: Path) -> int:
+    return scene.terrasketch.compress(path, lossless=True, workers=2).shape[1]
+
+
+def test_what_is_kept_on_a_cluster_is_compressed(one_thread: Client, tmp_path: Path) -> None:
+    scene = _scene((3, 64, 64))
+    assert _compress(scene.persist(), tmp_path / "a.zarr") == SIDE
+    assert np.array_equal(pipeline.open_scene(tmp_path / "a.zarr"), scene.compute())
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_task_of_a_cluster_may_compress_by_that_cluster(one_thread: Client, tmp_path: Path, kept: bool) -> None:
+    scene = _scene((3, 64, 64)).persist() if kept else _scene((3, 64, 64))
+    work = partial(_compress, scene, tmp_path / "a.zarr")
+    assert one_thread.submit(work, pure=False).result(timeout=120) == SIDE
+    assert np.array_equal(pipeline.open_scene(tmp_path / "a.zarr"), _scene((3, 64, 64)).compute())
+    assert one_thread.submit(lambda: 1).result(timeout=60) == 1
+
+
+def test_an_explicit_scheduler_or_an_asynchronous_client_is_no_hindrance(tmp_path: Path) -> None:
+    with dask.config.set(scheduler="threads"):
+        assert _compress(_scene((3, 64, 64)), tmp_path / "a.zarr") == SIDE
+
+    async def beside() -> int:
+        async with Client(processes=False, dashboard_address=None, asynchronous=True, local_directory=tmp_path):
+            return _compress(_scene((3, 64, 64)), tmp_path / "b.zarr")
+
+    assert asyncio.run(beside()) == SIDE
