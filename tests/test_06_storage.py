@@ -40,6 +40,14 @@ def test_other_words_are_local_paths(word: str) -> None:
     assert place(word) == Path(word)
 
 
+@pytest.mark.parametrize("word", ["file:///a/b c.zarr", "file://localhost/a/b c.zarr"])
+def test_an_address_of_this_machine_is_a_path(word: str) -> None:
+    assert place(word) == Path("/a/b c.zarr")
+    assert place("file://a.zarr") == Path("a.zarr")
+    with pytest.raises(ConfigError, match="empty"):
+        place("file://")
+
+
 @pytest.mark.parametrize("word", ["s3://", "s3:///key", "gs://?x"])
 def test_an_address_without_a_bucket_is_refused(word: str) -> None:
     with pytest.raises(ConfigError, match="no bucket"):

@@ -292,3 +292,18 @@ def test_names_of_bands_and_features_are_strings_of_the_zarr_specification(tmp_p
         assert kept["data_type"] == "string"
         again = xr.open_zarr(tmp_path / name, consolidated=False)
         assert again[name].values.tolist() == array[name].values.tolist()
+
+
+def test_a_store_has_an_address_of_this_machine_too(tmp_path: Path) -> None:
+    scene = xr.DataArray(np.arange(800.0).reshape(2, 20, 20), dims=("band", "y", "x"))
+    address = f"file://{tmp_path}/a.zarr"
+    stored = scene.terrasketch.compress(address, lossless=True)
+    assert (tmp_path / "a.zarr" / "zarr.json").is_file()
+    assert np.array_equal(stored, scene)
+    assert np.array_equal(pipeline.open_scene(address), scene)
+    with pytest.raises(SourceError, match="no such store"):
+        pipeline.open_scene(f"file://{tmp_path}/none.zarr")
+    (tmp_path / "other.zarr").mkdir()
+    with pytest.raises(SourceError) as told:
+        pipeline.open_scene(f"file://{tmp_path}/other.zarr")
+    assert "no such store" not in str(told.value)

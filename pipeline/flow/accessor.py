@@ -13,6 +13,7 @@ from dask.base import is_dask_collection
 from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
+from pipeline.flow.computing import who_computes
 from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.encoding import one_bound
@@ -96,8 +97,8 @@ class SceneAccessor:
             # There a store is filled in its own place: its chunks would go before they are read.
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
         count = count or os.cpu_count() or 1
-        with python_words(), ThreadPoolExecutor(count) as threads:
-            source, side = source_of(self._scene), side or _tile(self._scene)
+        with python_words(), who_computes(self._scene.data) as scheduler, ThreadPoolExecutor(count) as threads:
+            source, side = source_of(self._scene, scheduler), side or _tile(self._scene)
             told = _Told()
             if source.warning:
                 told.warn(source.warning)

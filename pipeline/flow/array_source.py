@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BlockError, SourceError
 from pipeline.flow.arrays import as_cube, band_labels, nodata_of
+from pipeline.flow.computing import Scheduler
 from pipeline.flow.frames import frame_of, transform_of
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.read import spread
@@ -34,6 +35,8 @@ class ArraySource:
     """Its dimensions, coordinates and attributes, for the store."""
     missing: int | None = None
     """A sentinel of 64-bit integers that is no float, as info.nodata is: `valid` alone tells of it."""
+    scheduler: Scheduler = "synchronous"
+    """Of Dask, for windows of a lazy array; whoever reads is one of many threads already."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window's block (band, y, x), and valid (y, x) bool.
@@ -44,7 +47,7 @@ class ArraySource:
         block = self.cube[:, *window.slices]
         if is_dask_collection(block):
             try:
-                block = block.compute(scheduler="synchronous")  # whoever reads is one of many threads already
+                block = block.compute(scheduler=self.scheduler)
             except Exception as error:  # whatever the user's own graph raises
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise SourceError(f"{self.info.name}: {window} cannot be computed: {reason}") from error
@@ -63,8 +66,10 @@ class ArraySource:
         )
 
 
-def source_of(scene: xr.DataArray) -> ArraySource:
+def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> ArraySource:
     """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell.
+
+    Windows of a lazy one are computed by the scheduler (`computing.who_computes`).
 
     Raises:
         BlockError: it has not two or three dimensions, no real dtype, a name of the store's own, or scales of other
@@ -93,11 +98,12 @@ def source_of(scene: xr.DataArray) -> ArraySource:
         band_tags=_band_tags(scene, len(names)),
         masked=nodata is not None or missing is not None or cube.dtype.kind == "f",
     )
-    source = ArraySource(cube, info, missing=missing)
+    source = ArraySource(cube, info, missing=missing, scheduler=scheduler)
     ends = [source.read(window)[0] for window in spread(source, 64, 4)]
     facts = repr((cube.shape, str(cube.dtype))).encode()
     known = content_fingerprint(facts, *(block.tobytes() for block in ends))
-    return ArraySource(cube, replace(info, fingerprint=known), frame_of(_with_bands(scene), transform), missing)
+    frame = frame_of(_with_bands(scene), transform)
+    return replace(source, info=replace(info, fingerprint=known), frame=frame)
 
 
 def _with_bands(scene: xr.DataArray) -> xr.DataArray:

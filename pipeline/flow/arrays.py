@@ -6,22 +6,19 @@ before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from dask.base import is_dask_collection
-from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pipeline.denoise import denoise_block
 from pipeline.errors import BankError, BlockError
+from pipeline.flow.cells import label
 from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.networks import (
     AnyBank,
@@ -36,6 +33,7 @@ from pipeline.flow.networks import (
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.python_words import whole_number
 from pipeline.flow.threads import one_blas_thread
+from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.nodata import valid_from
@@ -44,9 +42,6 @@ from pipeline.storage import place
 TILE = 256
 _Y, _X = {"y", "lat", "latitude", "projection_y_coordinate"}, {"x", "lon", "longitude", "projection_x_coordinate"}
 _FIT_SAMPLES = 16
-Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
-Around = Callable[[Window], Window]
-"""A window with its halo, clipped at the scene's edge."""
 
 
 def denoise(
@@ -71,18 +66,10 @@ def denoise(
     cube, denoising, tile = as_cube(scene), Denoising(quality, sigma), whole_number("tile", tile) or TILE
     if quality == "none":
         return scene
-    nodata = nodata_of(scene)
-
-    def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
-        valid = valid_from(block, (nodata,) * block.shape[0])
-        origin = (outer.y0, outer.x0)
-        result = denoise_block(block, valid, quality=quality, sigma=sigma, origin=origin)
-        place = inner.within(outer)
-        return settle(result, place, block[:, *place], valid[place], nodata)
-
-    side = min(max(cube.chunks[1]), max(cube.chunks[2])) if _is_lazy(cube) else tile
+    heart = partial(_denoised, quality=quality, sigma=sigma, nodata=nodata_of(scene))
+    side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
-    data = _map_windows(cube, heart, tile, outer, 1, cube.shape[0], cube.dtype)
+    data = map_windows(cube, heart, outer, tile=tile, stride=1, count=cube.shape[0], dtype=cube.dtype, name="denoise")
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -122,16 +109,28 @@ def features(
     if is_mean(fitted):
         raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
     tile, pool, stride = settled(fitted, tile, pool, stride)
-    shape = (cube.shape[1], cube.shape[2])  # a heart travels with every task: it must not hold the scene
-
-    def heart(block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
-        valid = valid_from(block, (nodata,) * block.shape[0])
-        windows = {"window": inner, "outer": outer, "scene_shape": shape}
-        return featurise(block, valid, fitted, pool=pool, stride=stride, **windows)[0]  # type: ignore[arg-type]
-
+    shape = (cube.shape[1], cube.shape[2])  # a heart travels to every worker: it must not hold the scene
+    heart = partial(_featured, nodata=nodata, bank=fitted, pool=pool, stride=stride, scene_shape=shape)
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
-    data = _map_windows(cube, heart, tile, outer, stride, len(fitted.features), np.dtype("float32"))
-    return _label(scene, data, fitted, stride)
+    count, dtype = len(fitted.features), np.dtype("float32")
+    data = map_windows(cube, heart, outer, tile=tile, stride=stride, count=count, dtype=dtype, name="features")
+    return label(scene, data, fitted, stride)
+
+
+def _denoised(
+    block: NDArray[Any], inner: Window, outer: Window, *, quality: str, sigma: float | None, nodata: float | int | None
+) -> NDArray[Any]:
+    valid = valid_from(block, (nodata,) * block.shape[0])
+    result = denoise_block(block, valid, quality=quality, sigma=sigma, origin=(outer.y0, outer.x0))
+    place = inner.within(outer)
+    return settle(result, place, block[:, *place], valid[place], nodata)
+
+
+def _featured(
+    block: NDArray[Any], inner: Window, outer: Window, *, nodata: float | int | None, **words: Any
+) -> NDArray[Any]:
+    valid = valid_from(block, (nodata,) * block.shape[0])
+    return featurise(block, valid, window=inner, outer=outer, **words)[0]
 
 
 def as_cube(scene: xr.DataArray) -> Any:
@@ -174,10 +173,6 @@ def _order(scene: xr.DataArray) -> tuple[Any, ...]:
     return (*rest, *ends.values())
 
 
-def _is_lazy(cube: Any) -> bool:
-    return is_dask_collection(cube)
-
-
 def nodata_of(scene: xr.DataArray) -> float | int | None:
     """The sentinel that rioxarray knows; of integers an integer, which may be no float."""
     value = scene.rio.nodata
@@ -208,79 +203,15 @@ def _resolve(
         return bank
     if str(bank).endswith(".npz"):
         return Bank.load(place(bank))
-    windows = _windows(cube, TILE, 1)
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(_FIT_SAMPLES, len(windows))).round().astype(int))
+    spread = windows(cube, TILE, 1)
+    chosen = np.unique(np.linspace(0, len(spread) - 1, min(_FIT_SAMPLES, len(spread))).round().astype(int))
 
     def samples() -> Any:
         for index in chosen:
-            block = np.asarray(cube[:, *windows[index].slices])
+            block = np.asarray(cube[:, *spread[index].slices])
             yield block, valid_from(block, (nodata,) * block.shape[0])
 
     with one_blas_thread():
         if is_network(str(bank)):
             return normalised(open_network(str(bank), names), samples())
         return fit_bank(str(bank), samples(), bands=names, seed=seed)
-
-
-def _windows(cube: Any, tile: int, stride: int) -> list[Window]:
-    """Windows in raster order: Dask's chunks where they suit the stride, tiles elsewhere."""
-    ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
-    return [Window(y0, y1, x0, x1) for y0, y1 in pairwise(ys) for x0, x1 in pairwise(xs)]
-
-
-def _cuts(cube: Any, axis: int, tile: int, stride: int) -> list[int]:
-    extent = cube.shape[axis]
-    if _is_lazy(cube):
-        cuts = [0, *np.cumsum(cube.chunks[axis]).tolist()]
-        if all(cut % stride == 0 for cut in cuts[:-1]):
-            return cuts
-    step = -(-tile // stride) * stride
-    return [*range(0, extent, step), extent]
-
-
-def _map_windows(
-    cube: Any, heart: Heart, tile: int, around: Around, stride: int, count: int, dtype: np.dtype[Any]
-) -> Any:
-    """Apply `heart` to every window with its halo; the result is lazy where the cube is."""
-    ys, xs = _cuts(cube, 1, tile, stride), _cuts(cube, 2, tile, stride)
-    rows = []
-    for y0, y1 in pairwise(ys):
-        row = []
-        for x0, x1 in pairwise(xs):
-            inner = Window(y0, y1, x0, x1)
-            outer = around(inner)
-            block = cube[:, *outer.slices]
-            if _is_lazy(cube):
-                shape = (count, -(-(y1 - y0) // stride), -(-(x1 - x0) // stride))
-                task = delayed(_guarded)(heart, block, inner, outer)
-                row.append(da.from_delayed(task, shape, dtype))  # type: ignore[no-untyped-call]
-            else:
-                row.append(_guarded(heart, np.asarray(block), inner, outer))
-        rows.append(row)
-    return da.block(rows) if _is_lazy(cube) else np.block(rows)  # type: ignore[no-untyped-call]
-
-
-def _guarded(heart: Heart, block: NDArray[Any], inner: Window, outer: Window) -> NDArray[Any]:
-    with one_blas_thread():
-        return heart(block, inner, outer)
-
-
-def _label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.DataArray:
-    y, x = scene.dims[-2:]
-    coords: dict[Any, Any] = {"feature": np.array(bank.features, object)}
-    for name in (y, x):
-        if name in scene.coords:
-            values = scene.coords[name].values.astype(float)
-            step = values[1] - values[0] if len(values) > 1 else 1.0
-            centres = values[0] + step * (np.arange(-(-len(values) // stride)) * stride + (stride - 1) / 2)
-            coords[name] = (name, centres, scene.coords[name].attrs)
-    result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs={"bank": bank.name})
-    if "spatial_ref" in scene.coords:
-        result = result.assign_coords(spatial_ref=scene.coords["spatial_ref"].copy())
-        transform = result.spatial_ref.attrs.get("GeoTransform")
-        if transform and stride > 1:
-            c, a, b, f, d, e = (float(value) for value in transform.split())
-            scaled = (c, a * stride, b * stride, f, d * stride, e * stride)
-            result.spatial_ref.attrs["GeoTransform"] = " ".join(repr(value) for value in scaled)
-        result.encoding["grid_mapping"] = "spatial_ref"
-    return result

@@ -70,7 +70,7 @@ def transform_of(scene: xr.DataArray) -> Affine6 | None:
 
     The GeoTransform counts where the coordinates agree with it. None where they have no equal steps, or nothing tells.
     """
-    told = _told(scene)
+    told = told_transform(scene)
     y, x = scene.dims[-2:]
     if not (y in scene.coords or x in scene.coords) or (told is not None and (told[1] or told[3])):
         return told
@@ -91,7 +91,18 @@ def transform_of(scene: xr.DataArray) -> Affine6 | None:
     return told if agree else found
 
 
-def _told(scene: xr.DataArray) -> Affine6 | None:
+def place_of(scene: xr.DataArray, name: Any) -> tuple[float, float] | None:
+    """Edge and step of one of the last two axes: by the transform, or by itself where the other has no equal steps."""
+    column = name == scene.dims[-1]
+    transform, told = transform_of(scene), told_transform(scene)
+    if transform is None or transform[1] or transform[3]:
+        return _place(scene, name, told and told[0 if column else 4])
+    a, _, c, _, e, f = transform
+    return (c, a) if column else (f, e)
+
+
+def told_transform(scene: xr.DataArray) -> Affine6 | None:
+    """That of the GeoTransform, whatever the coordinates say; None where there is none."""
     mapping = _grid_mapping(scene)
     words = str(scene.coords[mapping].attrs.get("GeoTransform", "")).split() if mapping else []
     if len(words) != 6:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource, open_store
-from pipeline.storage import ObjectPath, Place, check_named, is_url, place
+from pipeline.storage import ObjectPath, Place, check_named, place
 
 SAMPLES = 16
 
@@ -57,9 +56,10 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
 
 def _check_store(path: str) -> None:
     """Refuse what is named as a store is, and is nothing at all."""
+    where = place(path)
     if (
         path.rstrip("/").endswith(".zarr")
-        and (is_url(path) or not Path(path).exists())
+        and (isinstance(where, ObjectPath) or not where.exists())
         and not re.match(r"/vsi|[A-Z]+:", path)
     ):
         raise SourceError(

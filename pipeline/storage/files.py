@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
     if isinstance(text, ObjectPath):
         return text
     word = os.fspath(text)
+    if word.startswith("file://"):  # as rasters are opened by it, %20 being three letters
+        word = re.sub("^localhost(?=/)", "", word.removeprefix("file://"))
     check_named(word)
     if word.startswith(_SCHEMES) and not is_url(word):
         raise ConfigError(f"{word}: the address names no bucket or host; give {word.partition('://')[0]}://NAME/...")
