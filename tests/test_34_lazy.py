@@ -114,8 +114,8 @@ def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool
         return _scene((3, 40, 64)).terrasketch.denoise().terrasketch.features(bank, stride=4)
 
     expected = made().compute(scheduler="synchronous")
-    options = {"n_workers": 1, "threads_per_worker": 2, "processes": processes, "dashboard_address": None}
-    with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster):
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": processes, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(host="127.0.0.1", **options, local_directory=tmp_path) as cluster, Client(cluster):
         assert np.array_equal(made().compute(), expected, equal_nan=True)
         assert np.array_equal(made().persist().compute(), expected, equal_nan=True)
 
@@ -123,8 +123,8 @@ def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool
 @pytest.fixture
 def one_thread(tmp_path: Path) -> Iterator[Client]:
     """A cluster that cannot do two things at once."""
-    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
-    with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster) as client:
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(host="127.0.0.1", **options, local_directory=tmp_path) as cluster, Client(cluster) as client:
         yield client
 
 
@@ -152,7 +152,9 @@ def test_an_explicit_scheduler_or_an_asynchronous_client_is_no_hindrance(tmp_pat
         assert _compress(_scene((3, 64, 64)), tmp_path / "a.zarr") == SIDE
 
     async def beside() -> int:
-        async with Client(processes=False, dashboard_address=None, asynchronous=True, local_directory=tmp_path):
+        async with Client(
+            processes=False, dashboard_address="127.0.0.1:0", asynchronous=True, local_directory=tmp_path
+        ):
             return _compress(_scene((3, 64, 64)), tmp_path / "b.zarr")
 
     assert asyncio.run(beside()) == SIDE
