@@ -1,7 +1,6 @@
 """The verbs on Dask arrays: what neighbouring tiles need is made once, whatever the chunks and the scheduler."""
 
 import asyncio
-import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator
@@ -23,8 +22,6 @@ from pipeline.network import Bank, fit_bank
 
 SIDE = 96
 
-# Clusters in the process of a worker of pytest-xdist leave sockets to the collector: those tests run alone for now.
-alone = pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="run without -n")
 # Sockets that distributed tries ports with are closed by the collector; two clusters at a time are not what is tested.
 pytestmark = [
     pytest.mark.xdist_group("lazy"),
@@ -117,7 +114,6 @@ def test_persisted_and_pickled_scenes_give_the_same_bits(bank: Bank) -> None:
         assert np.array_equal(result.compute(), expected, equal_nan=True)
 
 
-@alone
 @pytest.mark.parametrize("processes", [False, True])
 def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool) -> None:
     def made() -> xr.DataArray:
@@ -142,14 +138,12 @@ def _compress(scene: xr.DataArray, path: Path) -> int:
     return scene.terrasketch.compress(path, lossless=True, workers=2).shape[1]
 
 
-@alone
 def test_what_is_kept_on_a_cluster_is_compressed(one_thread: Client, tmp_path: Path) -> None:
     scene = _scene((3, 64, 64))
     assert _compress(scene.persist(), tmp_path / "a.zarr") == SIDE
     assert np.array_equal(pipeline.open_scene(tmp_path / "a.zarr"), scene.compute())
 
 
-@alone
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_task_of_a_cluster_may_compress_by_that_cluster(one_thread: Client, tmp_path: Path, kept: bool) -> None:
     scene = _scene((3, 64, 64)).persist() if kept else _scene((3, 64, 64))
@@ -159,7 +153,6 @@ def test_a_task_of_a_cluster_may_compress_by_that_cluster(one_thread: Client, tm
     assert one_thread.submit(lambda: 1).result(timeout=60) == 1
 
 
-@alone
 def test_an_explicit_scheduler_or_an_asynchronous_client_is_no_hindrance(tmp_path: Path) -> None:
     with dask.config.set(scheduler="threads"):
         assert _compress(_scene((3, 64, 64)), tmp_path / "a.zarr") == SIDE
