@@ -22,12 +22,6 @@ from pipeline.network import Bank, fit_bank
 
 SIDE = 96
 
-# Sockets that distributed tries ports with are closed by the collector; two clusters at a time are not what is tested.
-pytestmark = [
-    pytest.mark.xdist_group("lazy"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 @dataclass
 class _Read:
