@@ -115,7 +115,7 @@ def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool
 
     expected = made().compute(scheduler="synchronous")
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": processes, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(host="127.0.0.1", **options, local_directory=tmp_path) as cluster, Client(cluster):
+    with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster):
         assert np.array_equal(made().compute(), expected, equal_nan=True)
         assert np.array_equal(made().persist().compute(), expected, equal_nan=True)
 
@@ -124,7 +124,7 @@ def test_clusters_give_the_same_bits(bank: Bank, tmp_path: Path, processes: bool
 def one_thread(tmp_path: Path) -> Iterator[Client]:
     """A cluster that cannot do two things at once."""
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(host="127.0.0.1", **options, local_directory=tmp_path) as cluster, Client(cluster) as client:
+    with LocalCluster(**options, local_directory=tmp_path) as cluster, Client(cluster) as client:
         yield client
 
 
