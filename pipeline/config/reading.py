@@ -43,7 +43,7 @@ def load_workflow(path: Path, warn: Callable[[str], None] | None = None) -> Work
         features = features.model_copy(update={"bank": f"onnx:{model}"})
     elif features is not None and features.bank.endswith(".npz"):
         features = features.model_copy(update={"bank": _resolve(folder, features.bank)})
-    out, place = _resolve(folder, workflow.out.removeprefix("file://")), workflow.run
+    out, place = _resolve(folder, workflow.out), workflow.run
     if place.scheduler is not None and place.scheduler.endswith(".json"):
         place = place.model_copy(update={"scheduler": _resolve(folder, place.scheduler)})
     read = workflow.read.model_copy(update={"mask_band": _resolve_mask(folder, workflow.read.mask_band)})

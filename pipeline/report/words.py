@@ -74,11 +74,11 @@ def key_figures(data: ReportData) -> list[tuple[str, str, str]]:
 
 def _noise_figure(noise: Noise) -> tuple[str, str, str]:
     reduction = noise_reduction(noise)
-    if reduction is not None and reduction < 0:
+    if reduction is not None and reduction < 0 and noise.stored_error:
         return (
             "Noise after storing",
-            f"{10 ** (-reduction / 20):.1f} × before",
-            "median of the bands: the bound is coarser than the noise",
+            f"{10 ** (-reduction / 20):.1f}×",
+            "what it was before, median of the bands: the bound is coarser than the noise",
         )
     if reduction is not None:
         remark = "median of the bands" + ", the error of storing counted as noise" * bool(noise.stored_error)
