@@ -126,6 +126,21 @@ def test_components_of_rounding_are_left_out():
     assert np.isfinite(principal_components(np.zeros((4, 4)), 3)).all()
 
 
+def test_whole_numbers_of_low_rank_have_as_many_components_as_there_is_something_to_see():
+    rng = np.random.default_rng(3)
+    exact = 3000 + np.tensordot(rng.normal(size=(24, 4)) * [300, 150, 75, 40], rng.normal(size=(4, 64, 64)), 1)
+    valid = np.ones((64, 64), bool)
+    names = tuple(f"b{number}" for number in range(24))
+    floats, whole = (
+        fit_bank("rcf-mixed", [(block, valid)], bands=names, count=8).projection.astype(np.float64)
+        for block in (exact, np.rint(exact).astype(np.int16))
+    )
+    assert len(floats) == len(whole) == 4  # of rounded values FAINT alone lets 20 through
+    assert_allclose(whole, floats, atol=1e-3 * np.abs(floats).max())
+    noisy = np.rint(exact + rng.normal(size=exact.shape)).astype(np.int16)
+    assert len(fit_bank("rcf-mixed", [(noisy, valid)], bands=names, count=8).projection) == 20
+
+
 @pytest.mark.parametrize("name", recipes.PROJECTED)
 def test_more_than_16_bands_are_seen_as_20_components(name):
     assert not fitted(name, bands=16, count=4)[0].projection.size

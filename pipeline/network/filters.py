@@ -17,6 +17,7 @@ F64 = NDArray[np.float64]
 
 ZCA_FLOOR = 1e-3
 FAINT = 1e-7
+ABOVE_ROUNDING = 4.0
 ROWS = 4096
 CLASSIC_KINDS = ("sobel_x", "sobel_y", "log", "d2_000", "d2_060", "d2_120")
 FINE, COARSE = 0.75, 1.5
@@ -47,16 +48,22 @@ def response_moments(patches: F32, filters: F64) -> tuple[F64, F64]:
     return mean, np.sqrt(np.maximum(squares / len(patches) - mean**2, 0.0))
 
 
-def principal_components(correlation: F64, most: int) -> F32:
+def principal_components(correlation: F64, most: int, rounding: F64 | None = None) -> F32:
     """The first components of z-scored bands, whitened: (K, C) with K <= most, v/√w of eigenpairs (w, v), w > 0.
 
-    Pearson 1901. Components weaker than FAINT of the first are rounding, and left out; one stays at least.
+    Pearson 1901. Components weaker than FAINT of the first are rounding, and left out; so are those with less than
+    ABOVE_ROUNDING times the variance that `rounding` (C,), the bands' own to whole numbers, gives them, which
+    whitening would blow up to a component's worth of noise. One stays at least.
     """
     w, V = np.linalg.eigh(correlation)
     w, Vt = w[::-1][:most], V.T[::-1][:most]
-    kept = max(1, int(np.count_nonzero(w > FAINT * w[0])))
-    Vt = Vt[:kept] * row_signs(Vt[:kept])[:, None]
-    components: F32 = (Vt / np.sqrt(np.maximum(w[:kept, None], FAINT))).astype(np.float32)
+    floor = np.full(len(w), FAINT * w[0])
+    if rounding is not None:
+        floor = np.maximum(floor, ABOVE_ROUNDING * (Vt**2 @ rounding))
+    kept = w > floor
+    kept[0] = True
+    Vt = Vt[kept] * row_signs(Vt[kept])[:, None]
+    components: F32 = (Vt / np.sqrt(np.maximum(w[kept, None], FAINT))).astype(np.float32)
     return components
 
 

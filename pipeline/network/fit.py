@@ -68,7 +68,7 @@ def fit_bank(
         std = moments.std()
         projection = None
         if is_projected(name, len(bands)):
-            projection = principal_components(moments.correlation(), COMPONENTS)
+            projection = principal_components(moments.correlation(), COMPONENTS, moments.rounding())
         sample = Sample(bands, moments.mean, std, projection, patches, count or COUNT, side, seed)
         parts = RECIPES[name](sample)
     if projection is not None:

@@ -43,12 +43,14 @@ class Moments:
         self.squares = np.zeros(bands)
         self.largest = np.zeros(bands)
         self.products = np.zeros((bands, bands)) if pairs else None
+        self.whole = True
 
     def add(self, block: NDArray[Any], valid: Bool) -> None:
         """Merge the valid pixels of block (C, y, x) into the moments."""
         here = int(np.count_nonzero(valid))
         if not here:
             return
+        self.whole &= block.dtype.kind in "biu"
         total = self.count + here
         share = self.count * here / total
         means = np.empty_like(self.mean)
@@ -67,6 +69,10 @@ class Moments:
         assert self.products is not None
         std = self.std()
         return self.products / self.count / std / std[:, None]
+
+    def rounding(self) -> F64 | None:
+        """Variance of rounding to whole numbers in each z-scored band, a twelfth over its own; None where floats came."""
+        return 1 / (12 * self.std() ** 2) if self.whole else None
 
     def std(self) -> F64:
         """Standard deviation of each band; 1 where it does not vary beyond the rounding of its own mean."""
