@@ -71,7 +71,7 @@ class Moments:
         return self.products / self.count / std / std[:, None]
 
     def rounding(self) -> F64 | None:
-        """Variance of rounding to whole numbers in each z-scored band, a twelfth over its own; None where floats came."""
+        """Variance of rounding to whole numbers in each z-scored band, 1/12 over its own; None where floats came."""
         return 1 / (12 * self.std() ** 2) if self.whole else None
 
     def std(self) -> F64:
