@@ -8,6 +8,7 @@ import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
+from rasterio.control import GroundControlPoint
 
 import pipeline
 from tests.scenes import call
@@ -90,3 +91,26 @@ def test_the_transform_of_a_part_is_that_of_the_part() -> None:
     cells = part.terrasketch.features("classic", stride=4)
     assert cells.x.values.tolist() == [10.0, 14.0, 18.0]
     assert cells.spatial_ref.attrs["GeoTransform"] == "8.0 4.0 0.0 12.0 0.0 -4.0"
+
+
+def test_ground_control_points_of_cells_count_cells(tmp_path: Path) -> None:
+    path, bank = tmp_path / "swath.tif", tmp_path / "bank.npz"
+    points = [GroundControlPoint(row, col, 11 + col / 100, 47 - row / 100) for row in (0, 50.5) for col in (0, 61)]
+    profile = {"driver": "GTiff", "count": 2, "height": 60, "width": 70, "dtype": "float32", "crs": "EPSG:4326"}
+    with rasterio.open(path, "w", **profile, gcps=points) as file:
+        file.write(_plane(60, 70).values)
+    assert call("fit", path, "-o", bank, "--bank", "classic").exit_code == 0
+    assert call("features", path, tmp_path / "f.zarr", "--bank", bank, "--stride", 4).exit_code == 0
+    cells = pipeline.open_scene(path).terrasketch.features(bank, stride=4)
+    for placed in (cells, pipeline.open_scene(tmp_path / "f.zarr")):
+        found = [(point.row, point.col, point.x, point.y) for point in placed.rio.get_gcps()]
+        assert found == [(point.row / 4, point.col / 4, point.x, point.y) for point in points]
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_crs_of_another_name_goes_along(stride: int) -> None:
+    scene = _plane(y=np.arange(12.0)[::-1] + 0.5, x=np.arange(20) + 0.5).rio.write_crs(32633, grid_mapping_name="crs")
+    cells = scene.rio.write_transform(grid_mapping_name="crs").terrasketch.features("classic", stride=stride)
+    assert cells.rio.crs.to_epsg() == 32633
+    assert cells.rio.transform(recalc=False) == Affine(stride, 0, 0, 0, -stride, 12)
+    assert "spatial_ref" not in cells.coords

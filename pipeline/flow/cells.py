@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.flow.frames import place_of, told_transform, transform_of
+from pipeline.flow.frames import grid_mapping, place_of, told_transform, transform_of
 from pipeline.flow.networks import AnyBank
 
 
@@ -26,16 +27,28 @@ def label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.Data
         if centres is not None:
             coords[name] = (name, centres, scene.coords[name].attrs)
     result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs={"bank": bank.name})
-    if "spatial_ref" in scene.coords:
-        result = result.assign_coords(spatial_ref=scene.coords["spatial_ref"].copy())
-        # The GeoTransform of a whole scene stays with its parts: their coordinates know better.
-        transform = transform_of(scene) or told_transform(scene)
-        if stride > 1 and transform is not None and "GeoTransform" in result.spatial_ref.attrs:
-            a, b, c, d, e, f = transform
-            scaled = (c, a * stride, b * stride, f, d * stride, e * stride)
-            result.spatial_ref.attrs["GeoTransform"] = " ".join(repr(float(value)) for value in scaled)
-        result.encoding["grid_mapping"] = "spatial_ref"
+    mapping = grid_mapping(scene)
+    if mapping is not None:
+        placed = scene.coords[mapping].copy()
+        result = result.assign_coords({mapping: placed if stride == 1 else _coarser(scene, placed, stride)})
+        result.encoding["grid_mapping"] = mapping
     return result
+
+
+def _coarser(scene: xr.DataArray, placed: xr.DataArray, stride: int) -> xr.DataArray:
+    """The CRS variable with transform and ground control points of cells in place of pixels."""
+    # The GeoTransform of a whole scene stays with its parts: their coordinates know better.
+    transform = transform_of(scene) or told_transform(scene)
+    if transform is not None and "GeoTransform" in placed.attrs:
+        a, b, c, d, e, f = transform
+        scaled = (c, a * stride, b * stride, f, d * stride, e * stride)
+        placed.attrs["GeoTransform"] = " ".join(repr(float(value)) for value in scaled)
+    if "gcps" in placed.attrs:
+        points = json.loads(placed.attrs["gcps"])
+        for point in points["features"]:
+            point["properties"] |= {name: point["properties"][name] / stride for name in ("row", "col")}
+        placed.attrs["gcps"] = json.dumps(points)
+    return placed
 
 
 def _centres(scene: xr.DataArray, name: Any, stride: int) -> NDArray[Any] | None:

@@ -47,7 +47,7 @@ def frame_of(scene: xr.DataArray, transform: Affine6 | None) -> Frame:
     taken = [name for name in (*scene.dims, *scene.coords) if name in _OURS]
     if taken:
         raise BlockError(f"{taken[0]!r} is the name of a part of the store; give the scene's another by rename()")
-    mapping = _grid_mapping(scene)
+    mapping = grid_mapping(scene)
     found = tuple(_coordinates(scene, mapping, transform))
     attributes = dict(_attributes(_own(scene), "the scene", _SAID))
     return Frame(cast(Any, tuple(map(str, scene.dims))), found, attributes, mapping)
@@ -103,7 +103,7 @@ def place_of(scene: xr.DataArray, name: Any) -> tuple[float, float] | None:
 
 def told_transform(scene: xr.DataArray) -> Affine6 | None:
     """That of the GeoTransform, whatever the coordinates say; None where there is none."""
-    mapping = _grid_mapping(scene)
+    mapping = grid_mapping(scene)
     words = str(scene.coords[mapping].attrs.get("GeoTransform", "")).split() if mapping else []
     if len(words) != 6:
         return None
@@ -114,7 +114,8 @@ def told_transform(scene: xr.DataArray) -> Affine6 | None:
     return a, b, c, d, e, f
 
 
-def _grid_mapping(scene: xr.DataArray) -> str | None:
+def grid_mapping(scene: xr.DataArray) -> str | None:
+    """The coordinate that holds the CRS; None where there is none."""
     name = scene.rio.grid_mapping
     return str(name) if name in scene.coords else None
 
