@@ -42,6 +42,7 @@ def written(array: xr.DataArray, path: Path, **options: Any) -> tuple[xr.DataArr
         ({"_FillValue": -9999.9}, 1.0),
         ({"missing_value": 1e20}, 1.0),
         ({"_FillValue": np.inf}, 1.0),
+        ({"_FillValue": float(str(np.finfo("f4").min))}, 1.0),  # a digit beyond it, until it is rounded
         ({"dtype": "uint16", "_FillValue": 0}, 1.0),
         ({"dtype": "uint16", "_FillValue": 65535, "scale_factor": 0.5, "add_offset": 100.0}, 0.5),
         ({"dtype": "int16", "_FillValue": np.int16(-32768), "scale_factor": 0.25}, 0.25),
@@ -58,6 +59,42 @@ def test_what_is_missing_stays_missing_and_nothing_else(
     rounding = 0.0 if "dtype" not in encoding else units / 2
     assert 0 < float(np.sqrt(((back - array) ** 2).mean())) <= (5 * units + rounding if bound != "snr" else 15)
     assert array.encoding == encoding
+
+
+PACKED: dict[str, Any] = {"dtype": "uint16", "_FillValue": 0, "scale_factor": 0.5}
+
+
+@pytest.mark.parametrize("before", [{}, {"_FillValue": np.float32(-9999)}])
+@pytest.mark.parametrize("way", ["or", "in place", "one by one", "update"])
+def test_packing_that_is_said_later_is_told_to_the_codec(tmp_path: Path, before: dict[str, Any], way: str) -> None:
+    array = xr.DataArray(cube(3, 60, 50), dims=("band", "y", "x"), name="a")
+    array.encoding = before
+    given = encoding = pipeline.zarr_encoding(array, rmse=5)
+    if way == "or":
+        encoding = given | PACKED
+        assert "scale_factor" not in given
+    elif way == "in place":
+        encoding |= PACKED
+    elif way == "update":
+        encoding.update(PACKED)
+    else:
+        for key, value in reversed(PACKED.items()):
+            encoding[key] = value
+    array.to_dataset().to_zarr(tmp_path / "a.zarr", encoding={"a": encoding}, consolidated=False)
+    back = xr.open_zarr(tmp_path / "a.zarr", consolidated=False).a
+    np.testing.assert_array_equal(back.isnull(), array.isnull())
+    assert back.encoding["serializer"].nodata == 0
+    assert back.encoding["serializer"].promise == given["serializer"].promise
+
+
+def test_integers_that_stand_for_unsigned_ones(tmp_path: Path) -> None:
+    array = xr.DataArray(np.rint(cube(3, 60, 50)) % 250, dims=("band", "y", "x"))
+    array.encoding = {"dtype": "int8", "_Unsigned": "true", "_FillValue": 255}
+    back, held = written(array, tmp_path / "a.zarr", lossless=True)
+    np.testing.assert_array_equal(back, array)
+    assert held["data_type"] == "int8"
+    with pytest.raises(ConfigError, match="give dtype 'uint8' and no _Unsigned"):
+        pipeline.zarr_encoding(array, max_error=2)
 
 
 def test_the_nodata_of_rioxarray(sample_scene: Path, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def check_effort(effort: str) -> None:
 def _fits(nodata: float | int, dtype: np.dtype[Any]) -> bool:
     """Whether a sentinel is a value of this dtype (rounded to it, for floats)."""
     if dtype.kind == "f":
-        return not math.isfinite(nodata) or abs(nodata) <= float(np.finfo(dtype).max)
+        with np.errstate(over="ignore"):
+            return not math.isfinite(nodata) or bool(np.isfinite(dtype.type(nodata)))
     info = np.iinfo(dtype)
     return math.isfinite(nodata) and nodata == int(nodata) and info.min <= nodata <= info.max
 

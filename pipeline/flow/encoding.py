@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,35 @@ from pipeline.codec.zarr_codec import SNR, LowRankCodec
 from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.arrays import TILE
 
-_PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 _SENTINELS = ("_FillValue", "missing_value")
 _PLANES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
+
+
+class Encoding(dict[str, Any]):
+    """An encoding with our codec, which is told what is missing by whoever puts it in later, too."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        codec = self.get("serializer")
+        if key in (*_SENTINELS, "dtype", "_Unsigned") and isinstance(codec, LowRankCodec):
+            said = _sentinel(self, {})
+            nodata = codec.nodata if said is None else _as_stored(said, self)
+            told = LowRankCodec(bound=codec.bound, value=codec.value, nodata=nodata, effort=codec.effort)
+            super().__setitem__("serializer", told)
+
+    def update(self, *args: Any, **named: Any) -> None:
+        for key, value in dict(*args, **named).items():
+            self[key] = value
+
+    def __or__(self, other: Any) -> Encoding:  # type: ignore[override]
+        result = Encoding(self)
+        result.update(other)
+        return result
+
+    def __ior__(self, other: Any) -> Encoding:  # type: ignore[override]
+        self.update(other)
+        return self
 
 
 def zarr_encoding(
@@ -27,14 +54,15 @@ def zarr_encoding(
     lossless: bool = False,
     effort: str = "fast",
     tile: int = TILE,
-) -> dict[str, Any]:
+) -> Encoding:
     """The encoding under which `to_zarr` writes an array in low-rank chunks, in a Zarr v3 store of xarray's own making.
 
         data.to_zarr("cube.zarr", encoding={"ndvi": pipeline.zarr_encoding(data.ndvi, max_error=0.01)})
 
     The codec is told the missing value, since it does not see `_FillValue`. A chunk holds all bands (the axis before
     y), one of every axis before that, and tile x tile pixels. How the array is packed (`dtype`, `scale_factor`,
-    `add_offset`, `_FillValue` of its own `encoding`) stays; `encoding | {...}` of what is given back changes more.
+    `add_offset`, `_FillValue` of its own `encoding`) stays. `encoding | {...}` of what is given back changes more, and
+    tells the codec of a `_FillValue` among it; a plain dictionary made of it (`{**encoding, ...}`) cannot.
 
     Args:
         scene: (..., y, x), of a real dtype; nothing of it is computed.
@@ -60,9 +88,17 @@ def zarr_encoding(
         raise ConfigError(f"tile {tile!r} is not a number of pixels above 0")
     bound = one_bound(snr, rmse, max_error, lossless)
     packing = {key: scene.encoding[key] for key in _PACKING if key in scene.encoding}
-    codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=_sentinel(scene), effort=effort)
+    seen = _other_sign(packing)
+    if seen is not None and bound.mode != "lossless":
+        raise ConfigError(
+            f"{packing['dtype']} that stand for {seen} by _Unsigned lie apart by {2 ** (8 * seen.itemsize)} where "
+            f"neighbours meet, and no bound but lossless holds there; give dtype {str(seen)!r} and no _Unsigned"
+        )
+    packing |= {key: _as_stored(packing[key], packing) for key in _SENTINELS if key in packing}
+    nodata = _as_stored(_sentinel(scene.encoding, scene.attrs), packing)
+    codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=nodata, effort=effort)
     codec.check(np.dtype(packing.get("dtype") or scene.dtype))
-    return packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None}
+    return Encoding(packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None})
 
 
 def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
@@ -75,10 +111,28 @@ def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lo
     return Bound(*given[0]) if given else Bound("snr", SNR)
 
 
-def _sentinel(scene: xr.DataArray) -> Any:
+def _sentinel(*places: Mapping[Any, Any]) -> Any:
     """What xarray will write for what is missing; None where it says nothing."""
-    words = [held.get(key) for key in _SENTINELS for held in (scene.encoding, scene.attrs)]
+    words = [held.get(key) for key in _SENTINELS for held in places]
     return next((word for word in words if word is not None), None)
+
+
+def _other_sign(packing: Mapping[str, Any]) -> np.dtype[Any] | None:
+    """The integers that those stored stand for by `_Unsigned`, where that is not what they are."""
+    dtype = np.dtype(packing.get("dtype") or float)
+    kind = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, str(packing.get("_Unsigned"))))
+    return np.dtype(f"{kind}{dtype.itemsize}") if kind else None
+
+
+def _as_stored(word: Any, packing: Mapping[str, Any]) -> Any:
+    """A sentinel as the codec will see it: of integers that are stored under the other sign, the same bits."""
+    dtype, other = np.dtype(packing.get("dtype") or float), _other_sign(packing)
+    if other is None or word is None or word != word:
+        return word
+    seen = np.iinfo(other)
+    if word != int(word) or not seen.min <= word <= seen.max:
+        return word
+    return np.array(int(word), seen.dtype).view(dtype).item()
 
 
 def _chunks(scene: xr.DataArray, tile: int) -> tuple[int, ...]:
