@@ -281,6 +281,10 @@ def _unreadable(folder: Path) -> dict[str, tuple[Path, str]]:
             cube.createDimension(f"{name}_y", size)
             cube.createVariable(name, "f4", (f"{name}_y", f"{name}_y"))[:] = 1
     write_tif(folder / "complex.tif", np.ones((1, 4, 4), np.complex64))
+    radar = folder / "radar.tif"
+    profile = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "complex_int16"}
+    with rasterio.open(radar, "w", **profile, transform=NORTH_UP):
+        pass
     palette = write_tif(
         folder / "palette.tif", numbers(1, 4, 4, "uint8"), lambda d: d.write_colormap(1, {0: (1, 2, 3, 255)})
     )
@@ -293,21 +297,25 @@ def _unreadable(folder: Path) -> dict[str, tuple[Path, str]]:
         "store": (folder / "store.zarr", "is a Zarr store"),
         "cube": (folder / "cube.nc", "has no bands; give one of its 2 rasters: netcdf:"),
         "complex": (folder / "complex.tif", "complex64"),
+        "integers": (radar, "complex_int16; give real numbers, for example its amplitudes: DERIVED_SUBDATASET:"),
+        "dataset": (f"HDF5:{folder / 'gone.h5'}://a", "gone.h5: no such file"),
         "palette": (palette, "gdal_translate -expand rgb"),
         "alpha": (folder / "alpha.tif", "alpha band and no other"),
     }
 
 
 @pytest.mark.parametrize(
-    "case", ["missing", "empty", "words", "hollow", "store", "cube", "complex", "palette", "alpha"]
+    "case",
+    ["missing", "empty", "words", "hollow", "store", "cube", "complex", "integers", "dataset", "palette", "alpha"],
 )
-def test_what_cannot_be_opened_is_one_line(tmp_path: Path, case: str) -> None:
+def test_what_cannot_be_opened_is_one_line(tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]) -> None:
     path, words = _unreadable(tmp_path)[case]
     with pytest.raises(SourceError) as error:
         open_source(path)
     assert words in str(error.value)
-    assert path.name in str(error.value)
+    assert Path(path).name in str(error.value)
     assert "\n" not in str(error.value)
+    assert not capfd.readouterr().err  # HDF5 prints what it thinks of it
 
 
 @pytest.mark.parametrize(

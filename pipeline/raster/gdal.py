@@ -47,6 +47,7 @@ _REMOTE = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
 }
 _REMOTE_PATH = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)|^[\w+]*?\b(https?|ftp|s3|gs|az|oss)://")
+_IN_HDF5 = re.compile(r'HDF5:"?((?!/vsi)[^":]+)"?:')
 _warning_lock = Lock()
 
 
@@ -83,9 +84,17 @@ def open_reader(path: str) -> DatasetReader:
     if not os.path.exists(path):
         if "<" in path:  # GDAL finds a VRT in the middle of a name
             raise SourceError(f"{path[:200]}: no such file; give a raster that GDAL reads")
+        inside = _IN_HDF5.match(path)
+        if inside and not os.path.exists(inside[1]):  # HDF5 would print its own stack of errors
+            raise SourceError(f"cannot open {path}: {inside[1]}: no such file; give a raster that GDAL reads")
         return DatasetReader(path, sharing=False)
     check_local(path)
     return DatasetReader(path, driver=local_drivers(), sharing=False)
+
+
+def numpy_dtypes(dataset: DatasetReader) -> tuple[str, ...]:
+    """The bands' dtypes by names of NumPy, which has no complex integers: complex64 in their place."""
+    return tuple("complex64" if dtype == "complex_int16" else dtype for dtype in dataset.dtypes)
 
 
 def read_bands(

@@ -35,6 +35,7 @@ from pipeline.raster.gdal import (
     handle,
     images_in,
     is_remote,
+    numpy_dtypes,
     open_reader,
     read_bands,
     reason,
@@ -191,11 +192,12 @@ def _describe(
     _check_blocks(path, dataset)
     values = declared(dataset, said)
     lines = [value.line or PLAIN for value in values]
-    dtype = np.result_type(*(dataset.dtypes[index] for index in positions))
+    dtypes = numpy_dtypes(dataset)
+    dtype = np.result_type(*(dtypes[index] for index in positions))
     if nodata is not None and (why := unfit(nodata, dtype)):
         raise ConfigError(f"{path}: {why}")
     missing = [value.nodata if nodata is None else nodata for value in values]
-    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(missing, dataset.dtypes, strict=True))
+    sentinels = tuple(sentinel(value, dtype) for value, dtype in zip(missing, dtypes, strict=True))
     masks = _mask_bands(dataset.mask_flag_enums, sentinels, positions, alpha)
     chosen = [sentinels[index] for index in positions]
     info = SceneInfo(
@@ -204,7 +206,7 @@ def _describe(
         height=dataset.height,
         width=dataset.width,
         dtype=str(dtype),
-        nodata=shared(chosen, [dataset.dtypes[index] for index in positions]),
+        nodata=shared(chosen, [dtypes[index] for index in positions]),
         scales=tuple(line[0] for line in lines),
         offsets=tuple(line[1] for line in lines),
         units=tuple(value.unit for value in values),
@@ -248,16 +250,17 @@ def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int]) -
                 f"{path}: band {index + 1} is a palette, its numbers stand for colours; "
                 "expand it first: gdal_translate -expand rgb"
             )
-        if np.dtype(dataset.dtypes[index]).kind not in "iuf":
+        if np.dtype(numpy_dtypes(dataset)[index]).kind not in "iuf":
             raise SourceError(
-                f"{path}: band {index + 1} is {dataset.dtypes[index]}; give real numbers, for example amplitudes"
+                f"{path}: band {index + 1} is {dataset.dtypes[index]}; give real numbers, for example its amplitudes: "
+                f"DERIVED_SUBDATASET:AMPLITUDE:{path}"
             )
 
 
 def _check_blocks(path: str, dataset: DatasetReader) -> None:
     """Refuse what would take much memory at the first pixel, and a place that is none."""
     together = dataset.count if dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL" else 1
-    for (height, width), dtype in set(zip(dataset.block_shapes, dataset.dtypes, strict=True)):
+    for (height, width), dtype in set(zip(dataset.block_shapes, numpy_dtypes(dataset), strict=True)):
         size = height * width * np.dtype(dtype).itemsize * together
         if size > MOST_BLOCK_BYTES:
             raise SourceError(
