@@ -201,7 +201,9 @@ def regress(
         _print(dst, receipt, report, words)
         return
     overall = {key: _short(value) for key, value in report["overall"].items() if key != "confusion"}
-    flat = {key: value for key, value in report.items() if key not in ("overall", "folds", "classes", "unjudged")}
+    flat = {
+        key: value for key, value in report.items() if key not in ("overall", "folds", "classes", "unjudged", "added")
+    }
     _print(dst, receipt, flat | overall, words)
     if not report["folds"]:
         return

@@ -109,7 +109,7 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
             continue
         found[test] = model.predict(data.features[test])
         judged |= test
-        own = scores(data.labels[test], found[test], classes)
+        own = scores(data, test, found)
         own.pop("confusion", None)
         folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
     if not folds and not wanting:
@@ -119,10 +119,12 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
             f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves {left}; "
             f"give a smaller --block or --gap, or labels further apart"
         )
-    report = {"overall": _overall(data.labels[judged], found[judged], classes), "folds": folds}
+    report = {"overall": _overall(data, judged, found), "folds": folds}
     if classes:
         left = np.bincount(data.labels[~judged], minlength=classes).tolist()
         report["unjudged"] = {name: cells for name, cells in zip(data.classes, left, strict=True) if cells}
+        more = np.bincount(data.labels[data.added], minlength=classes).tolist()
+        report["added"] = {name: cells for name, cells in zip(data.classes, more, strict=True) if cells}
     penalty = chosen(data.features, data.labels, np.ones(len(fold), bool), splits, classes)
     return report, penalty
 
@@ -145,20 +147,38 @@ def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
     return splits
 
 
-def scores(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
-    """The figures that suit the labels."""
-    return accuracy.classes(labels, found, classes) if classes else accuracy.numbers(labels, found)
+def scores(data: Labelled, cells: Bool, found: NDArray[Any]) -> dict[str, Any]:
+    """The figures that suit the labels, of some of the cells (n,), of which there is one at least.
+
+    Cells that were added for their class's sake are no even sample: they count in what is told class by class, the mean
+    of the classes and the confusion, and not in what is told of all cells, accuracy and kappa.
+    """
+    classes = len(data.classes)
+    if not classes:
+        return accuracy.numbers(data.labels[cells], found[cells])
+    whole = accuracy.classes(data.labels[cells], found[cells], classes)
+    even = _even(data, cells)
+    own = accuracy.classes(data.labels[even], found[even], classes)
+    return own | {name: whole[name] for name in ("mean_class_accuracy", "confusion")}
 
 
-def _overall(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
+def _even(data: Labelled, cells: Bool) -> Bool:
+    """Those of the cells (n,) that are an even sample; all where none is."""
+    even = cells & ~data.added
+    return even if even.any() else cells
+
+
+def _overall(data: Labelled, judged: Bool, found: NDArray[Any]) -> dict[str, Any]:
     """The figures of all cells that were judged, None where none was; and what saying the same everywhere would be
     worth at best: the most frequent class, or the mean.
     """
-    if not len(labels):
+    if not judged.any():
         none = dict.fromkeys(("accuracy", "mean_class_accuracy", "kappa", "confusion"))
         return none | {"baseline": {"accuracy": None}, "judged": 0}
-    best = {"accuracy": float(np.bincount(labels).max()) / len(labels)} if classes else {"rmse": float(labels.std())}
-    return scores(labels, found, classes) | {"baseline": best, "judged": len(labels)}
+    labels = data.labels[_even(data, judged)]
+    most = float(np.bincount(labels).max()) / len(labels) if data.classes else 0.0
+    best = {"accuracy": most} if data.classes else {"rmse": float(labels.std())}
+    return scores(data, judged, found) | {"baseline": best, "judged": int(judged.sum())}
 
 
 def unjudged_text(data: Labelled, field: str, unjudged: dict[str, int]) -> str:
