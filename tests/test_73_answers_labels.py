@@ -132,3 +132,40 @@ def test_what_is_drawn_is_the_same_however_often_it_is_thinned_out(monkeypatch: 
     again, twice = drawn.cells()
     assert np.array_equal(cells, again)
     assert np.array_equal(added, twice)
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "words"),
+    [
+        ("longitude,latitude", "-75.6,37.7", "X_POSSIBLE_NAMES=longitude -oo Y_POSSIBLE_NAMES=latitude {} EPSG:4326"),
+        ("Lon,Lat", "-75.6,37.7", "X_POSSIBLE_NAMES=Lon -oo Y_POSSIBLE_NAMES=Lat {} EPSG:4326"),
+        ("x,y", "435800,4179400", "X_POSSIBLE_NAMES=x -oo Y_POSSIBLE_NAMES=y {} EPSG:CODE"),
+        ("a,b", "1,2", "X_POSSIBLE_NAMES=COLUMN -oo Y_POSSIBLE_NAMES=COLUMN {} EPSG:CODE"),
+        ("WKT", '"POINT (435800 4179400)"', "ogr2ogr {} EPSG:CODE"),
+    ],
+)
+def test_a_table_is_no_file_of_places_and_the_line_says_what_makes_one_of_it(
+    scene: Path, tmp_path: Path, head: str, rows: str, words: str
+) -> None:
+    path = tmp_path / "my places.csv"
+    path.write_text(f"{head},crop\n{rows},bright\n")
+    wanted = words.format("-oo AUTODETECT_TYPE=YES -a_srs") + " 'my places.gpkg' 'my places.csv'"
+    for command in (
+        ("regress", scene, tmp_path / "a.tif", "--labels", path, "--field", "crop"),
+        ("similar", scene, tmp_path / "a.tif", "--points", path),
+        ("features", scene, tmp_path / "a.parquet", "--at", path),
+    ):
+        result = call(*command)
+        assert result.exit_code == 1
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+        assert wanted in line
+        assert "convert it: ogr2ogr " in line
+
+
+def test_what_the_line_says_makes_places_of_a_table(tmp_path: Path) -> None:
+    """By the same options of GDAL's driver; ogr2ogr itself is not everywhere."""
+    (tmp_path / "a.csv").write_text("Lon,Lat,t\n-75.6,37.7,3\n")
+    options = {"X_POSSIBLE_NAMES": "Lon", "Y_POSSIBLE_NAMES": "Lat", "AUTODETECT_TYPE": "YES"}
+    frame = geopandas.read_file(tmp_path / "a.csv", **options)
+    assert frame.geometry[0].equals(shapely.Point(-75.6, 37.7))
+    assert frame.t.tolist() == [3]

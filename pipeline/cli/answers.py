@@ -195,7 +195,7 @@ def regress(
     values, watching = _opened(store, dst, words, [labels], legend_files(dst))
     with crew(**watching) as team:
         data = labelled(values, labels, field, kind, seed, team)
-        how = Validation.of(values, data, block, gap, folds, seed)
+        how = Validation.of(values, data, block, gap, folds, seed, team.watch)
         receipt, report = write_prediction(values, data, field, how, dst, team)
     if words["as_json"]:
         _print(dst, receipt, report, words)

@@ -14,7 +14,8 @@ from pipeline.answers.colours import hex_of, palette
 from pipeline.answers.regress import Splits, chosen, targets_of
 from pipeline.answers.scaling import Scaling
 from pipeline.errors import BlockError, ConfigError
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Crew, Nobody, Watch
+from pipeline.flow.gap import reach
 from pipeline.flow.labels import Labelled
 from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
@@ -24,16 +25,12 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
 from pipeline.raster.placement import Placement
 from pipeline.raster.store_source import StoreSource
-from pipeline.raster.zarr_store import read_attributes
-from pipeline.storage import place
 from pipeline.untrusted import one_line
 
 Bool = NDArray[np.bool_]
 
 ACROSS = 8
 """Blocks along the longer side of the labels' extent, where no size is given."""
-FILTER = 7
-"""The largest filter, in pixels, that a bank is taken to have where the gap is not given."""
 MOST_NAMED = 8
 """Classes in a warning."""
 
@@ -49,31 +46,31 @@ class Validation:
 
     @classmethod
     def of(
-        cls, values: Values, data: Labelled, block: float | None, gap: float | None, folds: int, seed: int
+        cls,
+        values: Values,
+        data: Labelled,
+        block: float | None,
+        gap: float | None,
+        folds: int,
+        seed: int,
+        watch: Watch | None = None,
     ) -> Validation:
         """Sizes in units of the CRS, or found: the gap is what a cell's features can see, the block ACROSS-th of the
-        labels' extent, and no smaller than twice the gap.
+        labels' extent, and no smaller than twice the gap. `watch` is told where it is not known what they see.
 
         Raises:
             ConfigError: a size below one cell.
         """
         info = values.source.info
         size = min(Placement.of(info.geo, info.name).resolution(info.height, info.width))
-        cells = reach(values.source) if gap is None else round(gap / size)
+        cells, unknown = reach(values.source) if gap is None else (round(gap / size), "")
+        if unknown:
+            (watch or Nobody()).warn(unknown)
         extent = 1 + int(max(np.ptp(data.rows), np.ptp(data.columns)))
         side = max(-(-extent // ACROSS), 2 * cells, 1) if block is None else round(block / size)
         if side < 1 or cells < 0:
             raise ConfigError(f"--block {block:g} is less than half a cell of {size:g}; give more")
         return cls(int(side), int(cells), folds, seed)
-
-
-def reach(source: Any) -> int:
-    """How many cells apart cells are that see no pixel in common: by pool and filter, as the store remembers them."""
-    if not isinstance(source, StoreSource):
-        return 1
-    features = read_attributes(place(source.path)).get("configuration", {}).get("features", {})
-    pool, stride = int(features.get("pool", 1)), int(features.get("stride", 1))
-    return -(-(pool + FILTER - 1) // stride) if features else 1
 
 
 def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
