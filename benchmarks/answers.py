@@ -137,7 +137,9 @@ def regressed(columns: F32, classes: Labels, seeds: range) -> list[str]:
     ys, xs = np.nonzero(classes > 0)
     names, own = np.unique(classes[ys, xs], return_inverse=True)
     rows = np.ascontiguousarray(columns[:, ys, xs].T)
-    data = Labelled(rows, own.astype(np.intp), ys, xs, np.arange(len(ys)), tuple(map(str, names)))
+    data = Labelled(
+        rows, own.astype(np.intp), ys, xs, np.arange(len(ys)), tuple(map(str, names)), np.zeros(len(ys), bool)
+    )
     with one_blas_thread():
         found = [judge(data, Validation(BLOCK, GAP, FOLDS, seed))[0]["overall"] for seed in seeds]
     accuracy, mean, kappa = (

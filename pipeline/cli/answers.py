@@ -195,13 +195,15 @@ def regress(
     values, watching = _opened(store, dst, words, [labels], legend_files(dst))
     with crew(**watching) as team:
         data = labelled(values, labels, field, kind, seed, team)
-        how = Validation.of(values, data, block, gap, folds, seed)
+        how = Validation.of(values, data, block, gap, folds, seed, team.watch)
         receipt, report = write_prediction(values, data, field, how, dst, team)
     if words["as_json"]:
         _print(dst, receipt, report, words)
         return
     overall = {key: _short(value) for key, value in report["overall"].items() if key != "confusion"}
-    flat = {key: value for key, value in report.items() if key not in ("overall", "folds", "classes", "unjudged")}
+    flat = {
+        key: value for key, value in report.items() if key not in ("overall", "folds", "classes", "unjudged", "added")
+    }
     _print(dst, receipt, flat | overall, words)
     if not report["folds"]:
         return

@@ -114,7 +114,7 @@ def features(
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     count, dtype = len(fitted.features), np.dtype("float32")
     data = map_windows(cube, heart, outer, tile=tile, stride=stride, count=count, dtype=dtype, name="features")
-    return label(scene, data, fitted, stride)
+    return label(scene, data, fitted, pool, stride)
 
 
 def _denoised(

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.flow.frames import grid_mapping, place_of, told_transform, transform_of
 from pipeline.flow.networks import AnyBank
+from pipeline.raster.sight import SEEN, STRIDE, with_sight
 
 
-def label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.DataArray:
+def label(scene: xr.DataArray, data: Any, bank: AnyBank, pool: int, stride: int) -> xr.DataArray:
     """Features (feature, y, x) of cells of stride x stride pixels of a scene, with its dimensions, places and CRS."""
     y, x = scene.dims[-2:]
     coords: dict[Any, Any] = {"feature": np.array(bank.features, object)}
@@ -26,7 +27,9 @@ def label(scene: xr.DataArray, data: Any, bank: AnyBank, stride: int) -> xr.Data
         centres = _centres(scene, name, stride)
         if centres is not None:
             coords[name] = (name, centres, scene.coords[name].attrs)
-    result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs={"bank": bank.name})
+    told = {name: str(value) for name, value in scene.attrs.items() if name in (SEEN, STRIDE)}
+    attributes = {"bank": bank.name} | with_sight(told, bank.sees(pool, stride), stride)
+    result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs=attributes)
     mapping = grid_mapping(scene)
     if mapping is not None:
         placed = scene.coords[mapping].copy()

@@ -21,14 +21,23 @@ from pipeline.flow.read import sample_windows
 from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
 from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.sight import with_sight
 from pipeline.raster.zarr_store import Variable
 from pipeline.storage import Place
 
 
 def feature_info(
-    info: SceneInfo, names: tuple[str, ...], rows: int, columns: int, coding: Coding | None = None
+    info: SceneInfo,
+    names: tuple[str, ...],
+    rows: int,
+    columns: int,
+    coding: Coding | None = None,
+    seen: int | None = None,
 ) -> SceneInfo:
-    """The facts of the feature map: cells of rows x columns pixels of the scene, the last ones may hang over."""
+    """The facts of the feature map: cells of rows x columns pixels of the scene, the last ones may hang over.
+
+    seen: side of the square of pixels that a cell is made of, where that is told.
+    """
     count = len(names)
     return replace(
         info,
@@ -41,6 +50,7 @@ def feature_info(
         offsets=coding.offset if coding else (0.0,) * count,
         geo=info.geo.scaled(rows, columns),
         masked=True,
+        tags=with_sight(info.tags, seen, columns),
         **_plain_labels(count),
     )
 
@@ -92,7 +102,9 @@ def feature_plan(
     mean = is_mean(bank)
     cell = (info.height, info.width) if mean else (stride, stride)
     side = 1 if mean else tile // stride
-    return Plan(final, feature_info(info, bank.features, *cell, coding), side, (features,), configuration)
+    # A tag and no part of the configuration: stores that were begun before have another hash of it.
+    seen = None if mean else bank.sees(pool, stride)
+    return Plan(final, feature_info(info, bank.features, *cell, coding, seen), side, (features,), configuration)
 
 
 def fit(

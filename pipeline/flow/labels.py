@@ -23,6 +23,8 @@ from pipeline.untrusted import one_line
 Index = NDArray[np.intp]
 
 MOST_ROWS = 20_000
+FEWEST = 100
+"""Cells of a class, or all it has, that are learnt from where a sample of all cells has fewer of them."""
 MOST_CLASSES = 255
 MOST_NUMBER = 1e30
 """Of a label: its square is summed, and maps of float32 have room for what is predicted beyond."""
@@ -44,10 +46,13 @@ class Labelled:
     """(n,) the place each belongs to: a point, a line or a polygon, alone or part of a geometry of several."""
     classes: tuple[str, ...]
     """Names of the classes, sorted; none where the labels are numbers."""
+    added: NDArray[np.bool_]
+    """(n,) True for cells that are there for their class's sake alone; the others are an even sample of all."""
 
 
 def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: Crew) -> Labelled:
-    """The cells of the geometries that have a label; at most MOST_ROWS, a seeded sample of them.
+    """The cells of the geometries that have a label; at most MOST_ROWS, a seeded sample of them, and FEWEST of each
+    class that has fewer in it.
 
     kind: classes, numbers, or auto: numbers are numbers, anything else is a class.
 
@@ -62,7 +67,7 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     shapes, whole = parts_of(np.array(frame.geometry.values, dtype=object))
     bare, own = len(frame) - len(np.unique(whole)), own[whole]
     shapes[np.isnan(own)] = None
-    (tile, place, rows, columns), within = _members(values, shapes, seed)
+    (tile, place, rows, columns), added, within = _members(values, shapes, own if classes else np.empty(0), seed)
     if not len(tile):
         raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
     numbers = np.unique(tile)
@@ -75,18 +80,19 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     if not len(order):
         raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
     none = int(np.isnan(own).sum())
+    # Of places in a sample it is not known why: they may have valid cells that are not in it.
+    why = "on nodata" if len(tile) < MOST_ROWS else f"no valid cell in the sample of {len(tile)} cells"
     left = {
         "no geometry": bare,
         f"no value in {field}": none,
         f"outside {info.name}": len(shapes) - none - within,
-        # Of a sample it is not known: places may have cells that are not in it.
-        "on nodata": len(np.unique(place)) - len(np.unique(place[order])) if len(tile) < MOST_ROWS else 0,
+        why: within - len(np.unique(place[order])),
     }
     if any(left.values()):
         crew.watch.warn(left_out_text(path, left, bare + len(shapes)))
     place, rows, columns = place[order], rows[order], columns[order]
     labels = own[place].astype(np.intp if classes else np.float64)
-    return Labelled(features[valid], labels, rows, columns, place, classes)
+    return Labelled(features[valid], labels, rows, columns, place, classes, added[order])
 
 
 def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
@@ -147,13 +153,14 @@ def _labels_of(frame: geopandas.GeoDataFrame, path: str, field: str, kind: str) 
                 "is no label"
             )
         return numbers, ()
-    words = [None if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
-    classes = tuple(sorted({word for word in words if word is not None}, key=_class_key))
+    # Formats that have no null for words have empty ones; some of those that have keep both.
+    words = ["" if none else _word(value) for value, none in zip(column, column.isna(), strict=True)]
+    classes = tuple(sorted({word for word in words if word}, key=_class_key))
     if not 2 <= len(classes) <= MOST_CLASSES:
         found = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
         raise ConfigError(f"{path}: {field} holds {found}; 2 to {MOST_CLASSES} can be told apart")
     position = {name: float(number) for number, name in enumerate(classes)}
-    return np.array([np.nan if word is None else position[word] for word in words]), classes
+    return np.array([position.get(word, np.nan) for word in words]), classes
 
 
 def _is_date(column: Any) -> bool:
@@ -163,7 +170,8 @@ def _is_date(column: Any) -> bool:
 
 
 def _word(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value) if whole else value).strip()
 
 
 def _class_key(name: str) -> tuple[int, float, str]:
@@ -171,26 +179,32 @@ def _class_key(name: str) -> tuple[int, float, str]:
     return (0, float(name), name) if name.lstrip("-").isdecimal() else (1, 0.0, name)
 
 
-def _members(values: Values, shapes: NDArray[Any], seed: int) -> tuple[NDArray[np.intp], int]:
+def _members(
+    values: Values, shapes: NDArray[Any], kind: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.bool_], int]:
     """Cells of the geometries (4, n): tile, geometry, row and column of the map, a seeded sample where they are too
-    many; and how many geometries have any.
+    many; which of them are there for their class's sake; and how many geometries have any. kind: as for `_Drawn`.
     """
     info = values.source.info
     places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    drawn, met = _Drawn(), set()
+    drawn, met = _Drawn(kind), set()
     for number in places.tiles:
         tile = values.grid[number]
         rng = np.random.default_rng([seed, tile.row, tile.column])
         for shape, r, c in places.members(number):
             met.add(shape)
             drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
-    return drawn.cells(), len(met)
+    return *drawn.cells(), len(met)
 
 
 class _Drawn:
-    """At most MOST_ROWS cells, those of the smallest lots, however many go by; in the order they came."""
+    """The MOST_ROWS cells of the smallest lots, and FEWEST of each class, however many go by; in the order they came.
 
-    def __init__(self) -> None:
+    kind: the class of each geometry; empty where the labels are numbers.
+    """
+
+    def __init__(self, kind: NDArray[np.float64]) -> None:
+        self._kind = kind
         self._lots: list[NDArray[np.float64]] = []
         self._parts: list[NDArray[np.intp]] = []
         self._count = 0
@@ -203,15 +217,32 @@ class _Drawn:
         if self._count > 4 * MOST_ROWS:
             self.cells()
 
-    def cells(self) -> NDArray[np.intp]:
-        """Tile, geometry, row and column of each cell that is left, (4, n)."""
+    def cells(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Tile, geometry, row and column of each cell that is left, (4, n); and which are there for their class's sake.
+
+        The smallest lots of a class are a sample of it, and those of all cells one of all: so it matters not that what
+        went by before was thinned out already.
+        """
         lots = np.concatenate([np.empty(0), *self._lots])
         cells = np.concatenate([np.empty((4, 0), np.intp), *self._parts], axis=1)
+        added = np.zeros(len(lots), bool)
         if len(lots) > MOST_ROWS:
-            kept = np.sort(np.argsort(lots, kind="stable")[:MOST_ROWS])
-            lots, cells = lots[kept], cells[:, kept]
+            order = np.argsort(lots, kind="stable")
+            added[order[MOST_ROWS:]] = True
+            kept = ~added
+            if len(self._kind):
+                kept[_first_of_each(self._kind[cells[1]], order)] = True
+            lots, cells, added = lots[kept], cells[:, kept], added[kept]
         self._lots, self._parts, self._count = [lots], [cells], len(lots)
-        return cells
+        return cells, added
+
+
+def _first_of_each(kind: NDArray[np.float64], order: Index) -> Index:
+    """The first FEWEST of each kind in this order."""
+    grouped = order[np.argsort(kind[order], kind="stable")]
+    sorted_kind = kind[grouped]
+    rank = np.arange(len(kind)) - np.searchsorted(sorted_kind, sorted_kind)
+    return grouped[rank < FEWEST]
 
 
 def _cells(values: Values, task: tuple[int, Index, Index]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

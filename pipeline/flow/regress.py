@@ -14,7 +14,8 @@ from pipeline.answers.colours import hex_of, palette
 from pipeline.answers.regress import Splits, chosen, targets_of
 from pipeline.answers.scaling import Scaling
 from pipeline.errors import BlockError, ConfigError
-from pipeline.flow.crew import Crew
+from pipeline.flow.crew import Crew, Nobody, Watch
+from pipeline.flow.gap import reach
 from pipeline.flow.labels import Labelled
 from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
@@ -24,16 +25,12 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
 from pipeline.raster.placement import Placement
 from pipeline.raster.store_source import StoreSource
-from pipeline.raster.zarr_store import read_attributes
-from pipeline.storage import place
 from pipeline.untrusted import one_line
 
 Bool = NDArray[np.bool_]
 
 ACROSS = 8
 """Blocks along the longer side of the labels' extent, where no size is given."""
-FILTER = 7
-"""The largest filter, in pixels, that a bank is taken to have where the gap is not given."""
 MOST_NAMED = 8
 """Classes in a warning."""
 
@@ -49,31 +46,31 @@ class Validation:
 
     @classmethod
     def of(
-        cls, values: Values, data: Labelled, block: float | None, gap: float | None, folds: int, seed: int
+        cls,
+        values: Values,
+        data: Labelled,
+        block: float | None,
+        gap: float | None,
+        folds: int,
+        seed: int,
+        watch: Watch | None = None,
     ) -> Validation:
         """Sizes in units of the CRS, or found: the gap is what a cell's features can see, the block ACROSS-th of the
-        labels' extent, and no smaller than twice the gap.
+        labels' extent, and no smaller than twice the gap. `watch` is told where it is not known what they see.
 
         Raises:
             ConfigError: a size below one cell.
         """
         info = values.source.info
         size = min(Placement.of(info.geo, info.name).resolution(info.height, info.width))
-        cells = reach(values.source) if gap is None else round(gap / size)
+        cells, unknown = reach(values.source) if gap is None else (round(gap / size), "")
+        if unknown:
+            (watch or Nobody()).warn(unknown)
         extent = 1 + int(max(np.ptp(data.rows), np.ptp(data.columns)))
         side = max(-(-extent // ACROSS), 2 * cells, 1) if block is None else round(block / size)
         if side < 1 or cells < 0:
             raise ConfigError(f"--block {block:g} is less than half a cell of {size:g}; give more")
         return cls(int(side), int(cells), folds, seed)
-
-
-def reach(source: Any) -> int:
-    """How many cells apart cells are that see no pixel in common: by pool and filter, as the store remembers them."""
-    if not isinstance(source, StoreSource):
-        return 1
-    features = read_attributes(place(source.path)).get("configuration", {}).get("features", {})
-    pool, stride = int(features.get("pool", 1)), int(features.get("stride", 1))
-    return -(-(pool + FILTER - 1) // stride) if features else 1
 
 
 def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
@@ -109,7 +106,7 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
             continue
         found[test] = model.predict(data.features[test])
         judged |= test
-        own = scores(data.labels[test], found[test], classes)
+        own = scores(data, test, found)
         own.pop("confusion", None)
         folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
     if not folds and not wanting:
@@ -119,10 +116,12 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
             f"with blocks of {how.block} cells and a gap of {how.gap} no fold leaves {left}; "
             f"give a smaller --block or --gap, or labels further apart"
         )
-    report = {"overall": _overall(data.labels[judged], found[judged], classes), "folds": folds}
+    report = {"overall": _overall(data, judged, found), "folds": folds}
     if classes:
         left = np.bincount(data.labels[~judged], minlength=classes).tolist()
         report["unjudged"] = {name: cells for name, cells in zip(data.classes, left, strict=True) if cells}
+        more = np.bincount(data.labels[data.added], minlength=classes).tolist()
+        report["added"] = {name: cells for name, cells in zip(data.classes, more, strict=True) if cells}
     penalty = chosen(data.features, data.labels, np.ones(len(fold), bool), splits, classes)
     return report, penalty
 
@@ -145,20 +144,38 @@ def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
     return splits
 
 
-def scores(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
-    """The figures that suit the labels."""
-    return accuracy.classes(labels, found, classes) if classes else accuracy.numbers(labels, found)
+def scores(data: Labelled, cells: Bool, found: NDArray[Any]) -> dict[str, Any]:
+    """The figures that suit the labels, of some of the cells (n,), of which there is one at least.
+
+    Cells that were added for their class's sake are no even sample: they count in what is told class by class, the mean
+    of the classes and the confusion, and not in what is told of all cells, accuracy and kappa.
+    """
+    classes = len(data.classes)
+    if not classes:
+        return accuracy.numbers(data.labels[cells], found[cells])
+    whole = accuracy.classes(data.labels[cells], found[cells], classes)
+    even = _even(data, cells)
+    own = accuracy.classes(data.labels[even], found[even], classes)
+    return own | {name: whole[name] for name in ("mean_class_accuracy", "confusion")}
 
 
-def _overall(labels: NDArray[Any], found: NDArray[Any], classes: int) -> dict[str, Any]:
+def _even(data: Labelled, cells: Bool) -> Bool:
+    """Those of the cells (n,) that are an even sample; all where none is."""
+    even = cells & ~data.added
+    return even if even.any() else cells
+
+
+def _overall(data: Labelled, judged: Bool, found: NDArray[Any]) -> dict[str, Any]:
     """The figures of all cells that were judged, None where none was; and what saying the same everywhere would be
     worth at best: the most frequent class, or the mean.
     """
-    if not len(labels):
+    if not judged.any():
         none = dict.fromkeys(("accuracy", "mean_class_accuracy", "kappa", "confusion"))
         return none | {"baseline": {"accuracy": None}, "judged": 0}
-    best = {"accuracy": float(np.bincount(labels).max()) / len(labels)} if classes else {"rmse": float(labels.std())}
-    return scores(labels, found, classes) | {"baseline": best, "judged": len(labels)}
+    labels = data.labels[_even(data, judged)]
+    most = float(np.bincount(labels).max()) / len(labels) if data.classes else 0.0
+    best = {"accuracy": most} if data.classes else {"rmse": float(labels.std())}
+    return scores(data, judged, found) | {"baseline": best, "judged": int(judged.sum())}
 
 
 def unjudged_text(data: Labelled, field: str, unjudged: dict[str, int]) -> str:

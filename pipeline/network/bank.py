@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BankError
 from pipeline.network import bank_file
-from pipeline.network.halo import Stage, centred, reach
+from pipeline.network.halo import Stage, centred, needed, reach
 from pipeline.storage import Place, place
 
 VERSION = 2
@@ -129,6 +129,11 @@ class Bank:
         """
         reaches = [reach(path, stride) for path in self.paths(self.pool if pool is None else pool, stride)]
         return max(max(before, after + max(0, stride - 2)) for before, after in reaches)
+
+    def sees(self, pool: int, stride: int) -> int:
+        """Side in pixels of the square that one cell is made of, all features together."""
+        lows, highs = zip(*(needed(path, 0, 0) for path in self.paths(pool, stride)), strict=True)
+        return int(max(highs) - min(lows) + 1)
 
     def check_scene(self, bands: tuple[str, ...], where: str) -> None:
         """Raise BankError unless the scene `where` has this bank's bands, by name and in order."""

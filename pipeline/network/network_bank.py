@@ -126,6 +126,15 @@ class NetworkBank:
                 raise BankError(f"--{word} {value} is not a multiple of {y}, the stride of tensor {self.tensor}")
         return pool, stride
 
+    def sees(self, pool: int, _stride: int) -> int | None:
+        """Side in pixels of the square that one cell is made of; None where the network runs on no scene so large that
+        its middle sees neither end.
+        """
+        try:
+            return self.field.sees(pool)
+        except BankError:
+            return None
+
     def check_scene(self, bands: tuple[str, ...], where: str) -> None:
         """Raise BankError unless the scene `where` has this bank's bands, by name and in order."""
         if bands != self.bands:

@@ -113,6 +113,20 @@ class Field:
         (top, bottom), (left, right) = sides
         return top, left, bottom, right
 
+    def sees(self, pool: int) -> int:
+        """Side in pixels of the square that the mean of the places under a pool is made of, far from the ends.
+
+        The longer side where y and x differ, and the longest wherever within S pixels the pool begins.
+        """
+        most = 0
+        for number in (0, 1):
+            axis, unit = self._far(number), self.units[number]
+            middle, count = axis.place(axis.n // unit // 2 * unit), axis.place(pool)
+            for first in range(middle, middle + axis.place(unit)):
+                low, high = axis.needs(first, first + count - 1)[self.source]
+                most = max(most, high - low + 1)
+        return most
+
     def _far(self, number: int) -> Axis:
         """Along an axis so long that its middle sees neither end."""
         unit, far = self.units[number], FAR * self.units[number]

@@ -6,9 +6,11 @@ none, to those it touches. All of it is decided in cell coordinates, where cells
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import geopandas
@@ -25,6 +27,9 @@ from pipeline.raster.placement import Placement
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+_TABLES = (".csv", ".tsv")
+_DEGREES = (("longitude", "latitude"), ("lon", "lat"), ("long", "lat"), ("lng", "lat"))
+_COORDINATES = (*_DEGREES, ("x", "y"), ("easting", "northing"))
 _PARQUET = (".parquet", ".geoparquet")
 _DAMAGE = (
     OSError,
@@ -51,19 +56,38 @@ def read_places(path: str, placement: Placement, name: str) -> geopandas.GeoData
         text = " ".join(str(error).split()).removeprefix(f"{path}: ").partition(" It might help")[0].rstrip(".;")
         text = text.removeprefix(f"'{path}' ") or type(error).__name__
         raise SourceError(f"{path}: the places cannot be read: {text}; give a file of points or polygons") from error
+    table = path.lower().endswith(_TABLES)
     if not isinstance(frame, geopandas.GeoDataFrame) or frame.empty:
-        raise SourceError(f"{path}: there is no geometry in it; give a file of points or polygons")
+        remedy = _converted(path, frame) if table else "give a file of points or polygons"
+        raise SourceError(f"{path}: there is no geometry in it; {remedy}")
     wkt = placement.crs_wkt
     if frame.crs is None and wkt is None:
         return frame
     if frame.crs is None or wkt is None:
         lacking, other = (path, name) if frame.crs is None else (name, path)
-        raise SourceError(f"{lacking} has no CRS and {other} has one, so it is not known where the places lie; set it")
+        remedy = _converted(path, frame) if table and frame.crs is None else "set it"
+        raise SourceError(
+            f"{lacking} has no CRS and {other} has one, so it is not known where the places lie; {remedy}"
+        )
     try:
         return frame.to_crs(pyproj.CRS.from_wkt(wkt))
     except pyproj.exceptions.ProjError as error:
         text = " ".join(str(error).split())
         raise SourceError(f"{path}: its CRS cannot be brought to that of {name}: {text}") from error
+
+
+def _converted(path: str, table: Any) -> str:
+    """How to make places of a table of pandas, which has no CRS, and coordinates in columns or a geometry in words."""
+    columns = {str(name).lower(): str(name) for name in table.columns}
+    known = [pair for pair in _COORDINATES if columns.keys() >= set(pair)]
+    words = ["ogr2ogr", "-oo", "AUTODETECT_TYPE=YES", "-a_srs", "EPSG:CODE"]
+    if not isinstance(table, geopandas.GeoDataFrame):
+        x, y = (columns[name] for name in known[0]) if known else ("COLUMN", "COLUMN")
+        words[1:1] = ["-oo", f"X_POSSIBLE_NAMES={x}", "-oo", f"Y_POSSIBLE_NAMES={y}"]
+        if known and known[0] in _DEGREES:
+            words[-1] = "EPSG:4326"
+    file = Path(path)
+    return f"convert it: {shlex.join([*words, file.with_suffix('.gpkg').name, file.name])}"
 
 
 @dataclass(frozen=True)
