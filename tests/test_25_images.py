@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
+import pipeline
 from pipeline.raster.open import open_source
 from tests.scenes import call, read, write_tif
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "compress": ("out.zarr",),
     "denoise": ("out.zarr",),
     "features": ("out.zarr", "--count", "4"),
+    "fit": ("-o", "bank.npz", "--count", "4"),
     "run": ("--out", "out"),
 }
 
@@ -56,6 +58,14 @@ def test_the_name_that_is_told_is_read_without_a_word(tmp_path: Path) -> None:
     source = open_source(path)
     assert source.images == (2, f"GTIFF_DIR:2:{path}")
     assert pickle.loads(pickle.dumps(source)) == source
+
+
+def test_an_array_of_the_first_is_told_to_who_opened_it(tmp_path: Path) -> None:
+    path = two_pages(tmp_path / "sub.tif")
+    with pytest.warns(UserWarning, match=r"sub\.tif holds 2 images; the first is read") as caught:
+        scene = pipeline.open_scene(path)
+    assert [warning.filename for warning in caught] == [__file__]
+    np.testing.assert_array_equal(scene.values, PAGES[0])
 
 
 def test_one_line_tells_of_a_stack_of_such_files(tmp_path: Path) -> None:

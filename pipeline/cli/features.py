@@ -17,6 +17,7 @@ from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError, OutputError, elsewhere
 from pipeline.flow.crew import Watch
 from pipeline.flow.features import fit as fit_on
+from pipeline.flow.images import tell_images
 from pipeline.flow.networks import (
     AnyBank,
     check_mean,
@@ -79,6 +80,8 @@ def fit(
         raise ConfigError("no scenes to fit on; name some, or give their paths on standard input")
     sources = [open_scene(path, **reading) for path in paths]
     with one_blas_thread(), Terminal(verbose, quiet) as watch:
+        for source in sources:
+            tell_images(source, watch)
         fitted = fit_on(bank, sources, tile, count=count, size=size, seed=seed, watch=watch)
     fitted.save(output)
     print_result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ from rasterio.crs import CRS
 
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
+from pipeline.flow.crew import Nobody
 from pipeline.flow.given import given_frame
+from pipeline.flow.images import tell_images
 from pipeline.flow.python_words import python_words, whole_number
 from pipeline.grid import Window
 from pipeline.raster.nodata import mark, real_elements
@@ -68,7 +71,15 @@ def open_scene(
     side = whole_number("tile", tile)
     with python_words():
         opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
+        tell_images(opened, _Warner())
     return as_array(opened, masked, side)
+
+
+class _Warner(Nobody):
+    """A Watch that warns as Python does, in the name of the caller of `open_scene`."""
+
+    def warn(self, text: str) -> None:
+        warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:
