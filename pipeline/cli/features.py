@@ -131,6 +131,15 @@ def _fitted(
     return fitted, beside
 
 
+def _network(bank: str, source: Source, exact: bool, normalise: str | None) -> NetworkBank | None:
+    """The network that is asked for, one that takes the scene; None where another bank is."""
+    if not is_network(bank):
+        return None
+    network = open_network(bank, source.info.bands, exact, normalise)
+    check_bank(network, source.info, bank)
+    return network
+
+
 def _check_target(dst: Place, overwrite: bool, source: Source, dtype: str, creation_options: dict[str, str]) -> None:
     """Refuse an output before a bank is fitted for it."""
     staging_path(dst, overwrite, TABLES)
@@ -189,9 +198,7 @@ def features(
     check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
     source = unmasked(teacher := open_scene(src, **words))
     _check_target(dst, overwrite, source, dtype, creation_options)
-    network = open_network(bank, source.info.bands, exact, normalise) if is_network(bank) else None
-    if network:
-        check_bank(network, source.info, bank)
+    network = _network(bank, source, exact, normalise)
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
     if network:
