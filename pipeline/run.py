@@ -38,8 +38,9 @@ from pipeline.flow.features import feature_plan
 from pipeline.flow.finish import finish_scene
 from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.networks import model_of
+from pipeline.flow.networks import model_of, seen_text
 from pipeline.flow.networks import settled as settled_bank
+from pipeline.flow.not_finite import tell_not_finite, tell_weights
 from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
@@ -239,10 +240,11 @@ def _store_features(
         coding = stored_coding(final, final.with_name(final.name + ".partial"))
         job = replace(job, coding=coding) if coding else with_coding(job, len(bank.features), crew.gather)
     plan = feature_plan(final, stored, tile, bank, made, pool, stride, scene.configuration, job.coding, domain.name)
-    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}, {domain}")
+    crew.watch.note(f"{receipt.name}: {len(bank.features)} features of {bank.name}{seen_text(bank)}, {domain}")
     receipt.facts["features"] = str(domain)
+    tell_weights(bank, crew.watch)
     crew.warm()
-    return _stage(
+    made_store, counted = _stage(
         "features",
         plan,
         partial(filling, job, bank, crew),
@@ -250,7 +252,9 @@ def _store_features(
         crew,
         receipt,
         map_flops(job, bank, crew.workers),
-    )[0]
+    )
+    tell_not_finite(receipt.name, bank, counted, crew.watch)
+    return made_store
 
 
 def _stage(

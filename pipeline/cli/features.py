@@ -16,6 +16,7 @@ from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
 from pipeline.errors import ConfigError, OutputError, elsewhere
 from pipeline.flow.crew import Watch
+from pipeline.flow.features import check_bank
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.images import tell_images
 from pipeline.flow.networks import (
@@ -25,6 +26,7 @@ from pipeline.flow.networks import (
     is_network,
     normalised_on,
     open_network,
+    seen_text,
     settled,
 )
 from pipeline.flow.read import open_scene
@@ -115,7 +117,9 @@ def _fitted(
     if bank.endswith(".npz"):
         path = place(bank).resolve()
         return Bank.load(path), path
-    watch.note(f"{network.name} on {source.info.name}" if network else f"fit {bank} on {source.info.name}")
+    watch.note(
+        f"{network.name} on {source.info.name}{seen_text(network)}" if network else f"fit {bank} on {source.info.name}"
+    )
     fitted: AnyBank
     with one_blas_thread():
         if network is None:
@@ -128,6 +132,15 @@ def _fitted(
         why = getattr(error.__cause__, "strerror", None) or error
         raise OutputError(f"{beside.parent}: cannot be written: {elsewhere(why)}") from error
     return fitted, beside
+
+
+def _network(bank: str, source: Source, exact: bool, normalise: str | None) -> NetworkBank | None:
+    """The network that is asked for, one that takes the scene; None where another bank is."""
+    if not is_network(bank):
+        return None
+    network = open_network(bank, source.info.bands, exact, normalise)
+    check_bank(network, source.info, bank)
+    return network
 
 
 def _check_target(dst: Place, overwrite: bool, source: Source, dtype: str, creation_options: dict[str, str]) -> None:
@@ -188,7 +201,7 @@ def features(
     check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
     source = unmasked(teacher := open_scene(src, **words))
     _check_target(dst, overwrite, source, dtype, creation_options)
-    network = open_network(bank, source.info.bands, exact) if is_network(bank) else None
+    network = _network(bank, source, exact, normalise)
     cell = settled(network, tile, pool, stride)[2] if network else stride or 1
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
     if network:

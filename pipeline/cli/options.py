@@ -136,7 +136,8 @@ stride = click.option(
 normalise = click.option(
     "--normalise",
     type=click.Choice(["scene", "none"]),
-    help="What a network sees: bands less their mean over their deviation [scene], or the pixels as they are.",
+    help="What a network sees: bands less their mean over their deviation [scene], or the pixels as they are "
+    "[of networks of integers].",
 )
 exact = click.option(
     "--exact", is_flag=True, help="Compute a network on blocks that do not depend on --tile: the same bits."

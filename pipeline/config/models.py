@@ -99,9 +99,10 @@ class Features(Section):
     domain: Literal["auto", "factors", "pixels"] = Field(
         "auto", description="Convolve the store's factors or its pixels; factors where they are less work by default"
     )
-    normalise: Literal["scene", "none"] = Field(
-        "scene",
-        description="What a network sees: bands less their mean over their deviation, or the pixels as they are",
+    normalise: Literal["scene", "none"] | None = Field(
+        None,
+        description="What a network sees: bands less their mean over their deviation (the default), or the pixels as "
+        "they are (of networks of integers)",
     )
     exact: bool = Field(False, description="Compute a network on blocks that do not depend on the tile: the same bits")
 
@@ -110,7 +111,7 @@ class Features(Section):
         network = self.bank.startswith("onnx:")
         if network and (self.count is not None or self.size is not None):
             raise ValueError("count and size are for banks that are fitted; a network has its filters already")
-        if not network and (self.exact or self.normalise != "scene"):
+        if not network and (self.exact or self.normalise == "none"):
             raise ValueError("exact and normalise are for networks, onnx:MODEL[@TENSOR]")
         return self
 

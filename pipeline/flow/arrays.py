@@ -23,6 +23,7 @@ from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.networks import (
     AnyBank,
     block_window,
+    check_pixels,
     featurise,
     is_mean,
     is_network,
@@ -88,7 +89,7 @@ def features(
     Args:
         scene: (band, y, x), or (y, x), of a real dtype.
         bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
-            network, onnx:MODEL[@TENSOR], normalised by such samples.
+            network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are).
         pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
         stride: pixels of the scene a feature cell covers on a side; 1 by default, of a network its tensor's own.
 
@@ -98,7 +99,8 @@ def features(
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
-        BankError: the bank does not fit the scene, or the network cannot be computed in tiles.
+        BankError: the bank does not fit the scene, or the network cannot be computed in tiles, takes no such pixels or
+            more of them.
         ModelError: the network cannot be read.
         ConfigError: tile, pool or stride is below 1.
     """
@@ -110,6 +112,7 @@ def features(
         raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
     tile, pool, stride = settled(fitted, tile, pool, stride)
     shape = (cube.shape[1], cube.shape[2])  # a heart travels to every worker: it must not hold the scene
+    check_pixels(fitted, cube.dtype, shape, "the scene")
     heart = partial(_featured, nodata=nodata, bank=fitted, pool=pool, stride=stride, scene_shape=shape)
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     count, dtype = len(fitted.features), np.dtype("float32")

@@ -50,16 +50,17 @@ def _network_of_run(
     wanted: Features, stored: Source, folder: Place, upstream: dict[str, Any]
 ) -> tuple[NetworkBank, Place, dict[str, Any]]:
     """A network with the stored scene's normalisation, kept as bank.npz; the model stays where it is."""
-    network, path = open_network(wanted.bank, stored.info.bands, wanted.exact), folder / "bank.npz"
+    network = open_network(wanted.bank, stored.info.bands, wanted.exact, wanted.normalise)
+    path, normalise = folder / "bank.npz", "none" if network.whole else wanted.normalise or "scene"
     made = {
         "network": network.name,
         "digest": network.digest_of_model,
-        "normalise": wanted.normalise,
+        "normalise": normalise,
         "exact": wanted.exact,
     }
     if path.is_file() and _made_features(folder, made, upstream):
         return NetworkBank.load(path, network.model), path, made
-    if wanted.normalise == "scene":
+    if normalise == "scene":
         with one_blas_thread():
             network = normalised_on(network, stored)
     network.save(path)
@@ -95,27 +96,32 @@ def check_scene(wanted: Features, info: SceneInfo) -> None:
     """Refuse a bank that is there already and was made for other bands, before the scene is denoised for nothing.
 
     Raises:
-        BankError: the bands differ in number, name or order.
-        ConfigError: int8 is wanted of one mean over the scene.
+        BankError: the bands differ in number, name or order; or a network takes no such pixels, or more of them.
+        ConfigError: int8 is wanted of one mean over the scene, or a normalisation of a network of integers.
         ModelError: the network cannot be read.
     """
     if is_network(wanted.bank):
-        check_mean(open_network(wanted.bank, info.bands, wanted.exact), wanted.dtype)
+        network = open_network(wanted.bank, info.bands, wanted.exact, wanted.normalise)
+        check_bank(network, info, wanted.bank)
+        check_mean(network, wanted.dtype)
     elif wanted.bank.endswith(".npz"):
         check_bank(Bank.load(place(wanted.bank)), info, wanted.bank)
 
 
-def planned_bank(wanted: Features, bands: tuple[str, ...]) -> AnyBank:
+def planned_bank(wanted: Features, info: SceneInfo) -> AnyBank:
     """A bank of the right shapes, to plan with: the file's, the network's, or one fitted on a few pixels of nothing.
 
     Raises:
-        BankError: the file cannot be loaded, or no bank has this name.
+        BankError: the file cannot be loaded, no bank has this name, or the network takes no such scene.
         ModelError: the network cannot be read.
     """
     if is_network(wanted.bank):
-        return open_network(wanted.bank, bands, wanted.exact)
+        network = open_network(wanted.bank, info.bands, wanted.exact, wanted.normalise)
+        check_bank(network, info, wanted.bank)
+        return network
     if wanted.bank.endswith(".npz"):
         return Bank.load(place(wanted.bank))
+    bands = info.bands
     noise = np.random.default_rng([wanted.seed]).standard_normal((len(bands), 64, 64))
     samples = [(noise, np.ones((64, 64), bool))]
     return fit_bank(wanted.bank, samples, bands=bands, count=wanted.count, size=wanted.size, seed=wanted.seed)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import OutputError, TerrasketchError
 from pipeline.flow.factored import mosaic_of
 from pipeline.flow.networks import AnyBank, block_window, featurise, load_bank
+from pipeline.flow.not_finite import not_finite
 from pipeline.flow.tasks import Wrote
 from pipeline.flow.threads import one_blas_thread
 from pipeline.gemm.partition import cuts
@@ -65,7 +66,7 @@ class FeatureJob:
         size = whole_size(path, check_crc32c)
         if size is not None:
             return Wrote(raw, size, resumed=True)
-        features, clipped = self.compute(tile), 0
+        (features, valid), clipped = self.compute(tile), 0
         side = self.tile // self.stride
         shape = (len(features), side, side)
         if self.coding is None:
@@ -76,17 +77,18 @@ class FeatureJob:
         put_chunk(place(self.store), path, data)
         for number in range(len(self.groups) if self.has_slabs else 0):
             self._slab_path(tile, number).unlink(missing_ok=True)
-        return Wrote(raw, len(data), clipped=clipped)
+        count, which = not_finite(features, valid)
+        return Wrote(raw, len(data), clipped=clipped, not_finite=count, not_finite_features=which)
 
     def raw_bytes(self, tile: Tile) -> int:
         """Bytes of the tile's pixels in the scene's own dtype."""
         height, width = tile.window.shape
         return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
 
-    def compute(self, tile: Tile) -> F32:
-        """The features (F, y, x) of a window of whole cells, NaN where not valid."""
+    def compute(self, tile: Tile) -> tuple[F32, Bool]:
+        """The features (F, y, x) of a window of whole cells, NaN where not valid; and which cells are valid."""
         bank = self._load()
-        return self._features(tile, bank) if isinstance(bank, Bank) else self._compute(tile, bank)[0]
+        return self._features(tile, bank) if isinstance(bank, Bank) else self._compute(tile, bank)
 
     @property
     def groups(self) -> list[slice]:
@@ -120,11 +122,11 @@ class FeatureJob:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
 
-    def _features(self, tile: Tile, bank: Bank) -> F32:
-        """All features (F, cells_y, cells_x) of a tile, group by group."""
+    def _features(self, tile: Tile, bank: Bank) -> tuple[F32, Bool]:
+        """All features (F, cells_y, cells_x) of a tile, group by group; and which cells are valid."""
         groups = filter_groups(bank)
         if len(groups) == 1:
-            return self._compute(tile, bank)[0]
+            return self._compute(tile, bank)
         n, signs = len(bank.filters), 2 if bank.signs == "both" else 1
         side_y, side_x = (-(-length // self.stride) for length in tile.window.shape)
         features, usable = np.empty((len(bank.features), side_y, side_x), np.float32), np.ones((side_y, side_x), bool)
@@ -137,7 +139,7 @@ class FeatureJob:
             if number == 0:
                 features[signs * n :] = slab[signs * count :]
         features[:, ~usable] = np.nan
-        return features
+        return features, usable
 
     def _slab(self, tile: Tile, bank: Bank, number: int) -> tuple[F32, Bool]:
         """The features of one group: another task's, or computed here."""

@@ -16,7 +16,7 @@ from pipeline.flow.crew import Watch
 from pipeline.flow.feature_job import FEATURES
 from pipeline.flow.journal import Plan
 from pipeline.flow.masked_share import Lessons, taught
-from pipeline.flow.networks import AnyBank, is_mean
+from pipeline.flow.networks import AnyBank, check_pixels, is_mean
 from pipeline.flow.read import sample_windows
 from pipeline.network import BANKS, Bank, fit_bank
 from pipeline.network.int8 import NODATA, Coding
@@ -150,12 +150,13 @@ def check_bank_name(name: str) -> None:
 
 
 def check_bank(bank: AnyBank, info: SceneInfo, where: str) -> None:
-    """Refuse a bank, which lies at `where`, that was fitted on other bands.
+    """Refuse a bank, which lies at `where`, that was fitted on other bands, or a network for other scenes.
 
     Raises:
-        BankError: the bands differ in number, name or order.
+        BankError: the bands differ in number, name or order; or a network takes no such pixels, or more of them.
     """
     try:
         bank.check_scene(info.bands, info.name)
+        check_pixels(bank, info.dtype, (info.height, info.width), info.name)
     except BankError as error:
         raise BankError(f"{where}: {error}") from error

@@ -19,6 +19,7 @@ from pipeline.flow.feature_job import FEATURES, FeatureJob
 from pipeline.flow.features import feature_info
 from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
+from pipeline.flow.not_finite import not_finite
 from pipeline.flow.tasks import Job, Receipt, Wrote
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree, whole_size
@@ -81,12 +82,13 @@ class SumsJob:
         size = whole_size(path, check_crc32c)
         if size is not None:
             return Wrote(raw, size, resumed=True)
-        features = self.job.compute(tile)
-        known = np.isfinite(features).all(axis=0)
-        sums = features[:, known].sum(axis=1, dtype=np.float64)
+        features, known = self.job.compute(tile)
+        count, which = not_finite(features, known)
+        with np.errstate(invalid="ignore"):
+            sums = features[:, known].sum(axis=1, dtype=np.float64)
         data = pack(np.append(sums, known.sum())[:, None, None], (len(sums) + 1, 1, 1), np.nan)
         put_chunk(store, path, data)
-        return Wrote(raw, len(data))
+        return Wrote(raw, len(data), not_finite=count, not_finite_features=which)
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ class MeanJob:
             return Wrote(0, size, resumed=True)
         sums = open_store(sums_path(store))
         rows = (Window(row, row + 1, 0, sums.info.width) for row in range(sums.info.height))
-        total = tree_sum(part for row in rows for part in sums.read(row)[0][:, 0].T)
         with np.errstate(invalid="ignore"):
+            total = tree_sum(part for row in rows for part in sums.read(row)[0][:, 0].T)
             mean = (total[:-1] / total[-1]).astype(np.float32)
         data = pack(mean[:, None, None], (len(mean), 1, 1), np.nan)
         put_chunk(store, path, data)

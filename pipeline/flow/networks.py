@@ -20,7 +20,7 @@ from pipeline.flow.read import spread
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, features_block
 from pipeline.network.network_bank import PREFIX, NetworkBank, check_tensor, split, wanted_tensor
-from pipeline.network.network_features import anchored, network_block, network_window
+from pipeline.network.network_features import anchored, axis_of, network_block, network_window
 from pipeline.network.sample import Moments, usable
 from pipeline.raster.scene import Source
 
@@ -34,10 +34,11 @@ def is_network(words: str) -> bool:
     return words.startswith(PREFIX)
 
 
-def open_network(words: str, bands: tuple[str, ...], exact: bool = False) -> NetworkBank:
+def open_network(words: str, bands: tuple[str, ...], exact: bool = False, normalise: str | None = None) -> NetworkBank:
     """The network of onnx:MODEL[@TENSOR], for scenes of these bands, not normalised yet.
 
     Raises:
+        ConfigError: a normalisation is asked for, and the network takes integers.
         ModelError: the file is not a model that we run, or has no such tensor.
         BankError: tiles cannot be computed of the tensor, or the network takes another number of bands.
     """
@@ -45,6 +46,11 @@ def open_network(words: str, bands: tuple[str, ...], exact: bool = False) -> Net
     model = model.absolute()
     bank = NetworkBank(model, wanted_tensor(model, tensor), bands, np.zeros(len(bands)), np.ones(len(bands)), exact)
     bank.settled(None, None)
+    if bank.whole and normalise == "scene":
+        raise ConfigError(
+            f"--normalise scene (features.normalise in a workflow) with the bank {words}: its input is {bank.dtype}, "
+            f"the pixels as they are; leave it out"
+        )
     return bank
 
 
@@ -58,11 +64,14 @@ def check_network(words: str) -> None:
 def normalised_on(bank: NetworkBank, source: Source, watch: Watch | None = None) -> NetworkBank:
     """The network with the normalisation of a scene, found on the same windows whatever the tile, as the features are.
 
-    `watch` is told of a mask how much it takes out of them.
+    `watch` is told of a mask how much it takes out of them. A network that takes integers is given the pixels as they
+    are.
 
     Raises:
         BankError: no sample has a valid pixel, or the mask takes out all of them.
     """
+    if bank.whole:
+        return bank
     return taught([Lessons(source, spread(source, SAMPLE))], watch, partial(normalised, bank))
 
 
@@ -72,10 +81,25 @@ def normalised(bank: NetworkBank, blocks: Iterable[tuple[NDArray[Any], NDArray[n
     Raises:
         BankError: no sample has a valid pixel.
     """
+    if bank.whole:
+        return bank
     moments = Moments(len(bank.bands))
     for block, valid in blocks:
         moments.add(block, usable(block, valid))
     return replace(bank, mean=moments.mean, std=moments.std())
+
+
+def check_pixels(bank: AnyBank, dtype: Any, shape: tuple[int, int], where: str) -> None:
+    """Refuse a scene whose pixels a network does not take, or that is smaller than what it sees. Raises BankError."""
+    if isinstance(bank, NetworkBank):
+        bank.check_dtype(np.dtype(dtype), where)
+        for number, length in enumerate(shape):
+            axis_of(bank.field, number, length)
+
+
+def seen_text(bank: AnyBank) -> str:
+    """What a network sees, for a log, where it is not what others see."""
+    return f", given the pixels as they are ({bank.dtype})" if isinstance(bank, NetworkBank) and bank.whole else ""
 
 
 def feature_tile(tile: int, stride: int) -> int:

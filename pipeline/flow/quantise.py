@@ -63,8 +63,9 @@ def _range(job: FeatureJob, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np
     """Smallest and largest value of each feature in a window; infinities where none is valid."""
     try:
         with one_blas_thread():
-            features = job.compute(tile)
+            features = job.compute(tile)[0]
     except MemoryError as error:
         raise TileError(f"{job.source.info.name}, {tile.window}: no memory for its features") from error
-    real = features[:, np.isfinite(features).all(axis=0)]
-    return real.min(axis=1, initial=np.inf), real.max(axis=1, initial=-np.inf)
+    real = np.isfinite(features)
+    low = features.min(axis=(1, 2), initial=np.inf, where=real)
+    return low, features.max(axis=(1, 2), initial=-np.inf, where=real)

@@ -20,6 +20,7 @@ from pipeline.flow.images import tell_images
 from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
+from pipeline.flow.not_finite import tell_not_finite, tell_weights
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
@@ -143,6 +144,7 @@ def write_features(
     """
     check_bank(bank, source.info, str(bank_path))
     tell_images(source, crew.watch)
+    tell_weights(bank, crew.watch)
     chosen = choose_domain(source, bank, pool, stride, domain)
     crew.watch.note(f"{source.info.name}: {len(bank.features)} features of {bank.name}, {chosen}")
 
@@ -158,7 +160,9 @@ def write_features(
         staging, source, tile, bank, {"digest": digest}, pool, stride, coding=job.coding, domain=chosen.name
     )
     make_job: MakeJob = partial(filling, job, bank, crew)
-    return _whole(plan, make_job, "features", crew, target, creation_options, finish)
+    receipt = _whole(plan, make_job, "features", crew, target, creation_options, finish)
+    tell_not_finite(source.info.name, bank, receipt, crew.watch)
+    return receipt
 
 
 def filling(job: FeatureJob, bank: AnyBank, crew: Crew, store: str) -> Job:
@@ -169,7 +173,13 @@ def filling(job: FeatureJob, bank: AnyBank, crew: Crew, store: str) -> Job:
         TileError: a tile could not be summed.
     """
     job = replace(job, store=store)
-    return mean_job(job, crew.run) if is_mean(bank) else job
+
+    def told(stage: str, sums: Job) -> Receipt:
+        receipt = crew.run(stage, sums)
+        tell_not_finite(job.source.info.name, bank, receipt, crew.watch)
+        return receipt
+
+    return mean_job(job, told) if is_mean(bank) else job
 
 
 def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> Place:

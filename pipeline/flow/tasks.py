@@ -51,6 +51,10 @@ class Wrote:
     """Of the values read, where somebody asks."""
     infinite: int = 0
     """Pixels of a tile of a scene that have an infinity in some band."""
+    not_finite: int = 0
+    not_finite_features: int = 0
+    """Values of features, where pixels are valid, that are infinite or not a number; and which features have them, a
+    bit for each."""
 
 
 class Job(Protocol):
@@ -101,6 +105,8 @@ class Receipt:
     flat: int = 0
     ends: Pair = NO_PAIR
     infinite: int = 0
+    not_finite: int = 0
+    not_finite_features: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -125,6 +131,8 @@ class Receipt:
         self.flat += other.flat
         self.ends = join(self.ends, other.ends)
         self.infinite += other.infinite
+        self.not_finite += other.not_finite
+        self.not_finite_features |= other.not_finite_features
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
 
@@ -160,6 +168,8 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.flat += wrote.flat
             receipt.ends = join(receipt.ends, wrote.ends)
             receipt.infinite += wrote.infinite
+            receipt.not_finite += wrote.not_finite
+            receipt.not_finite_features |= wrote.not_finite_features
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

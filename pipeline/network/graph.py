@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,5 @@ class Graph:
     constants: dict[str, NDArray[np.generic]]
     opset: int
     """Version of the default domain's operators."""
+    dtypes: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
+    """The declared element types of the inputs, where there are any."""

@@ -28,6 +28,7 @@ def model_facts(path: Path) -> dict[str, Any]:
         "model": path.name,
         "inputs": list(graph.inputs),
         "bands": channels,
+        "dtype": str(graph.dtypes.get(graph.inputs[0], "float32")),
         "outputs": list(graph.outputs),
         "operators": len(graph.nodes),
         "tensors": [_tensor(found, node, name) for node in graph.nodes for name in node.outputs if name],

@@ -74,6 +74,8 @@ class NetworkBank:
     def __post_init__(self) -> None:
         if not self.digest_of_model:
             object.__setattr__(self, "digest_of_model", model_digest(self.model))
+        if self.whole and not self.plain:
+            raise BankError(f"the network {self.model} takes pixels of {self.dtype} as they are, and none normalised")
         known = _channels(self.model, self.tensor, self.digest_of_model)
         if known is not None and known != len(self.bands):
             raise BankError(
@@ -90,6 +92,22 @@ class NetworkBank:
     def graph(self) -> Graph:
         """The part of the network that makes the tensor, or what it is the mean of."""
         return _graph(self.model, self.tensor, self.digest_of_model)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what the network is given: integers (or bool) where its input is declared so, else float32."""
+        known = self.graph.dtypes.get(next(iter(self.graph.inputs), ""))
+        return known if known is not None and known.kind in "biu" else np.dtype(np.float32)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the network takes integers, and so the pixels as they are."""
+        return self.dtype.kind != "f"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the network is given the pixels as they are."""
+        return not self.mean.any() and bool((self.std == 1).all())
 
     @property
     def field(self) -> Field:
@@ -142,6 +160,16 @@ class NetworkBank:
                 f"{where} has bands {', '.join(bands[:12])}, {self.name} was given {', '.join(self.bands[:12])}; "
                 f"choose and order bands (-b, read.bidx in a workflow)"
             )
+
+    def check_dtype(self, dtype: np.dtype[Any] | str, where: str) -> None:
+        """Raise BankError where a network of integers does not take every value of the pixels `where`, of a dtype."""
+        if self.whole and not np.can_cast(dtype, self.dtype, "safe"):
+            remedy = (
+                "convert the scene (gdal_translate -ot, astype), or export the network with floats as its input"
+                if self.dtype.kind != "b"
+                else "no scene has such; export the network with floats as its input"
+            )
+            raise BankError(f"{where} has pixels of {dtype}, {self.name} takes {self.dtype}; {remedy}")
 
     def to_bytes(self) -> bytes:
         """All but the model, as an .npz archive without pickle; the same bank gives the same bytes."""

@@ -74,6 +74,7 @@ def about(bank: NetworkBank, pool: int, stride: int, tile: int, height: int, wid
     top, left, bottom, right = field.halo
     blocks = ", on anchored blocks" if bank.exact else ""
     over = ", their mean over the scene" if field.mean else ""
+    over += f", of the pixels as they are ({bank.dtype})" if bank.whole else ""
     lines = [
         f"{bank.name}: {field.channels} features every {field.stride[0]} pixels{over}; blocks begin at multiples of "
         f"{' x '.join(map(str, field.units))} and take {top} rows above, {bottom} below, {left} columns to the left, "

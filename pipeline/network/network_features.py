@@ -2,8 +2,8 @@
 
 A cell of the output is stride x stride pixels. The tensor has its own stride s, so a cell takes stride/s places along
 each axis, and is the mean of the places in the middle pool x pool pixels of it (all of them by default; those beyond
-the tensor's ends are left out). The network sees zeros where pixels are not valid, which is the mean of their band, and
-its own padding at the scene's ends, and nowhere else (`tiling.py`).
+the tensor's ends are left out). The network sees zeros where pixels are not valid, which is the mean of their
+band where these are normalised, and its own padding at the scene's ends, and nowhere else (`tiling.py`).
 
 A cell is valid where every pixel under its pool is valid, finite, and in the scene, and the tensor has a place there.
 What is not valid further away in the receptive field, hundreds of pixels wide in deep networks, does not blank it.
@@ -146,10 +146,10 @@ def _parts(bank: NetworkBank, stride: int, window: Window) -> Iterator[Window]:
             yield Window(low, min(y0 + side, window.y1), left, min(x0 + side, window.x1))
 
 
-def _run(z: F32, bank: NetworkBank, cells: list[_Cells], origin: Pixels) -> F32:
+def _run(z: NDArray[Any], bank: NetworkBank, cells: list[_Cells], origin: Pixels) -> F32:
     """The network on the block of the cells, and the means of their places: (F, cells, cells)."""
     spans = [one.span for one in cells]
-    seen = np.zeros((len(z), *(stop - start for start, stop in spans)), np.float32)
+    seen = np.zeros((len(z), *(stop - start for start, stop in spans)), z.dtype)
     sides = tuple(
         slice(start - first, min(stop, one.axis.n) - first)
         for (start, stop), one, first in zip(spans, cells, origin, strict=True)
@@ -170,7 +170,7 @@ def _run(z: F32, bank: NetworkBank, cells: list[_Cells], origin: Pixels) -> F32:
     return places.astype(np.float32, copy=False)
 
 
-def _planes(bank: NetworkBank, seen: F32) -> F32:
+def _planes(bank: NetworkBank, seen: NDArray[Any]) -> F32:
     """The tensor of (C, y, x) as (F, y, x), wherever the network has its channels."""
     last = bank.field.source_dims[-1] not in SPACE
     (made,) = bank.network(np.ascontiguousarray(seen.transpose(1, 2, 0) if last else seen)[None])
@@ -205,9 +205,12 @@ def _valid(usable: Bool, cells: list[_Cells], origin: Pixels) -> Bool:
     return ~bad & cells[0].there[:, None] & cells[1].there
 
 
-def _normalised(block: NDArray[Any], valid: Bool, bank: NetworkBank) -> tuple[F32, Bool]:
-    """The bands less mean, over std; pixels that are not valid or not finite are 0 and not usable."""
+def _normalised(block: NDArray[Any], valid: Bool, bank: NetworkBank) -> tuple[NDArray[Any], Bool]:
+    """The bands less mean, over std, or as they are for a network of integers; pixels that are not valid or not finite
+    are 0 and not usable."""
     usable = valid.copy()
+    if bank.whole:
+        return np.where(usable, block, block.dtype.type(0)).astype(bank.dtype), usable
     z = np.empty((len(block), *usable.shape), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for band, mean, std, plane in zip(block, bank.mean, bank.std, z, strict=True):
@@ -245,6 +248,7 @@ def _check(
         )
     if len(block) != len(bank.bands):
         raise BankError(f"{bank.name} takes {len(bank.bands)} bands, the block has {len(block)}; choose bands with -b")
+    bank.check_dtype(block.dtype, "the block")
     for (low, high), length in zip(_sides(window), scene_shape, strict=True):
         if not 0 <= low < high <= length or low % stride or (high % stride and high != length):
             raise BlockError(

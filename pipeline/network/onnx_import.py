@@ -22,7 +22,7 @@ from pipeline.network import onnx_wire
 from pipeline.network.execute import Network
 from pipeline.network.graph import Graph, Node
 from pipeline.network.onnx_fold import fold
-from pipeline.network.onnx_schema import NEWEST_OPSET, problem
+from pipeline.network.onnx_schema import NEWEST_OPSET, problem, refusing_integers
 from pipeline.network.onnx_tensor import array, attribute, dtype_of
 from pipeline.network.operators import DAMAGE, OPERATORS
 
@@ -74,9 +74,11 @@ def read(model: ModelProto, outputs: Sequence[str] | None = None) -> Graph:
     nodes, used = _ancestors(proto.node, wanted)
     _check_supported(nodes)
     constants = {name: _constant(name, tensor) for name, tensor in initial.items() if name in used}
-    graph = Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset)
+    dtypes = _input_dtypes(proto)
+    _check_integers(nodes, {name: dtypes[name] for name in inputs if name in dtypes}, opset)
+    graph = Graph(inputs, wanted, tuple(_node(node, opset) for node in nodes), constants, opset, dtypes)
     try:
-        return fold(graph, _input_dtypes(proto))
+        return fold(graph, dtypes)
     except ModelError:
         raise
     except DAMAGE as error:
@@ -155,6 +157,20 @@ def _check_supported(nodes: Iterable[NodeProto]) -> None:
     }
     if others:
         raise ModelError(f"it uses operators that are not supported: {_listed(sorted(others))}")
+
+
+def _check_integers(nodes: Iterable[NodeProto], inputs: dict[str, np.dtype[Any]], opset: int) -> None:
+    """Refuse an input of integers, or what is moved about of it, where ONNX's operator takes none: it would be run on
+    what nobody meant. The file is checked no further."""
+    integers = {name: dtype for name, dtype in inputs.items() if dtype.kind in "biu"}
+    for node in nodes:
+        name, same = refusing_integers(node, integers, opset)
+        if name:
+            raise ModelError(
+                f"{_shown(node)} takes no {integers[name]}, which its input {_short(name)} is; export the network "
+                f"with floats as its input, or with a Cast behind it"
+            )
+        integers |= same
 
 
 def _node(proto: NodeProto, opset: int) -> Node:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 from onnx import NodeProto, defs
 
 from pipeline.errors import ModelError
@@ -52,3 +54,23 @@ def problem(node: NodeProto, opset: int) -> str | None:
             return f"attribute {name!r} is of the wrong type"
     missing = [name for name, one in form.attributes.items() if one.required and name not in attributes]
     return f"attribute {missing[0]!r} is missing" if missing else None
+
+
+def refusing_integers(
+    node: NodeProto, integers: Mapping[str, np.dtype[Any]], opset: int
+) -> tuple[str | None, dict[str, np.dtype[Any]]]:
+    """The first of the tensors of integers (or bool) that the operator's schema does not take, None where there is
+    none; and its outputs that are of the same type as one of them."""
+    try:
+        form = schema(node.op_type, opset)
+    except ModelError:  # said where the node is read
+        return None, {}
+    bound: dict[str, np.dtype[Any]] = {}
+    for place, name in enumerate(node.input):
+        if name in integers and form.inputs:
+            formal = form.inputs[min(place, len(form.inputs) - 1)]
+            if f"tensor({integers[name]})" not in formal.types:
+                return name, {}
+            bound[formal.type_str] = integers[name]
+    kinds = [form.outputs[min(place, len(form.outputs) - 1)].type_str for place in range(len(node.output))]
+    return None, {name: bound[kind] for name, kind in zip(node.output, kinds, strict=True) if kind in bound}

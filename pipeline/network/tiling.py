@@ -33,6 +33,8 @@ FAR, FARTHEST = 1 << 10, 1 << 24
 MORE, MOST_TRIED = 64, 1 << 22
 """Lengths tried beyond a scene's own, and twice S, before a network is said not to run on it: with more operators than
 networks have, fewer than twice S."""
+MOST_TOLD = 1 << 16
+"""Lengths tried beyond that, for the refusal to say what the network needs."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,13 @@ class Field:
         """Along an axis so long that its middle sees neither end."""
         unit, far = self.units[number], FAR * self.units[number]
         while True:
-            axis = Axis(self, number, far)
+            try:
+                axis = Axis(self, number, far)
+            except BankError:
+                if far > FARTHEST:
+                    raise
+                far *= 2
+                continue
             place = axis.place(axis.n // unit // 2 * unit)
             low, high = axis.needs(place, place)[self.source]
             if (low > 0 and high < axis.n - 1) or far > FARTHEST:
@@ -143,24 +151,40 @@ class Axis:
     """A field along one axis of a scene of n pixels.
 
     Networks whose skips fit some sizes alone (U-Nets) see the scene continued to the next length that they accept.
-    Raises BankError where there is none.
+    Raises BankError where there is none, or where it is the first of all and beyond S: what is continued then would be
+    what the network sees, and no more than its last block.
     """
 
     def __init__(self, field: Field, number: int, n: int) -> None:
         self.field, self.number, self.n = field, number, n
         self.unit = field.units[number]
         self.stride = field.stride[number]
-        for length in range(n, n + min(2 * self.unit, MOST_TRIED // max(1, len(field.hops))) + MORE):
+        most = MOST_TRIED // max(1, len(field.hops))
+        for length in range(n, n + min(2 * self.unit, most) + MORE):
             self.lengths = self._lengths(length)
             if self.lengths:
                 break
         else:
-            raise BankError(f"the network does not run on {('rows', 'columns')[number]} of {n} pixels or a few more")
+            raise self._refusal(min(MOST_TOLD, most))
+        if length > max(n, self.unit) and not any(map(self._lengths, range(n - 1, max(0, n - most), -1))):
+            raise self._refusal(min(MOST_TOLD, most))
         self.padded = self.lengths[field.source]
         """Pixels that the network sees: n, or the next length that it accepts."""
         self.places = self.lengths[field.tensor]
         """Places of the tensor."""
         self._units = {name: int(self.unit / strides[number]) for name, strides in field.strides.items()}
+
+    def _refusal(self, most: int) -> BankError:
+        """What a network says that does not run on n pixels, nor on fewer."""
+        lines = ("rows", "columns")[self.number]
+        tried = [] if any(map(self._lengths, range(1, min(self.n, most)))) else range(self.n, self.n + most)
+        least = next((length for length in tried if self._lengths(length)), None)
+        if least is None:
+            return BankError(f"the network does not run on {lines} of {self.n} pixels or a few more")
+        return BankError(
+            f"the network needs at least {least} {lines} of pixels, got {self.n}; take a larger scene, an earlier "
+            f"tensor with @TENSOR, or export the network with pads"
+        )
 
     def _lengths(self, n: int) -> dict[str, int]:
         """The length of every tensor of n pixels; empty where an operator does not accept one."""

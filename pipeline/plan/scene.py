@@ -55,7 +55,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
     notes: list[str] = []
     features = fitting = held = kept = 0
     if workflow.features is not None:
-        bank = planned_bank(workflow.features, info.bands)
+        bank = planned_bank(workflow.features, info)
         features = len(bank.features)
         if isinstance(bank, NetworkBank):
             stage, products = _network_stage(info, workflow, bank)
