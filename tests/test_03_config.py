@@ -68,6 +68,15 @@ def test_hostile_files_are_one_line(tmp_path: Path, text: str, words: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_dates_and_numbers_of_yaml_are_words_where_words_are_wanted(tmp_path: Path) -> None:
+    words = "stack: true, times: [2016-01-17, 2016-02-06T10:30:00], mask_band: 5, bands: [1, B8A]"
+    read = _load(tmp_path, f"read: {{{words}}}\n").read
+    assert read.times == ["2016-01-17", "2016-02-06T10:30:00"]
+    assert (read.mask_band, read.bands) == ("5", ["1", "B8A"])
+    with pytest.raises(ConfigError, match="mask_band"):
+        _load(tmp_path, "read: {mask_band: true}\n")
+
+
 def test_a_missing_workflow_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_workflow(tmp_path / "none.yaml")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 import pipeline
 from pipeline.raster.open import open_source
@@ -87,3 +88,31 @@ def test_overviews_and_masks_are_no_images(tmp_path: Path) -> None:
         assert file.mask_flag_enums[0][0].name == "per_dataset"
     result = call("inspect", path)
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("B08", "any", "it is called B08"),
+        ("", "any", "98% of its values are neither clear nor opaque"),
+        ("", "mask", None),
+        ("Alpha", "any", None),
+    ],
+)
+def test_alpha_that_looks_like_a_band_is_told(tmp_path: Path, name: str, values: str, told: str | None) -> None:
+    pixels = RNG.integers(1, 255, (4, 64, 64)).astype(np.uint8)
+    pixels[3, 0] = 255
+    if values == "mask":
+        pixels[3] = np.where(pixels[3] > 60, 255, 0)
+    path = write_tif(tmp_path / "four.tif", pixels)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+        file.set_band_description(4, name)
+    result = call("inspect", path)
+    assert result.exit_code == 0, result.stderr
+    words = (
+        f"band 4 of {path} is tagged alpha and taken for a mask, but {told}; choose it as well if it is data: -b 1..4"
+    )
+    lines = [line for line in result.stderr.splitlines() if "alpha" in line]
+    assert lines == ([f"Warning: {words}: -b 1..4"] if told else [])
+    assert "alpha" not in call("inspect", path, "-b", "1..4").stderr

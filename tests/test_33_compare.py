@@ -69,6 +69,19 @@ def test_what_b_holds_for_missing_is_no_peak_of_a(tmp_path: Path) -> None:
     assert found.overall.psnr < 40  # of errors of 12 in 800
 
 
+def test_pixels_that_lack_a_band_are_counted(tmp_path: Path) -> None:
+    a, b, path_a, path_b = _pair(tmp_path, (3, 40, 40))
+    a[2, :, :10] = b[2, :, :10] = 0
+    a[:, 30:, 30:] = b[:, 30:, 30:] = 0
+    b[:2, :, :10] = 9
+    write_tif(path_a, a, nodata=0), write_tif(path_b, b, nodata=0)
+    result = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
+    assert (result.pixels, result.alone, result.partial) == (40 * 30 - 100, (0, 0), 400)
+    shown = call("compare", path_a, path_b, "--json")
+    assert "Warning: 400 pixels valid in some bands only: compared in none" in shown.stderr
+    assert json.loads(shown.stdout)["lacking_a_band"] == 400
+
+
 def test_equal_scenes_are_infinitely_alike(tmp_path: Path) -> None:
     _, _, path, _ = _pair(tmp_path, (2, 20, 20))
     result = module.compare(open_scene(str(path)), open_scene(str(path)))

@@ -18,7 +18,6 @@ from pipeline.errors import ConfigError, OutputError, elsewhere
 from pipeline.flow.crew import Watch
 from pipeline.flow.features import check_bank
 from pipeline.flow.features import fit as fit_on
-from pipeline.flow.images import tell_images
 from pipeline.flow.networks import (
     AnyBank,
     check_mean,
@@ -33,6 +32,7 @@ from pipeline.flow.read import open_scene
 from pipeline.flow.sources import find_scenes
 from pipeline.flow.stages import TABLES, check_apart, check_creation, staging_path, write_features
 from pipeline.flow.threads import one_blas_thread
+from pipeline.flow.unread import tell_unread
 from pipeline.network import Bank
 from pipeline.network.network_bank import NetworkBank
 from pipeline.raster.chunks import remove_tree
@@ -83,7 +83,7 @@ def fit(
     sources = [open_scene(path, **reading) for path in paths]
     with one_blas_thread(), Terminal(verbose, quiet) as watch:
         for source in sources:
-            tell_images(source, watch)
+            tell_unread(source, watch)
         fitted = fit_on(bank, sources, tile, count=count, size=size, seed=seed, watch=watch)
     fitted.save(output)
     print_result(

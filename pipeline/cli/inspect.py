@@ -60,7 +60,7 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 @click.argument("b", type=options.where)
 @options.together(options.as_json, options.tracing)
 def compare(a: Place, b: Place, as_json: bool) -> None:
-    """Compare scene B with the reference A, per band and overall, over the pixels valid in both.
+    """Compare scene B with the reference A, per band and overall, over the pixels valid in all bands of both.
 
     Pixels are compared by row and column; scenes that say they lie elsewhere than one another,
     have other scales or offsets, or their bands in another order, are warned of.
@@ -78,9 +78,13 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     if any(result.alone):
         words = f"{counted(result.alone[0], 'pixel')} valid in A alone, {result.alone[1]} in B alone: not compared"
         click.echo(f"Warning: {words}", err=True)
+    if result.partial:
+        words = f"{counted(result.partial, 'pixel')} valid in some bands only: compared in none"
+        click.echo(f"Warning: {words}; of a file, vrt://FILE?bands=1,2 compares some of its bands", err=True)
     if as_json:
         bands = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}
+        facts["lacking_a_band"] = result.partial
         click.echo(json.dumps({"bands": bands} | facts))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+
+def _as_text(value: Any) -> Any:
+    """A word that YAML has taken for a number or a date; other values as they are."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
 Mode = Literal["snr", "rmse", "max_error", "lossless"]
 
 
@@ -19,21 +29,21 @@ class Read(Section):
     """How scenes are read."""
 
     tile: int = Field(256, ge=16, le=8192, description="Side of a tile in pixels; one task computes some tiles")
-    bands: list[str] | None = Field(None, description="Names of the bands to read; all by default")
+    bands: list[Text] | None = Field(None, description="Names of the bands to read; all by default")
     bidx: list[int] | None = Field(None, description="Numbers of the bands to read, from 1; all by default")
     resolution: float | None = Field(None, gt=0, description="Pixel size of a stack of band files, CRS units")
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
         "nearest", description="How coarser band files are brought to the stack's grid"
     )
     nodata: float | None = Field(None, description="Sentinel of invalid pixels, in place of the files' own")
-    mask_band: str | None = Field(
+    mask_band: Text | None = Field(
         None,
         min_length=1,
         description="Mask of clouds, not learnt from: [CODING:]BAND or FILE; scl, qa_pixel, fmask or cfmask",
     )
     mask_values: list[int] | None = Field(None, description="Values of the mask that are out, not its coding's")
     stack: bool = Field(False, description="The files of a scene are dates of one place on one grid: one joint scene")
-    times: list[str] | None = Field(None, description="When the dates of a stack were taken, where nothing else says")
+    times: list[Text] | None = Field(None, description="When the dates of a stack were taken, where nothing else says")
     mask_bits: list[int] | None = Field(None, description="Bits of the mask that are out, from 0, not its coding's")
 
 

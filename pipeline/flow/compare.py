@@ -15,6 +15,7 @@ from scipy.ndimage import uniform_filter
 
 from pipeline.errors import BlockError
 from pipeline.grid import Grid, Halo
+from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import Source
 
 F64 = NDArray[np.float64]
@@ -56,6 +57,8 @@ class Comparison:
     pixels: int
     alone: tuple[int, int] = (0, 0)
     """Pixels valid in A alone and in B alone, which are not compared."""
+    partial: int = 0
+    """Other pixels that lack a band, though not all, in A or in B: not compared either, in none of their bands."""
 
 
 class _Sums:
@@ -64,6 +67,7 @@ class _Sums:
     def __init__(self, bands: int) -> None:
         self.pixels = 0
         self.alone = np.zeros(2, np.int64)
+        self.partial = 0
         self.power = np.zeros(bands)
         self.error = np.zeros(bands)
         self.largest = np.zeros(bands)
@@ -98,10 +102,19 @@ def _compared(a: Source, b: Source) -> Comparison:
         both = valid_a & valid_b
         inner = tile.window.within(outer)
         sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
+        neither = ~(valid_a | valid_b)
+        if neither.any():
+            seen = _some(block_a, valid_a, a) | _some(block_b, valid_b, b)
+            sums.partial += int(np.count_nonzero((seen & neither)[inner]))
         _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
     return _scores(sums, a.info.bands, peak)
+
+
+def _some(block: NDArray[Any], valid: NDArray[np.bool_], source: Source) -> NDArray[np.bool_]:
+    """(y, x) where some band has a value, whatever the others have."""
+    return np.asarray(real_elements(block, valid, source.info.nodata).any(axis=0))
 
 
 def _side(source: Source) -> int:
@@ -213,7 +226,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
         max_error=float(sums.largest.max()),
         sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,
     )
-    return Comparison(each, overall, sums.pixels, (int(sums.alone[0]), int(sums.alone[1])))
+    return Comparison(each, overall, sums.pixels, (int(sums.alone[0]), int(sums.alone[1])), sums.partial)
 
 
 def _decibel(signal: Any, error: Any) -> float:

@@ -11,9 +11,9 @@ import numpy as np
 from pipeline.errors import BankError, ConfigError, SourceError, StorageError
 from pipeline.flow.compress import SCENE
 from pipeline.flow.crew import Nobody, Watch
-from pipeline.flow.images import tell_images
 from pipeline.flow.read import is_store, open_scene
 from pipeline.flow.report import measure_noise, storage_facts
+from pipeline.flow.unread import tell_unread
 from pipeline.flow.verify import verify as verify_store
 from pipeline.grid import Grid
 from pipeline.network import Bank
@@ -56,7 +56,7 @@ def inspect_path(
                 raise
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
-    tell_images(source, watch or Nobody())
+    tell_unread(source, watch or Nobody())
     facts, store = _scene(source), unmasked(source)
     checked = verify_store(store).to_json() if verify and isinstance(store, StoreSource) else {}
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):

@@ -20,8 +20,8 @@ from pipeline.flow import read
 from pipeline.flow.arrays import TILE
 from pipeline.flow.crew import Nobody
 from pipeline.flow.given import given_frame
-from pipeline.flow.images import tell_images
 from pipeline.flow.python_words import python_words, whole_number
+from pipeline.flow.unread import tell_unread
 from pipeline.grid import Window
 from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
@@ -71,7 +71,7 @@ def open_scene(
     side = whole_number("tile", tile)
     with python_words():
         opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
-        tell_images(opened, _Warner())
+        tell_unread(opened, _Warner())
     return as_array(opened, masked, side)
 
 

@@ -16,7 +16,6 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.factored import choose_domain
 from pipeline.flow.feature_job import FeatureJob, put_slab, shared_slabs
 from pipeline.flow.features import check_bank, feature_plan
-from pipeline.flow.images import tell_images
 from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
@@ -26,6 +25,7 @@ from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
+from pipeline.flow.unread import tell_unread
 from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.machine import give_back
 from pipeline.raster import cache
@@ -143,7 +143,7 @@ def write_features(
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
     check_bank(bank, source.info, str(bank_path))
-    tell_images(source, crew.watch)
+    tell_unread(source, crew.watch)
     tell_weights(bank, crew.watch)
     chosen = choose_domain(source, bank, pool, stride, domain)
     crew.watch.note(f"{source.info.name}: {len(bank.features)} features of {bank.name}, {chosen}")

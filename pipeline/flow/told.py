@@ -8,17 +8,17 @@ from pipeline.codec import Bound
 from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Watch
 from pipeline.flow.empty import tell_empty
-from pipeline.flow.images import tell_images
 from pipeline.flow.infinite import tell_infinite
 from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
+from pipeline.flow.unread import tell_unread
 from pipeline.raster.scene import Source
 
 
 def tell_scene(source: Source, counted: Receipt, bound: Bound | None, watch: Watch) -> dict[str, Any]:
     """Warn of what the map of a scene met; the facts that a receipt keeps of it."""
-    tell_images(source, watch)
+    tell_unread(source, watch)
     tell_empty(source, counted, watch)
     tell_constants(source, counted, bound, watch)
     tell_infinite(source, counted, bound, watch)
