@@ -23,6 +23,7 @@ from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
+from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
 from pipeline.flow.write import store_to_cog, writing_threads
@@ -55,7 +56,10 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
                 pass
     receipt = crew.run(stage, job)
     rest()  # the finish is here, whoever worked
-    return (path if receipt.failures else plan.finish(path)), receipt
+    if receipt.failures:
+        return path, receipt
+    check_seen(job, receipt)
+    return plan.finish(path), receipt
 
 
 def rest() -> None:
