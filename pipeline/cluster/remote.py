@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
@@ -197,43 +198,58 @@ def _connect(dask: Any, place: Where, stopped: Callable[[], bool]) -> Any:
     if place.is_file or place.word.endswith(".json"):
         if not Path(place.word).is_file():
             raise ClusterError(f"{place.word}: no such scheduler file; `dask scheduler --scheduler-file` writes one")
-        _check_file(place.word)
-        words = {"scheduler_file": place.word}
+        address, words = _address_in(place.word), {"scheduler_file": place.word}
     else:
-        words = {"address": place.word}
-    client: Future[Any] = Future()
-
-    def connect() -> None:
-        try:
-            client.set_result(dask.Client(timeout=f"{_TIMEOUT}s", **words))
-        except BaseException as error:  # told below
-            client.set_exception(error)
-
+        address, words = place.word, {"address": place.word}
     try:
+        _greet(dask, address, stopped)
         with warnings.catch_warnings():  # Dask's table of versions; ours is one line
             warnings.simplefilter("ignore", dask.versions.VersionMismatchWarning)
-            Thread(target=connect, daemon=True).start()
-            end = time.monotonic() + _TIMEOUT + 3
-            while not wait([client], timeout=0.2).done:
-                if stopped():
-                    raise Interrupted(_EARLY)
-                if time.monotonic() > end:  # once connected, Dask has no deadline for the first words
-                    raise ClusterError(
-                        f"{place.word}: something answers, but not as a Dask scheduler; check host and port"
-                    )
-            return client.result()
+            return dask.Client(timeout=f"{_TIMEOUT}s", **words)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"{place.word}: something answers, but not as a Dask scheduler; check host and port"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ClusterError(f"{place.word}: no scheduler answers ({reason}); is `dask scheduler` running?") from error
 
 
-def _check_file(word: str) -> None:
-    """Refuse a scheduler file that tells no address."""
+def _greet(dask: Any, address: str, stopped: Callable[[], bool]) -> None:
+    """Exchange the first words with a scheduler, for which Dask's client has no deadline: it would wait for ever.
+
+    Raises:
+        TimeoutError: somebody is there, and says nothing that Dask says.
+        OSError, ValueError: nobody is there.
+        Interrupted: `stopped` meanwhile.
+    """
+
+    async def greet() -> None:
+        secret = dask.Security().get_connection_args("client")
+        comm = await dask.comm.connect(address, timeout=_TIMEOUT, **secret)
+        await comm.close()
+
+    def run() -> None:
+        try:
+            done.set_result(asyncio.run(asyncio.wait_for(greet(), _TIMEOUT + 3)))
+        except BaseException as error:  # told where it is waited for
+            done.set_exception(error)
+
+    done: Future[None] = Future()
+    Thread(target=run, daemon=True).start()  # the caller's thread may have a loop of its own
+    while not wait([done], timeout=0.2).done:
+        if stopped():
+            raise Interrupted(_EARLY)
+    done.result()
+
+
+def _address_in(word: str) -> str:
+    """The address that a scheduler file tells. Raises ClusterError."""
     try:
-        told = json.loads(Path(word).read_bytes())
-        if isinstance(told["address"], str):
-            return
-        why = f"its address is {told['address']!r}"
+        address = json.loads(Path(word).read_bytes())["address"]
+        if isinstance(address, str):
+            return address
+        why = f"its address is {address!r}"
     except OSError as error:
         raise ClusterError(f"{word}: the scheduler file cannot be read: {error.strerror}; check its rights") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
