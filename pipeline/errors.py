@@ -25,8 +25,13 @@ A message says what, where, got and remedy, in one line. Every class pickles: wo
 
 from __future__ import annotations
 
+import errno
+from contextvars import ContextVar
 from typing import Self
 
+WORKER: ContextVar[str] = ContextVar("WORKER", default="")
+"""The address of the cluster's worker that computes here; empty where all is on the user's machine."""
+NOT_SHARED = "this worker does not see it: give a path that all machines share"
 ELSEWHERE = "check its rights, or write elsewhere"
 """The remedy where an output cannot be written."""
 
@@ -36,6 +41,15 @@ def elsewhere(why: object) -> str:
     return str(why) if "; " in str(why) else f"{why}; {ELSEWHERE}"
 
 
+def unwritable(error: OSError) -> str:
+    """Why a part of an output cannot be written, and the remedy that this reason has."""
+    if error.errno == errno.ENOENT:
+        return f"{error.strerror}; {NOT_SHARED if WORKER.get() else 'its folder is gone; run again'}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return elsewhere(error.strerror)
+    return f"{error.strerror}; free some space and run again"
+
+
 class TerrasketchError(Exception):
     """Root of the tree: what went wrong, where, what was got, and what to do about it."""
 
@@ -43,6 +57,14 @@ class TerrasketchError(Exception):
     file: str | None = None
     """The file that is to blame, where one is, and which part of it; receipts name them."""
     window: dict[str, int] | None = None
+    worker: str = ""
+    """The worker of a cluster on which it happened: what it sees need not be what is seen here."""
+
+    def __str__(self) -> str:
+        return f"{self._who()}{super().__str__()}"
+
+    def _who(self) -> str:
+        return f"worker {self.worker}: " if self.worker else ""
 
     def of(self, file: str | None, window: dict[str, int] | None = None) -> Self:
         """The same error, which knows its file and window (`Window.to_json`)."""
@@ -88,7 +110,7 @@ class StorageError(TerrasketchError, OSError):
     """An object store does not do what is asked: (errno, what and remedy, address)."""
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}" if self.filename else super().__str__()
+        return f"{self._who()}{self.filename}: {self.strerror}" if self.filename else super().__str__()
 
 
 class MissingObjectError(StorageError, FileNotFoundError):

@@ -88,7 +88,7 @@ def test_tiles_that_kill_their_workers_are_failures_and_the_others_go_on(tmp_pat
         job = Slow(Grid(1, 8, 1), str(tmp_path), 0.0, deadly=5)
         receipt = run_map(job, cluster.executor, 1, check=cluster.check)
     assert len(receipt.failures) == 1
-    assert str(receipt.failures[0]).startswith("tile 5 (rows 0:1, columns 5:6): 1 workers died")
+    assert str(receipt.failures[0]).startswith("tile 5 (rows 0:1, columns 5:6): 1 worker died")
     assert receipt.tiles == 7
 
 

@@ -120,6 +120,9 @@ def test_the_scheduler_runs_no_tiles_but_reads_tasks() -> None:
         check_all(Told(facts() | {"distributed": "1"}), "h:1")
     with pytest.raises(ClusterError, match=r"the scheduler cannot load .*No module named 'pipeline'"):
         check_all(Told(ModuleNotFoundError("No module named 'pipeline'")), "h:1")
+    told = Exception("ModuleNotFoundError(\"No module named 'pipeline'\")")  # as Dask tells it of a worker
+    with pytest.raises(ClusterError, match=r"worker a cannot load this version of terrasketch .*install it there too"):
+        check_all(Told(facts(), a=told), "h:1")
     with pytest.raises(ClusterError, match=r"the scheduler does not answer \(OSError: gone\)"):
         check_all(Told(facts(), broadcast=OSError("gone")), "h:1")
     with pytest.raises(ClusterError, match=r"worker a does not answer \(OSError: timed out\)"):

@@ -148,7 +148,8 @@ def _print_plan(scene: ScenePlan) -> str:
         "(rasters, bank, report, item)"
     )
     lines.append(
-        f"peak memory: {print_bytes(scene.memory)} ({counted(scene.workers, 'task')} at a time in one process)"
+        f"peak memory: {print_bytes(scene.memory)} ({counted(scene.workers, 'task')} at a time in one process), or "
+        f"{print_bytes(scene.worker_memory)} a worker of one thread and {print_bytes(scene.driver_memory)} the run"
     )
     return "\n".join(lines)
 

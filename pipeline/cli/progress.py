@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 
 import click
 from rich.console import Console
@@ -87,13 +88,27 @@ def crew(scheduler: str | None, workers: int | None, verbose: bool, quiet: bool)
     stop = Stop()
     context = click.get_current_context(silent=True)
     report = context.meta.get(PERFORMANCE_REPORT) if context else None
-    with (
-        stop_on_signals(stop),
-        Terminal(verbose, quiet) as terminal,
-        open_cluster(scheduler, workers, say=terminal.say, stopped=stop.is_set, report=report) as cluster,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        terminal = stack.enter_context(Terminal(verbose, quiet))
+        cluster = stack.enter_context(
+            open_cluster(
+                scheduler,
+                workers,
+                say=terminal.say,
+                stopped=stop.is_set,
+                report=report,
+                warn=terminal.warn,
+                need=_memory_at_rest,
+            )
+        )
         terminal.note(f"work on {cluster.name}")
         yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check, cluster.room, cluster.tell)
+
+
+def _memory_at_rest() -> int:
+    """Imported when it is asked for: 0.2 s, for those alone who go to a scheduler."""
+    return int(import_module("pipeline.plan.memory").base_memory())
 
 
 def print_warning(text: str) -> None:

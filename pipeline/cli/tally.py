@@ -90,7 +90,7 @@ def _summary(receipt: SceneReceipt) -> str:
     if receipt.status == "complete":
         return f"{receipt.name}: the outputs are complete in {folder}"
     if receipt.kept_off:
-        return f"{receipt.name}: failed; what is in {folder} is not of this run"
+        return f"{receipt.name}: failed" + (f"; what is in {folder} is not of this run" if receipt.foreign else "")
     if receipt.status == "failed":
         return f"{receipt.name}: failed" + (f"; what was computed is kept in {folder}" if receipt.computed else "")
     if receipt.status == "refused":

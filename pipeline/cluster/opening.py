@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cluster.executor import DaskExecutor
+from pipeline.cluster.memory import Paused, too_small
 from pipeline.cluster.remote import (
     LOCAL_PATIENCE,
     PATIENCE,
@@ -49,6 +50,8 @@ def open_cluster(
     say: Callable[[str], None] = lambda line: None,
     stopped: Callable[[], bool] = lambda: False,
     report: Path | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+    need: Callable[[], int] = lambda: 0,
 ) -> Iterator[Cluster]:
     """Open the executor that `--scheduler` names, and close it again.
 
@@ -59,6 +62,8 @@ def open_cluster(
         say: takes lines for people: the dashboard's address, what they wait for.
         stopped: whether to wait no longer for a first worker.
         report: where Dask's performance report is to be written.
+        warn: takes lines about what is most likely not meant: workers with too little memory.
+        need: the bytes of a process before its first tile.
 
     Raises:
         ConfigError: the scheduler is none of these, or threads, of which Dask has no report.
@@ -74,7 +79,7 @@ def open_cluster(
         if place.word == "threads":
             yield stack.enter_context(_threads(workers or cores()))
         else:
-            yield stack.enter_context(_dask(place, workers, say, stopped, report))
+            yield stack.enter_context(_dask(place, workers, say, stopped, report, warn, need))
 
 
 @contextmanager
@@ -95,28 +100,38 @@ def _dask(
     say: Callable[[str], None],
     stopped: Callable[[], bool],
     report: Path | None,
+    warn: Callable[[str], None],
+    need: Callable[[], int],
 ) -> Iterator[Cluster]:
     dask = distributed()
     with ExitStack() as stack:
         if place.word == "processes":
             count = workers or cores()
-            client = stack.enter_context(local_cluster(dask, count, profile=report is not None))
+            client = stack.enter_context(local_cluster(dask, count, stopped, profile=report is not None))
             name, words = "the local workers", f"{count} processes"
         else:
             client = stack.enter_context(connected(dask, place, say, stopped))
             for note in check_all(client, place.word):
                 say(note)
+            for warning in too_small(client, place.word, need()):
+                warn(warning)
             threads = sum(client.nthreads().values())
             count, name, words = workers or threads, place.word, f"{threads} threads at {place.word}"
         if link := dashboard(client):
             say(f"dashboard: {link}")
-        pulse = Pulse(client, name, LOCAL_PATIENCE if place.word == "processes" else PATIENCE)
+        local = place.word == "processes"
+        pulse, paused = Pulse(client, name, LOCAL_PATIENCE if local else PATIENCE), Paused(client, name, warn)
         stack.enter_context(performance_report(dask, client, report))
+
+        def check() -> None:
+            pulse.check()
+            paused.check()
+
         yield Cluster(
-            DaskExecutor(client, dask, name),
+            DaskExecutor(client, dask, name, elsewhere=not local),
             count,
             words,
-            pulse.check,
+            check,
             None if workers else pulse.threads,
             lambda function, *args: tell_workers(client, function, *args),
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,12 +21,14 @@ from dask import config
 from pipeline.cluster.where import Where
 from pipeline.errors import ClusterError, ConfigError, Interrupted
 
-_TIMEOUT = "15s"
+_TIMEOUT = 15
+"""Seconds for a scheduler to answer; its port may be another program's, which answers for ever in its own way."""
 _FIRST_WORKER = 120.0
 """Seconds in which the first worker must join a scheduler that runs: images are pulled, queues move."""
 _LEAVE_SIGNALS = "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
 """Ctrl-C reaches every process of a terminal's job, SIGTERM those of a service; the client alone decides what becomes
 of them. They end with it, however it ends."""
+_EARLY = "stopped before the first tile"
 _READY = "import pipeline.flow.compress, pipeline.flow.feature_job"
 """What every task needs, all workers at a time, before the first."""
 _ASK_EVERY = 5.0
@@ -109,14 +116,20 @@ def dashboard(client: Any) -> str | None:
 
 
 @contextmanager
-def local_cluster(dask: Any, workers: int, *, profile: bool = False) -> Iterator[Any]:
+def local_cluster(
+    dask: Any, workers: int, stopped: Callable[[], bool] = lambda: False, *, profile: bool = False
+) -> Iterator[Any]:
     """A client of that many processes of one thread on this host, which listen on the loopback alone.
 
     Dask samples what its workers do a hundred times a second where somebody will look at the `profile`.
+
+    Raises:
+        ClusterError: they do not come up.
+        Interrupted: `stopped` meanwhile.
     """
     try:
         # The work of a task is bounded by its tile, so Dask's own memory limits would only get in the way.
-        with config.set({"distributed.worker.profile.enabled": profile}):
+        with config.set({"distributed.worker.profile.enabled": profile}), _deaf_children():
             started = dask.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -128,10 +141,26 @@ def local_cluster(dask: Any, workers: int, *, profile: bool = False) -> Iterator
                 preload=[_LEAVE_SIGNALS, _READY],
             )
     except (RuntimeError, OSError) as error:  # a worker that is killed before it has come up, too
+        if stopped():
+            raise Interrupted(_EARLY) from error
         reason = " ".join(str(error).split())
         raise ClusterError(f"the local workers cannot be started ({reason}); run again to resume") from error
     with started as cluster, dask.Client(cluster) as client:
+        if stopped():
+            raise Interrupted(_EARLY)
         yield client
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that are started inside do not hear SIGINT and SIGTERM while they import: they inherit what this thread
+    blocks, as the threads do that start them. Another thread of this process hears for all."""
+    resource_tracker.ensure_running()  # its start would unblock them in the thread that needs it first
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -147,7 +176,7 @@ def connected(dask: Any, place: Where, say: Callable[[str], None], stopped: Call
         _wait_for_workers(current, place, say, stopped)
         yield current
         return
-    with _connect(dask, place) as client:
+    with _connect(dask, place, stopped) as client:
         _wait_for_workers(client, place, say, stopped)
         yield client
 
@@ -165,20 +194,67 @@ def _addresses(client: Any) -> list[tuple[Any, str]]:
     return [(client.scheduler, "address"), (client.cluster, "scheduler_address")]
 
 
-def _connect(dask: Any, place: Where) -> Any:
+def _connect(dask: Any, place: Where, stopped: Callable[[], bool]) -> Any:
     if place.is_file or place.word.endswith(".json"):
         if not Path(place.word).is_file():
             raise ClusterError(f"{place.word}: no such scheduler file; `dask scheduler --scheduler-file` writes one")
-        words = {"scheduler_file": place.word}
+        address, words = _address_in(place.word), {"scheduler_file": place.word}
     else:
-        words = {"address": place.word}
+        address, words = place.word, {"address": place.word}
     try:
+        _greet(dask, address, stopped)
         with warnings.catch_warnings():  # Dask's table of versions; ours is one line
             warnings.simplefilter("ignore", dask.versions.VersionMismatchWarning)
-            return dask.Client(timeout=_TIMEOUT, **words)
+            return dask.Client(timeout=f"{_TIMEOUT}s", **words)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"{place.word}: something answers, but not as a Dask scheduler; check host and port"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ClusterError(f"{place.word}: no scheduler answers ({reason}); is `dask scheduler` running?") from error
+
+
+def _greet(dask: Any, address: str, stopped: Callable[[], bool]) -> None:
+    """Exchange the first words with a scheduler, for which Dask's client has no deadline: it would wait for ever.
+
+    Raises:
+        TimeoutError: somebody is there, and says nothing that Dask says.
+        OSError, ValueError: nobody is there.
+        Interrupted: `stopped` meanwhile.
+    """
+
+    async def greet() -> None:
+        secret = dask.Security().get_connection_args("client")
+        comm = await dask.comm.connect(address, timeout=_TIMEOUT, **secret)
+        await comm.close()
+
+    def run() -> None:
+        try:
+            done.set_result(asyncio.run(asyncio.wait_for(greet(), _TIMEOUT + 3)))
+        except BaseException as error:  # told where it is waited for
+            done.set_exception(error)
+
+    done: Future[None] = Future()
+    Thread(target=run, daemon=True).start()  # the caller's thread may have a loop of its own
+    while not wait([done], timeout=0.2).done:
+        if stopped():
+            raise Interrupted(_EARLY)
+    done.result()
+
+
+def _address_in(word: str) -> str:
+    """The address that a scheduler file tells. Raises ClusterError."""
+    try:
+        address = json.loads(Path(word).read_bytes())["address"]
+        if isinstance(address, str):
+            return address
+        why = f"its address is {address!r}"
+    except OSError as error:
+        raise ClusterError(f"{word}: the scheduler file cannot be read: {error.strerror}; check its rights") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        why = "it is no JSON" if isinstance(error, ValueError) else "it names no address"
+    raise ClusterError(f"{word} is no scheduler file: {why}; `dask scheduler --scheduler-file` writes one")
 
 
 def _wait_for_workers(client: Any, place: Where, say: Callable[[str], None], stopped: Callable[[], bool]) -> None:
@@ -188,7 +264,7 @@ def _wait_for_workers(client: Any, place: Where, say: Callable[[str], None], sto
     end = time.monotonic() + _FIRST_WORKER
     while not client.nthreads():
         if stopped():
-            raise Interrupted("stopped before the first tile")
+            raise Interrupted(_EARLY)
         if time.monotonic() > end:
             raise ClusterError(
                 f"{place.word}: no worker has joined this scheduler in {_FIRST_WORKER:.0f} s; "

@@ -27,6 +27,7 @@ SAME_ON_SCHEDULERS = ("terrasketch", "sources", "Python", "dask", "distributed")
 SAME_ON_WORKERS = (*SAME_ON_SCHEDULERS, *PACKAGES[2:], "GDAL")
 SAID = ("GDAL's patch", "BLAS kernels")
 Facts = Mapping[str, str]
+_CANNOT_LOAD = ("ModuleNotFoundError(", "ImportError(", "AttributeError(")
 
 
 class Unfit(ClusterError):
@@ -95,7 +96,8 @@ def refusal(who: str, different: str) -> str:
 
 def unable(who: str, error: BaseException) -> str:
     """Why somebody cannot even say what it runs, in one line."""
-    if isinstance(error, ImportError | AttributeError):
+    # A worker that cannot read what it is asked tells of its error in a plain Exception's text.
+    if isinstance(error, ImportError | AttributeError) or str(error).startswith(_CANNOT_LOAD):
         return f"{who} cannot load this version of terrasketch ({error}); install it there too, and start it again"
     return f"{who} does not answer ({type(error).__name__}: {' '.join(str(error).split())})"
 

@@ -51,9 +51,8 @@ class SceneJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunks are there and whole. The scene's chunk comes last and ends the task."""
-        store = place(self.store)
-        index = (0, tile.row, tile.column)
-        scene, valid = chunk_path(store, SCENE, *index), chunk_path(store, "valid", *index[1:])
+        store, scene = place(self.store), self.chunk(tile)
+        valid = chunk_path(store, "valid", tile.row, tile.column)
         size = whole_size(scene, self._check)
         if size is not None and (not self.source.info.masked or is_whole(valid, check_crc32c)):
             return Wrote(self._raw_bytes(tile), size, resumed=True)
@@ -77,6 +76,10 @@ class SceneJob:
             ends=ends,
             infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
         )
+
+    def chunk(self, tile: Tile) -> Place:
+        """Where the tile's chunk of the scene lies."""
+        return chunk_path(place(self.store), SCENE, 0, tile.row, tile.column)
 
     def _raw_bytes(self, tile: Tile) -> int:
         height, width = tile.window.shape

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import OutputError, TerrasketchError
+from pipeline.errors import OutputError, TerrasketchError, unwritable
 from pipeline.flow.factored import mosaic_of
 from pipeline.flow.networks import AnyBank, block_window, featurise, load_bank
 from pipeline.flow.not_finite import not_finite
@@ -62,7 +62,7 @@ class FeatureJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
-        raw, path = self.raw_bytes(tile), self._chunk(tile)
+        raw, path = self.raw_bytes(tile), self.chunk(tile)
         size = whole_size(path, check_crc32c)
         if size is not None:
             return Wrote(raw, size, resumed=True)
@@ -106,7 +106,7 @@ class FeatureJob:
         Raises:
             OutputError: the store cannot be written.
         """
-        if is_whole(self._chunk(tile), check_crc32c):
+        if is_whole(self.chunk(tile), check_crc32c):
             return
         bank = self._load()
         assert isinstance(bank, Bank)
@@ -120,7 +120,7 @@ class FeatureJob:
                 np.save(file, whole)
             temporary.replace(path)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
+            raise OutputError(f"{path}: cannot be written: {unwritable(error)}") from error
 
     def _features(self, tile: Tile, bank: Bank) -> tuple[F32, Bool]:
         """All features (F, cells_y, cells_x) of a tile, group by group; and which cells are valid."""
@@ -172,7 +172,8 @@ class FeatureJob:
             scene_shape=shape,
         )
 
-    def _chunk(self, tile: Tile) -> Place:
+    def chunk(self, tile: Tile) -> Place:
+        """Where the tile's chunk lies."""
         return chunk_path(place(self.store), FEATURES, 0, tile.row, tile.column)
 
     @property

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import OutputError, ResumeError, elsewhere
+from pipeline.errors import OutputError, ResumeError, elsewhere, unwritable
 from pipeline.flow.difference import differences
 from pipeline.flow.lock import hold
 from pipeline.raster.chunks import PARTIAL, publish, remove_tree, sweep
@@ -130,7 +130,7 @@ class Plan:
                     old.parent.mkdir(parents=True, exist_ok=True)
                     new.replace(old)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
+            raise OutputError(f"{path}: cannot be written: {unwritable(error)}") from error
         sweep(path)
 
     def finish(self, path: Place) -> Place:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.answers import Anomaly, Groups, Regressor, Similar
-from pipeline.errors import ConfigError, OutputError
+from pipeline.errors import ConfigError, OutputError, unwritable
 from pipeline.flow.crew import Crew
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.stages import RASTERS, fill, raise_failures
@@ -101,16 +101,25 @@ class MapJob:
         model: Model = load_model(self.model, self.kind, self.digest)
         answer = model.answer(block, valid)[:, *tile.window.within(outer)]
         data = pack(np.ascontiguousarray(answer), (1, self.values.tile, self.values.tile), self.layer.fill)
-        put_chunk(Path(self.store), chunk_path(Path(self.store), VARIABLE, 0, tile.row, tile.column), data)
+        put_chunk(Path(self.store), self.chunk(tile), data)
         raw = block.shape[0] * int(np.prod(tile.window.shape)) * np.dtype(info.dtype).itemsize
         return Wrote(raw, len(data))
+
+    def chunk(self, tile: Tile) -> Path:
+        """Where the tile's chunk lies."""
+        path = chunk_path(Path(self.store), VARIABLE, 0, tile.row, tile.column)
+        assert isinstance(path, Path)
+        return path
 
 
 @lru_cache(maxsize=4)
 def load_model(path: str, kind: str, _digest: str) -> Any:
     """The model that `write_map` left at this path."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return KINDS[kind](**arrays)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return KINDS[kind](**arrays)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {unwritable(error)}") from error
 
 
 def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> None:

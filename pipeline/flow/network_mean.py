@@ -19,7 +19,11 @@ from pipeline.flow.feature_job import FEATURES, FeatureJob
 from pipeline.flow.features import feature_info
 from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
+<<<<<<< HEAD
 from pipeline.flow.not_finite import not_finite
+=======
+from pipeline.flow.seen import check_seen
+>>>>>>> clus
 from pipeline.flow.tasks import Job, Receipt, Wrote
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree, whole_size
@@ -43,10 +47,12 @@ def mean_job(job: FeatureJob, run: RunMap) -> MeanJob:
     if not is_whole(chunk_path(store, FEATURES, 0, 0, 0), check_crc32c):
         plan = _sums_plan(job)
         path = plan.begin()
-        receipt = run("network", SumsJob(job, str(path)))
+        sums = SumsJob(job, str(path))
+        receipt = run("network", sums)
         if receipt.failures:
             failure = receipt.failures[0]
             raise TileError(f"{job.source.info.name}: {failure}").of(failure.file, failure.window.to_json())
+        check_seen(sums, receipt)
         plan.finish(path)
     return MeanJob(job.store)
 
@@ -77,8 +83,7 @@ class SumsJob:
 
     def run(self, tile: Tile) -> Wrote:
         """One tile, unless its chunk is there and whole."""
-        store, raw = place(self.store), self.job.raw_bytes(tile)
-        path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
+        store, raw, path = place(self.store), self.job.raw_bytes(tile), self.chunk(tile)
         size = whole_size(path, check_crc32c)
         if size is not None:
             return Wrote(raw, size, resumed=True)
@@ -89,6 +94,10 @@ class SumsJob:
         data = pack(np.append(sums, known.sum())[:, None, None], (len(sums) + 1, 1, 1), np.nan)
         put_chunk(store, path, data)
         return Wrote(raw, len(data), not_finite=count, not_finite_features=which)
+
+    def chunk(self, tile: Tile) -> Place:
+        """Where the sums of a tile lie."""
+        return chunk_path(place(self.store), FEATURES, 0, tile.row, tile.column)
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,7 @@ class MeanJob:
 
     def run(self, tile: Tile) -> Wrote:
         """Add up the sums, unless the mean is there."""
-        store = place(self.store)
-        path = chunk_path(store, FEATURES, 0, tile.row, tile.column)
+        store, path = place(self.store), self.chunk(tile)
         size = whole_size(path, check_crc32c)
         if size is not None:
             return Wrote(0, size, resumed=True)
@@ -118,6 +126,10 @@ class MeanJob:
         put_chunk(store, path, data)
         remove_sums(store)
         return Wrote(0, len(data))
+
+    def chunk(self, tile: Tile) -> Place:
+        """Where the mean lies."""
+        return chunk_path(place(self.store), FEATURES, 0, tile.row, tile.column)
 
 
 def tree_sum(parts: Iterable[F64]) -> F64:

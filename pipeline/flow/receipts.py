@@ -11,7 +11,7 @@ from pipeline.flow.paperwork import counted, versions, write_json
 from pipeline.flow.tasks import Receipt
 from pipeline.jit import any_compiled
 from pipeline.raster.object_stores import METADATA
-from pipeline.storage import place
+from pipeline.storage import ObjectPath, place
 
 
 @dataclass
@@ -87,7 +87,18 @@ class SceneReceipt:
     compiled: bool = field(default_factory=lambda: not any_compiled())
     """Whether no kernel was on the disk when it began, so that its seconds hold their compiling."""
     kept_off: bool = False
-    """Whether the folder is another run's at this moment, or somebody else's."""
+    """Whether the folder is another run's at this moment, or somebody else's, or cannot be written."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the folder from which this run was kept off holds anything."""
+        try:
+            folder = place(self.folder)
+            names = folder.names() if isinstance(folder, ObjectPath) else {path.name for path in folder.iterdir()}
+        except OSError:
+            return False
+        return self.kept_off and bool(names - {".running"})
+
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """The runs before this one that worked on the same outputs, oldest first."""
 

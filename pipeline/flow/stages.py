@@ -23,6 +23,7 @@ from pipeline.flow.not_finite import tell_not_finite, tell_weights
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
+from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
 from pipeline.flow.unread import tell_unread
@@ -56,7 +57,10 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
                 pass
     receipt = crew.run(stage, job)
     rest()  # the finish is here, whoever worked
-    return (path if receipt.failures else plan.finish(path)), receipt
+    if receipt.failures:
+        return path, receipt
+    check_seen(job, receipt)
+    return plan.finish(path), receipt
 
 
 def rest() -> None:

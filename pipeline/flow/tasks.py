@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from pipeline.errors import Interrupted, OutputError, TerrasketchError
+from pipeline.errors import WORKER, Interrupted, OutputError, TerrasketchError
 from pipeline.flow.ends import NO_PAIR, Pair, join
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.gdal import gdal_env
+from pipeline.storage import Place
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -67,6 +68,9 @@ class Job(Protocol):
     def run(self, tile: Tile) -> Wrote:
         """Compute one tile and write its chunk."""
 
+    def chunk(self, tile: Tile) -> Place:
+        """Where that chunk lies."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -81,6 +85,8 @@ class Failure:
     def of(cls, job: Job, index: int, error: BaseException) -> Failure:
         """What went wrong with a tile of a job, in one line."""
         text = " ".join((str(error) or type(error).__name__).split())
+        if WORKER.get():
+            text = f"worker {WORKER.get()}: {text}"
         return cls(index, job.grid[index].window, text, getattr(error, "file", None))
 
     def __str__(self) -> str:
@@ -110,6 +116,8 @@ class Receipt:
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
+    there: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each worker of a cluster a tile of which it says that it is written, and the bytes of its chunk."""
 
     @property
     def met(self) -> int:
@@ -135,6 +143,7 @@ class Receipt:
         self.not_finite_features |= other.not_finite_features
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
+        self.there |= other.there
 
 
 def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), name: str = "") -> Receipt:
@@ -170,6 +179,8 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.infinite += wrote.infinite
             receipt.not_finite += wrote.not_finite
             receipt.not_finite_features |= wrote.not_finite_features
+            if WORKER.get():
+                receipt.there[WORKER.get()] = index, wrote.stored
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt

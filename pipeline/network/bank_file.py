@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from pipeline.errors import BankError, OutputError
+from pipeline.errors import NOT_SHARED, WORKER, BankError, OutputError
 from pipeline.storage import Place, put_whole
 
 MOST_BYTES = 256 << 20
@@ -87,9 +87,9 @@ def read(path: Place, *versions: Mapping[str, str]) -> dict[str, NDArray[Any]]:
                 return {name: _member(archive, members[f"{name}.npy"], kind) for name, kind in known[0].items()}
     except DAMAGE as error:
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
-        raise BankError(
-            f"cannot read the bank {path}: {reason or type(error).__name__}; make one with `terrasketch fit`"
-        ) from error
+        unseen = WORKER.get() and isinstance(error, FileNotFoundError)
+        remedy = NOT_SHARED if unseen else "make one with `terrasketch fit`"
+        raise BankError(f"cannot read the bank {path}: {reason or type(error).__name__}; {remedy}") from error
 
 
 def _check_directory(file: BinaryIO) -> None:

@@ -23,7 +23,7 @@ from numcodecs.blosc import BITSHUFFLE, SHUFFLE, Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline.errors import FormatError, OutputError
+from pipeline.errors import FormatError, OutputError, unwritable
 from pipeline.storage import ObjectPath, Place
 from pipeline.untrusted import is_inside, read_file
 
@@ -63,7 +63,7 @@ def put_chunk(store: Place, path: Place, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; free some space and run again") from error
+        raise OutputError(f"{path}: cannot be written: {unwritable(error)}") from error
 
 
 def put_object(path: ObjectPath, data: bytes | Path) -> None:
