@@ -19,11 +19,8 @@ from pipeline.flow.feature_job import FEATURES, FeatureJob
 from pipeline.flow.features import feature_info
 from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
-<<<<<<< HEAD
 from pipeline.flow.not_finite import not_finite
-=======
 from pipeline.flow.seen import check_seen
->>>>>>> clus
 from pipeline.flow.tasks import Job, Receipt, Wrote
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, remove_tree, whole_size
