@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 
 import click
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pipeline.cli.options import PERFORMANCE_REPORT
 from pipeline.cli.signals import stop_on_signals
 from pipeline.cluster import open_cluster
+from pipeline.flow.at_rest import base_memory
 from pipeline.flow.crew import Crew
 from pipeline.flow.flight import Stop
 from pipeline.flow.tasks import Receipt
@@ -99,16 +99,11 @@ def crew(scheduler: str | None, workers: int | None, verbose: bool, quiet: bool)
                 stopped=stop.is_set,
                 report=report,
                 warn=terminal.warn,
-                need=_memory_at_rest,
+                need=base_memory,
             )
         )
         terminal.note(f"work on {cluster.name}")
         yield Crew(cluster.executor, cluster.workers, terminal, stop, cluster.check, cluster.room, cluster.tell)
-
-
-def _memory_at_rest() -> int:
-    """Imported when it is asked for: 0.2 s, for those alone who go to a scheduler."""
-    return int(import_module("pipeline.plan.memory").base_memory())
 
 
 def print_warning(text: str) -> None:

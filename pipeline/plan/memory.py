@@ -12,21 +12,14 @@ from pipeline.flow.report import FEATURE_CELLS
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.flow.write import writing_threads
 from pipeline.grid import Window
-from pipeline.jit import any_compiled
-from pipeline.raster.cache import CACHE_BYTES
 from pipeline.raster.cog_options import BLOCK_BYTES
 from pipeline.raster.scene import SceneInfo
 from pipeline.report.data import PICTURE_PIXELS
 
-LIBRARIES = 330 << 20
-"""Python with numpy, scipy, numba, GDAL, zarr, xarray, and the compiled kernels."""
-COMPILER = 260 << 20
-"""Of a process that compiles the kernels; those after it find them on the disk."""
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
 COG_COPIES, CHUNKS_IN_HAND = 2, 3
 """Of a block in the hands of each thread that compresses, raw and compressed; of a store, while a COG is made of it."""
-GDAL_CACHE = 64 << 20
 DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
 """Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
 CODE_MULTIPLE = {"fast": 8, "best": 13}
@@ -64,11 +57,6 @@ def block_multiple(bands: int, quality: str) -> float:
     settings = settings_for(quality, bands)
     columns = min(MAX_COLUMNS, settings.patch**2 * bands)
     return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
-
-
-def base_memory() -> int:
-    """Bytes of any process of ours that starts now."""
-    return LIBRARIES + GDAL_CACHE + CACHE_BYTES + (0 if any_compiled() else COMPILER)
 
 
 def finish_memory(info: SceneInfo, workflow: Workflow, features: int, workers: int, written: int) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.config import Workflow
 from pipeline.denoise.cost import flops_per_pixel
 from pipeline.flow.arithmetic import feature_flops, halo_share, scene_flops
+from pipeline.flow.at_rest import base_memory
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
 from pipeline.flow.denoise import Denoising
@@ -27,7 +28,6 @@ from pipeline.plan.memory import (
     NETWORK_MAPS,
     SCENE_FIXED,
     WEIGHT_COPIES,
-    base_memory,
     basis_memory,
     basis_windows,
     block_multiple,
