@@ -114,5 +114,5 @@ def test_alpha_that_looks_like_a_band_is_told(tmp_path: Path, name: str, values:
         f"band 4 of {path} is tagged alpha and taken for a mask, but {told}; choose it as well if it is data: -b 1..4"
     )
     lines = [line for line in result.stderr.splitlines() if "alpha" in line]
-    assert lines == ([f"Warning: {words}: -b 1..4"] if told else [])
+    assert lines == ([f"Warning: {words}"] if told else [])
     assert "alpha" not in call("inspect", path, "-b", "1..4").stderr

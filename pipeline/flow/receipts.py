@@ -89,6 +89,9 @@ class SceneReceipt:
     kept_off: bool = False
     """Whether the folder is another run's at this moment, or somebody else's, or cannot be written."""
 
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The runs before this one that worked on the same outputs, oldest first."""
+
     @property
     def foreign(self) -> bool:
         """Whether the folder from which this run was kept off holds anything."""
@@ -98,9 +101,6 @@ class SceneReceipt:
         except OSError:
             return False
         return self.kept_off and bool(names - {".running"})
-
-    earlier: list[dict[str, Any]] = field(default_factory=list)
-    """The runs before this one that worked on the same outputs, oldest first."""
 
     @property
     def history(self) -> list[dict[str, Any]]:

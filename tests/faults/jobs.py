@@ -35,7 +35,7 @@ SIZES = {
 _OF_A_RUN = {
     *("created", "updated", "datetime", "start_datetime", "end_datetime", "processing:datetime"),
     *("folder", "command", "seconds", "work_seconds", "resumed", "clipped", "out", "run", "report.html"),
-    *("cpu_seconds", "finish_seconds", "started", "history", "flops", "interval"),
+    *("cpu_seconds", "finish_seconds", "started", "compiled", "history", "flops", "interval"),
 }
 _OF_A_SUMMARY = _OF_A_RUN | {"status", "counts"}
 """What the last run did, and what it found done, is as true as another sum."""
