@@ -16,6 +16,7 @@ from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.ends import pair_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
+from pipeline.flow.lacking import lacking_pixels
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
@@ -66,6 +67,8 @@ class SceneJob:
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         valid_pixels = int(np.count_nonzero(real))
         masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
+        denoised = self.denoising.quality != "none"
+        lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),
             len(data),
@@ -75,6 +78,7 @@ class SceneJob:
             flat=flat,
             ends=ends,
             infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
+            lacking=lacking,
         )
 
     def chunk(self, tile: Tile) -> Place:

@@ -52,6 +52,8 @@ class Wrote:
     """Of the values read, where somebody asks."""
     infinite: int = 0
     """Pixels of a tile of a scene that have an infinity in some band."""
+    lacking: int = 0
+    """Pixels of a tile that is denoised which lack a band and have others."""
     not_finite: int = 0
     not_finite_features: int = 0
     """Values of features, where pixels are valid, that are infinite or not a number; and which features have them, a
@@ -111,6 +113,7 @@ class Receipt:
     flat: int = 0
     ends: Pair = NO_PAIR
     infinite: int = 0
+    lacking: int = 0
     not_finite: int = 0
     not_finite_features: int = 0
     failed: int = 0
@@ -139,6 +142,7 @@ class Receipt:
         self.flat += other.flat
         self.ends = join(self.ends, other.ends)
         self.infinite += other.infinite
+        self.lacking += other.lacking
         self.not_finite += other.not_finite
         self.not_finite_features |= other.not_finite_features
         self.failed += other.failed
@@ -177,6 +181,7 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.flat += wrote.flat
             receipt.ends = join(receipt.ends, wrote.ends)
             receipt.infinite += wrote.infinite
+            receipt.lacking += wrote.lacking
             receipt.not_finite += wrote.not_finite
             receipt.not_finite_features |= wrote.not_finite_features
             if WORKER.get():

@@ -1,0 +1,33 @@
+"""Pixels that lack a band and have others: told where they are many, for they are stored and not denoised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.flow.crew import Watch
+from pipeline.flow.paperwork import counted, share_text
+from pipeline.flow.tasks import Receipt
+from pipeline.raster.nodata import real_elements
+from pipeline.raster.scene import Source
+from pipeline.untrusted import one_line
+
+MANY = 0.01
+"""Of the pixels that have any value: at the edges of swaths bands end a few pixels apart."""
+
+
+def lacking_pixels(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> int:
+    """How many pixels of block (band, y, x) are not valid (y, x) though some of their bands have a value."""
+    if len(block) < 2 or valid.all():
+        return 0
+    return int(np.count_nonzero(real_elements(block, valid, nodata).any(axis=0) & ~valid))
+
+
+def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:
+    """Warn of those of the tiles made now, where they are many."""
+    share = receipt.lacking / max(1, receipt.lacking + receipt.valid)
+    if share > MANY:
+        what = f"{counted(receipt.lacking, 'pixel')} ({share_text(share)}) lack a band and have others"
+        watch.warn(one_line(f"{source.info.name}: {what}: stored as read, not denoised; choose bands that go together"))

@@ -1,0 +1,56 @@
+"""Pixels that lack a band are stored as they were read: told where they are many, and where something is denoised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.flow.lacking import lacking_pixels
+from tests.scenes import call, read, write_tif
+
+RNG = np.random.default_rng(35)
+
+
+def scene(folder: Path, columns: int) -> Path:
+    """Three bands of 120 x 120 with noise, of which the last has nothing in the first columns; a corner has no band."""
+    pixels = RNG.normal(1000, 20, (3, 120, 120)).astype("uint16")
+    pixels[2, :, :columns] = 0
+    pixels[:, 100:, 100:] = 0
+    return write_tif(folder / "scene.tif", pixels, nodata=0)
+
+
+@pytest.mark.parametrize(
+    ("command", "columns", "told"),
+    [
+        (("denoise",), 40, True),
+        (("denoise", "--tile", "64"), 40, True),
+        (("denoise", "--basis", "scene"), 40, True),
+        (("denoise",), 1, False),  # 120 of 14000
+        (("compress", "--snr", "40"), 40, False),
+    ],
+)
+def test_they_are_told(tmp_path: Path, command: tuple[str, ...], columns: int, told: bool) -> None:
+    source = scene(tmp_path, columns)
+    result = call(command[0], source, tmp_path / "out.zarr", *command[1:])
+    assert result.exit_code == 0, result.stderr
+    line = "scene: 4800 pixels (34.3 %) lack a band and have others: stored as read, not denoised"
+    assert (line in result.stderr) == told
+    assert ("lack a band" in result.stderr) == told
+    if command[0] == "denoise":
+        assert call("decompress", tmp_path / "out.zarr", tmp_path / "back.tif").exit_code == 0
+        before, after = read(source), read(tmp_path / "back.tif")
+        assert (after[:2, :, :columns] == before[:2, :, :columns]).all()
+        assert (after[:2, :, columns:] != before[:2, :, columns:]).mean() > 0.5
+
+
+def test_pixels_are_counted_that_have_some_bands_and_not_all() -> None:
+    block = np.ones((3, 4, 5), "float32")
+    block[0, 0], block[1, 0, 0], block[:, 1] = np.nan, -1, np.nan
+    valid = ~np.isnan(block).any(axis=0)
+    assert lacking_pixels(block, valid, None) == 5
+    valid[3] = False  # by a mask: no band says so
+    assert lacking_pixels(block, valid, None) == 5
+    assert lacking_pixels(block[:1], valid, None) == 0
+    assert lacking_pixels(np.ones((3, 4, 5)), np.ones((4, 5), bool), 0) == 0
