@@ -96,6 +96,7 @@ def test_overviews_and_masks_are_no_images(tmp_path: Path) -> None:
         ("B08", "any", "it is called B08"),
         ("", "any", "98% of its values are neither clear nor opaque"),
         ("", "mask", None),
+        ("", "ones", None),
         ("Alpha", "any", None),
     ],
 )
@@ -104,6 +105,8 @@ def test_alpha_that_looks_like_a_band_is_told(tmp_path: Path, name: str, values:
     pixels[3, 0] = 255
     if values == "mask":
         pixels[3] = np.where(pixels[3] > 60, 255, 0)
+    if values == "ones":
+        pixels[3] = pixels[3] > 60
     path = write_tif(tmp_path / "four.tif", pixels)
     with rasterio.open(path, "r+") as file:
         file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]

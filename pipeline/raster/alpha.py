@@ -8,8 +8,8 @@ from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, open_reader
 
 PEEK = 256
 MASKS = ("alpha", "mask", "opacity", "valid")
-MOSTLY = 0.5
-"""Of the pixels looked at that are neither clear nor opaque: an alpha band has few such, along edges."""
+LEVELS, MOSTLY = 16, 0.5
+"""More values than a mask has, and the share of pixels that are neither clear nor opaque: alpha has few, along edges."""
 
 
 def alpha_as_data(path: str, number: int) -> str | None:
@@ -32,4 +32,5 @@ def alpha_as_data(path: str, number: int) -> str | None:
     if values.dtype.kind not in "iu":
         return None
     between = float(np.mean((values > 0) & (values < np.iinfo(values.dtype).max)))
-    return f"{between:.0%} of its values are neither clear nor opaque" if between > MOSTLY else None
+    many = between > MOSTLY and len(np.unique(values)) > LEVELS
+    return f"{between:.0%} of its values are neither clear nor opaque" if many else None
