@@ -9,7 +9,7 @@ from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, open_reader
 PEEK = 256
 MASKS = ("alpha", "mask", "opacity", "valid")
 LEVELS, MOSTLY = 16, 0.5
-"""More values than a mask has, and the share of pixels that are neither clear nor opaque: alpha has few, along edges."""
+"""More values than a mask has; and the share of pixels neither clear nor opaque: alpha has few, along edges."""
 
 
 def alpha_as_data(path: str, number: int) -> str | None:
