@@ -137,6 +137,8 @@ def test_whole_numbers_of_low_rank_have_as_many_components_as_there_is_something
     )
     assert len(floats) == len(whole) == 4  # of rounded values FAINT alone lets 20 through
     assert_allclose(whole, floats, atol=1e-3 * np.abs(floats).max())
+    share = fit_bank("rcf-mixed", [(exact / 1e4, valid)], bands=names, count=8).projection
+    assert_allclose(share, floats, atol=1e-3 * np.abs(floats).max())  # floats may be of any unit
     noisy = np.rint(exact + rng.normal(size=exact.shape)).astype(np.int16)
     assert len(fit_bank("rcf-mixed", [(noisy, valid)], bands=names, count=8).projection) == 20
 

@@ -244,13 +244,14 @@ def _bands_and_alpha(
 
 
 def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int]) -> None:
+    dtypes = numpy_dtypes(dataset)
     for index in positions:
         if dataset.colorinterp[index] is ColorInterp.palette:
             raise SourceError(
                 f"{path}: band {index + 1} is a palette, its numbers stand for colours; "
                 "expand it first: gdal_translate -expand rgb"
             )
-        if np.dtype(numpy_dtypes(dataset)[index]).kind not in "iuf":
+        if np.dtype(dtypes[index]).kind not in "iuf":
             raise SourceError(
                 f"{path}: band {index + 1} is {dataset.dtypes[index]}; give real numbers, for example its amplitudes: "
                 f"DERIVED_SUBDATASET:AMPLITUDE:{path}"
