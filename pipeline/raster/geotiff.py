@@ -188,11 +188,11 @@ def _describe(
         raise SourceError(f"{path} has no bands; {remedy}")
     names = band_names(dataset.descriptions)
     positions, alpha = _bands_and_alpha(path, dataset.colorinterp, choose(names, bidx, bands, path), bidx or bands)
-    _check_pixels(path, dataset, positions)
+    dtypes = numpy_dtypes(dataset)
+    _check_pixels(path, dataset, positions, dtypes)
     _check_blocks(path, dataset)
     values = declared(dataset, said)
     lines = [value.line or PLAIN for value in values]
-    dtypes = numpy_dtypes(dataset)
     dtype = np.result_type(*(dtypes[index] for index in positions))
     if nodata is not None and (why := unfit(nodata, dtype)):
         raise ConfigError(f"{path}: {why}")
@@ -243,8 +243,7 @@ def _bands_and_alpha(
     return positions, alpha + 1
 
 
-def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int]) -> None:
-    dtypes = numpy_dtypes(dataset)
+def _check_pixels(path: str, dataset: DatasetReader, positions: Sequence[int], dtypes: Sequence[str]) -> None:
     for index in positions:
         if dataset.colorinterp[index] is ColorInterp.palette:
             raise SourceError(
