@@ -107,8 +107,14 @@ def test_the_receipt_adds_up(job: Path) -> None:
     scene, features = receipt["stages"]
     assert scene["tiles"] == features["tiles"] == 9
     assert scene["raw_bytes"] == read(job / "scene.tif").nbytes
-    chunks = sum(path.stat().st_size for path in (job / "out/scene/scene.zarr/scene/c").rglob("*") if path.is_file())
-    assert scene["stored_bytes"] == chunks
+    store = job / "out" / "scene" / "scene.zarr"
+    pixels, masks = (
+        sum(path.stat().st_size for path in (store / name / "c").rglob("*") if path.is_file())
+        for name in ("scene", "valid")
+    )
+    assert masks > 0
+    assert scene["stored_bytes"] == pixels + masks
+    assert json.loads(call("inspect", store, "--json").stdout)["stored_bytes"] == pixels + masks
     assert receipt["facts"]["snr"] >= 35
     assert receipt["options"]["compress"]["snr"] == 35
     assert "numpy" in receipt["versions"]

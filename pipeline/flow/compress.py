@@ -19,7 +19,7 @@ from pipeline.flow.journal import Plan
 from pipeline.flow.lacking import lacking_pixels
 from pipeline.flow.tasks import Wrote
 from pipeline.grid import Grid, Tile
-from pipeline.raster.chunks import check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
+from pipeline.raster.chunks import check_crc32c, chunk_path, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
 from pipeline.raster.frame import Frame, xarray_fill
 from pipeline.raster.masks import MaskedSource
@@ -55,13 +55,15 @@ class SceneJob:
         store, scene = place(self.store), self.chunk(tile)
         valid = chunk_path(store, "valid", tile.row, tile.column)
         size = whole_size(scene, self._check)
-        if size is not None and (not self.source.info.masked or is_whole(valid, check_crc32c)):
-            return Wrote(self._raw_bytes(tile), size, resumed=True)
+        beside = whole_size(valid, check_crc32c) if self.source.info.masked else 0
+        if size is not None and beside is not None:
+            return Wrote(self._raw_bytes(tile), size, beside, resumed=True)
         block, real, clear, original = denoised_and_read(self.source, tile, self.tile, self.denoising)
         ends = pair_of(original, real)
         del original  # the codec needs the memory
-        if self.source.info.masked:
-            put_chunk(store, valid, pack(real, (self.tile, self.tile), False))
+        mask = pack(real, (self.tile, self.tile), False) if self.source.info.masked else b""
+        if mask:
+            put_chunk(store, valid, mask)
         data = self._encode(block, real)
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
@@ -72,6 +74,7 @@ class SceneJob:
         return Wrote(
             self._raw_bytes(tile),
             len(data),
+            len(mask),
             valid=valid_pixels,
             masked=masked,
             varied=varied,

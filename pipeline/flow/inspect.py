@@ -89,8 +89,11 @@ def _store(source: StoreSource) -> dict[str, Any]:
     """Modes, ratio and ranks of a store, from its attributes and the chunks' sizes and headers."""
     attributes = read_attributes(place(source.path))
     grid = Grid(source.info.height, source.info.width, source.tile)
-    sizes = _sizes(source, grid)
+    sizes = _sizes(source, source.variable, grid)
     there = [size for size in sizes if size is not None]
+    # A scene with holes has a chunk of its mask beside each of its own.
+    masks = _sizes(source, "valid", grid) if source.variable == SCENE and source.info.masked else []
+    stored = sum(there) + sum(size for size in masks if size is not None)
     raw = len(source.info.bands) * source.info.height * source.info.width * np.dtype(source.info.dtype).itemsize
     configuration = _mapping(attributes.get("configuration"))
     facts: dict[str, Any] = {
@@ -103,8 +106,8 @@ def _store(source: StoreSource) -> dict[str, Any]:
         "effort": configuration.get("effort"),
         "features": configuration.get("features"),
         "raw_bytes": raw,
-        "stored_bytes": sum(there),
-        "ratio": round(raw / sum(there), 3) if sum(there) else None,
+        "stored_bytes": stored,
+        "ratio": round(raw / stored, 3) if stored else None,
         "version": attributes.get("version"),
         "configuration_hash": attributes.get("configuration_hash"),
     }
@@ -112,7 +115,7 @@ def _store(source: StoreSource) -> dict[str, Any]:
     if not (source.variable == SCENE and source.is_low_rank):
         facts["cut_short"] = _cut_short(source, grid, sizes)
         return {name: value for name, value in facts.items() if value is not None}
-    storage = storage_facts(source, raw, sum(there), None)
+    storage = storage_facts(source, raw, stored, None)
     if storage.tile_bytes is not None:
         facts["cut_short"] = len(there) - int(np.count_nonzero(storage.tile_bytes >= 0))
     if storage.rank_map is not None and (storage.rank_map >= 0).any():
@@ -139,16 +142,17 @@ def _cut_short(source: StoreSource, grid: Grid, sizes: list[int | None]) -> int:
     return cut
 
 
-def _sizes(source: StoreSource, grid: Grid) -> list[int | None]:
-    """Bytes of each tile's chunk; None where there is none. In an object store by listing it."""
+def _sizes(source: StoreSource, variable: str, grid: Grid) -> list[int | None]:
+    """Bytes of each tile's chunk of a variable; None where there is none. In an object store by listing it."""
+    front = () if variable == "valid" else (0,)
     store = place(source.path)
     if isinstance(store, ObjectPath):
         try:
-            listed = dict((store / source.variable / "c").below())
+            listed = dict((store / variable / "c").below())
         except OSError as error:
             raise SourceError(f"{store}: cannot be listed: {error.strerror}") from error
-        return [listed.get(f"0/{tile.row}/{tile.column}") for tile in grid]
-    paths = (chunk_path(store, source.variable, 0, tile.row, tile.column) for tile in grid)
+        return [listed.get("/".join(map(str, (*front, tile.row, tile.column)))) for tile in grid]
+    paths = (chunk_path(store, variable, *front, tile.row, tile.column) for tile in grid)
     return [path.stat().st_size if path.is_file() else None for path in paths]
 
 

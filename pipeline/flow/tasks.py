@@ -35,10 +35,12 @@ def halt(name: str) -> None:
 
 @dataclass(frozen=True)
 class Wrote:
-    """What became of one tile: bytes read as raw pixels, bytes written, and whether it was there already."""
+    """What became of one tile: bytes read as raw pixels, bytes of its chunk and of the mask's beside it, and whether
+    it was there already."""
 
     raw: int = 0
     stored: int = 0
+    beside: int = 0
     resumed: bool = False
     clipped: int = 0
     """Values beyond the range that the output can hold."""
@@ -173,7 +175,7 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
             receipt.tiles += 1
             receipt.resumed += wrote.resumed
             receipt.raw += wrote.raw
-            receipt.stored += wrote.stored
+            receipt.stored += wrote.stored + wrote.beside
             receipt.clipped += wrote.clipped
             receipt.valid += wrote.valid
             receipt.masked += wrote.masked
