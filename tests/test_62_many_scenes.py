@@ -428,6 +428,7 @@ def test_what_is_no_search_on_stdin_leaves_nothing(tmp_path: Path, job: Path) ->
     ):
         result = call("run", job, "-", "--out", tmp_path / "out", stdin=text)
         assert (result.exit_code, len(result.stderr.strip().splitlines())) == (code, 1)
+        assert code == 2 or result.stderr.startswith("Error: standard input")
         assert not any((tmp_path / "out").rglob("*.json*"))
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import click
 
-from pipeline.errors import ConfigError, OutputError
+from pipeline.errors import ConfigError, OutputError, SourceError
 from pipeline.raster.catalogue import members
 from pipeline.raster.stac_home import settled
 from pipeline.raster.stac_json import MAX_SEARCH
@@ -61,6 +61,14 @@ def _from_stdin(spool: Place | None) -> list[str]:
         raise OutputError(f"{spool}: cannot be written: {error.strerror}") from error
 
 
+def _look_into(draft: Path) -> None:
+    """Refuse what is no catalogue or holds nothing, by the name that the user knows it by."""
+    try:
+        next(iter(members(str(draft))), None)
+    except SourceError as error:
+        raise SourceError(str(error).replace(str(draft), "standard input")) from error
+
+
 def _kept(first: bytes, stream: IO[bytes], spool: Path) -> Path:
     """The stream as a file that is called by its contents; what it names lies relative to where the user stands."""
     draft, final = (spool / f".search.{uuid4().hex[:12]}.json.partial" for _ in range(2))
@@ -74,8 +82,7 @@ def _kept(first: bytes, stream: IO[bytes], spool: Path) -> Path:
                     raise ConfigError(f"more than {MAX_SEARCH >> 30} GiB on standard input; split the search")
                 file.write(block)
                 block = stream.read(_BLOCK)
-        for _ in members(str(draft)):
-            break
+        _look_into(draft)
         digest = hashlib.sha256()
         with final.open("wb") as file:
             for block in settled(str(draft), Path.cwd()):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from rasterio.crs import CRS
+from pipeline.raster.same_place import crs_words, same_crs, same_transform, transform_words
+from pipeline.raster.scene import SceneInfo, Source
 
-from pipeline.raster.scene import Affine6, Georeference, SceneInfo, Source
-
-_SAME_PLACE = 0.01
-"""Of a pixel."""
 _SAME_UNIT = 1e-9
 """Of a scale or an offset."""
 
@@ -30,11 +26,10 @@ def apart(a: Source, b: Source) -> str | None:
     if one.transform is None or other.transform is None:
         return None
     found = []
-    wkts = one.crs_wkt, other.crs_wkt
-    if None not in wkts and wkts[0] != wkts[1] and CRS.from_wkt(wkts[0]) != CRS.from_wkt(wkts[1]):
-        found.append(f"its CRS is {_crs(other)}, that of {a.info.name} {_crs(one)}")
-    if _shift(one.transform, other.transform, a.info.height, a.info.width) > _SAME_PLACE:
-        got, was = (", ".join(f"{number:.10g}" for number in geo) for geo in (other.transform, one.transform))
+    if None not in (one.crs_wkt, other.crs_wkt) and not same_crs(one, other):
+        found.append(f"its CRS is {crs_words(other)}, that of {a.info.name} {crs_words(one)}")
+    if not same_transform(one.transform, other.transform, a.info.height, a.info.width):
+        got, was = transform_words(other.transform), transform_words(one.transform)
         found.append(f"its transform is {got}, that of {a.info.name} {was}")
     if not found:
         return None
@@ -42,19 +37,6 @@ def apart(a: Source, b: Source) -> str | None:
     return (
         f"{b.info.name} lies elsewhere than {a.info.name}: {words}; pixels are compared by row and column all the same"
     )
-
-
-def _shift(a: Affine6, b: Affine6, height: int, width: int) -> float:
-    """How far B puts the corners of height x width pixels from where A has them, at most, in pixels of A."""
-    corners = np.array([(x, y, 1.0) for x in (0, width) for y in (0, height)])
-    matrix, other = (np.array(transform, np.float64).reshape(2, 3) for transform in (a, b))
-    moved = corners @ (other - matrix).T
-    size = min(np.hypot(matrix[0, 0], matrix[1, 0]), np.hypot(matrix[0, 1], matrix[1, 1]))
-    return float(np.hypot(*moved.T).max() / size) if size else 0.0
-
-
-def _crs(geo: Georeference) -> str:
-    return f"EPSG:{geo.epsg}" if geo.epsg else CRS.from_wkt(geo.crs_wkt).to_string()[:80]
 
 
 def _units(a: SceneInfo, b: SceneInfo) -> str | None:

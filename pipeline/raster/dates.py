@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
@@ -22,6 +21,7 @@ from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import is_nodata
 from pipeline.raster.open import files_of, open_source
 from pipeline.raster.references import is_address
+from pipeline.raster.same_place import crs_words, same_crs, same_transform, transform_words
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac_assets import read_item
 from pipeline.raster.stac_json import is_stac, split_reference
@@ -31,6 +31,7 @@ TIME, BAND = "STACK_TIME", "STACK_BAND"
 """Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
 _LANDSAT = re.compile(r"L[COTEM]0\d_")
 """Names with the date of acquisition first, then that of processing."""
+_ONE_GRID = "a stack has one grid: warp it to that (gdalwarp, or rio warp --like)"
 
 
 @dataclass(frozen=True)
@@ -162,17 +163,36 @@ def _stacked(members: list[Source], whens: list[datetime]) -> Source:
 
 def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -> None:
     """Refuse a date whose grid, bands or sentinel are not the first's, naming what differs."""
-    crs = first.geo.crs_wkt, info.geo.crs_wkt
-    same_crs = crs[0] == crs[1] or (None not in crs and CRS.from_wkt(crs[0]) == CRS.from_wkt(crs[1]))
-    for what, was, now in (
-        ("shape", (first.height, first.width), (info.height, info.width)),
-        ("CRS", "the first's", "the first's" if same_crs else "another"),
-        ("transform", first.geo.transform, info.geo.transform),
-        ("bands", ", ".join(first.bands), ", ".join(info.bands)),
-        ("nodata", repr(first.nodata), repr(info.nodata)),
+    one, other = first.geo, info.geo
+    alike = same_transform(one.transform, other.transform, first.height, first.width)
+    for same, its, was, now, remedy in (
+        (
+            (first.height, first.width) == (info.height, info.width),
+            "shape is",
+            f"{first.height} x {first.width} pixels",
+            f"{info.height} x {info.width} pixels",
+            _ONE_GRID,
+        ),
+        (same_crs(one, other), "CRS is", crs_words(one), crs_words(other), _ONE_GRID),
+        (alike, "transform is", transform_words(one.transform), transform_words(other.transform), _ONE_GRID),
+        (
+            first.bands == info.bands,
+            "bands are",
+            ", ".join(first.bands),
+            ", ".join(info.bands),
+            "give dates of the same bands, or choose them with --bands",
+        ),
+        (
+            repr(first.nodata) == repr(info.nodata),
+            "nodata is",
+            _nodata_words(first),
+            _nodata_words(info),
+            "say it for all with --nodata",
+        ),
     ):
-        if was != now:
-            raise SourceError(f"{path}: its {what} is {now}, that of {first_path} is {was}; a stack has one grid")
+        if not same:
+            of = "those of" if its.endswith("are") else "that of"
+            raise SourceError(f"{path}: its {its} {now}, {of} {first_path} {was}; {remedy}")
     if info.masked and info.nodata is None and np.dtype(info.dtype).kind != "f":
         raise SourceError(f"{path} has a mask and no nodata to say so on one date alone; give --nodata")
 
@@ -217,6 +237,10 @@ def _said(text: str) -> datetime:
     except ValueError:
         raise ConfigError(f"{text!r} is no time; give --times 2016-01-17,2016-02-06T15:56:22 in ISO 8601") from None
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _nodata_words(info: SceneInfo) -> str:
+    return "none" if info.nodata is None else f"{info.nodata:.17g}"
 
 
 def _iso(when: datetime) -> str:
