@@ -26,9 +26,12 @@ from pipeline.cluster.memory import Memory, Paused, too_small
 from pipeline.cluster.versions import stamp
 from pipeline.errors import WORKER, AccessError, ClusterError, Interrupted, OutputError, SourceError, unwritable
 from pipeline.flow import seen
+from pipeline.flow.compress import SceneJob
+from pipeline.flow.denoise import Denoising
 from pipeline.flow.flight import run_map
+from pipeline.flow.read import open_scene
 from pipeline.flow.seen import check_seen
-from pipeline.flow.tasks import Receipt, Wrote
+from pipeline.flow.tasks import Receipt, Wrote, run_batch
 from pipeline.grid import Grid, Tile
 from tests.dask_hosts import environment, hosts, until
 from tests.scenes import call, small_scene
@@ -73,6 +76,22 @@ def test_what_workers_wrote_is_seen_before_a_store_is_whole(tmp_path: Path, monk
     (tmp_path / "1").write_bytes(b"of another run")
     with pytest.raises(OutputError, match=r"1: was written by worker tcp://h:2 and has 14 bytes here, not its 3: .*"):
         check_seen(good, there)
+
+
+def test_the_chunk_of_a_mask_is_counted_and_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "PATIENCE", 0.1)
+    job = SceneJob(open_scene(str(small_scene(tmp_path / "scene.tif"))), str(tmp_path), 128, Denoising("none"), None)
+    worker = WORKER.set(ONE)
+    receipt, again = (run_batch(job, 0, len(job.grid)) for _ in range(2))
+    WORKER.reset(worker)
+    pixels, masks = (
+        [path.stat().st_size for path in tmp_path.glob(f"{name}/c/**/[0-9]") if path.is_file()]
+        for name in ("scene", "valid")
+    )
+    assert len(pixels) == len(masks) == len(job.grid)
+    assert receipt.stored == again.stored == sum(pixels) + sum(masks)
+    for one in (receipt, again):
+        check_seen(job, one)
 
 
 @pytest.mark.cluster

@@ -57,7 +57,7 @@ class SceneJob:
         size = whole_size(scene, self._check)
         beside = whole_size(valid, check_crc32c) if self.source.info.masked else 0
         if size is not None and beside is not None:
-            return Wrote(self._raw_bytes(tile), size, beside, resumed=True)
+            return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside)
         block, real, clear, original = denoised_and_read(self.source, tile, self.tile, self.denoising)
         ends = pair_of(original, real)
         del original  # the codec needs the memory
@@ -73,8 +73,8 @@ class SceneJob:
         lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),
-            len(data),
-            len(mask),
+            len(data) + len(mask),
+            beside=len(mask),
             valid=valid_pixels,
             masked=masked,
             varied=varied,

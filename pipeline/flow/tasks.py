@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
 
 from pipeline.errors import WORKER, Interrupted, OutputError, TerrasketchError
@@ -33,33 +33,52 @@ def halt(name: str) -> None:
     _halted.add(name)
 
 
-@dataclass(frozen=True)
-class Wrote:
-    """What became of one tile: bytes read as raw pixels, bytes of its chunk and of the mask's beside it, and whether
-    it was there already."""
+@dataclass
+class Counts:
+    """What a tile tells of itself, and tasks and maps add up."""
 
     raw: int = 0
+    """Bytes read, as raw pixels."""
     stored: int = 0
-    beside: int = 0
-    resumed: bool = False
+    """Bytes of its chunks."""
+    resumed: int = 0
+    """Tiles that were there already."""
     clipped: int = 0
     """Values beyond the range that the output can hold."""
     valid: int = 0
     masked: int = 0
-    """Of a tile of a scene: its valid pixels, and those of them that a mask takes out of learning."""
-    varied: bool = False
-    flat: bool = False
-    """Whether the values of a compressed tile vary, and whether nothing but a constant is kept of them."""
-    ends: Pair = NO_PAIR
-    """Of the values read, where somebody asks."""
+    """Of tiles of a scene: their valid pixels, and those of them that a mask takes out of learning."""
+    varied: int = 0
+    flat: int = 0
+    """Compressed tiles whose values vary, and those of them of which nothing but a constant is kept."""
     infinite: int = 0
-    """Pixels of a tile of a scene that have an infinity in some band."""
+    """Pixels of tiles of a scene that have an infinity in some band."""
     lacking: int = 0
-    """Pixels of a tile that is denoised which lack a band and have others."""
+    """Pixels of tiles that are denoised which lack a band and have others."""
     not_finite: int = 0
     not_finite_features: int = 0
     """Values of features, where pixels are valid, that are infinite or not a number; and which features have them, a
     bit for each."""
+    ends: Pair = NO_PAIR
+    """Of the values read, where somebody asks."""
+
+    def count(self, other: Counts) -> None:
+        """Add what another tells."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.not_finite_features |= other.not_finite_features
+        self.ends = join(self.ends, other.ends)
+
+
+_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends")]
+
+
+@dataclass
+class Wrote(Counts):
+    """What became of one tile."""
+
+    beside: int = 0
+    """Of the bytes stored, those of the chunk of its mask: the others are the chunk's that ends the task."""
 
 
 class Job(Protocol):
@@ -98,26 +117,13 @@ class Failure:
 
 
 @dataclass
-class Receipt:
+class Receipt(Counts):
     """What tasks report and maps add up: counts, bytes, seconds of work, and the tiles that failed."""
 
     tiles: int = 0
-    resumed: int = 0
-    raw: int = 0
-    stored: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
     """Seconds of processor, of the threads that ran the tasks."""
-    clipped: int = 0
-    valid: int = 0
-    masked: int = 0
-    varied: int = 0
-    flat: int = 0
-    ends: Pair = NO_PAIR
-    infinite: int = 0
-    lacking: int = 0
-    not_finite: int = 0
-    not_finite_features: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     """The first of them, KEPT at most."""
@@ -131,22 +137,10 @@ class Receipt:
 
     def add(self, other: Receipt) -> None:
         """Add another receipt to this one."""
+        self.count(other)
         self.tiles += other.tiles
-        self.resumed += other.resumed
-        self.raw += other.raw
-        self.stored += other.stored
         self.seconds += other.seconds
         self.cpu += other.cpu
-        self.clipped += other.clipped
-        self.valid += other.valid
-        self.masked += other.masked
-        self.varied += other.varied
-        self.flat += other.flat
-        self.ends = join(self.ends, other.ends)
-        self.infinite += other.infinite
-        self.lacking += other.lacking
-        self.not_finite += other.not_finite
-        self.not_finite_features |= other.not_finite_features
         self.failed += other.failed
         self.failures += other.failures[: max(0, KEPT - len(self.failures))]
         self.there |= other.there
@@ -173,21 +167,9 @@ def run_batch(job: Job, first: int, last: int, seconds: float = float("inf"), na
                 receipt.failures.append(Failure.of(job, index, error))
                 continue
             receipt.tiles += 1
-            receipt.resumed += wrote.resumed
-            receipt.raw += wrote.raw
-            receipt.stored += wrote.stored + wrote.beside
-            receipt.clipped += wrote.clipped
-            receipt.valid += wrote.valid
-            receipt.masked += wrote.masked
-            receipt.varied += wrote.varied
-            receipt.flat += wrote.flat
-            receipt.ends = join(receipt.ends, wrote.ends)
-            receipt.infinite += wrote.infinite
-            receipt.lacking += wrote.lacking
-            receipt.not_finite += wrote.not_finite
-            receipt.not_finite_features |= wrote.not_finite_features
+            receipt.count(wrote)
             if WORKER.get():
-                receipt.there[WORKER.get()] = index, wrote.stored
+                receipt.there[WORKER.get()] = index, wrote.stored - wrote.beside
     receipt.seconds = time.perf_counter() - start
     receipt.cpu = time.thread_time() - cpu
     return receipt
