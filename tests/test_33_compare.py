@@ -51,7 +51,7 @@ def test_only_pixels_valid_in_both_count(tmp_path: Path) -> None:
     inner = (a[:, 15:].astype(float) - b[:, 15:]) ** 2
     assert result.pixels == 25 * 40
     assert result.alone == (5 * 40, 10 * 40)
-    told = "Warning: 200 pixels valid in A alone, 400 in B alone: not compared"
+    told = "Warning: 200 pixels with values in A alone, 400 in B alone: not compared"
     assert told in call("compare", path_a, path_b).stderr
     assert result.overall.rmse == pytest.approx(np.sqrt(inner.mean()))
     ssim = structural_similarity(a[0, 15:].astype(float), b[0, 15:].astype(float), data_range=np.ptp(a[0, 15:]))
@@ -69,17 +69,46 @@ def test_what_b_holds_for_missing_is_no_peak_of_a(tmp_path: Path) -> None:
     assert found.overall.psnr < 40  # of errors of 12 in 800
 
 
-def test_pixels_that_lack_a_band_are_counted(tmp_path: Path) -> None:
+def test_bands_are_compared_where_they_have_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TILE", 17)
     a, b, path_a, path_b = _pair(tmp_path, (3, 40, 40))
     a[2, :, :10] = b[2, :, :10] = 0
     a[:, 30:, 30:] = b[:, 30:, 30:] = 0
-    b[:2, :, :10] = 9
+    a[1, :5, 20:] = 0
     write_tif(path_a, a, nodata=0), write_tif(path_b, b, nodata=0)
     result = module.compare(open_scene(str(path_a)), open_scene(str(path_b)))
-    assert (result.pixels, result.alone, result.partial) == (40 * 30 - 100, (0, 0), 400)
+    assert (result.pixels, result.alone, result.partial) == (1500, (0, 100), 500)
+    errors = []
+    for x, y, scores in zip(a.astype(float), b.astype(float), result.bands.values(), strict=True):
+        both = (x > 0) & (y > 0)
+        errors.append(((x - y) ** 2)[both])
+        assert scores.rmse == pytest.approx(np.sqrt(errors[-1].mean()))
+        assert scores.snr == pytest.approx(10 * np.log10((x[both] ** 2).mean() / errors[-1].mean()))
+        assert scores.psnr == pytest.approx(10 * np.log10(np.ptp(x[both]) ** 2 / errors[-1].mean()))
+        assert scores.max_error == np.sqrt(errors[-1].max())
+    assert result.overall.rmse == pytest.approx(np.sqrt(np.concatenate(errors).mean()))
+    whole = ((a > 0) & (b > 0)).all(axis=0)
+    x, y = a[:, whole].astype(float), b[:, whole].astype(float)
+    cosine = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    assert result.overall.sam == pytest.approx(np.degrees(np.arccos(cosine)).mean())
     shown = call("compare", path_a, path_b, "--json")
-    assert "Warning: 400 pixels valid in some bands only: compared in none" in shown.stderr
-    assert json.loads(shown.stdout)["lacking_a_band"] == 400
+    assert "Warning: 500 pixels lack a band: compared in the others" in shown.stderr
+    assert json.loads(shown.stdout)["lacking_a_band"] == 500
+
+
+def test_a_band_without_a_value_in_common_has_no_scores(tmp_path: Path) -> None:
+    a, b, path_a, path_b = _pair(tmp_path, (2, 20, 20))
+    a[0] = 0
+    write_tif(path_a, a, nodata=0), write_tif(path_b, b, nodata=0)
+    shown = json.loads(call("compare", path_a, path_b, "--json").stdout)
+    empty, full = shown["bands"].values()
+    assert set(empty.values()) == {None}
+    assert {name: shown["overall"][name] for name in full if name != "sam"} == {
+        k: v for k, v in full.items() if k != "sam"
+    }
+    a[:] = 0
+    write_tif(path_a, a, nodata=0)
+    assert "no valid pixel in common" in call("compare", path_a, path_b).stderr
 
 
 def test_equal_scenes_are_infinitely_alike(tmp_path: Path) -> None:

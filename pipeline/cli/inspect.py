@@ -60,7 +60,7 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 @click.argument("b", type=options.where)
 @options.together(options.as_json, options.tracing)
 def compare(a: Place, b: Place, as_json: bool) -> None:
-    """Compare scene B with the reference A, per band and overall, over the pixels valid in all bands of both.
+    """Compare scene B with the reference A, per band and overall, where both have a value.
 
     Pixels are compared by row and column; scenes that say they lie elsewhere than one another,
     have other scales or offsets, or their bands in another order, are warned of.
@@ -76,11 +76,12 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     for difference in differences(one, other):
         click.echo(f"Warning: {one_line(difference)}", err=True)
     if any(result.alone):
-        words = f"{counted(result.alone[0], 'pixel')} valid in A alone, {result.alone[1]} in B alone: not compared"
+        words = (
+            f"{counted(result.alone[0], 'pixel')} with values in A alone, {result.alone[1]} in B alone: not compared"
+        )
         click.echo(f"Warning: {words}", err=True)
     if result.partial:
-        words = f"{counted(result.partial, 'pixel')} valid in some bands only: compared in none"
-        click.echo(f"Warning: {words}; of a file, vrt://FILE?bands=1,2 compares some of its bands", err=True)
+        click.echo(f"Warning: {counted(result.partial, 'pixel')} lack a band: compared in the others", err=True)
     if as_json:
         bands = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}

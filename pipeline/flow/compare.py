@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from pipeline.errors import BlockError
-from pipeline.grid import Grid, Halo
+from pipeline.grid import Grid, Halo, Window
 from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import Source
 
@@ -30,10 +30,10 @@ _ELEMENTS = 10 * _TILE**2
 
 @dataclass(frozen=True)
 class Scores:
-    """How far B is from A over the pixels valid in both. Data units; snr and psnr in dB, sam in degrees.
+    """How far B is from A where both have a value. Data units; snr and psnr in dB, sam in degrees.
 
     snr = mean(A²) / mean((A-B)²); psnr takes A's range over these pixels (max - min, or 1) as its peak; equal scenes
-    have infinite both.
+    have infinite both. sam is over the pixels that have all bands; all is nan where there is nothing to compare.
     """
 
     rmse: float
@@ -55,10 +55,11 @@ class Comparison:
     bands: dict[str, Scores]
     overall: Scores
     pixels: int
+    """Those that are compared in some band."""
     alone: tuple[int, int] = (0, 0)
-    """Pixels valid in A alone and in B alone, which are not compared."""
+    """Pixels with values, in some band, in A alone and in B alone, which are not compared there."""
     partial: int = 0
-    """Other pixels that lack a band, though not all, in A or in B: not compared either, in none of their bands."""
+    """Pixels that are compared in some bands and not in all."""
 
 
 class _Sums:
@@ -66,13 +67,14 @@ class _Sums:
 
     def __init__(self, bands: int) -> None:
         self.pixels = 0
+        self.count = np.zeros(bands, np.int64)
         self.alone = np.zeros(2, np.int64)
         self.partial = 0
         self.power = np.zeros(bands)
         self.error = np.zeros(bands)
         self.largest = np.zeros(bands)
         self.ssim = np.zeros(bands)
-        self.windows = 0
+        self.windows = np.zeros(bands, np.int64)
         self.angle = 0.0
         self.angles = 0
 
@@ -81,7 +83,7 @@ def compare(a: Source, b: Source) -> Comparison:
     """Compare scene B with the reference A, tile by tile. What overflows is inf or nan.
 
     Raises:
-        BlockError: shapes differ, or no pixel is valid in both.
+        BlockError: shapes differ, or no pixel has a value in both.
     """
     if (a.info.height, a.info.width, len(a.info.bands)) != (b.info.height, b.info.width, len(b.info.bands)):
         raise BlockError(
@@ -97,24 +99,27 @@ def _compared(a: Source, b: Source) -> Comparison:
     sums = _Sums(len(a.info.bands))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         outer = tile.window.expand(Halo.even(_REACH), a.info.height, a.info.width)
-        block_a, valid_a = a.read(outer)
-        block_b, valid_b = b.read(outer)
-        both = valid_a & valid_b
+        block_a, real_a = _real(a, outer)
+        block_b, real_b = _real(b, outer)
+        both = real_a & real_b
         inner = tile.window.within(outer)
-        sums.alone += [np.count_nonzero((one & ~both)[inner]) for one in (valid_a, valid_b)]
-        neither = ~(valid_a | valid_b)
-        if neither.any():
-            seen = _some(block_a, valid_a, a) | _some(block_b, valid_b, b)
-            sums.partial += int(np.count_nonzero((seen & neither)[inner]))
+        sums.alone += [_pixels((one & ~both)[:, *inner]) for one in (real_a, real_b)]
+        sums.partial += _pixels(both[:, *inner]) - int(np.count_nonzero(both[:, *inner].all(axis=0)))
         _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
     return _scores(sums, a.info.bands, peak)
 
 
-def _some(block: NDArray[Any], valid: NDArray[np.bool_], source: Source) -> NDArray[np.bool_]:
-    """(y, x) where some band has a value, whatever the others have."""
-    return np.asarray(real_elements(block, valid, source.info.nodata).any(axis=0))
+def _real(source: Source, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A window and which of its elements (band, y, x) are real."""
+    block, valid = source.read(window)
+    return block, real_elements(block, valid, source.info.nodata, infinite=True)
+
+
+def _pixels(elements: NDArray[np.bool_]) -> int:
+    """Pixels of (band, y, x) in which some band is set."""
+    return int(np.count_nonzero(elements.any(axis=0)))
 
 
 def _side(source: Source) -> int:
@@ -123,18 +128,21 @@ def _side(source: Source) -> int:
 
 
 def _range(a: Source, b: Source) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Least and most (band,), in A's dtype, over the pixels valid in both; empty without.
+    """Least and most (band,), in A's dtype, where both have a value; 0 where they nowhere do.
 
     What B holds for missing, A may hold as a number.
     """
-    low = high = np.empty(0, a.info.dtype)
+    dtype = np.dtype(a.info.dtype)
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    first, last = (-np.inf, np.inf) if dtype.kind == "f" else (limits.min, limits.max)
+    low, high = (np.full(len(a.info.bands), value, dtype) for value in (last, first))
     for tile in Grid(a.info.height, a.info.width, _side(a)):
-        block, valid = a.read(tile.window)
-        valid = valid & b.read(tile.window)[1] if b.info.masked else valid
-        if valid.any():
-            least, most = block[:, valid].min(axis=1), block[:, valid].max(axis=1)
-            low = np.minimum(low, least) if low.size else least
-            high = np.maximum(high, most) if high.size else most
+        block, real = _real(a, tile.window)
+        real = real & _real(b, tile.window)[1] if b.info.masked else real
+        low = np.minimum(low, block.min(axis=(1, 2), where=real, initial=last))
+        high = np.maximum(high, block.max(axis=(1, 2), where=real, initial=first))
+    empty = low > high
+    low[empty] = high[empty] = 0
     return low, high
 
 
@@ -157,28 +165,28 @@ def _minus(a: Halves, b: Halves) -> F64:
 
 
 def _add_tile(
-    sums: _Sums, one: Halves, other: Halves, valid: NDArray[np.bool_], place: Place, middle: F64, peak: F64
+    sums: _Sums, one: Halves, other: Halves, real: NDArray[np.bool_], place: Place, middle: F64, peak: F64
 ) -> None:
     a, b = (half if low is None else half + low for half, low in (one, other))
-    kept = valid[place]
-    x, y, difference = (block[:, *place][:, kept] for block in (a, b, _minus(one, other)))
-    sums.pixels += x.shape[1]
-    if x.shape[1]:
-        sums.power += (x**2).sum(axis=1)
-        sums.error += (difference**2).sum(axis=1)
-        sums.largest = np.maximum(sums.largest, np.abs(difference).max(axis=1))
-        lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-        real = lengths > 0
-        cosine = np.clip((x * y).sum(axis=0)[real] / lengths[real], -1, 1)
-        sums.angle += float(np.degrees(np.arccos(cosine)).sum())
-        sums.angles += int(real.sum())
+    kept = real[:, *place]
+    x, y, difference = (np.where(kept, block[:, *place], 0.0) for block in (a, b, _minus(one, other)))
+    sums.pixels += _pixels(kept)
+    sums.count += kept.sum(axis=(1, 2))
+    sums.power += (x**2).sum(axis=(1, 2))
+    sums.error += (difference**2).sum(axis=(1, 2))
+    sums.largest = np.maximum(sums.largest, np.abs(difference).max(axis=(1, 2)))
+    lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    long = (lengths > 0) & kept.all(axis=0)
+    cosine = np.clip((x * y).sum(axis=0)[long] / lengths[long], -1, 1)
+    sums.angle += float(np.degrees(np.arccos(cosine)).sum())
+    sums.angles += int(long.sum())
     # Squares of what lies far from 0 have no digits left for its contrast.
     shift = middle[:, None, None], None
-    a, b = (np.where(valid, _minus(halves, shift), 0.0) for halves in (one, other))
+    a, b = (np.where(real, _minus(halves, shift), 0.0) for halves in (one, other))
     for band in range(a.shape[0]):
-        local, counted = _ssim(a[band], b[band], valid, middle[band], peak[band] or np.float64(1))
+        local, counted = _ssim(a[band], b[band], real[band], middle[band], peak[band] or np.float64(1))
         sums.ssim[band] += local[place][counted[place]].sum()
-    sums.windows += int(counted[place].sum())
+        sums.windows[band] += int(counted[place].sum())
 
 
 def _ssim(
@@ -206,23 +214,24 @@ def _ssim(
 
 
 def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
-    power, error = sums.power / sums.pixels, sums.error / sums.pixels
-    ssim = sums.ssim / sums.windows if sums.windows else np.full(len(bands), np.nan)
+    power, error, ssim = sums.power / sums.count, sums.error / sums.count, sums.ssim / sums.windows
     each = {
         name: Scores(
             rmse=float(np.sqrt(error[band])),
             snr=_decibel(power[band], error[band]),
             psnr=_decibel((peak[band] or 1.0) ** 2, error[band]),
             ssim=float(ssim[band]),
-            max_error=float(sums.largest[band]),
+            max_error=float(sums.largest[band] if sums.count[band] else np.nan),
         )
         for band, name in enumerate(bands)
     }
+    every = sums.count.sum()
+    similar = ssim[sums.windows > 0]
     overall = Scores(
-        rmse=float(np.sqrt(error.mean())),
-        snr=_decibel(power.mean(), error.mean()),
-        psnr=_decibel(peak.max() ** 2, error.mean()),
-        ssim=float(ssim.mean()),
+        rmse=float(np.sqrt(sums.error.sum() / every)),
+        snr=_decibel(sums.power.sum() / every, sums.error.sum() / every),
+        psnr=_decibel(peak.max() ** 2, sums.error.sum() / every),
+        ssim=float(similar.mean()) if similar.size else float("nan"),
         max_error=float(sums.largest.max()),
         sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,
     )
