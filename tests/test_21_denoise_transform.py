@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.denoise.anscombe import destabilised, stabilised, variance_sum
-from pipeline.denoise.block import farther
+from pipeline.denoise.targets import farther
 from pipeline.denoise.details import centred
 
 

@@ -11,23 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.special import chdtri
 
 from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.patches import fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
 from pipeline.denoise.settings import groups, settings_for
-from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
+from pipeline.denoise.targets import keep_beyond, keep_targets
+from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
 from pipeline.errors import BlockError
-from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
-# How often noise alone may look like an isolated target, per pixel.
-CHANCE = 1e-6
 # Least share of the valid pixels that must be clear for a block to be learnt from those alone.
 LEAST_CLEAR = 0.25
 
@@ -93,12 +90,12 @@ def denoise_block(
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = model.learnt[number] if model.learnt else None
         smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
-    keep_targets(smooth, planes, model.whitening.V, measured.clean[noisy])
+    beyond = keep_targets(smooth, planes, unit, model.whitening, valid, measured.clean[noisy])
     whole, masked, taken = bool(valid.all()), valid & ~trusted, np.zeros(noisy.size)
     witnesses = apart_from(masked, trusted, settings.widest)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
-        keep_beyond(bands, unit, planes, slab, model.whitening, masked)
+        keep_beyond(bands, unit, planes, slab, model.whitening, masked | beyond)
         bands = measured.back(bands, noisy)
         taken += energy_taken(measured.block[noisy, slab], bands, found[noisy], witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
@@ -113,43 +110,6 @@ def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:
     trusted = valid & clear
     few = np.count_nonzero(trusted) < LEAST_CLEAR * np.count_nonzero(valid)
     return valid if few and model is None else trusted
-
-
-def keep_targets(smooth: F32, planes: F32, V: F64, clean: Valid) -> None:
-    """Give smooth (plane, y, x) back the pixels of planes that it misses by more than noise can, in place.
-
-    A ship or a roof of one pixel is no part of any class; chance looks like it once in a million pixels. V (band,
-    plane) leads back to bands; those with impulses are no witnesses (clean (band,) False), nor is a scene of more
-    bands than planes that has some.
-    """
-    witnesses = None if clean.all() else V[clean].astype(np.float32)
-    if witnesses is not None and (witnesses.size == 0 or V.shape[0] > V.shape[1]):
-        return
-    limit = chdtri(len(planes) if witnesses is None else len(witnesses), CHANCE)
-    for rows in slabs(planes.shape):
-        lost = np.zeros(planes[0, rows].shape, np.bool_)
-        if witnesses is None:
-            farther(planes[:, rows], smooth[:, rows], np.float32(limit), lost)
-        else:
-            missed = np.tensordot(witnesses, planes[:, rows] - smooth[:, rows], 1)
-            lost[:] = np.einsum("pyx,pyx->yx", missed, missed) > limit
-        if lost.any():
-            smooth[:, rows][:, lost] = planes[:, rows][:, lost]
-
-
-@jit
-def farther(planes: F32, smooth: F32, limit: np.float32, lost: Valid) -> None:
-    """Set lost (y, x) where Σ (planes − smooth)² over the planes (plane, y, x) is above limit."""
-    total = np.empty(lost.shape[1], np.float32)
-    for y in range(len(lost)):
-        total[:] = 0
-        for p in range(len(planes)):
-            row, other = planes[p, y], smooth[p, y]
-            for x in range(len(total)):
-                off = row[x] - other[x]
-                total[x] += off * off
-        for x in range(len(total)):
-            lost[y, x] = total[x] > limit
 
 
 def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:
@@ -177,16 +137,6 @@ def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken:
             with np.errstate(invalid="ignore"):  # of what is not valid
                 held = before[b] + np.float32(1 / np.sqrt(energy)) * (result[b] - before[b])
             result[b] = np.where(valid, held, result[b])
-
-
-def keep_beyond(bands: F32, unit: NDArray[Any], planes: F32, rows: slice, whitening: Whitening, masked: Valid) -> None:
-    """Give bands (band, rows, x), where masked (y, x), what no plane of the clear pixels can say of them, in place.
-
-    Few planes of many bands hold the land, not a cloud's spectrum.
-    """
-    here = masked[rows]
-    if whitening.V.shape[0] > whitening.V.shape[1] and here.any():
-        bands[:, here] += unit[:, rows][:, here] - whitening.bands(planes, rows)[:, here]
 
 
 def _check(block: NDArray[Any], valid: Valid) -> None:

@@ -7,6 +7,7 @@ bands, and is left alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ WITNESSES = 3
 # and that, or in a few places, may be fires.
 BOTH_WAYS = 0.1
 LEAST_STUCK = 16
+# Share of lone ones beside which another pixel is as sure: of impulses 0 to .12, of roofs and cars .5 to 1; and how
+# much more for each share of a band that is hit, whose impulses touch by chance.
+TOUCHING = 0.2
+CHANCE = 12.0
 STUCK = 0.5
 NEAR = 0.05
 # More bands than MANY have always some that the others do not foretell: this share of them is convicted, or none.
@@ -44,6 +49,8 @@ MANY = 16
 MANY_SHARE = 1 / 3
 # A pixel bad in more than this share of the bands is a target, not an impulse.
 FEW_BANDS = 1 / 3
+# Noise of whole numbers: what is below was smoothed or compressed since, and its pixels are no witnesses.
+ROUNDING = 0.28
 # Pixels of a band, and of all, that are looked at before any is convicted.
 JURY = 32768
 JURY_ALL = 1 << 20
@@ -92,10 +99,14 @@ def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     places, score = _lone(block, valid, bad, guide, sigma)
     k = places[:, 0]
     count = np.bincount(k, minlength=len(block))
-    looked = np.count_nonzero(valid[::stride])
+    looked = int(np.count_nonzero(valid[::stride]))
     suspected = np.flatnonzero(count >= max(LEAST / stride, RATE * looked))
     many = len(places) * stride >= LEAST_STUCK
-    hit = [b for b in suspected if _faulty(block[b], valid, places[k == b], score[k == b], many)]
+    suspected = suspected[[sigma[b] >= ROUNDING or not _is_whole(block[b], valid) for b in suspected]]
+    hit = [int(b) for b in suspected if _faulty(block[b], valid, places[k == b], score[k == b], many)]
+    if hit:
+        bad = _suspected(block, valid, sigma, hit, 1)
+        hit = [b for b in hit if _alone(block, valid, bad, guide, sigma, places[k == b], looked)]
     return np.array(hit, np.intp) if len(block) <= MANY or len(hit) >= MANY_SHARE * len(block) else none
 
 
@@ -129,7 +140,34 @@ def _faulty(band: F32, valid: Valid, places: Index, score: F64, many: bool) -> b
     return bool(np.mean(np.abs(values - np.median(values)) <= near) >= STUCK)
 
 
-def _suspected(block: F32, valid: Valid, sigma: F64, bands: Index, stride: int) -> Valid:
+def _is_whole(band: F32, valid: Valid) -> bool:
+    """Whether a band (y, x) holds whole numbers alone."""
+    pixels = band[valid]
+    return bool((pixels == np.rint(pixels)).all())
+
+
+def _alone(block: F32, valid: Valid, bad: Valid, guide: Forecast, sigma: F64, places: Index, looked: int) -> bool:
+    """Whether next to few of the places (impulse, 3) of a band another pixel is as SURE to be wrong.
+
+    Faults touch by chance alone; what stands in the scene, be it two pixels wide, has sides and corners.
+    """
+    sides = places[:, None] + np.array([(0, i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j], np.intp)
+    height, width = valid.shape
+    y, x = sides[..., 1], sides[..., 2]
+    inside = np.asarray(np.logical_and.reduce([y >= 0, y < height, x >= 0, x < width]), np.bool_)
+    inside[inside] = valid[y[inside], x[inside]]
+    # A helper's impulse beside a place makes it look wrong: what is a suspect in any band does not testify.
+    spotted: Valid = np.asarray(bad.any(axis=0))
+    anywhere = np.repeat(spotted[None], len(bad), axis=0)
+    touches = np.zeros(inside.shape, np.bool_)
+    for asks, aside in ((bad[places[0, 0]], bad), (np.asarray(~spotted), anywhere)):
+        asked = inside.copy()
+        asked[inside] = asks[y[inside], x[inside]]
+        touches[asked] = np.abs(_judged(block, valid, aside, guide, sigma, sides[asked], SURE)[0]) > SURE
+    return bool(touches.any(axis=1).mean() <= TOUCHING + CHANCE * len(places) / looked)
+
+
+def _suspected(block: F32, valid: Valid, sigma: F64, bands: Iterable[int], stride: int) -> Valid:
     """Suspects (band, y, x) of every stride-th row of those bands."""
     bad = np.zeros(block.shape, np.bool_)
     for k in bands:
