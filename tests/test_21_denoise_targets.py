@@ -59,7 +59,7 @@ def test_whole_numbers_smoother_than_their_rounding_are_not_judged() -> None:
         y, x = rng.integers(2, 158, (2, 60))
         band[y, x] += rng.choice((-12, 12), 60)
     valid = np.ones((160, 160), bool)
-    sigma = np.full(3, 0.05)
+    sigma = np.full(3, 0.2)
     assert repair(block, valid, sigma).block is block
     assert repair(block + np.float32(0.25), valid, sigma).impulses.sum() > 100  # which no integers are
 
