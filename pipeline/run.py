@@ -204,7 +204,7 @@ def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: C
 def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneReceipt) -> tuple[StoreSource, Plan]:
     tile, wanted = workflow.read.tile, workflow.compress
     sigma = None if workflow.denoise.sigma == "auto" else workflow.denoise.sigma
-    denoising = Denoising(workflow.denoise.quality, sigma, workflow.denoise.basis)
+    denoising = Denoising(workflow.denoise.quality, sigma, workflow.denoise.basis, workflow.denoise.repair)
     basis = place(receipt.folder) / "basis.npz"
     bound = Bound(*wanted.bound)
     plan = scene_plan(place(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)

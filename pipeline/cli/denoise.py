@@ -19,8 +19,9 @@ from pipeline.storage import Place
 @click.argument("src", nargs=-1, required=True)
 @click.argument("dst", type=options.output)
 @options.together(
-    options.quality, options.sigma, options.basis, options.tile, options.reading, options.stacking, options.masking
+    options.quality, options.sigma, options.basis, options.repair, options.tile, options.reading, options.stacking
 )
+@options.together(options.masking)
 @options.together(options.creation, options.overwrite, options.running, options.watching)
 def denoise(
     src: tuple[str, ...],
@@ -28,6 +29,7 @@ def denoise(
     quality: str,
     sigma: float | None,
     basis: str,
+    repair: str,
     tile: int,
     creation_options: dict[str, str],
     overwrite: bool,
@@ -56,7 +58,7 @@ def denoise(
             source,
             dst,
             tile,
-            Denoising(quality, sigma, basis),
+            Denoising(quality, sigma, basis, repair),
             None,
             team,
             overwrite=overwrite,

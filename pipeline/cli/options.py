@@ -94,6 +94,14 @@ basis = click.option(
     show_default=True,
     help="Find noise and bases on each tile, or once on windows of the whole scene.",
 )
+repair = click.option(
+    "--repair",
+    type=click.Choice(["auto", "all", "stripes", "none"]),
+    default="auto",
+    show_default=True,
+    help="Mend stripes, dead lines and impulses of single bands, the lines alone, or nothing; auto: all, of dates the "
+    "lines.",
+)
 sigma = click.option(
     "--sigma",
     default="auto",

@@ -55,6 +55,11 @@ class Denoise(Section):
     basis: Literal["tile", "scene"] = Field(
         "tile", description="Where noise and bases are found: on each tile, or on windows of the whole scene, once"
     )
+    repair: Literal["auto", "all", "stripes", "none"] = Field(
+        "auto",
+        description="What is mended before: stripes, dead lines and impulses of single bands, the lines alone, or "
+        "nothing; auto is all, of dates the lines",
+    )
 
     @model_validator(mode="after")
     def _positive(self) -> Self:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.patches import fill_holes, replication
@@ -41,6 +42,8 @@ class Denoised:
     """Planes above the noise."""
     touched: bool = True
     """False where the block came back as it was."""
+    holes: Valid | None = None
+    """(band, y, x) values that were taken for impulses or dead lines, and foretold; None where there are none."""
 
 
 def denoise_block(
@@ -52,6 +55,7 @@ def denoise_block(
     origin: tuple[int, int] = (0, 0),
     model: SceneModel | None = None,
     clear: Valid | None = None,
+    repair: Repair = "all",
 ) -> Denoised:
     """Denoise block (band, y, x), any real dtype, where valid (y, x) bool; finite there.
 
@@ -59,7 +63,8 @@ def denoise_block(
     (y, x) of the block's first pixel in the scene. model: noise, planes and bases of the whole scene, in place of the
     block's own; sigma is then the model's. A sigma below what float32, in which blocks come back, rounds a band's
     values to is none: the band comes back as it is. clear: (y, x) bool, where noise, planes and bases are learnt; other
-    pixels (clouds) are denoised by bases of all valid ones. Bands of noise 0 and blocks smaller than a patch come back
+    pixels (clouds) are denoised by bases of all valid ones. repair: what is mended before: "all", "stripes" (and dead
+    lines) or "none"; a model has its own. Bands of noise 0 and blocks smaller than a patch come back
     as they are.
     Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
     unknown quality.
@@ -69,7 +74,10 @@ def denoise_block(
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
-    measured = measure(block, valid, sigma, rows, trusted) if model is None else model.measured(block, valid, trusted)
+    if model is None:
+        measured = measure(block, valid, sigma, rows, trusted, repair)
+    else:
+        measured = model.measured(block, valid, trusted)
     with np.errstate(over="ignore"):
         found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
@@ -101,7 +109,7 @@ def denoise_block(
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
     if len(result) <= KEEP_ALL and witnesses.any():
         hold_back(result, measured.block, noisy, taken / np.count_nonzero(witnesses), valid)
-    return Denoised(result, found, model.whitening.rank)
+    return Denoised(result, found, model.whitening.rank, holes=measured.holes)
 
 
 def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:

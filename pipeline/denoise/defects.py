@@ -6,6 +6,7 @@ Source: docs/algorithms.md, "Stripes and impulses".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
+Repair = Literal["all", "stripes", "none"]
+"""What is mended: stripes, dead lines and impulses; the lines alone; or nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Repaired:
     """(band,) impulses replaced."""
 
 
-def repair(block: F32, valid: Valid, sigma: F64, learn: Valid | None = None) -> Repaired:
+def repair(block: F32, valid: Valid, sigma: F64, learn: Valid | None = None, what: Repair = "all") -> Repaired:
     """Mend block (band, y, x) float32, finite where valid (y, x) bool; noise σ (band,), data units, as estimated.
 
     learn: those of the valid pixels that tell of stripes, and which bands have impulses; all by default.
@@ -61,7 +64,7 @@ def repair(block: F32, valid: Valid, sigma: F64, learn: Valid | None = None) -> 
             for k in np.flatnonzero(found):
                 result[k] -= np.where(valid, np.expand_dims(offsets[k], axis - 1), 0).astype(np.float32)
             stripes |= found
-    hit = impulsive(result, learn, sigma)
+    hit = impulsive(result, learn, sigma) if what == "all" else impulses[:0]
     for _ in range(ROUNDS if hit.size else 0):
         places, values = find_impulses(result, valid, sigma, hit)
         result = result.copy() if result is block else result

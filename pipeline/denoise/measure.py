@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.denoise.defects import repair
+from pipeline.denoise import defects
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.details import Details, wavelet_details
 from pipeline.denoise.noise import estimate_noise, large_values_told
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
@@ -42,6 +43,8 @@ class Measured:
     stabiliser: Stabiliser | None
     clean: NDArray[np.bool_]
     """(band,) where no impulses were found: what stands alone there is real."""
+    holes: NDArray[np.bool_] | None = None
+    """(band, y, x) impulses and dead lines, whose values are foretold; None where there are none."""
 
     def unit(self, noisy: Index) -> NDArray[Any]:
         """The noisy bands, of level noise."""
@@ -71,11 +74,16 @@ class Measured:
 
 
 def measure(
-    block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None = None, learn: Valid | None = None
+    block: NDArray[Any],
+    valid: Valid,
+    sigma: ArrayLike | None,
+    rows: Index | None = None,
+    learn: Valid | None = None,
+    repair: Repair = "all",
 ) -> Measured:
     """Mend block (band, y, x) where valid (y, x) and find its noise; a sigma given is taken as it is, and as level.
 
-    rows: those of the block that noise is read from; None reads all.
+    rows: those of the block that noise is read from; None reads all. repair: what is mended.
     """
     learn = valid if learn is None else learn
     details = None if sigma is not None else _details(block, learn, rows)
@@ -83,7 +91,7 @@ def measure(
     found = np.where(found > rounding(block, valid), found, 0.0)
     if not found.any():
         return Measured(block, found, None, np.ones(found.size, np.bool_))
-    mended, clean = mend(block, valid, found, learn)
+    mended, clean, holes = mend(block, valid, found, learn, repair)
     if mended is not block:
         block = mended
         details = None if sigma is not None else _details(block, learn, rows)
@@ -91,7 +99,7 @@ def measure(
     with large_values_told(block, learn):
         stabiliser = fit_stabiliser(block, learn, found, details) if sigma is None else None
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
-    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean)
+    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean, holes)
 
 
 def sample_rows(valid: Valid) -> Index | None:
@@ -125,21 +133,26 @@ def rounding(block: NDArray[Any], valid: Valid) -> F64:
     return np.spacing(np.minimum(peaks, np.finfo(np.float32).max / 2).astype(np.float32)).astype(np.float64)
 
 
-def mend(block: NDArray[Any], valid: Valid, sigma: F64, learn: Valid | None = None) -> tuple[NDArray[Any], Valid]:
-    """Block (band, y, x) of noise σ (band,) without defects, the very array where it has none; bands without impulses.
+def mend(
+    block: NDArray[Any], valid: Valid, sigma: F64, learn: Valid | None = None, what: Repair = "all"
+) -> tuple[NDArray[Any], Valid, Valid | None]:
+    """Block (band, y, x) of noise σ (band,) without defects, the very array where it has none; bands without impulses,
+    and the values that are foretold.
 
     Wide numbers are mended about their mean: float32 would round their noise.
     """
+    if what == "none":
+        return block, np.ones(len(block), np.bool_), None
     offset = np.zeros((len(block), 1, 1))
     narrow = block
     if block.dtype.itemsize > 2 and block.dtype != np.float32 and valid.any():
         offset[:, 0, 0] = [np.round(np.mean(band[valid], dtype=np.float64)) for band in block]
         narrow = np.where(valid, block - offset, 0)
-    repaired = repair(narrow.astype(np.float32, copy=False), valid, sigma, learn)
+    repaired = defects.repair(narrow.astype(np.float32, copy=False), valid, sigma, learn, what)
     clean = np.asarray(repaired.impulses == 0)
     if repaired.holes is None and not repaired.stripes.any():
-        return block, clean
-    return (repaired.block + offset if offset.any() else repaired.block), clean
+        return block, clean, None
+    return (repaired.block + offset if offset.any() else repaired.block), clean, repaired.holes
 
 
 def _given(sigma: ArrayLike, bands: int) -> F64:

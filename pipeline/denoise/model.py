@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.measure import Measured, mend
 from pipeline.denoise.mixture import Gaussian
 from pipeline.denoise.patch_svd import PatchBasis
@@ -45,10 +46,12 @@ class SceneModel:
     """One for each group of planes; empty where each block is to learn by itself."""
     replicated: bool = False
     """Whether some band was made by doubling pixels on the even grid."""
+    repair: Repair = "all"
+    """What is mended of a block."""
 
     def measured(self, block: NDArray[Any], valid: Valid, learn: Valid | None = None) -> Measured:
         """Block (band, y, x) mended where valid by what is seen where `learn`, with the scene's noise."""
         if not self.sigma.any():
             return Measured(block, self.sigma, None, np.ones(self.sigma.size, np.bool_))
-        mended, clean = mend(block, valid, self.sigma, learn)
-        return Measured(mended, self.sigma, self.stabiliser, clean)
+        mended, clean, holes = mend(block, valid, self.sigma, learn, self.repair)
+        return Measured(mended, self.sigma, self.stabiliser, clean, holes)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.measure import measure
 from pipeline.denoise.mixture import assign, class_count, class_moments, energies, find_classes, gaussians
 from pipeline.denoise.model import Learnt, SceneModel
@@ -54,13 +55,19 @@ class Rows:
 
 
 def survey(
-    block: NDArray[Any], valid: Valid, origin: Origin, *, sigma: ArrayLike | None, clear: Valid | None = None
+    block: NDArray[Any],
+    valid: Valid,
+    origin: Origin,
+    *,
+    sigma: ArrayLike | None,
+    clear: Valid | None = None,
+    repair: Repair = "all",
 ) -> Survey | None:
     """Noise and bands of a window (band, y, x); None where it has no pixel to learn from."""
     learn = _learnable(valid, clear)
     if not learn.any():
         return None
-    measured = measure(block, valid, sigma, learn=learn)
+    measured = measure(block, valid, sigma, learn=learn, repair=repair)
     moments = band_moments(measured.block, learn)
     return Survey(
         int(np.count_nonzero(learn)),

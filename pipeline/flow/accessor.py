@@ -31,9 +31,16 @@ class SceneAccessor:
     def __init__(self, scene: xr.DataArray) -> None:
         self._scene = scene
 
-    def denoise(self, *, quality: str = "fast", sigma: float | None = None, tile: int = arrays.TILE) -> xr.DataArray:
+    def denoise(
+        self,
+        *,
+        quality: str = "fast",
+        sigma: float | None = None,
+        repair: str = "auto",
+        tile: int = arrays.TILE,
+    ) -> xr.DataArray:
         """The scene without its noise, lazy where it is lazy; see `pipeline.flow.arrays.denoise`."""
-        return arrays.denoise(self._scene, quality=quality, sigma=sigma, tile=tile)
+        return arrays.denoise(self._scene, quality=quality, sigma=sigma, repair=repair, tile=tile)
 
     def features(
         self,

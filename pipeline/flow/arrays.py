@@ -16,7 +16,6 @@ import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
-from pipeline.denoise import denoise_block
 from pipeline.errors import BankError, BlockError
 from pipeline.flow.cells import label
 from pipeline.flow.denoise import Denoising, settle
@@ -46,7 +45,12 @@ _FIT_SAMPLES = 16
 
 
 def denoise(
-    scene: xr.DataArray, *, quality: str = "fast", sigma: float | None = None, tile: int = TILE
+    scene: xr.DataArray,
+    *,
+    quality: str = "fast",
+    sigma: float | None = None,
+    repair: str = "auto",
+    tile: int = TILE,
 ) -> xr.DataArray:
     """Denoise a scene (band, y, x) by blockwise patch SVD; noise level and rank are found by itself.
 
@@ -55,6 +59,8 @@ def denoise(
         quality: `none`, `fast` or `quality`.
         sigma: noise in data units; None = estimated on each block. Below what float32 rounds a band's values to (20 at
             1e9), the band is left as it is.
+        repair: what is mended before: `all` (stripes, dead lines and impulses of single bands), `stripes` (the lines
+            alone) or `none`; `auto` is `all`, of a scene with times along its bands `stripes`.
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
 
     Returns:
@@ -62,12 +68,13 @@ def denoise(
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
-        ConfigError: there is no such quality, sigma is no noise level, or tile is below 1.
+        ConfigError: there is no such quality or repair, sigma is no noise level, or tile is below 1.
     """
-    cube, denoising, tile = as_cube(scene), Denoising(quality, sigma), whole_number("tile", tile) or TILE
+    cube, tile = as_cube(scene), whole_number("tile", tile) or TILE
+    denoising = Denoising(quality, sigma, repair=repair)
     if quality == "none":
         return scene
-    heart = partial(_denoised, quality=quality, sigma=sigma, nodata=nodata_of(scene))
+    heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
     data = map_windows(cube, heart, outer, tile=tile, stride=1, count=cube.shape[0], dtype=cube.dtype, name="denoise")
@@ -121,12 +128,19 @@ def features(
 
 
 def _denoised(
-    block: NDArray[Any], inner: Window, outer: Window, *, quality: str, sigma: float | None, nodata: float | int | None
+    block: NDArray[Any], inner: Window, outer: Window, *, denoising: Denoising, dates: bool, nodata: float | int | None
 ) -> NDArray[Any]:
     valid = valid_from(block, (nodata,) * block.shape[0])
-    result = denoise_block(block, valid, quality=quality, sigma=sigma, origin=(outer.y0, outer.x0))
+    result = denoising.block(block, valid, (outer.y0, outer.x0), dates=dates)
     place = inner.within(outer)
     return settle(result, place, block[:, *place], valid[place], nodata)
+
+
+def _has_dates(scene: xr.DataArray) -> bool:
+    """Whether the bands are of several times: by their dimension's name, or a coordinate of times along them."""
+    first = scene.dims[0] if scene.ndim == 3 else None
+    along = (coordinate for name, coordinate in scene.coords.items() if coordinate.dims == (first,))
+    return first in ("time", "t") or any(np.issubdtype(one.dtype, np.datetime64) for one in along)
 
 
 def _featured(

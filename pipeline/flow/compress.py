@@ -58,7 +58,7 @@ class SceneJob:
         beside = whole_size(valid, check_crc32c) if self.source.info.masked else 0
         if size is not None and beside is not None:
             return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside)
-        block, real, clear, original = denoised_and_read(self.source, tile, self.tile, self.denoising)
+        block, real, clear, original, mended = denoised_and_read(self.source, tile, self.tile, self.denoising)
         ends = pair_of(original, real)
         del original  # the codec needs the memory
         mask = pack(real, (self.tile, self.tile), False) if self.source.info.masked else b""
@@ -82,6 +82,7 @@ class SceneJob:
             ends=ends,
             infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
             lacking=lacking,
+            mended=mended,
         )
 
     def chunk(self, tile: Tile) -> Place:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoised, denoise_block, model_file
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.errors import BankError, ConfigError, SourceError
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
 from pipeline.network import bank_file
+from pipeline.raster.dates import TIME
 from pipeline.raster.masks import clear_of
 from pipeline.raster.nodata import restore
-from pipeline.raster.scene import Source
+from pipeline.raster.scene import SceneInfo, Source
 from pipeline.storage import place
 
 QUALITIES, BASES = ("none", "fast", "quality"), ("tile", "scene")
+REPAIRS = ("auto", "all", "stripes", "none")
 FILE_KINDS = {"key": "U", **model_file.KINDS}
 """What the file of a scene's model holds; `key` is the configuration it was fitted under."""
 _WIDE_TILE = 192
@@ -64,6 +67,8 @@ class Denoising:
     """Data units; None = found by itself, on each tile or once for the scene."""
     basis: str = "tile"
     """tile | scene: whether each tile finds noise, planes and bases of its own, or all tiles share the scene's."""
+    repair: str = "auto"
+    """all | stripes | none: which defects are mended before (denoise/defects.py); auto is all, of dates stripes."""
     model: ModelFile | None = None
     """Of the scene, once it has been fitted; without it tiles use their own."""
 
@@ -74,6 +79,8 @@ class Denoising:
             raise ConfigError(f"sigma {self.sigma!r} is not a noise level; give a number >= 0 in data units, or None")
         if self.basis not in BASES:
             raise ConfigError(f"basis {self.basis!r} is not known to denoise; use {' or '.join(BASES)}")
+        if self.repair not in REPAIRS:
+            raise ConfigError(f"repair {self.repair!r} is not known to denoise; use {', '.join(REPAIRS)}")
 
     def halo(self, tile: int) -> int:
         """Pixels borrowed on each side. Small tiles need more, where they learn from their own patches."""
@@ -84,7 +91,16 @@ class Denoising:
     def configuration(self) -> dict[str, Any]:
         """What decides the bytes, for the configuration hash; bases of the tile are not named, as before."""
         named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
-        return named if self.quality == "none" or self.basis == "tile" else named | {"basis": self.basis}
+        if self.quality == "none":
+            return named
+        chosen = {"basis": self.basis, "repair": self.repair}
+        return named | {name: value for name, value in chosen.items() if value not in ("tile", "auto")}
+
+    def mends(self, dates: bool) -> Repair:
+        """What is mended of a scene, or of `dates` of one: what stands on one date alone is no fault of a sensor."""
+        if self.repair == "auto":
+            return "stripes" if dates else "all"
+        return cast(Repair, self.repair)
 
     def block(
         self,
@@ -92,19 +108,25 @@ class Denoising:
         valid: NDArray[np.bool_],
         origin: tuple[int, int],
         clear: NDArray[np.bool_] | None = None,
+        *,
+        dates: bool = False,
     ) -> Denoised:
-        """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, learning where clear."""
-        model = None if self.model is None else self.model.load()
-        return denoise_block(
-            block, valid, quality=self.quality, sigma=self.sigma, origin=origin, model=model, clear=clear
-        )
+        """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, learning where clear.
+
+        dates: whether its bands are of several dates.
+        """
+        repair = self.mends(dates)
+        model = None if self.model is None else replace(self.model.load(), repair=repair)
+        words: dict[str, Any] = {"origin": origin, "model": model, "clear": clear, "repair": repair}
+        return denoise_block(block, valid, quality=self.quality, sigma=self.sigma, **words)
 
 
 def denoised_tile(
     source: Source, tile: Tile, side: int, denoising: Denoising
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
-    return denoised_and_read(source, tile, side, denoising)[:2]
+    found = denoised_and_read(source, tile, side, denoising)
+    return found.block, found.valid
 
 
 class Read(NamedTuple):
@@ -118,6 +140,8 @@ class Read(NamedTuple):
     """(y, x); None where nothing says so"""
     original: NDArray[Any]
     """(band, y, x), as read"""
+    mended: int = 0
+    """Values that were taken for impulses or dead lines"""
 
 
 def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
@@ -129,8 +153,14 @@ def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoisin
     taught = None if clear is None else clear[place]
     if denoising.quality == "none" or not real.any():  # its halo may hold pixels, which are not asked for
         return Read(inner, real, taught, inner)
-    result = denoising.block(block, valid, (outer.y0, outer.x0), clear)
-    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner)
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=is_of_dates(source.info))
+    mended = 0 if result.holes is None else int(np.count_nonzero(result.holes[:, *place]))
+    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner, mended)
+
+
+def is_of_dates(info: SceneInfo) -> bool:
+    """Whether the bands of a scene are of several dates (raster/dates.py)."""
+    return any(TIME in tags for tags in info.band_tags)
 
 
 def settle(

@@ -27,6 +27,7 @@ _WORDS = {
 }
 _UNSAID = {
     "denoise.basis": "tile",
+    "denoise.repair": "auto",
     "compress.effort": "fast",
     "features.dtype": "float32",
     "features.domain": "pixels",

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.denoise import model_file, pool
+from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.settings import groups, settings_for
 from pipeline.errors import BankError, OutputError, TerrasketchError, TileError
-from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile
+from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile, is_of_dates
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
 from pipeline.network import bank_file
@@ -79,8 +80,10 @@ def spread_windows(height: int, width: int, side: int = SIDE, most: int = MOST_W
     return [Window(y0, y1, x0, x1) for y0, y1 in ys for x0, x1 in xs]
 
 
-def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather) -> SceneModel | None:
-    """The model of a scene; None where the windows show no patch to learn from.
+def fit_scene(
+    source: Source, quality: str, sigma: float | None, gather: Gather, repair: Repair = "all"
+) -> SceneModel | None:
+    """The model of a scene, mended of what `repair` says; None where the windows show no patch to learn from.
 
     Raises:
         TileError: a window cannot be read.
@@ -94,10 +97,10 @@ def fit_scene(source: Source, quality: str, sigma: float | None, gather: Gather)
     def total(step: Step) -> Any:
         return pool.merged(gather(Look(source, step, True), batches))
 
-    surveys = each(partial(pool.survey, sigma=sigma))
+    surveys = each(partial(pool.survey, sigma=sigma, repair=repair))
     if not surveys:
         return None
-    model, pixels = pool.agree(surveys), sum(one.pixels for one in surveys)
+    model, pixels = replace(pool.agree(surveys), repair=repair), sum(one.pixels for one in surveys)
     if not model.sigma.any():
         return model
     if model.stabiliser is not None:
@@ -130,7 +133,8 @@ def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gath
         return denoising
     if not _made_for(path, key):
         with one_blas_thread():
-            model = fit_scene(source, denoising.quality, denoising.sigma, gather)
+            repair = denoising.mends(is_of_dates(source.info))
+            model = fit_scene(source, denoising.quality, denoising.sigma, gather, repair)
         if model is None:
             return denoising
         arrays = {"key": np.array(key), **model_file.to_arrays(model)}

@@ -55,6 +55,8 @@ class Counts:
     """Pixels of tiles of a scene that have an infinity in some band."""
     lacking: int = 0
     """Pixels of tiles that are denoised which lack a band and have others."""
+    mended: int = 0
+    """Values of tiles that are denoised which were taken for impulses or dead lines, and foretold."""
     not_finite: int = 0
     not_finite_features: int = 0
     """Values of features, where pixels are valid, that are infinite or not a number; and which features have them, a
