@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
 import pipeline
-from pipeline.flow import arrays
+from pipeline.flow import denoise
 from pipeline.network import Bank, fit_bank
 
 SIDE = 96
@@ -51,13 +51,13 @@ def bank() -> Bank:
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
 def test_what_several_tiles_need_is_made_once(monkeypatch: pytest.MonkeyPatch, bank: Bank, scheduler: str) -> None:
     calls: Counter[str] = Counter()
-    true = arrays.denoise_block
+    true = denoise.denoise_block
 
     def counted(*args: object, **words: object) -> object:
         calls["denoise"] += 1
         return true(*args, **words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(arrays, "denoise_block", counted)
+    monkeypatch.setattr(denoise, "denoise_block", counted)
     chain = _scene((3, 32, 32), calls).terrasketch.denoise().terrasketch.features(bank, stride=4)
     assert calls == {}
     with dask.config.set(scheduler=scheduler):
