@@ -55,7 +55,9 @@ class Settings:
     headroom: float = 2.0
     """Directions kept for each that stands above the noise of all patches: a class may raise what the whole buries."""
     lean: float | None = None
-    """The same in place of `headroom` where AMPLE patches for each column have told the directions well."""
+    """The same in place of `headroom` where AMPLE patches for each column have told the directions well..."""
+    lean_below: float = math.inf
+    """... and where they are fewer than this: more of them tell fainter directions, too."""
     leading: float = 0.5
     """Share of those above the noise that patches are sorted by: the faint ones say little of the class."""
     rough: float = 1.0
@@ -98,7 +100,8 @@ class Settings:
 
     def directions(self, patches: float, columns: int) -> float:
         """Directions kept for each above the noise of so many patches of so many columns."""
-        return self.headroom if self.lean is None or patches < AMPLE * columns else self.lean
+        lean = AMPLE * columns <= patches < self.lean_below * columns
+        return self.lean if lean and self.lean is not None else self.headroom
 
     def aligned(self, replicated: bool) -> Settings:
         """The same, on even steps where every pixel of a band stands there two by two: odd ones would mix pairs."""
@@ -118,16 +121,30 @@ FAST = Settings(
     rows=12,
     headroom=1.5,
     lean=1.25,
-    rough=0.6,
+    leading=0.4,
+    rough=0.7,
     kaiser=1.0,
     fine=(3, 3),
     second=Second(4, (1, 4), 70),
     sampled=True,
 )
 # Of four to six noisy bands smaller patches, closer together, and sorted by more of their few directions.
-FAST_SIX = replace(FAST, patch=4, learn=(3, 3), apply=(1, 3), leading=0.8, second=Second(5, (1, 4), 110))
-FAST_THREE = replace(FAST, leading=0.8)
-QUALITY = Settings(5, (3, 3), (1, 1), ((8, 18), (16, 50)), 4, rows=12, headroom=1.5, second=Second(4, (1, 1), 50))
+FAST_SIX = replace(FAST, patch=4, learn=(3, 3), apply=(1, 3), leading=0.8, rough=0.6, second=Second(5, (1, 4), 110))
+FAST_THREE = replace(FAST, leading=0.8, rough=0.6)
+QUALITY = Settings(
+    5,
+    (3, 3),
+    (1, 1),
+    ((8, 18), (16, 50)),
+    6,
+    rows=12,
+    headroom=1.5,
+    lean=1.35,
+    lean_below=60,
+    leading=0.35,
+    rough=0.8,
+    second=Second(4, (1, 1), 50),
+)
 # Of more bands, whose planes are many, or few.
 MANY_FAST = Settings(
     3,
