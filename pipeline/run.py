@@ -40,18 +40,20 @@ from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import model_of, seen_text
 from pipeline.flow.networks import settled as settled_bank
-from pipeline.flow.not_finite import tell_not_finite, tell_weights
+from pipeline.flow.not_finite import tell_features, tell_weights
 from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
+from pipeline.flow.storing import known_facts, sampled_tiles, storing_facts
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
 from pipeline.flow.told import tell_scene
 from pipeline.flow.written_since import tell_written_since
+from pipeline.grid import Grid
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import masked_like
 from pipeline.raster.scene import Source
@@ -208,17 +210,23 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
     basis = place(receipt.folder) / "basis.npz"
     bound = Bound(*wanted.bound)
     plan = scene_plan(place(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
+    grid, known = Grid(raw.info.height, raw.info.width, tile), known_facts(plan, receipt)
+    lossy = workflow.write.report and bound.mode != "lossless"
+    asked = sampled_tiles(grid) if lossy and known is None else ()
     crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
     stored, counted = _stage(
         "denoise + compress",
         plan,
-        lambda store: SceneJob(raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort),
+        lambda store: SceneJob(
+            raw, store, tile, settled(denoising, raw, plan, basis, crew), bound, wanted.effort, asked
+        ),
         ("denoised.tif", "item.json", "report.html"),
         crew,
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
     receipt.facts |= tell_scene(raw, counted, bound, crew.watch)
+    receipt.facts |= known or storing_facts(plan, counted.storing, asked, len(grid))
     if counted.resumed and (written := tell_written_since(receipt.name, raw, receipt.earlier, crew.watch)):
         receipt.facts["written_since"] = written
     return stored, plan
@@ -253,7 +261,7 @@ def _store_features(
         receipt,
         map_flops(job, bank, crew.workers),
     )
-    tell_not_finite(receipt.name, bank, counted, crew.watch)
+    tell_features(receipt.name, bank, pool, stride, counted, crew.watch)
     return made_store
 
 

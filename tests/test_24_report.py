@@ -249,6 +249,24 @@ def test_scene_without_a_valid_pixel() -> None:
         assert np.array(decoded(attributes["src"]).convert("RGBA"))[..., 3].max() == 0
 
 
+def test_features_that_are_nowhere_are_called_that() -> None:
+    page = Page(render(example(features=Features(np.full((3, 9, 9), np.nan, np.float32), "classic"))))
+    assert "No cell in the middle of the scene has features" in page.text
+    assert "Share of the variance" not in page.text
+    assert "places of like colour" not in page.text
+    sample = np.random.default_rng(1).normal(size=(3, 10, 10)).astype(np.float32)
+    sample[1, :2] = np.nan
+    text = Page(render(example(features=Features(sample, "classic")))).text
+    assert "20.0 % of the cells shown have no features" in text
+    assert "Share of the variance" in text
+
+
+def test_rows_are_told_with_their_ends_and_nan_by_its_name() -> None:
+    text = Page(render(example(source=Source("a.tif", (10, 40, 30), "float32", nodata=float("nan"))))).text
+    assert "rows 100–107, columns 200–207" in text
+    assert "Nodata value NaN" in text
+
+
 def test_infinite_snr_and_huge_tile_map() -> None:
     ranks = np.arange(10_000).reshape(100, 100) % 7
     page = Page(render(example(storage=Storage(100, 50, 0.0, float("inf"), "lossless", ranks))))

@@ -45,6 +45,14 @@ def test_failures_come_first_and_figures_add_up() -> None:
     assert not is_index(render(example()).encode())
 
 
+@pytest.mark.parametrize(("levels", "median"), [((30.0, 40.0), "35.0 dB"), ((50.0, 30.0, 31.0), "31.0 dB")])
+def test_signal_to_noise_is_the_median(levels: tuple[float, ...], median: str) -> None:
+    rows = [IndexRow(str(number), "done", snr=level) for number, level in enumerate(levels)]
+    head = re.search(r"Signal to noise</dt>.*?<strong>(.*?)</strong>", render_index("out", rows))
+    assert head is not None
+    assert head[1] == median
+
+
 def test_index_needs_no_network_and_runs_no_text() -> None:
     html = render_index(EVIL, [IndexRow(EVIL, EVIL, EVIL, "%3Cscript%3E/report.html"), IndexRow("x", "done")])
     page = Page(html)

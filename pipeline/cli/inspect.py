@@ -45,6 +45,8 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
     with one_blas_thread(), Terminal(verbose=False, quiet=False) as watch:
         facts = inspect_path(path, verify=verify, watch=watch, **reading)
     tensors = None if as_json else facts.pop("tensors", None)
+    if not as_json:  # most often one for all bands
+        facts |= {name: sorted(set(facts[name])) for name in ("scales", "offsets") if name in facts}
     print_result(facts, as_json)
     if tensors is not None:
         head = ["tensor", "operator", "features", "stride", "halo", "in tiles"]
@@ -64,7 +66,8 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
 
     Pixels are compared by row and column; scenes that say they lie elsewhere than one another,
     have other scales or offsets, or their bands in another order, are warned of.
-    rmse and max error in data units, snr and psnr in dB (peak: A's range over them), sam in degrees.
+    rmse and max error in data units, snr and psnr in dB (peak: A's range over them; overall: the largest of the
+    bands' ranges, with the mean square error over all), sam in degrees.
 
     \b
     Example:

@@ -32,7 +32,8 @@ _ELEMENTS = 10 * _TILE**2
 class Scores:
     """How far B is from A where both have a value. Data units; snr and psnr in dB, sam in degrees.
 
-    snr = mean(A²) / mean((A-B)²); psnr takes A's range over these pixels (max - min, or 1) as its peak; equal scenes
+    snr = mean(A²) / mean((A-B)²); psnr takes A's range over these pixels (max - min, or 1) as its peak, overall the
+    largest of the bands' with the mean error over all of them; equal scenes
     have infinite both. sam is over the pixels that have all bands; all is nan where there is nothing to compare.
     """
 

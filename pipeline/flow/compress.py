@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
+from pipeline.errors import TerrasketchError
 from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read
 from pipeline.flow.ends import pair_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.lacking import lacking_pixels
-from pipeline.flow.tasks import Wrote
+from pipeline.flow.storing import squared_errors
+from pipeline.flow.tasks import Sums, Wrote
 from pipeline.grid import Grid, Tile
 from pipeline.raster.chunks import check_crc32c, chunk_path, pack, put_chunk, whole_size
 from pipeline.raster.dates import times_of
@@ -44,6 +46,8 @@ class SceneJob:
     denoising: Denoising
     bound: Bound | None
     effort: str = "fast"
+    asked: tuple[int, ...] = ()
+    """Numbers of the tiles that tell what storing cost each band, those too that are there already."""
 
     @property
     def grid(self) -> Grid:
@@ -57,7 +61,8 @@ class SceneJob:
         size = whole_size(scene, self._check)
         beside = whole_size(valid, check_crc32c) if self.source.info.masked else 0
         if size is not None and beside is not None:
-            return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside)
+            told = self._storing(tile)
+            return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside, storing=told)
         block, real, clear, original, mended = denoised_and_read(self.source, tile, self.tile, self.denoising)
         ends = pair_of(original, real)
         del original  # the codec needs the memory
@@ -83,6 +88,7 @@ class SceneJob:
             infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
             lacking=lacking,
             mended=mended,
+            storing=self._storing(tile, block, real, data),
         )
 
     def chunk(self, tile: Tile) -> Place:
@@ -93,6 +99,24 @@ class SceneJob:
         height, width = tile.window.shape
         return len(self.source.info.bands) * height * width * np.dtype(self.source.info.dtype).itemsize
 
+    def _storing(self, tile: Tile, *made: Any) -> dict[int, Sums]:
+        """What storing cost each band of a tile that is asked for; `made` are its block, valid and chunk, which a tile
+        that is there makes again, for only who has what was denoised knows."""
+        number = tile.row * self.grid.columns + tile.column
+        if self.bound is None or number not in self.asked:
+            return {}
+        if not made:
+            try:
+                block, valid, *_ = denoised_and_read(self.source, tile, self.tile, self.denoising)
+                made = block, valid, self.chunk(tile).read_bytes()
+            except (TerrasketchError, OSError):  # the tile is done: its figures are no reason to fail
+                return {}
+        block, valid, chunk = made
+        return {number: squared_errors(block, self._real(block, valid, self.bound), chunk)}
+
+    def _real(self, block: NDArray[Any], valid: NDArray[np.bool_], bound: Bound) -> NDArray[np.bool_]:
+        return real_elements(block, valid, self.source.info.nodata, infinite=keeps_infinities(bound))
+
     @cached_property
     def _check(self) -> Any:
         return check_crc32c if self.bound is None else check
@@ -101,8 +125,7 @@ class SceneJob:
         info = self.source.info
         if self.bound is None:
             return pack(block, (len(info.bands), self.tile, self.tile), fill_value(info))
-        real = real_elements(block, valid, info.nodata, infinite=keeps_infinities(self.bound))
-        return encode(block, real, self.bound, nodata=info.nodata, effort=self.effort)
+        return encode(block, self._real(block, valid, self.bound), self.bound, nodata=info.nodata, effort=self.effort)
 
 
 def fill_value(info: SceneInfo) -> float | int:

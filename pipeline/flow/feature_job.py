@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import OutputError, TerrasketchError, unwritable
 from pipeline.flow.factored import mosaic_of
 from pipeline.flow.networks import AnyBank, block_window, featurise, load_bank
-from pipeline.flow.not_finite import not_finite
+from pipeline.flow.not_finite import feature_counts
 from pipeline.flow.tasks import Wrote
 from pipeline.flow.threads import one_blas_thread
 from pipeline.gemm.partition import cuts
@@ -77,8 +77,9 @@ class FeatureJob:
         put_chunk(place(self.store), path, data)
         for number in range(len(self.groups) if self.has_slabs else 0):
             self._slab_path(tile, number).unlink(missing_ok=True)
-        count, which = not_finite(features, valid)
-        return Wrote(raw, len(data), clipped=clipped, not_finite=count, not_finite_features=which)
+        wrote = Wrote(raw, len(data), clipped=clipped)
+        wrote.count(feature_counts(features, valid, self.source, tile))
+        return wrote
 
     def raw_bytes(self, tile: Tile) -> int:
         """Bytes of the tile's pixels in the scene's own dtype."""

@@ -80,8 +80,8 @@ def _scene(source: Source) -> dict[str, Any]:
         "gcps": len(info.geo.gcps),
         "nodata": info.nodata,
         "masked": info.masked,
-        "scales": sorted(set(info.scales)),
-        "offsets": sorted(set(info.offsets)),
+        "scales": list(info.scales),
+        "offsets": list(info.offsets),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -18,8 +18,12 @@ from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
 from pipeline.grid import Window
 from pipeline.raster.masks import MaskedSource, clear_of
+from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import Source
+from pipeline.untrusted import one_line
 
+SHOWN = 5
+"""Names of bands that a line has room for."""
 Learnt = TypeVar("Learnt")
 Lesson = Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
 _REMEDY = "is that its coding? --mask-band CODING:MASK, --mask-values or --mask-bits say another"
@@ -33,24 +37,51 @@ class Lessons:
     windows: Sequence[Window]
     valid: int = 0
     masked: int = 0
+    seen: set[int] = field(default_factory=set)
+    """Numbers, from 0, of the bands that have any value."""
     ends: Pair = NO_PAIR
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
         for window in self.windows:
             block, valid = self.source.read(window)
             clear = clear_of(self.source, window)
+            self._see(block, valid)
             taught = valid if clear is None else valid & clear
             self.valid += int(np.count_nonzero(valid))
             self.masked += int(np.count_nonzero(valid & ~taught))
             self.ends = join(self.ends, pair_of(block, valid))
             yield block, taught
 
+    def _see(self, block: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        for number in set(range(len(block))) - self.seen:
+            if valid.any() or valid_from(block[number : number + 1], (self.source.info.nodata,)).any():
+                self.seen.add(number)
+
 
 def _blamed(error: BankError, lessons: Sequence[Lessons]) -> BankError:
     valid, masked = (sum(getattr(one, name) for one in lessons) for name in ("valid", "masked"))
-    if not 0 < valid == masked:
+    if not valid:
+        return _empty_bands(lessons) or error
+    if valid != masked:
         return error
     return BankError(f"the {lessons[0].source} takes every valid pixel of {lessons[0].source.info.name} out; {_REMEDY}")
+
+
+def _empty_bands(lessons: Sequence[Lessons]) -> BankError | None:
+    """The error that names the bands without a value, where others have some."""
+    for one in lessons:
+        info = one.source.info
+        bands = [name for number, name in enumerate(info.bands) if number not in one.seen]
+        if not 0 < len(bands) < len(info.bands):
+            continue
+        shown = ", ".join(bands[:SHOWN]) + (f" and {len(bands) - SHOWN} more" if len(bands) > SHOWN else "")
+        return BankError(
+            one_line(
+                f"no sample of {info.name} has a value in {shown} ({len(bands)} of {len(info.bands)} bands), so no "
+                "pixel has all bands; choose the others (-b, read.bidx in a workflow)"
+            )
+        )
+    return None
 
 
 def taught(lessons: Sequence[Lessons], watch: Watch | None, learn: Callable[[Lesson], Learnt]) -> Learnt:

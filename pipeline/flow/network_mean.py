@@ -19,7 +19,7 @@ from pipeline.flow.feature_job import FEATURES, FeatureJob
 from pipeline.flow.features import feature_info
 from pipeline.flow.journal import Plan
 from pipeline.flow.networks import load_bank
-from pipeline.flow.not_finite import not_finite
+from pipeline.flow.not_finite import feature_counts
 from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt, Wrote
 from pipeline.grid import Grid, Tile, Window
@@ -85,12 +85,13 @@ class SumsJob:
         if size is not None:
             return Wrote(raw, size, resumed=True)
         features, known = self.job.compute(tile)
-        count, which = not_finite(features, known)
         with np.errstate(invalid="ignore"):
             sums = features[:, known].sum(axis=1, dtype=np.float64)
         data = pack(np.append(sums, known.sum())[:, None, None], (len(sums) + 1, 1, 1), np.nan)
         put_chunk(store, path, data)
-        return Wrote(raw, len(data), not_finite=count, not_finite_features=which)
+        wrote = Wrote(raw, len(data))
+        wrote.count(feature_counts(features, known, self.job.source, tile))
+        return wrote
 
     def chunk(self, tile: Tile) -> Place:
         """Where the sums of a tile lie."""

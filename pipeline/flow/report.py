@@ -22,14 +22,18 @@ from pipeline.flow.paperwork import versions
 from pipeline.flow.quantise import coding_of
 from pipeline.flow.read import central_window, spread
 from pipeline.flow.receipts import SceneReceipt, StageReceipt
+from pipeline.flow.storing import storing_errors
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.masks import masked_like, teaching
-from pipeline.raster.scene import Source
+from pipeline.raster.nodata import real_elements
+from pipeline.raster.scene import Affine6, Source
 from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import Place, place
+
+F64 = NDArray[np.float64]
 
 _PICTURE = 2048
 _DETAIL = 96
@@ -52,8 +56,9 @@ def write_scene_report(
     scene, bound = receipt.stages[0], Bound(*workflow.compress.bound)
     storage = storage_facts(stored, scene.raw_bytes, scene.stored_bytes, bound)
     sigma, (mean, deviation) = measure_noise(raw), _mean_and_spread(pictures.before)
-    error = 0.0 if bound.mode == "lossless" else storage.rmse
-    left = with_storing(measure_noise(masked_like(raw, stored)), deviation, error)
+    bands = len(raw.info.bands)
+    error = np.zeros(bands) if bound.mode == "lossless" else storing_errors(receipt.facts, bands)
+    left = with_storing(measure_noise(masked_like(raw, stored)), error)
     noise = None if sigma is None else report.Noise(sigma, mean, deviation, left, error)
     data = report.ReportData(
         title=receipt.name,
@@ -101,14 +106,14 @@ class Pictures:
 
 
 def take_pictures(raw: Source, stored: Source) -> Pictures:
-    """The middle of the scene before and after, (band, y, x) float32 in data units, NaN where invalid."""
+    """The middle of the scene before and after, (band, y, x) float32 in data units, NaN where a band has no value."""
     window, middle = central_window(raw, _PICTURE), central_window(raw, _DETAIL)
     step = report.picture_step(*window.shape)
     detail = report.Detail(_picture(raw, middle, 1), _picture(stored, middle, 1), middle.y0, middle.x0)
     return Pictures(_picture(raw, window, step), _picture(stored, window, step), step, detail)
 
 
-def measure_noise(source: Source) -> NDArray[np.float64] | None:
+def measure_noise(source: Source) -> F64 | None:
     """Noise (band,) in data units: the median of the estimates on up to nine windows, whatever the tile of a run is;
     None where none can be had."""
     sigmas = []
@@ -120,27 +125,24 @@ def measure_noise(source: Source) -> NDArray[np.float64] | None:
     return np.median(sigmas, axis=0) if sigmas else None
 
 
-def with_storing(
-    sigma: NDArray[np.float64] | None, spread: NDArray[np.float64], error: float | None
-) -> NDArray[np.float64] | None:
+def with_storing(sigma: F64 | None, error: F64 | None) -> F64 | None:
     """How far what is stored lies from the signal (band,): its noise, and what storing added to it.
 
     A coder smooths: noise estimated after it is little where its own error is much, and would be told as a gain.
 
     Args:
         sigma: noise estimated in what is stored, (band,).
-        spread: standard deviation of each band; no more is lost of a band than all of it.
-        error: root mean square error of storing over all bands, which is about that of each; None where not known.
+        error: root mean square error of storing each band, (band,); None where not known.
 
     Returns:
         None where one of the two is not known.
     """
     if sigma is None or error is None:
         return None
-    return np.hypot(sigma, np.minimum(error, spread))
+    return np.hypot(sigma, error)
 
 
-def _mean_and_spread(picture: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_and_spread(picture: NDArray[np.float32]) -> tuple[F64, F64]:
     """Mean and standard deviation (band,) of the valid pixels of (band, y, x); 0 of none."""
     means, spreads = np.zeros((2, len(picture)))
     for band, values in enumerate(picture):
@@ -213,14 +215,15 @@ def feature_picture(features: StoreSource, bank: str = "") -> report.Features:
 
 
 def _picture(source: Source, window: Window, step: int) -> NDArray[np.float32]:
-    """Every `step`-th pixel of a window, read in strips: memory goes with the picture, not with the window."""
+    """Every `step`-th pixel of a window, NaN where a band has none, read in strips: memory goes with the picture."""
     strips = []
     height = step * max(1, _STRIP // step)
     for y0 in range(window.y0, window.y1, height):
         strip = replace(window, y0=y0, y1=min(window.y1, y0 + height))
         block, valid = source.read(strip)
-        picture = block[:, ::step, ::step].astype(np.float32)
-        picture[:, ~valid[::step, ::step]] = np.nan
+        shown = block[:, ::step, ::step]
+        picture = shown.astype(np.float32)
+        picture[~real_elements(shown, valid[::step, ::step], source.info.nodata)] = np.nan
         strips.append(picture)
     return np.concatenate(strips, axis=1)
 
@@ -242,6 +245,12 @@ def _runs(receipt: SceneReceipt) -> list[report.Run]:
     return [*earlier, replace(present, status="this run")]
 
 
+def _pixel_size(transform: Affine6) -> tuple[float, float]:
+    """Lengths of a step along a row and along a column of a grid that may be turned; rasterio's order."""
+    a, b, _, d, e, _ = transform
+    return math.hypot(a, d), math.hypot(b, e)
+
+
 def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:
     info = raw.info
     transform = info.geo.transform
@@ -250,6 +259,6 @@ def _source_facts(raw: Source, receipt: SceneReceipt) -> report.Source:
         shape=(len(info.bands), info.height, info.width),
         dtype=info.dtype,
         crs=f"EPSG:{info.geo.epsg}" if info.geo.epsg else info.geo.crs_wkt,
-        pixel_size=(abs(transform[0]), abs(transform[4])) if transform else None,
+        pixel_size=_pixel_size(transform) if transform else None,
         nodata=info.nodata,
     )

@@ -20,6 +20,8 @@ from pipeline.storage import Place
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+Sums = tuple[tuple[int, float], ...]
+"""Of each band: real elements, and the sum of their squared errors in data units."""
 
 KEPT = 1000
 """Failures of a map that are kept: all may fail, and the driver's memory stays bounded."""
@@ -61,8 +63,15 @@ class Counts:
     not_finite_features: int = 0
     """Values of features, where pixels are valid, that are infinite or not a number; and which features have them, a
     bit for each."""
+    cells: int = 0
+    featured: int = 0
+    scene_pixels: int = 0
+    pixels: int = 0
+    """Of tiles of features: cells, and those of them that are valid; pixels of the scene, and those that are."""
     ends: Pair = NO_PAIR
     """Of the values read, where somebody asks."""
+    storing: dict[int, Sums] = field(default_factory=dict)
+    """By the number of a tile of a scene, where somebody asks: what storing it cost each band."""
 
     def count(self, other: Counts) -> None:
         """Add what another tells."""
@@ -70,9 +79,10 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.not_finite_features |= other.not_finite_features
         self.ends = join(self.ends, other.ends)
+        self.storing = self.storing | other.storing
 
 
-_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends")]
+_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends", "storing")]
 
 
 @dataclass

@@ -69,7 +69,7 @@ def look_of(path: str, info: SceneInfo) -> Look:
 
 def _statistics(tags: Mapping[str, str]) -> dict[str, float]:
     found = {_BY_STAC[word]: float(tags[f"STATISTICS_{word}"]) for word in WORDS if f"STATISTICS_{word}" in tags}
-    if found and "STATISTICS_VALID_PERCENT" in tags:
+    if "STATISTICS_VALID_PERCENT" in tags:
         found["valid_percent"] = float(tags["STATISTICS_VALID_PERCENT"])
     return found
 

@@ -46,14 +46,12 @@ class Statistics:
             self._samples[band].append(values[places][real[places]])
 
     def tags(self) -> list[dict[str, str]]:
-        """GDAL's tags of each band; none of a band where nothing is valid."""
+        """GDAL's tags of each band; of a band where nothing is valid, that it is so."""
         deviation = np.sqrt(self._square / np.maximum(self._count, 1))
         found = zip(self._count, self._least, self._most, self._mean, deviation, strict=True)
         return [
-            {f"STATISTICS_{word}": f"{value:.9g}" for word, value in zip(WORDS, values, strict=True)}
-            | {"STATISTICS_VALID_PERCENT": f"{100 * count / self._pixels:.4g}"}
-            if count
-            else {}
+            ({f"STATISTICS_{word}": f"{value:.9g}" for word, value in zip(WORDS, values, strict=True)} if count else {})
+            | {"STATISTICS_VALID_PERCENT": f"{100 * count / max(1, self._pixels):.4g}"}
             for count, *values in found
         ]
 

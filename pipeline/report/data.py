@@ -64,8 +64,13 @@ class Noise:
     """Of the pictures' valid pixels, as the next."""
     std: Floats
     sigma_after: Floats | None = None
-    stored_error: float | None = 0.0
-    """Root mean square error of storing over all bands, which `sigma_after` holds; 0 without loss."""
+    stored_error: Floats | None = None
+    """Root mean square error of storing each band, which `sigma_after` holds; 0 without loss, None where not known."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether storing is known to have added an error to some band."""
+        return self.stored_error is not None and bool((self.stored_error > 0).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +209,7 @@ class ReportData:
         if noise is not None:
             found += [("noise.sigma", noise.sigma), ("noise.mean", noise.mean)]
             found += [("noise.std", noise.std), ("noise.sigma_after", noise.sigma_after)]
+            found += [("noise.stored_error", noise.stored_error)]
         return found
 
     def _per_tile(self) -> list[tuple[str, Ints | None]]:

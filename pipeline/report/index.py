@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,12 +87,13 @@ def _figures(rows: Sequence[IndexRow]) -> list[tuple[str, str, str]]:
     if sized:
         raw, stored = (sum(sizes) for sizes in zip(*sized, strict=True))
         figures.append(("Compression", f"{raw / stored:,.1f}×", f"{words.size(raw)} raw, {words.size(stored)} stored"))
-    noisy = sorted(row.snr for row in rows if row.snr is not None and not math.isnan(row.snr))
+    noisy = [row.snr for row in rows if row.snr is not None and not math.isnan(row.snr)]
     if noisy:
-        figures.append(("Signal to noise", words.decibels(noisy[len(noisy) // 2]), "median of the scenes"))
+        figures.append(("Signal to noise", words.decibels(statistics.median(noisy)), "median of the scenes"))
     spent = [row.seconds for row in rows if row.seconds is not None]
     if spent:
-        figures.append(("Time", words.duration(sum(spent)), "of the last runs, summed over the scenes"))
+        remark = "of the last runs, summed over the scenes, rasters and reports too"
+        figures.append(("Time", words.duration(sum(spent)), remark))
     return figures
 
 

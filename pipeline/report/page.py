@@ -91,7 +91,7 @@ def _detail(data: ReportData) -> dict[str, Any] | None:
     rows, columns = data.detail.before.shape[1:]
     y0, x0 = data.detail.y0, data.detail.x0
     plate = _plate("Detail", bands, data, data.detail.before, data.detail.after)
-    place = f"every pixel of rows {y0:,}–{y0 + rows:,}, columns {x0:,}–{x0 + columns:,}"
+    place = f"every pixel of rows {y0:,}–{y0 + rows - 1:,}, columns {x0:,}–{x0 + columns - 1:,}"
     return plate | {"place": place, "sharp": True}
 
 
@@ -134,6 +134,7 @@ def _noise(data: ReportData) -> dict[str, Any] | None:
                 "share": f"{_cell(100 * sigma / spread)} %" if quiet else "–",
                 "snr": words.decibels(20 * float(np.log10(spread / sigma))) if quiet else "–",
                 "change": _cell(change[band]),
+                "storing": "" if noise.stored_error is None else _cell(noise.stored_error[band]),
                 "after": "" if noise.sigma_after is None else _cell(noise.sigma_after[band]),
             }
         )
@@ -207,7 +208,11 @@ def _features(data: ReportData) -> dict[str, Any] | None:
     if data.features is None:
         return None
     components, share = pictures.principal_components(pictures.thin(data.features.sample))
+    there = np.isfinite(components[0])
     picture = pictures.palette_picture(pictures.stretch(components, pictures.stretch_limits(components)))
     count = data.features.count if data.features.count is not None else len(data.features.sample)
     shares = ", ".join(f"{100 * part:.1f} %" for part in share)
-    return {"picture": picture, "count": f"{count:,}", "bank": data.features.bank, "shares": shares}
+    return {"picture": picture, "count": f"{count:,}", "bank": data.features.bank, "shares": shares} | {
+        "there": bool(there.any()),
+        "missing": f"{100 * (1 - there.mean()):.1f} %" if not there.all() else "",
+    }

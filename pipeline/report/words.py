@@ -68,26 +68,34 @@ def key_figures(data: ReportData) -> list[tuple[str, str, str]]:
     figures.append(("Tiles", f"{data.tiles:,}", (tile + resumed).removeprefix(", ")))
     if data.wall_seconds is not None:
         compiled = "; kernels were compiled first, once on a machine" if data.compiled else ""
-        figures.append(("Wall time", duration(data.wall_seconds), f"{len(data.stages)} stages{compiled}"))
+        stages = f"{len(data.stages)} stage{'s' * (len(data.stages) != 1)}"
+        figures.append(("Wall time", duration(data.wall_seconds), f"{stages}{compiled}; without rasters and this page"))
     return figures
 
 
 def _noise_figure(noise: Noise) -> tuple[str, str, str]:
     reduction = noise_reduction(noise)
-    if reduction is not None and reduction < 0 and noise.stored_error:
-        return (
-            "Noise after storing",
-            f"{10 ** (-reduction / 20):.1f}×",
-            "what it was before, median of the bands: the bound is coarser than the noise",
-        )
+    if reduction is not None and reduction < 0 and noise.lossy:
+        return "Noise after storing", f"{10 ** (-reduction / 20):.1f}×", _beside_noise(noise)
     if reduction is not None:
-        remark = "median of the bands" + ", the error of storing counted as noise" * bool(noise.stored_error)
+        remark = "median of the bands" + ", the error of storing counted as noise" * noise.lossy
         return "Noise reduction", decibels(reduction), remark
     good = (noise.std > 0) & np.isfinite(noise.sigma)
     if not good.any():
         return "Noise found", "–", "no band with spread"
     share = float(np.median(noise.sigma[good] / noise.std[good]))
     return "Noise found", f"{number(100 * share)} %", "of a band's spread, median"
+
+
+def _beside_noise(noise: Noise) -> str:
+    """What the noise after storing is a multiple of, and how the error of storing compares with it."""
+    remark = "what it was before, median of the bands: "
+    good = (noise.sigma > 0) & np.isfinite(noise.sigma)
+    assert noise.stored_error is not None
+    share = float(np.median(noise.stored_error[good] / noise.sigma[good]))
+    if share > 1:
+        return remark + "the bound is coarser than the noise"
+    return remark + f"the error of storing is {number(share)} times the noise"
 
 
 def source_rows(source: Source, step: int) -> list[tuple[str, str]]:
@@ -103,9 +111,15 @@ def source_rows(source: Source, step: int) -> list[tuple[str, str]]:
             "Pixel size",
             "unknown" if pixel is None else f"{number(pixel[0], 6)} × {number(pixel[1], 6)} (CRS units)",
         ),
-        ("Nodata value", "none" if source.nodata is None else number(source.nodata, 8)),
+        ("Nodata value", _nodata(source.nodata)),
         ("Pictures show", "every pixel" if step == 1 else f"one pixel of {step} × {step}, not averaged"),
     ]
+
+
+def _nodata(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return "NaN" if np.isnan(value) else number(value, 8)
 
 
 def option_rows(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

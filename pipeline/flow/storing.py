@@ -1,0 +1,83 @@
+"""What storing a scene costs each of its bands, of some tiles, found where these are written.
+
+The figures of a container are over all its bands: of bands of several units, or of few large and many small numbers,
+they say nothing of each. A tile's chunk is decoded again for it, which takes about a hundredth of the tile's work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import decode
+from pipeline.flow.journal import Plan, configuration_hash
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.tasks import Sums
+from pipeline.grid import Grid
+from pipeline.storage import Place, place
+
+F64 = NDArray[np.float64]
+
+SAMPLED = 16
+
+
+def sampled_tiles(grid: Grid) -> tuple[int, ...]:
+    """Numbers of at most SAMPLED tiles, spread evenly over the grid."""
+    return tuple(np.unique(np.linspace(0, len(grid) - 1, min(SAMPLED, len(grid))).round().astype(int)).tolist())
+
+
+def squared_errors(block: NDArray[Any], real: NDArray[np.bool_], chunk: bytes) -> Sums:
+    """What was lost of block (band, y, x), where its elements are `real`, in the chunk that was made of it.
+
+    What is infinite is left out: it is kept whole, or taken as missing. Memory: the block again, and a band in float64.
+    """
+    stored, found = decode(chunk)[0], []
+    for band, kept, elements in zip(block, stored, real, strict=True):
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = kept[elements].astype(np.float64) - band[elements]
+            error = error[np.isfinite(error)]
+            found.append((error.size, float(np.square(error).sum())))
+    return tuple(found)
+
+
+def storing_facts(plan: Plan, sums: Mapping[int, Sums], wanted: tuple[int, ...], tiles: int) -> dict[str, Any]:
+    """What a receipt says of it: the root mean square error of each band over the tiles `wanted`, of so many; nothing
+    where one of them is not known."""
+    if not wanted or any(number not in sums for number in wanted):
+        return {}
+    counts, errors = np.array([sums[number] for number in sorted(wanted)]).sum(axis=0).T
+    rmse = np.sqrt(errors / np.where(counts, counts, np.nan)).tolist()
+    digest = configuration_hash(plan.configuration)
+    named = dict(zip(plan.info.bands, rmse, strict=True))
+    return {"storing": {"rmse": named, "tiles": [len(wanted), tiles], "configuration_hash": digest}}
+
+
+def known_facts(plan: Plan, receipt: SceneReceipt) -> dict[str, Any] | None:
+    """What the run before found, whose store has the same bytes; nothing where it is done and found none; None where
+    it is still to be found."""
+    if not plan.begun:
+        return None
+    folder = place(receipt.folder)
+    facts = _recalled(folder / "receipt.json", plan)
+    return facts or ({} if receipt.was_done() and (folder / "report.html").is_file() else None)
+
+
+def _recalled(receipt: Place, plan: Plan) -> dict[str, Any]:
+    try:
+        facts = json.loads(receipt.read_bytes())["facts"]["storing"]
+        same = facts["configuration_hash"] == configuration_hash(plan.configuration)
+        np.array(list(facts["rmse"].values()), np.float64)
+        return {"storing": facts} if same and list(facts["rmse"]) == list(plan.info.bands) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def storing_errors(facts: Mapping[str, Any], bands: int) -> F64 | None:
+    """The root mean square errors (band,) that a receipt's facts tell, NaN of a band without any element; None where
+    they tell none."""
+    rmse = facts.get("storing", {}).get("rmse", {})
+    return np.array(list(rmse.values()), np.float64) if len(rmse) == bands else None
