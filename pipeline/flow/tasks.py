@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import WORKER, Interrupted, OutputError, TerrasketchError
 from pipeline.flow.ends import NO_PAIR, Pair, join
 from pipeline.flow.threads import one_blas_thread
@@ -61,6 +64,8 @@ class Counts:
     bit for each."""
     ends: Pair = NO_PAIR
     """Of the values read, where somebody asks."""
+    sums: NDArray[np.int64] | None = None
+    """Of the cells of each group (`answers/kmeans.py`), where there are groups."""
 
     def count(self, other: Counts) -> None:
         """Add what another tells."""
@@ -68,9 +73,11 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.not_finite_features |= other.not_finite_features
         self.ends = join(self.ends, other.ends)
+        if other.sums is not None:
+            self.sums = other.sums if self.sums is None else self.sums + other.sums
 
 
-_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends")]
+_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends", "sums")]
 
 
 @dataclass
