@@ -54,10 +54,9 @@ def open_source(
             `bands` names none.
         bidx: numbers of the bands, from 1: of the file, or of the stack.
         bands: or their names; for a STAC item asset keys, band names or common names.
-        resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's own by default. A file that
-            has it says where the pixels lie.
-        resampling: how files of another grid are brought to it: nearest, bilinear, cubic, average... By default finer
-            files are averaged, others placed by nearest; bands of classes (SCL, QA) are never mixed.
+        resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's own by default.
+        resampling: nearest, bilinear, cubic, average... By default files finer than the grid are averaged, others
+            placed by nearest; bands of classes (SCL, QA) are never mixed.
         nodata: the sentinel of all bands, in place of the files' own.
         mask_band: [CODING:]BAND or FILE of a mask of clouds: a band or asset of the scene, which is then none of its
             bands, or a file of its own. CODING is scl, qa_pixel, fmask or cfmask, where the name does not say.
