@@ -164,7 +164,7 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
 
 def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool) -> Callable[[], None]:
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
-    raw = open_scene(receipt.inputs, **workflow.read.model_dump(exclude={"tile"}))
+    raw = open_scene(receipt.inputs, name=receipt.name, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
         clear(place(receipt.folder), _used(workflow, receipt))
     if workflow.features is not None:

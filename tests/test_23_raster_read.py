@@ -168,8 +168,9 @@ def test_bands_of_a_vrt_may_have_different_dtypes(tmp_path: Path, resolution: in
     source = open_source(tmp_path / "a.vrt", resolution=resolution)
     block, valid = whole(source)
     assert (source.info.dtype, source.info.nodata) == ("float32", -9999)
-    step = slice(None) if resolution is None else slice(1, None, 2)
-    expected = np.stack([np.where(narrow[0] == 0, np.float32(-9999), narrow[0]), wide[0]])[:, step, step]
+    expected = np.stack([np.where(narrow[0] == 0, np.float32(-9999), narrow[0]), wide[0]])
+    if resolution is not None:
+        expected = expected.reshape(2, 2, 2, 3, 2).mean((2, 4))  # no square is missing in part
     np.testing.assert_array_equal(block, expected)
     np.testing.assert_array_equal(valid, (expected != -9999).all(axis=0))
 

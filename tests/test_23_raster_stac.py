@@ -16,17 +16,21 @@ import pytest
 import rioxarray  # noqa: F401
 import xarray as xr
 from pystac.validation import validate_dict
+from rasterio import Affine
 from rasterio.crs import CRS
 
 from pipeline.raster.cog import write_cog
+from pipeline.raster.look import Look
 from pipeline.raster.open import open_source
 from pipeline.raster.scene import Gcp, Georeference, SceneInfo
 from pipeline.raster.stac import PROCESSING, PROJECTION, RASTER, Asset, make_item
 from pipeline.raster.stac_collection import Members
-from pipeline.raster.stac_origin import Origin
+from pipeline.raster.stac_origin import Origin, origin_of
+from pipeline.raster.stack import times_coarser
 from pipeline.raster.times import EARLIEST, acquisition_time
 from pipeline.raster.zarr_store import Variable, create_store
-from tests.raster_files import numbers, whole
+from tests.raster_files import NORTH_UP, numbers, whole, write_tif
+from tests.stac_files import item as stac_item
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UTM = CRS.from_epsg(32618).to_wkt()
@@ -86,6 +90,54 @@ def test_the_footprint_is_where_pyproj_says() -> None:
     assert item["bbox"] == [min(xs), min(ys), max(xs), max(ys)]
     assert ring[0] == ring[-1]
     assert sum(p[0] * q[1] - q[0] * p[1] for p, q in zip(ring, ring[1:], strict=False)) > 0  # noqa: RUF007
+
+
+def test_cells_larger_than_the_pixels_have_a_gsd_of_their_own() -> None:
+    cells = replace(SCENE, height=25, width=50, geo=SCENE.geo.scaled(4))
+    assets = {"cog": ASSETS["cog"], "features": Asset("f.zarr", "application/vnd.zarr", info=cells)}
+    item = _valid(make_item(SCENE, assets, {}, now=NOW, origin=Origin("x", "x.json", properties={"gsd": 20})))
+    assert item["properties"]["gsd"] == 20
+    assert "gsd" not in item["assets"]["cog"]
+    assert item["assets"]["features"]["gsd"] == 80
+    untold = _valid(make_item(SCENE, assets, {}, now=NOW))
+    assert "gsd" not in untold["assets"]["features"]
+
+
+@pytest.mark.parametrize(
+    ("bands", "coarser", "gsd"),
+    [(("B02", "B01"), 1.0, 10), (("B02", "B01"), 6.0, 60), (("B01",), 1.0, 60), (("red",), 1.0, 15), ((), 2.0, 20)],
+)
+def test_gsd_is_that_of_the_finest_band_read_and_of_its_pixels(
+    tmp_path: Path, bands: tuple[str, ...], coarser: float, gsd: float
+) -> None:
+    assets = {
+        "B02": {"href": "./a.tif"},
+        "B01": {"href": "./b.tif", "gsd": 60},
+        "rgb": {"href": "./c.tif", "gsd": 30, "bands": [{"name": "red", "gsd": 15}]},
+    }
+    facts = stac_item("x", "") | {"stac_version": "1.1.0", "assets": assets}
+    facts["properties"]["gsd"] = 10
+    (tmp_path / "item.json").write_text(json.dumps(facts))
+    origin = origin_of([str(tmp_path / "item.json")], bands, coarser)
+    assert origin is not None
+    assert origin.properties["gsd"] == gsd
+
+
+def test_how_much_coarser_a_scene_is_than_its_finest_file(tmp_path: Path) -> None:
+    write_tif(tmp_path / "fine.tif", numbers(1, 40, 40))
+    write_tif(tmp_path / "coarse.tif", numbers(1, 20, 20), transform=NORTH_UP * Affine.scale(2))
+    for resolution, times in ((None, 1), (60, 6), (10, 1), (5, 1)):
+        assert times_coarser(open_source(tmp_path, resolution=resolution)) == times
+    assert times_coarser(open_source(tmp_path / "fine.tif")) == 1
+
+
+@pytest.mark.parametrize(("nodata", "of_asset", "of_render"), [(math.nan, "nan", None), (0.0, 0.0, 0.0)])
+def test_what_is_missing_is_told_in_words_of_the_specification(nodata: float, of_asset: Any, of_render: Any) -> None:
+    look = Look(({}, {}), (0, 1, 0), ((0.0, 1.0),) * 3)
+    asset = Asset("f.tif", "image/tiff", info=replace(SCENE, dtype="float32", nodata=nodata), look=look)
+    item = _valid(make_item(SCENE, {"cog": asset}, {}, now=NOW))
+    assert item["assets"]["cog"]["nodata"] == of_asset
+    assert item["properties"]["renders"]["cog"].get("nodata") == of_render
 
 
 def test_an_asset_on_another_grid_says_so() -> None:

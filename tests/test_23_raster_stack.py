@@ -36,23 +36,38 @@ class File(NamedTuple):
         return Affine(self.step, 0, self.left, 0, -self.step, self.top)
 
 
-def slow_stack(files: list[File], left: int, top: int, step: int, height: int, width: int) -> Any:
-    """Each pixel of each band: the source pixel that contains its centre, by exact fractions."""
-    block = np.zeros((sum(len(file.block) for file in files), height, width), np.int64)
+def slow_stack(files: list[File], left: int, top: int, step: int, height: int, width: int, near: bool = False) -> Any:
+    """Each pixel of each band by exact fractions: the source pixel that contains its centre; of finer files, unless
+    `near`, the mean by area of those under it."""
+    block = np.zeros((sum(len(file.block) for file in files), height, width))
     valid = np.ones((height, width), bool)
     for y in range(height):
         for x in range(width):
             band = 0
             for file in files:
-                column = (left + (x + Fraction(1, 2)) * step - file.left) // file.step
-                row = (file.top - top + (y + Fraction(1, 2)) * step) // file.step
                 rows, columns = file.block.shape[1:]
-                if 0 <= row < rows and 0 <= column < columns:
-                    block[band : band + len(file.block), y, x] = file.block[:, row, column]
+                if file.step < step and not near:
+                    ys = _shares(Fraction(file.top - top + y * step, file.step), Fraction(step, file.step), rows)
+                    xs = _shares(Fraction(left + x * step - file.left, file.step), Fraction(step, file.step), columns)
+                else:
+                    column = (left + (x + Fraction(1, 2)) * step - file.left) // file.step
+                    row = (file.top - top + (y + Fraction(1, 2)) * step) // file.step
+                    ys = {row: Fraction(1)} if 0 <= row < rows else {}
+                    xs = {column: Fraction(1)} if 0 <= column < columns else {}
+                if ys and xs:
+                    for number, plane in enumerate(file.block, band):
+                        total = sum(int(plane[r, c]) * ys[r] * xs[c] for r in ys for c in xs)
+                        block[number, y, x] = total / (sum(ys.values()) * sum(xs.values()))
                 else:
                     valid[y, x] = False
                 band += len(file.block)
     return block, valid
+
+
+def _shares(start: Fraction, length: Fraction, extent: int) -> dict[int, Fraction]:
+    """How much of each pixel of a line lies between start and start + length."""
+    inside = {pixel: min(start + length, pixel + 1) - max(start, pixel) for pixel in range(extent)}
+    return {pixel: share for pixel, share in inside.items() if share > 0}
 
 
 def _write(folder: Path, files: list[File]) -> list[Path]:
@@ -72,33 +87,39 @@ sizes = st.integers(1, 6)
         min_size=2,
         max_size=4,
     ),
-    st.sampled_from([None, 10, 15, 40]),
+    st.sampled_from([None, 10, 15, 40, 60]),
+    st.sampled_from([None, "nearest"]),
 )
 def test_any_grids_as_the_slow_reference(
-    tmp_path_factory: pytest.TempPathFactory, grids: list[tuple[int, ...]], resolution: int | None
+    tmp_path_factory: pytest.TempPathFactory,
+    grids: list[tuple[int, ...]],
+    resolution: int | None,
+    resampling: str | None,
 ) -> None:
     folder = tmp_path_factory.mktemp("stack")
     files = [
         File(numbers(1, height, width, seed=number), 400_000 + left, 4_000_000 + top, step)
         for number, (height, width, left, top, step) in enumerate(grids)
     ]
-    source = open_source(_write(folder, files), resolution=resolution)
+    source = open_source(_write(folder, files), resolution=resolution, resampling=resampling)
     info = source.info
     assert info.geo.transform is not None
     step, _, left, _, down, top = map(int, info.geo.transform)
     assert (step, down) == (resolution or min(file.step for file in files), -(resolution or min(f.step for f in files)))
-    finest = min(files, key=lambda file: file.step)
-    assert (left - finest.left) % step == 0
-    assert (finest.top - top) % step == 0
+    anchor = next((file for file in files if file.step == step), min(files, key=lambda file: file.step))
+    assert (left - anchor.left) % step == 0
+    assert (anchor.top - top) % step == 0
     edges = [(f.left, f.left + f.step * f.block.shape[2], f.top, f.top - f.step * f.block.shape[1]) for f in files]
     assert left <= min(edge[0] for edge in edges) < left + step
     assert left + step * (info.width - 1) < max(edge[1] for edge in edges) <= left + step * info.width
     assert top >= max(edge[2] for edge in edges) > top - step
     assert top - step * (info.height - 1) > min(edge[3] for edge in edges) >= top - step * info.height
-    block, valid = slow_stack(files, left, top, step, info.height, info.width)
+    block, valid = slow_stack(files, left, top, step, info.height, info.width, near=resampling is not None)
+    first, _ = whole(source)
     for got, real in (whole(source), read_all(source, 5)):
         np.testing.assert_array_equal(real, valid)
-        np.testing.assert_array_equal(got, block)
+        np.testing.assert_array_equal(got, first)
+        np.testing.assert_allclose(got, block, rtol=0, atol=0.5 + 1e-9)  # of means the nearest whole number
     assert info.masked or valid.all()
 
 
@@ -157,7 +178,8 @@ def test_one_file_at_another_resolution(tmp_path: Path) -> None:
     source = open_source(tmp_path / "fine.tif", resolution=20, resampling="average")
     means = fine.block.reshape(1, 20, 2, 20, 2).mean((2, 4))
     np.testing.assert_allclose(whole(source)[0], means, rtol=1e-6)
-    nearest = open_source(tmp_path / "fine.tif", resolution=(30.0, 10.0))
+    np.testing.assert_array_equal(whole(open_source(tmp_path / "fine.tif", resolution=20))[0], whole(source)[0])
+    nearest = open_source(tmp_path / "fine.tif", resolution=(30.0, 10.0), resampling="nearest")
     np.testing.assert_array_equal(whole(nearest)[0][:, :, :13], fine.block[:, :, 1::3])
 
 
@@ -265,6 +287,7 @@ def test_a_file_with_south_at_the_top_is_placed_by_its_georeference(tmp_path: Pa
         ({"crs": None}, "coarse.tif has no CRS"),
         ({"crs": "EPSG:32617"}, "is in EPSG:32618, .*coarse.tif in EPSG:32617"),
         ({"transform": Affine(20, 1, 400_000, 0, -20, 4_000_000)}, "coarse.tif lies on a rotated grid"),
+        ({"transform": Affine(0, 20, 400_000, 20, 0, 4_000_000)}, "coarse.tif lies on a rotated grid"),
         ({"crs": None, "transform": None}, "coarse.tif has no CRS and transform"),
     ],
 )

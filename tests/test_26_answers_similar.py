@@ -110,9 +110,16 @@ def test_groups_that_are_there_are_found_in_order() -> None:
     assert order == sorted(order) or order == sorted(order, reverse=True)
     again = Groups.fit(rows, 4, seed=0)
     assert np.array_equal(groups.centres, again.centres)
-    traits = groups.traits(("a", "b", "c"), 2)
-    assert len(traits) == 4
-    assert all(len(own) == 2 for own in traits)
+    halves = [(block[:, part], valid[part]) for part in (slice(0, 11), slice(11, 30))]
+    sums = sum(groups.sums(part, real, groups.answer(part, real)) for part, real in halves)
+    scores = (rows - rows.mean(0, dtype=float)) / rows.std(0, dtype=float)
+    of_group = [scores.T.reshape(3, 30, 30)[:, found == number].mean(1) for number in range(1, 5)]
+    traits = Groups.traits(sums, ("a", "b", "c"), 2)
+    for own, means in zip(traits, of_group, strict=True):
+        assert len(own) == 2
+        assert own == {name: pytest.approx(means["abc".index(name)], abs=6e-3) for name in own}
+    assert sums[:, -1].tolist() == [(found == number).sum() for number in range(1, 5)]
+    assert Groups.traits(np.zeros_like(sums), ("a", "b", "c")) == [{}] * 4
 
 
 def test_the_nearest_centre_is_that_of_a_search() -> None:

@@ -77,6 +77,8 @@ def test_metadata_are_geoparquets(written: Any) -> None:
     assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
     assert column["crs"]["id"] == {"authority": "EPSG", "code": 32618}
     assert column["bbox"] == pytest.approx(frame.total_bounds.tolist(), abs=0)
+    for schema in (pq.read_schema(folder / "f.parquet"), pq.read_table(folder / "f.parquet").schema):
+        assert json.loads(schema.metadata[b"geo"])["columns"]["geometry"] | {"bbox": column["bbox"]} == column
     first = frame[frame.row < 5]
     assert set(first.row) <= set(geopandas.read_parquet(folder / "f.parquet", bbox=tuple(first.total_bounds)).row)
     boxes = pq.read_table(folder / "f.parquet", columns=[BBOX])[BBOX].combine_chunks().flatten()

@@ -46,6 +46,7 @@ def test_dates_lie_in_order_of_time_whatever_the_order_of_the_files(tmp_path: Pa
         pickle.loads(pickle.dumps(open_scene(p, stack=True))) for p in (paths, paths[::-1], [str(tmp_path)])
     )
     assert one.info == two.info == three.info
+    assert one.info.name == "S2_20160117-stack"
     assert one.info.bands[:3] == ("2016-01-17 B02", "2016-01-17 B03", "2016-02-06 B02")
     expected = np.concatenate([read(tmp_path / f"S2_{day}.tif") for day in sorted(DAYS)])
     np.testing.assert_array_equal(whole(one)[0], expected)
@@ -227,6 +228,7 @@ def test_run_and_plan_take_dates(tmp_path: Path) -> None:
     with rasterio_open(tmp_path / "out/S2_20160206-stack/denoised.tif") as file:
         assert file.descriptions[-1] == "2016-02-26 B03"
     item = pystac.Item.from_file(str(tmp_path / "out/S2_20160206-stack/item.json"))
+    assert open_scene(str(tmp_path / "out/S2_20160206-stack/scene.zarr")).info.name == item.id == "S2_20160206-stack"
     first, last = item.common_metadata.start_datetime, item.common_metadata.end_datetime
     assert (item.datetime, f"{first:%Y%m%d}", f"{last:%Y%m%d}") == (None, *sorted(DAYS)[:: len(DAYS) - 1])
     assert call_json(*words)["scenes"][0]["status"] == "complete"

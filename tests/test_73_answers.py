@@ -201,7 +201,7 @@ def test_cluster_gives_colours_names_and_a_legend_that_counts(made: Path, tmp_pa
     legend = json.loads((tmp_path / "groups.legend.json").read_text())
     assert result["groups"] == legend
     assert cog_validate(tmp_path / "groups.tif", strict=True)[0]
-    _, valid, transform = cells_of(made / "features.zarr")
+    cells, valid, transform = cells_of(made / "features.zarr")
     with rasterio.open(tmp_path / "groups.tif") as file:
         found, colours = file.read(1), file.colormap(1)
         assert (file.crs, file.transform, file.nodata, file.dtypes[0]) == (CRS, transform, 0, "uint8")
@@ -210,6 +210,14 @@ def test_cluster_gives_colours_names_and_a_legend_that_counts(made: Path, tmp_pa
         rasterio.shutil.copy(file, tmp_path / "groups.vrt", driver="VRT")
     assert np.array_equal(found > 0, valid)
     assert [entry["cells"] for entry in legend] == np.bincount(found.ravel(), minlength=6)[1:].tolist()
+    names = open_scene(str(made / "features.zarr")).info.bands
+    spread = cells[:, valid].std(axis=1, dtype=float), cells[:, valid].mean(axis=1, dtype=float)
+    for entry in legend:  # as the cells of the map are, not the centres they were sorted by
+        own = cells[:, found == entry["value"]].mean(axis=1, dtype=float)
+        means = {
+            name: (own[i] - spread[1][i]) / spread[0][i] for i, name in enumerate(names) if name in entry["features"]
+        }
+        assert entry["features"] == pytest.approx(means, abs=0.02)
     assert sum(entry["share"] for entry in legend) == pytest.approx(1, abs=1e-5)
     assert [f"#{bytes(colours[entry['value']][:3]).hex()}" for entry in legend] == [e["colour"] for e in legend]
     vrt = (tmp_path / "groups.vrt").read_text()

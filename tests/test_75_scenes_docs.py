@@ -1,4 +1,4 @@
-"""docs/scenes.md on masks and dates: every command there runs, word for word, and every option is shown."""
+"""docs/scenes.md on masks, resolutions and dates: every command runs, word for word, and every option stands."""
 
 import re
 import shlex
@@ -38,6 +38,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_named(tmp_path / f"{path}.tif", block, name)
     for band in ("B02", "B03"):
         write_named(tmp_path / f"{band}.tif", rng.integers(300, 900, (1, 64, 72)).astype("uint16"))
+    coarse = rng.integers(300, 900, (1, 11, 12)).astype("uint16")
+    write_named(tmp_path / "B01.tif", coarse, transform=NORTH_UP * NORTH_UP.scale(6))
     write_named(tmp_path / "clouds_20m.tif", scl[:, ::2, ::2].astype("uint8"), transform=NORTH_UP * NORTH_UP.scale(2))
     write_named(tmp_path / "flags.tif", np.where(scl == 9, 8, 64).astype("uint8"))
     (tmp_path / "workflows" / "scene.yaml").write_text("features: null\nwrite: {cog: [], report: false}\n")

@@ -22,6 +22,8 @@ Bool = NDArray[np.bool_]
 
 MOST_GROUPS = 255
 RESTARTS, BATCH = 3, 2048
+STEPS, _LARGEST = 1 << 16, 1 << 11
+"""Of a z-score, so many to a unit and no larger one: float64 sums the 2**26 cells of the largest tile exactly."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,31 @@ class Groups:
         numbers = nearest(rows, self.centres)
         return planes_of((numbers + 1).astype(np.uint8)[:, None], valid, 0)  # type: ignore[return-value]
 
-    def traits(self, names: tuple[str, ...], count: int = 3) -> list[dict[str, float]]:
-        """Of each group, the features that set it apart most, in standard deviations of the scene."""
-        order = np.argsort(-np.abs(self.centres), axis=1, kind="stable")[:, :count]
+    def sums(self, block: F32, valid: Bool, answer: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Of each group, the sums of its cells' z-scores in steps of 1/STEPS, and their number: (k, F + 1).
+
+        Whole numbers, so that sums of many tiles do not depend on the order in which they are done.
+        """
+        rows = Scaling(self.mean, self.factor).rows(cells_of(block, valid))
+        numbers, count = answer[0][valid].astype(np.intp) - 1, len(self.centres)
+        total = np.zeros((count, rows.shape[1] + 1), np.int64)
+        for feature, scores in enumerate(rows.T):
+            steps = np.rint(np.clip(scores.astype(np.float64), -_LARGEST, _LARGEST) * STEPS)
+            total[:, feature] = np.bincount(numbers, steps, count)
+        total[:, -1] = np.bincount(numbers, minlength=count)
+        return total
+
+    @staticmethod
+    def traits(sums: NDArray[np.int64], names: tuple[str, ...], count: int = 3) -> list[dict[str, float]]:
+        """Of each group, the features that set its cells apart most: their means, in standard deviations of the scene.
+
+        `sums` are those of all tiles; a group without cells has no features.
+        """
+        means = sums[:, :-1] / (np.maximum(sums[:, -1:], 1) * STEPS)
+        order = np.argsort(-np.abs(means), axis=1, kind="stable")[:, :count]
         return [
-            {names[index]: round(float(centre[index]), 2) for index in chosen}
-            for centre, chosen in zip(self.centres, order.tolist(), strict=True)
+            {names[index]: round(float(mean[index]), 2) for index in chosen} if cells else {}
+            for mean, chosen, cells in zip(means, order.tolist(), sums[:, -1], strict=True)
         ]
 
 

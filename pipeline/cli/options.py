@@ -53,9 +53,7 @@ resolution = click.option(
 resampling = click.option(
     "--resampling",
     type=click.Choice(["nearest", "bilinear", "cubic", "average"]),
-    default="nearest",
-    show_default=True,
-    help="How coarser band files are brought to the stack's grid.",
+    help="How band files come to the stack's grid; by default finer ones are averaged, others nearest.",
 )
 mask_band = click.option(
     "--mask-band",

@@ -32,8 +32,8 @@ class Read(Section):
     bands: list[Text] | None = Field(None, description="Names of the bands to read; all by default")
     bidx: list[int] | None = Field(None, description="Numbers of the bands to read, from 1; all by default")
     resolution: float | None = Field(None, gt=0, description="Pixel size of a stack of band files, CRS units")
-    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
-        "nearest", description="How coarser band files are brought to the stack's grid"
+    resampling: Literal["nearest", "bilinear", "cubic", "average"] | None = Field(
+        None, description="How band files come to the stack's grid; by default finer ones are averaged, others nearest"
     )
     nodata: float | None = Field(None, description="Sentinel of invalid pixels, in place of the files' own")
     mask_band: Text | None = Field(

@@ -64,7 +64,7 @@ def _moments(values: Values, index: int, background: Background) -> Moments:
     return Moments.of(block, valid, background, tile.window.within(outer))
 
 
-def _detect(store: StoreSource, target: Path, dimensions: int, rate: float) -> dict[str, Any]:
+def _detect(store: StoreSource, _: Receipt, target: Path, dimensions: int, rate: float) -> dict[str, Any]:
     """The threshold of a rate, and the table of what lies beyond it."""
     counts = sum(histogram(plane[inner]) for _, plane, inner in tiles_of(store))
     scored = int(np.sum(counts))

@@ -12,7 +12,9 @@ from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.report import write_scene_report
 from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.raster.chunks import remove_tree
+from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
+from pipeline.raster.stack import times_coarser
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import place
 
@@ -44,7 +46,8 @@ def finish_scene(
         receipt.facts |= _facts(receipt)
         if workflow.write.report:
             receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)
-        write_item(folder, stored.info, features.info if features else None, _processing(workflow), receipt.inputs)
+        about, coarser = features.info if features else None, times_coarser(unmasked(raw))
+        write_item(folder, stored.info, about, _processing(workflow), receipt.inputs, coarser)
         new = True
     receipt.status = "done" if new else "complete"
 

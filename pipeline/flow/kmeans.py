@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.answers import Groups
 from pipeline.answers.colours import hex_of, palette
 from pipeline.flow.crew import Crew
 from pipeline.flow.legend import legend_files, write_legend
-from pipeline.flow.maps import Layer, tiles_of, write_map
+from pipeline.flow.maps import Layer, write_map
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values, sample_cells
@@ -35,15 +33,14 @@ def write_groups(
     colours = palette(count)
     names = [f"group {number}" for number in range(1, count + 1)]
 
-    def finish(store: StoreSource) -> list[dict[str, Any]]:
-        cells = np.zeros(count + 1, np.int64)
-        for _, plane, inner in tiles_of(store):
-            cells += np.bincount(plane[inner].ravel(), minlength=count + 1)
-        total = max(1, int(cells[1:].sum()))
+    def finish(store: StoreSource, made: Receipt) -> list[dict[str, Any]]:
+        assert made.sums is not None
+        cells = made.sums[:, -1].tolist()
+        total = max(1, sum(cells))
         legend = [
             {"value": number, "name": names[number - 1], "colour": hex_of(colours[number - 1])}
-            | {"cells": int(cells[number]), "share": round(int(cells[number]) / total, 6), "features": traits}
-            for number, traits in enumerate(model.traits(info.bands), 1)
+            | {"cells": cells[number - 1], "share": round(cells[number - 1] / total, 6), "features": traits}
+            for number, traits in enumerate(model.traits(made.sums, info.bands), 1)
         ]
         write_legend(target, legend)
         return legend

@@ -99,11 +99,14 @@ class MapJob:
         outer = tile.window.expand(Halo.even(self.halo), info.height, info.width)
         block, valid = self.values.read(outer)
         model: Model = load_model(self.model, self.kind, self.digest)
-        answer = model.answer(block, valid)[:, *tile.window.within(outer)]
+        whole = model.answer(block, valid)
+        answer = whole[:, *tile.window.within(outer)]
         data = pack(np.ascontiguousarray(answer), (1, self.values.tile, self.values.tile), self.layer.fill)
         put_chunk(Path(self.store), self.chunk(tile), data)
         raw = block.shape[0] * int(np.prod(tile.window.shape)) * np.dtype(info.dtype).itemsize
-        return Wrote(raw, len(data))
+        # Groups see their own cell alone: the tile has no halo, and no cell counts twice.
+        sums = model.sums(block, valid, whole) if isinstance(model, Groups) else None
+        return Wrote(raw, len(data), sums=sums)
 
     def chunk(self, tile: Tile) -> Path:
         """Where the tile's chunk lies."""
@@ -146,10 +149,12 @@ def write_map(
     crew: Crew,
     *,
     halo: int = 0,
-    finish: Callable[[StoreSource], Any] = lambda store: None,
+    finish: Callable[[StoreSource, Receipt], Any] = lambda store, receipt: None,
     beside: Sequence[Path] = (),
 ) -> tuple[Receipt, Any]:
-    """Write the map of a model as a COG; `finish` sees the whole map as a store before that, and its result returns.
+    """Write the map of a model as a COG; `finish` sees the whole map as a store, and the receipt, before that.
+
+    Returns the receipt, and what `finish` does.
 
     `beside` are the files that `finish` writes: they go again where the map cannot be written.
 
@@ -174,7 +179,7 @@ def write_map(
             )
             raise_failures(receipt, values.source.info.name)
             with _together(beside):
-                found = finish(open_store(store))
+                found = finish(open_store(store), receipt)
                 crew.watch.note(f"write {target}")
                 assert isinstance(store, Path)
                 _to_cog(store, target, layer)

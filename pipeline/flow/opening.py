@@ -38,7 +38,7 @@ def open_scene(
     bands: Sequence[str] | None = None,
     nodata: float | None = None,
     resolution: float | None = None,
-    resampling: str = "nearest",
+    resampling: str | None = None,
     stack: bool = False,
     times: Sequence[str] | None = None,
 ) -> xr.DataArray:
@@ -54,7 +54,8 @@ def open_scene(
         bands: or their names.
         nodata: the sentinel of all bands, in place of the files' own.
         resolution: pixel size of a stack of band files of several resolutions.
-        resampling: how coarser files are brought to that grid: nearest, bilinear, cubic, average.
+        resampling: how files are brought to that grid: nearest, bilinear, cubic, average; by default finer ones are
+            averaged, others placed by nearest.
         stack: whether the sources are dates of one place, one joint scene.
         times: when they were taken, ISO 8601, where nothing else says.
 

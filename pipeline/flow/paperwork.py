@@ -68,9 +68,14 @@ def write_text(path: Place, text: str) -> None:
 
 
 def write_item(
-    folder: Place, info: SceneInfo, features: SceneInfo | None, processing: dict[str, Any], inputs: list[str]
+    folder: Place,
+    info: SceneInfo,
+    features: SceneInfo | None,
+    processing: dict[str, Any],
+    inputs: list[str],
+    coarser: float = 1.0,
 ) -> None:
-    """Write item.json: a STAC item of what lies in the folder, made of `inputs`."""
+    """Write item.json: a STAC item of what lies in the folder, made of `inputs`, with pixels so many times as large."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:
         assets["features"] = Asset("features.zarr", _ZARR, (FEATURES,), "Features, (feature, y, x)", features)
@@ -84,7 +89,7 @@ def write_item(
     ):
         if name != "report.html" or (folder / name).is_file():  # the receipt is written last
             assets[name.partition(".")[0]] = Asset(name, kind, (role,), name, None)
-    origin = origin_of(inputs)
+    origin = origin_of(inputs, info.bands, coarser)
     source = href_from(origin, folder) if origin else None
     called = None if origin else folder.name
     item = make_item(info, assets, processing, span=_span(info), name=called, origin=origin, derived_from=source)

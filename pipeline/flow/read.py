@@ -30,16 +30,16 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     """Open a raster, a folder or list of band files, a STAC item, or a store of ours.
 
     `options` are those of `raster.open.open_source`; a store knows its bands and takes none. With `stack` the paths are
-    dates of one place, `times` those of `raster.dates.open_dates`.
+    dates of one place, `times` and `name` those of `raster.dates.open_dates`; other scenes have names of their own.
 
     Raises:
         SourceError: it cannot be opened.
         ConfigError: an option does not fit it.
     """
     paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
-    dates, times = options.pop("stack", False), options.pop("times", None)
+    dates, times, name = options.pop("stack", False), options.pop("times", None), options.pop("name", None)
     if dates:
-        return open_dates(paths, times=times, **options)
+        return open_dates(paths, times=times, name=name, **options)
     if times is not None:
         raise ConfigError("--times are those of the dates of a --stack; leave them out, or give --stack too")
     path = paths[0] if len(paths) == 1 else None

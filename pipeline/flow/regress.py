@@ -223,10 +223,10 @@ def write_prediction(
         "penalty": penalty,
     } | report
     if not classes:
-        return write_map(values, target, Layer(field, "float32"), "regress", model, crew, finish=lambda _: report)
+        return write_map(values, target, Layer(field, "float32"), "regress", model, crew, finish=lambda *_: report)
     colours = palette(classes)
 
-    def finish(store: StoreSource) -> dict[str, Any]:
+    def finish(store: StoreSource, _: Receipt) -> dict[str, Any]:
         cells = sum(np.bincount(plane[inner].ravel(), minlength=classes + 1) for _, plane, inner in tiles_of(store))
         legend = [
             {"value": number, "name": name, "colour": hex_of(colour), "cells": int(np.asarray(cells)[number])}

@@ -119,7 +119,7 @@ def write_similar(
     crew.watch.note(f"{values.source.info.name}: the scale of {len(values.source.info.bands)} features")
     model = Similar.to(places.features, sample_cells(values, seed, crew.gather))
 
-    def finish(store: StoreSource) -> dict[str, Any]:
+    def finish(store: StoreSource, _: Receipt) -> dict[str, Any]:
         rows, columns, similarity = hits(store, places, top, apart)
         attributes: dict[str, NDArray[Any]] = {"rank": np.arange(1, len(rows) + 1, dtype=np.int32)}
         attributes |= {"row": rows.astype(np.int32), "column": columns.astype(np.int32), "similarity": similarity}

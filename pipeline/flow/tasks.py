@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import WORKER, Interrupted, OutputError, TerrasketchError
 from pipeline.flow.ends import NO_PAIR, Pair, join
 from pipeline.flow.threads import one_blas_thread
@@ -72,6 +75,8 @@ class Counts:
     """Of the values read, where somebody asks."""
     storing: dict[int, Sums] = field(default_factory=dict)
     """By the number of a tile of a scene, where somebody asks: what storing it cost each band."""
+    sums: NDArray[np.int64] | None = None
+    """Of the cells of each group (`answers/kmeans.py`), where there are groups."""
 
     def count(self, other: Counts) -> None:
         """Add what another tells."""
@@ -80,9 +85,11 @@ class Counts:
         self.not_finite_features |= other.not_finite_features
         self.ends = join(self.ends, other.ends)
         self.storing = self.storing | other.storing
+        if other.sums is not None:
+            self.sums = other.sums if self.sums is None else self.sums + other.sums
 
 
-_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends", "storing")]
+_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends", "storing", "sums")]
 
 
 @dataclass

@@ -78,12 +78,15 @@ class MaskedDates(MaskedSource):
         return {str(number): member.identity() for number, member in enumerate(self.members)}
 
 
-def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **options: Any) -> Source:
+def open_dates(
+    paths: Sequence[str], *, times: Sequence[str] | None = None, name: str | None = None, **options: Any
+) -> Source:
     """Open the dates of one place, or a folder of them, as one scene of bands `2016-01-17 B02`, in order of time.
 
     Args:
         paths: rasters, folders of band files or STAC items, one a date; or one folder of rasters.
         times: when they were taken, ISO 8601, one for each path in its order; found in items, tags and names else.
+        name: of the scene, in warnings and stores; by default that of the first date in time, and -stack.
         options: of `open_source`, for every date.
 
     Raises:
@@ -108,7 +111,8 @@ def open_dates(paths: Sequence[str], *, times: Sequence[str] | None = None, **op
             )
     for number in order:
         _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
-    return _stacked([opened[number] for number in order], [whens[number] for number in order])
+    name = name or f"{opened[order[0]].info.name}-stack"
+    return _stacked(name, [opened[number] for number in order], [whens[number] for number in order])
 
 
 def _check_there(paths: Sequence[str]) -> None:
@@ -132,7 +136,7 @@ def times_of(info: SceneInfo) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
     return seconds, tuple(tags[BAND] for tags in info.band_tags)
 
 
-def _stacked(members: list[Source], whens: list[datetime]) -> Source:
+def _stacked(name: str, members: list[Source], whens: list[datetime]) -> Source:
     infos = [member.info for member in members]
     days = [when.date().isoformat() for when in whens]
     labels = days if len(set(days)) == len(days) else [_iso(when) for when in whens]
@@ -144,7 +148,7 @@ def _stacked(members: list[Source], whens: list[datetime]) -> Source:
     first = infos[0]
     info = replace(
         first,
-        name=f"{first.name}-{len(members)}dates",
+        name=name,
         bands=tuple(f"{label} {band}" for label, one in zip(labels, infos, strict=True) for band in one.bands),
         dtype=str(np.result_type(*(one.dtype for one in infos))),
         scales=sum((one.scales for one in infos), ()),

@@ -73,11 +73,13 @@ def write_geoparquet(
     check_output(path, overwrite)
     with drafts(path) as folder:
         draft = folder / "table.parquet"
-        with _writing(path), pq.ParquetWriter(draft, schema, compression="zstd", use_dictionary=False) as file:
+        # Arrow takes a schema's metadata from the schema as it was first written, with all but the box around the rows;
+        # readers of Parquet find that too, in the file's own.
+        told = schema.with_metadata(_geo(_metadata(crs_wkt, geometry_types, None)))
+        with _writing(path), pq.ParquetWriter(draft, told, compression="zstd", use_dictionary=False) as file:
             writer = TableWriter(file, schema, rows_per_group(schema))
             yield writer
-            geo = _metadata(crs_wkt, geometry_types, writer.finish())
-            file.add_key_value_metadata({"geo": json.dumps(geo)})
+            file.add_key_value_metadata(_geo(_metadata(crs_wkt, geometry_types, writer.finish())))
         give(draft, path, _reason)
 
 
@@ -103,6 +105,10 @@ def _metadata(crs_wkt: str | None, geometry_types: Sequence[str], box: list[floa
     if box is not None:
         column["bbox"] = box
     return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+
+
+def _geo(facts: dict[str, Any]) -> dict[str, str]:
+    return {"geo": json.dumps(facts)}
 
 
 def _writing(path: Place) -> AbstractContextManager[None]:

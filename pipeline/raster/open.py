@@ -40,7 +40,7 @@ def open_source(
     bidx: Sequence[int] | None = None,
     bands: Sequence[str] | None = None,
     resolution: float | tuple[float, float] | None = None,
-    resampling: str = "nearest",
+    resampling: str | None = None,
     nodata: float | None = None,
     mask_band: str | None = None,
     mask_values: Sequence[int] | None = None,
@@ -55,7 +55,8 @@ def open_source(
         bidx: numbers of the bands, from 1: of the file, or of the stack.
         bands: or their names; for a STAC item asset keys, band names or common names.
         resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's own by default.
-        resampling: how files of another resolution are placed: nearest (default), bilinear, cubic, average...
+        resampling: nearest, bilinear, cubic, average... By default files finer than the grid are averaged, others
+            placed by nearest; bands of classes (SCL, QA) are never mixed.
         nodata: the sentinel of all bands, in place of the files' own.
         mask_band: [CODING:]BAND or FILE of a mask of clouds: a band or asset of the scene, which is then none of its
             bands, or a file of its own. CODING is scl, qa_pixel, fmask or cfmask, where the name does not say.
@@ -69,7 +70,8 @@ def open_source(
         SourceError: something cannot be opened, or the files cannot be stacked; one line that says what and how.
         ConfigError: an option names what is not there.
     """
-    check_resampling(resampling)
+    if resampling is not None:
+        check_resampling(resampling)
     choice = MaskChoice.of(mask_band, mask_values, mask_bits)
     texts = _named(paths)
     if not texts:
@@ -167,7 +169,7 @@ def _open_item(
     bidx: Sequence[int] | None,
     bands: Sequence[str] | None,
     resolution: float | tuple[float, float] | None,
-    resampling: str,
+    resampling: str | None,
     nodata: float | None,
     choice: MaskChoice | None,
 ) -> Source:

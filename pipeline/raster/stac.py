@@ -23,7 +23,7 @@ from pipeline.raster.look import Look
 from pipeline.raster.scene import Georeference, SceneInfo
 from pipeline.raster.spectrum import spectrum
 from pipeline.raster.stac_assets import EO_TAGS
-from pipeline.raster.stac_origin import Origin
+from pipeline.raster.stac_origin import Origin, scaled_gsd
 from pipeline.raster.times import EARLIEST, file_time, taken
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -157,6 +157,7 @@ def _projection(info: SceneInfo) -> dict[str, Any]:
 def _pixels(info: SceneInfo, of_item: Mapping[str, Any], look: Look | None) -> dict[str, Any]:
     """The fields of an asset with pixels; where it lies only if that is not where the item lies."""
     fields = {key: value for key, value in _projection(info).items() if of_item.get(key) != value}
+    fields |= _gsd(info, of_item)
     fields["data_type"] = info.dtype
     if info.nodata is not None:
         fields["nodata"] = _number(info.nodata)
@@ -177,6 +178,17 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any], look: Look | None) -> d
     return fields
 
 
+def _gsd(info: SceneInfo, of_item: Mapping[str, Any]) -> dict[str, Any]:
+    """The distance of cells that are larger than the item's pixels, where it says one."""
+    scene, own = of_item.get("proj:transform"), info.geo.resolution
+    if "gsd" not in of_item or scene is None or own is None:
+        return {}
+    size = Georeference(transform=tuple(scene)).resolution
+    assert size is not None
+    times = math.sqrt(math.prod(own) / math.prod(size))
+    return {"gsd": scaled_gsd(of_item["gsd"], times)} if times != 1 else {}
+
+
 def _renders(assets: Mapping[str, Asset]) -> dict[str, Any]:
     found = {key: render for key, asset in assets.items() if (render := _render(key, asset))}
     return {"renders": found} if found else {}
@@ -194,7 +206,8 @@ def _render(key: str, asset: Asset) -> dict[str, Any] | None:
         "rescale": [list(pair) for pair in asset.look.rescale],
         "resampling": "average",
     }
-    return render if nodata is None else render | {"nodata": _number(nodata)}
+    # Viewers read NaN from the COG, and a column of texts and numbers is none for tables (stac-geoparquet).
+    return render if nodata is None or not math.isfinite(nodata) else render | {"nodata": nodata}
 
 
 def _spectral(tags: Mapping[str, str]) -> dict[str, Any]:

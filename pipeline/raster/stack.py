@@ -1,8 +1,9 @@
 """Files of different resolution and origin as one scene, placed by their georeference.
 
-The grid is that of the finest file, stretched in whole pixels until it covers all files (their union, as gdalbuildvrt
-has it): the finest file's pixels are copied as they are. Where a file has no pixel, the scene's pixel is invalid.
-`nearest`: a pixel has the value of the source pixel that contains its centre; the one to the right and below on a tie.
+The grid is that of the first file that has the resolution asked for, else of the finest, stretched in whole pixels
+until it covers all files (their union, as gdalbuildvrt has it): that file's pixels are copied as they are. Where a file
+has no pixel, the scene's pixel is invalid. Files finer than the grid are averaged, others placed by `nearest`: a pixel
+has the value of the source pixel that contains its centre; the one to the right and below on a tie.
 """
 
 from __future__ import annotations
@@ -19,49 +20,27 @@ from rasterio.crs import CRS
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import MOST_SIDE, Window
+from pipeline.raster.averaged import FINER, TIE, AveragedSource, axes, is_finer
+from pipeline.raster.classes import is_classes
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.nodata import mark, shared, unite
+from pipeline.raster.placed import PlacedSource, reach, transform_of
 from pipeline.raster.scene import Affine6, Georeference, SceneInfo, Source
 from pipeline.raster.warped import WarpedSource
 
-_TIE = 1e-6  # of a source pixel: coordinates of millions of metres carry rounding errors far below it
+_ORDERED = ("nearest", "mode")
+"""Resamplings that a band of classes can bear: they make no number that is not there."""
 
 
-@dataclass(frozen=True)
-class PlacedSource:
-    """One file on the grid of `info`, by nearest neighbour."""
-
-    source: RasterSource
-    info: SceneInfo
-
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """A window of the grid: block (band, y, x), valid (y, x); invalid where the file has no pixel.
-
-        Raises:
-            SourceError: the pixels cannot be read.
-        """
-        target, own = _transform(self.info), _transform(self.source.info)
-        rows = _nearest(window.y0, window.y1, target[5], target[4], own[5], own[4])
-        columns = _nearest(window.x0, window.x1, target[2], target[0], own[2], own[0])
-        ys, xs = _inside(rows, self.source.info.height), _inside(columns, self.source.info.width)
-        fill = 0 if self.info.nodata is None else self.info.nodata
-        block = np.full((len(self.info.bands), *window.shape), fill, self.info.dtype)
-        valid = np.zeros(window.shape, bool)
-        rows, columns = rows[ys], columns[xs]
-        if rows.size and columns.size:
-            y0, x0 = int(rows.min()), int(columns.min())
-            part, real = self.source.read(Window(y0, int(rows.max()) + 1, x0, int(columns.max()) + 1))
-            block[:, ys, xs] = part[:, rows - y0][:, :, columns - x0]
-            valid[ys, xs] = real[rows - y0][:, columns - x0]
-        return block, valid
+Member = PlacedSource | AveragedSource | WarpedSource
 
 
 @dataclass(frozen=True)
 class StackSource:
     """Files one behind the other on one grid. Picklable, without an open handle."""
 
-    members: tuple[Source, ...]
+    members: tuple[Member, ...]
     info: SceneInfo
     nodata: tuple[float | None, ...]
     """The sentinel of each band, as the files are read; info.nodata takes its place, where there is one."""
@@ -96,7 +75,7 @@ def stack(
     positions: Sequence[int],
     *,
     resolution: float | tuple[float, float] | None = None,
-    resampling: str = "nearest",
+    resampling: str | None = None,
 ) -> Source:
     """Put the bands of several files on one grid.
 
@@ -105,37 +84,76 @@ def stack(
         bands: names of all their bands, one file behind the other.
         positions: the bands to take, counted from 0 over all files.
         resolution: size of a pixel in units of the CRS, or (x, y) sizes; the finest file's by default.
-        resampling: nearest, or another of GDAL's warper: bilinear, cubic, average, mode...
+        resampling: of all files of another grid: nearest, average, or another of GDAL's warper: bilinear, cubic,
+            mode... By default finer files are averaged and others placed by nearest. Bands of classes (SCL, QA) know
+            nearest and mode alone.
 
     Raises:
         SourceError: one of several files has no CRS, another CRS than the first, or a rotated grid.
         ConfigError: no such resolution or resampling.
     """
     files = [(number, band) for number, source in enumerate(sources) for band in range(len(source.indexes))]
-    chosen = [
-        sources[number].select([files[position][1] for position in run])
-        for number, run in groupby(positions, lambda position: files[position][0])
-    ]
     names = tuple(bands[position] for position in positions)
-    if len(chosen) == 1 and resolution is None:  # nothing to place: it needs no georeference
-        only: RasterSource = replace(chosen[0], info=replace(chosen[0].info, name=name, bands=names))
-        return only
+    if len({files[position][0] for position in positions}) == 1 and resolution is None:
+        # Nothing to place: it needs no georeference.
+        only = sources[files[positions[0]][0]].select([files[position][1] for position in positions])
+        return replace(only, info=replace(only.info, name=name, bands=names))
+    together = groupby(positions, lambda position: (files[position][0], is_classes(bands[position])))
+    runs = [
+        (sources[number].select([files[position][1] for position in run]), classes)
+        for (number, classes), run in together
+    ]
+    chosen = [source for source, _ in runs]
     _check_grids([(source.path, source.info.geo) for source in chosen])
-    finest = min(chosen, key=lambda source: math.prod(source.info.geo.resolution or ()))
-    transform, height, width = _union(chosen, _transform(finest.info), _step(finest.info, resolution))
-    geo = Georeference(crs_wkt=finest.info.geo.crs_wkt, transform=transform)
-    grids = [replace(source.info, height=height, width=width, geo=geo) for source in chosen]
-    members: list[Source] = []
-    for source, info in zip(chosen, grids, strict=True):
-        exact = resampling == "nearest" or source.info.geo.transform == transform
-        members.append(PlacedSource(source, info) if exact else WarpedSource(source, info, resampling))
-    whole = all(_covers(source.info, info) for source, info in zip(chosen, grids, strict=True))
+    anchor, step = _anchor(chosen, resolution)
+    transform, height, width = _union(chosen, transform_of(anchor.info), step)
+    geo = Georeference(crs_wkt=anchor.info.geo.crs_wkt, transform=transform)
+    members = [
+        _member(source, replace(source.info, height=height, width=width, geo=geo), resampling, classes)
+        for source, classes in runs
+    ]
     told = [(source, source.info.nodata) for source in chosen]
     own = [source.nodata if value is None else (value,) * len(source.nodata) for source, value in told]
-    info = _join(name, names, [member.info for member in members], whole, own)
-    if any(isinstance(member, WarpedSource) for member in members):  # the pixels are no longer the files' own
-        info = replace(info, fingerprint=f"{info.fingerprint}-{resampling}")
+    info = _join(name, names, [member.info for member in members], all(map(_covers, members)), own)
+    made = sorted({_how(member) for member in members} - {""})
+    if made and resampling and any(classes for _, classes in runs):  # before, they were mixed like the others
+        made.append("classes")
+    if made:  # the pixels are no longer the files' own
+        info = replace(info, fingerprint="-".join((info.fingerprint, *made)))
     return StackSource(tuple(members), info, sum(own, ()))
+
+
+def _member(source: RasterSource, info: SceneInfo, resampling: str | None, classes: bool) -> Member:
+    """A file on the grid of `info`; as it is, pixel by pixel, where that is its own."""
+    grid = transform_of(info)
+    finer = is_finer(transform_of(source.info), (grid[0], grid[4]))
+    method = resampling or ("average" if finer else "nearest")
+    method = method if not classes or method in _ORDERED else "nearest"
+    if method == "nearest" or _aligned(transform_of(source.info), grid):
+        return PlacedSource(source, info)
+    return AveragedSource(source, info) if method == "average" and finer else WarpedSource(source, info, method)
+
+
+def _aligned(own: Affine6, grid: Affine6) -> bool:
+    """True where pixels of a file are pixels of the grid, which may reach further."""
+    x, y = (grid[2] - own[2]) / own[0], (grid[5] - own[5]) / own[4]
+    return (own[0], own[4]) == (grid[0], grid[4]) and max(abs(x - round(x)), abs(y - round(y))) < TIE
+
+
+def _how(member: Member) -> str:
+    """What a fingerprint says of a member whose pixels are not copies; stores of before averaged otherwise."""
+    if isinstance(member, PlacedSource):
+        return ""
+    return "mean" if isinstance(member, AveragedSource) else member.resampling
+
+
+def times_coarser(source: Source) -> float:
+    """How many times as large the pixels of a scene are, along an axis, as those of the finest file it is read from."""
+    grid = source.info.geo.resolution
+    own = [member.source.info.geo.resolution for member in source.members] if isinstance(source, StackSource) else []
+    sizes = [math.prod(size) for size in own if size is not None]
+    times = math.sqrt(math.prod(grid) / min(sizes)) if grid and sizes else 1.0
+    return times if times > FINER else 1.0
 
 
 def place(source: RasterSource, scene: SceneInfo) -> Source:
@@ -150,7 +168,7 @@ def place(source: RasterSource, scene: SceneInfo) -> Source:
         return source
     _check_grids([(f"the scene {scene.name}", geo), (source.path, own.geo)])
     placed = PlacedSource(source, replace(own, height=scene.height, width=scene.width, geo=geo))
-    if not all(reach.stop for reach in _reach(own, placed.info)):
+    if not all(side.stop for side in reach(own, placed.info)):
         raise SourceError(f"{source.path} lies beside {scene.name}: they share no pixel; give the one of this scene")
     return placed
 
@@ -168,24 +186,33 @@ def _check_grids(places: Sequence[tuple[str, Georeference]]) -> None:
                 f"{path} is in {_crs_name(geo)}, {name} in {_crs_name(first)}; "
                 "warp the files to one CRS first (gdalwarp -t_srs)"
             )
-        if not (geo.transform[0] and geo.transform[4]):
-            raise SourceError(f"{path} has pixels of no size; give it a transform (gdal_edit -a_ullr)")
         if geo.transform[1] or geo.transform[3]:
             raise SourceError(f"{path} lies on a rotated grid; warp it first (gdalwarp) to stack it")
+        if not (geo.transform[0] and geo.transform[4]):
+            raise SourceError(f"{path} has pixels of no size; give it a transform (gdal_edit -a_ullr)")
 
 
 def _crs_name(geo: Georeference) -> str:
     return f"EPSG:{geo.epsg}" if geo.epsg else "another CRS"
 
 
-def _transform(info: SceneInfo) -> Affine6:
-    assert info.geo.transform is not None, info.name
-    return info.geo.transform
+def _anchor(
+    sources: Sequence[RasterSource], resolution: float | tuple[float, float] | None
+) -> tuple[RasterSource, tuple[float, float]]:
+    """The file that says where pixels lie, and their size: the first of this resolution, else the finest."""
+    for source in sources if resolution is not None else ():
+        own, step = transform_of(source.info), _step(source.info, resolution)
+        sides = (source.info.width, source.info.height)
+        # Where it writes its size in fewer digits, no pixel of it is a tenth of a pixel from where it belongs.
+        if all(abs(s / o - 1) * n <= 0.1 for s, o, n in zip(step, (own[0], own[4]), sides, strict=True)):
+            return source, (own[0], own[4])
+    finest = min(sources, key=lambda source: math.prod(source.info.geo.resolution or ()))
+    return finest, _step(finest.info, resolution)
 
 
 def _step(info: SceneInfo, resolution: float | tuple[float, float] | None) -> tuple[float, float]:
     """(x, y) signed size of the grid's pixels."""
-    a, _, _, _, e, _ = _transform(info)
+    a, _, _, _, e, _ = transform_of(info)
     if resolution is None:
         return a, e
     x, y = resolution if isinstance(resolution, tuple) else (resolution, resolution)
@@ -199,7 +226,7 @@ def _union(sources: Sequence[RasterSource], anchor: Affine6, step: tuple[float, 
     columns: list[float] = []
     rows: list[float] = []
     for source in sources:
-        a, _, c, _, e, f = _transform(source.info)
+        a, _, c, _, e, f = transform_of(source.info)
         columns += [(c - anchor[2]) / step[0], (c + a * source.info.width - anchor[2]) / step[0]]
         rows += [(f - anchor[5]) / step[1], (f + e * source.info.height - anchor[5]) / step[1]]
     if max(max(columns) - min(columns), max(rows) - min(rows)) > MOST_SIDE:
@@ -207,34 +234,20 @@ def _union(sources: Sequence[RasterSource], anchor: Affine6, step: tuple[float, 
             f"{sources[0].path} and the others lie over more than {MOST_SIDE} pixels of {step[0]:g} x {step[1]:g}; "
             "stack files of one place, at a coarser resolution"
         )
-    left, top = math.floor(min(columns) + _TIE), math.floor(min(rows) + _TIE)
-    right, bottom = math.ceil(max(columns) - _TIE), math.ceil(max(rows) - _TIE)
+    left, top = math.floor(min(columns) + TIE), math.floor(min(rows) + TIE)
+    right, bottom = math.ceil(max(columns) - TIE), math.ceil(max(rows) - TIE)
     transform = (step[0], 0.0, anchor[2] + left * step[0], 0.0, step[1], anchor[5] + top * step[1])
     return transform, bottom - top, right - left
 
 
-def _nearest(start: int, stop: int, origin: float, step: float, own_origin: float, own_step: float) -> NDArray[np.intp]:
-    """Along one axis: the source pixel that contains the centre of each grid pixel, wherever that is."""
-    centres = origin + (np.arange(start, stop) + 0.5) * step
-    return np.asarray(np.floor((centres - own_origin) / own_step + _TIE), np.intp)
-
-
-def _inside(pixels: NDArray[np.intp], extent: int) -> slice:
-    """The run of grid pixels whose source pixel exists."""
-    there = np.flatnonzero((pixels >= 0) & (pixels < extent))
-    return slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
-
-
-def _reach(source: SceneInfo, grid: SceneInfo) -> tuple[slice, slice]:
-    """Rows and columns of a grid that have a pixel of the source."""
-    target, own = _transform(grid), _transform(source)
-    rows = _nearest(0, grid.height, target[5], target[4], own[5], own[4])
-    columns = _nearest(0, grid.width, target[2], target[0], own[2], own[0])
-    return _inside(rows, source.height), _inside(columns, source.width)
-
-
-def _covers(source: SceneInfo, grid: SceneInfo) -> bool:
-    return _reach(source, grid) == (slice(0, grid.height), slice(0, grid.width))
+def _covers(member: Member) -> bool:
+    """True where every pixel of the grid has something of the file."""
+    grid = member.info
+    whole = (slice(0, grid.height), slice(0, grid.width))
+    if isinstance(member, AveragedSource):
+        rows, columns = axes(member.source.info, grid, Window(0, grid.height, 0, grid.width))
+        return (rows.reach, columns.reach) == whole
+    return reach(member.source.info, grid) == whole
 
 
 def _join(
