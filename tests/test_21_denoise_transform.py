@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.denoise.anscombe import destabilised, stabilised, variance_sum
-from pipeline.denoise.targets import farther
 from pipeline.denoise.details import centred
+from pipeline.denoise.targets import farther
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
