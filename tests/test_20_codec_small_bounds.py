@@ -56,6 +56,14 @@ def test_a_bound_that_next_to_no_element_may_miss_is_not_searched_for(monkeypatc
     assert len(tried) == 1
 
 
+def test_where_values_are_few_a_list_of_them_is_found():
+    block = np.random.default_rng(0).integers(0, 2, (3, 64, 64)).astype(np.uint8)
+    data = encode(block, None, Bound("rmse", 0.1))
+    assert Kind.OUTLIERS in unpack(data)[1]
+    assert len(data) < 0.8 * len(encode(block, None, Bound("lossless")))
+    np.testing.assert_array_equal(decode(data)[0], block)
+
+
 def test_planes_that_are_few_are_a_layer_under_any_bound():
     """Of 60 bands of two fields a layer takes far less than what a predictor leaves of each."""
     rng = np.random.default_rng(1)

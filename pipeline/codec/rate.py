@@ -55,8 +55,10 @@ GROWTH = 3.0
 # And what windows foretell of it, the more for the coarser step that follows.
 SOME_MORE = 1.1
 
-# So much less, at the most, does a layer take that is coarser and has more of its errors listed.
-COARSER = 1.25
+# By such shares, at the most, does a layer take less that is coarser and has more of its errors listed: where no loss
+# takes more than LIGHT bytes for an element, and where a list of nearly all of them can be the shortest.
+COARSER = (1.25, 2.5)
+LIGHT = 0.5
 
 # From the mean squared error of a block to that which it had before it was rounded to whole numbers, if it was.
 Unrounded = Callable[[float], float]
@@ -113,8 +115,10 @@ def fit_layer(
             break
         found = fitted(layer)
         error = found.error / count
-        if most < math.inf and layer_bytes(layer, block.dtype) >= most * (1 if error > mse else COARSER):
-            break
+        if most < math.inf:
+            coarser = COARSER[most <= LIGHT * block.size]
+            if layer_bytes(layer, block.dtype) >= most * (1 if error > mse else coarser):
+                break
         if error <= mse:
             if best is not None and _no_better(found, best, block.dtype):
                 break
