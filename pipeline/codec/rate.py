@@ -55,10 +55,10 @@ GROWTH = 3.0
 # And what windows foretell of it, the more for the coarser step that follows.
 SOME_MORE = 1.1
 
-# By such shares, at the most, does a layer take less that is coarser and has more of its errors listed: where no loss
-# takes more than LIGHT bytes for an element, and where a list of nearly all of them can be the shortest.
-COARSER = (1.25, 2.5)
-LIGHT = 0.5
+# A layer that keeps the bound and takes so much more than no loss is made coarser, with more of its errors listed, only
+# where a list of them all, beside a layer EMPTY times as coarse, is less: of white noise it may be.
+COARSER = 1.05
+EMPTY = 4096.0
 
 # From the mean squared error of a block to that which it had before it was rounded to whole numbers, if it was.
 Unrounded = Callable[[float], float]
@@ -115,10 +115,11 @@ def fit_layer(
             break
         found = fitted(layer)
         error = found.error / count
-        if most < math.inf:
-            coarser = COARSER[most <= LIGHT * block.size]
-            if layer_bytes(layer, block.dtype) >= most * (1 if error > mse else coarser):
+        if most < math.inf and layer_bytes(layer, block.dtype) >= most * (1 if error > mse else COARSER):
+            listed = quantise(analysis, step * EMPTY) if error <= mse else None
+            if listed is None or nbytes(fitted(listed), block.dtype) >= most:
                 break
+            most = math.inf
         if error <= mse:
             if best is not None and _no_better(found, best, block.dtype):
                 break
