@@ -140,6 +140,11 @@ def test_empty_matrices_have_no_values(shape):
         (np.zeros((3, 2)), {"rank": 0}, "rank 0"),
         (np.zeros((3, 2)), {"rank": 1.5}, "rank 1.5 is no whole number"),
         (np.zeros((3, 2)), {"rank": 3}, "1 to 2"),
+        (np.zeros((3, 2)), {"rank": True}, "rank True is no whole number"),
+        (np.zeros((3, 2)), {"tolerance": "0.1"}, "tolerance '0.1' is not"),
+        (np.zeros((3, 2)), {"tolerance": [0.1]}, "tolerance"),
+        (np.zeros((3, 2)), {"rng": -1}, "rng -1 is no seed"),
+        (np.zeros((3, 2)), {"rng": "x"}, "rng 'x' is no seed"),
         (np.zeros((3, 2)), {"tolerance": 1.0}, "tolerance"),
         (np.zeros((3, 2)), {"tolerance": -0.1}, "tolerance"),
         (np.zeros((3, 2)), {"tolerance": np.nan}, "tolerance"),
@@ -185,3 +190,12 @@ def test_a_seed_is_as_good_as_its_generator():
     for one, two in zip(seeded, svd(A, 5, rng=np.random.default_rng(7)), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(seeded[0], other[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 5), (40_000, 33)])
+@pytest.mark.parametrize("fall", [0.9, 0.5, 0.1, 0.01])
+def test_left_vectors_of_float64_are_orthonormal_to_a_part_in_ten_to_the_twelve(shape, fall):
+    A = matrix(*shape, fall ** np.arange(shape[1]))
+    for tolerance in (1e-3, 1e-5):
+        U, s, _ = svd(A, tolerance=tolerance)
+        np.testing.assert_allclose(U.T @ U, np.eye(len(s)), rtol=0, atol=1e-12)

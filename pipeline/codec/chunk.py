@@ -22,8 +22,8 @@ Bool = NDArray[np.bool_]
 EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
-# And integers where the mean squared error is below that of rounding.
-ROUNDING = 1 / 12
+# And integers where the mean squared error is below twice that of rounding: what no predictor stores, a layer must.
+ROUNDED = 1 / 6
 # Share of the allowed error from which the trellis is believed to have found its layer.
 SPENT = 0.9
 
@@ -145,22 +145,24 @@ def _checked(block: Block) -> Block:
 
 def _smallest(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored:
     """The smallest way known to keep the promise; block without holes, real (1 or band, y, x), power Σ x² over it."""
-    bound = header.bound
+    bound, stored, exact = header.bound, None, None
     finite = block.dtype.kind != "f" or bool(np.isfinite(block).all())
-    stored = None
     if finite and bound.mode == "max_error" and bound.value:
         stored = _bounded(block, real, header, bound.value, effort)
     elif finite and bound.value is not None and bound.mode != "max_error":
-        stored = _averaged(block, real, header, power, effort)
-    if stored is not None and (_is_cheap(stored, block, real) or _is_foretold(stored, block)):
+        mse = _allowed(block, real, bound, power)
+        # Of rounded numbers next to none may be wrong: what that takes is told by storing them without loss.
+        exact = _exact(block, real, header, effort) if block.dtype.kind != "f" and mse <= ROUNDED else None
+        stored = _averaged(block, real, header, mse, effort, math.inf if exact is None else _nbytes(exact))
+    if exact is None and stored is not None and (_is_cheap(stored, block, real) or _is_foretold(stored, block)):
         return stored
-    exact = _exact(block, real, header, effort)
+    exact = exact or _exact(block, real, header, effort)
     return exact if stored is None or _nbytes(exact) < _nbytes(stored) else stored
 
 
 def _is_cheap(stored: Stored, block: Block, real: Bool) -> bool:
     """Whether nothing is to be gained by storing all of the block (band, y, x) without loss."""
-    loss = 0.0 if block.dtype.kind == "f" else ROUNDING * _elements(block, real)
+    loss = 0.0 if block.dtype.kind == "f" else ROUNDED * _elements(block, real)
     return stored.error > loss and _nbytes(stored) <= DEAR * block.nbytes
 
 
@@ -169,20 +171,21 @@ def _is_foretold(stored: Stored, block: Block) -> bool:
     return Kind.PREDICTED in stored.sections and _nbytes(stored) <= lossless.direct_cost(block)
 
 
-def _averaged(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored | None:
-    """The low-rank layer alone, for a bound on the mean squared error."""
-    value = np.float64(header.bound.value)
+def _allowed(block: Block, real: Bool, bound: Bound, power: float) -> float:
+    """The mean squared error that a bound on it allows; not a number, 0 or infinite where there is none to speak of."""
+    value = np.float64(bound.value)
     with np.errstate(over="ignore", divide="ignore"):
-        if header.bound.mode == "snr":
-            mse = float(power / _elements(block, real) / 10 ** (value / 10))
-        else:
-            mse = float(value * value)
+        return float(power / _elements(block, real) / 10 ** (value / 10) if bound.mode == "snr" else value * value)
+
+
+def _averaged(block: Block, real: Bool, header: Header, mse: float, effort: str, most: float) -> Stored | None:
+    """The low-rank layer alone, for a bound on the mean squared error, where it takes less than `most` bytes."""
     if not 0 < mse < np.inf:
         return None
-    found = [rate.fit_layer(block, real, mse, header.nodata, effort)]
+    found = [rate.fit_layer(block, real, mse, header.nodata, effort, most)]
     # Values that jump (maps of classes, single spikes) leave the trellis far below the bound, or without a step at all.
     if effort == "best" and not (found[0] and found[0].error >= SPENT * mse * _elements(block, real)):
-        found.append(rate.fit_layer(block, real, mse, header.nodata))
+        found.append(rate.fit_layer(block, real, mse, header.nodata, most=most))
     stored = [_layered(header, one, block.dtype) for one in found if one is not None]
     return min(stored, key=_nbytes, default=None)
 

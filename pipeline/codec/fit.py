@@ -52,7 +52,12 @@ def fit_of(block: Block, real: Bool, layer: Layer, goal: Goal, planes: F32) -> F
 def nbytes(fit: Fit, dtype: np.dtype[Any]) -> int:
     """What a layer and its outliers take, without header and table."""
     listed = 0 if fit.outliers is None else len(pack_outliers(fit.outliers))
-    return listed + sum(len(section.payload) for section in sections(fit.layer, dtype).values())
+    return listed + layer_bytes(fit.layer, dtype)
+
+
+def layer_bytes(layer: Layer, dtype: np.dtype[Any]) -> int:
+    """What a layer alone takes."""
+    return sum(len(section.payload) for section in sections(layer, dtype).values())
 
 
 def _squared(one: NDArray[Any], other: NDArray[Any]) -> float:

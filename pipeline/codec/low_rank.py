@@ -163,12 +163,12 @@ def _windows(scores: F32) -> list[Window]:
 
 
 def _rows(scores: F32, valid: float) -> list[Window]:
-    """Every fifth row of scores (rank, y, x), every third, or all, so that there are ROWS valid pixels.
+    """Every fifth row of scores (rank, y, x), every third, or all, so that there are ROWS valid pixels, and a row.
 
     Never every second: errors of a wavelet differ between even and odd rows.
     """
     pixels = valid * scores[0].size if len(scores) else 0
-    every = next((n for n in (5, 3) if pixels >= n * ROWS), 1)
+    every = next((n for n in (5, 3) if pixels >= n * ROWS and scores.shape[1] > n // 2), 1)
     place = slice(None), slice(every // 2, None, every), slice(None)
     return [Window(place, scores[place].copy())]
 

@@ -6,6 +6,7 @@ then corrects that by a factor. One round is the rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from pipeline.codec.budget import DEPENDENT_STEP
 from pipeline.codec.dependent import Trial, foretell_errors
-from pipeline.codec.fit import Fit, Goal, fit_of, nbytes
+from pipeline.codec.fit import Fit, Goal, fit_of, layer_bytes, nbytes
 from pipeline.codec.foretold import before_rounding, foretell, missed_by
 from pipeline.codec.low_rank import (
     Analysis,
@@ -54,6 +55,11 @@ GROWTH = 3.0
 # And what windows foretell of it, the more for the coarser step that follows.
 SOME_MORE = 1.1
 
+# A layer that keeps the bound and takes so much more than no loss is made coarser, with more of its errors listed, only
+# where a list of them all, beside a layer EMPTY times as coarse, is less: of white noise it may be.
+COARSER = 1.05
+EMPTY = 4096.0
+
 # From the mean squared error of a block to that which it had before it was rounded to whole numbers, if it was.
 Unrounded = Callable[[float], float]
 
@@ -69,10 +75,13 @@ class Search(NamedTuple):
     <= 0 is no number"""
 
 
-def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, effort: str = "fast") -> Fit | None:
+def fit_layer(
+    block: Block, real: Bool, mse: float, nodata: float | int | None, effort: str = "fast", most: float = math.inf
+) -> Fit | None:
     """The layer of block (band, y, x), finite, whose error over `real` is at most `mse`, and `GOOD` of it if it can.
 
-    real: (1 or band, y, x) bool. None where no step keeps the promise: values too wide for float32 arithmetic.
+    real: (1 or band, y, x) bool. most: bytes from which a layer is of no use. None where no step keeps the promise,
+    values too wide for float32 arithmetic, or where it would take more than `most`.
     """
     count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
     analysis = analyse(block, mse, rotated=effort == "best", valid=count / block.size)
@@ -106,6 +115,11 @@ def fit_layer(block: Block, real: Bool, mse: float, nodata: float | int | None, 
             break
         found = fitted(layer)
         error = found.error / count
+        if most < math.inf and layer_bytes(layer, block.dtype) >= most * (1 if error > mse else COARSER):
+            listed = quantise(analysis, step * EMPTY) if error <= mse else None
+            if listed is None or nbytes(fitted(listed), block.dtype) >= most:
+                break
+            most = math.inf
         if error <= mse:
             if best is not None and _no_better(found, best, block.dtype):
                 break
@@ -177,7 +191,7 @@ def _by_error(
 
     def made(told: float) -> Layer | None:
         nonlocal kept
-        if kept is not None and abs(told / kept[0] - 1) <= NEAR and abs(kept[1].reached() - 1) <= MET:
+        if kept is not None and kept[0] > 0 and abs(told / kept[0] - 1) <= NEAR and abs(kept[1].reached() - 1) <= MET:
             return kept[1].again(told / kept[0])
         kept = None  # its memory is needed
         beside = DEPENDENT_STEP * solve_step(analysis, step, told / foretold.more + analysis.lost)

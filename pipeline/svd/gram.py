@@ -29,12 +29,12 @@ SUBSET = 160
 # Smallest eigenvalue, as a share of the largest, that a Gram of this precision shows at all; one that it shows
 # so well that U needs no check; and the smallest tail that decides a rank.
 SEEN = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
-SURE = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-4}
+SURE = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-2}
 TAIL = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-12}
 # Below this share of s_0 a column of A V is orthogonal to the first to less than the dtype of A can say.
 ORTHOGONAL_FLOOR = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-3}
 # Departure of UᵀU from the identity that stands, and the most that one more orthonormalisation mends.
-ORTHONORMAL = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
+ORTHONORMAL = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 MENDABLE = 0.1
 
 

@@ -20,7 +20,7 @@ F64 = NDArray[np.float64]
 OVERSAMPLING = 10
 # Squared error that further iterations would still take away, as a share of what is left, at which they end.
 STILL = 0.012
-MOST_ITERATIONS = 8
+MOST_ITERATIONS = 24
 # Share of the energy below which the residual ‖A‖² − Σs² is rounding.
 ROUNDING = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
 
@@ -94,10 +94,10 @@ def randomized_svd(
     *,
     oversampling: int = OVERSAMPLING,
     power_iterations: int | None = None,
-) -> tuple[Matrix, F64, Matrix]:
+) -> tuple[Matrix, F64, Matrix] | None:
     """U (m, rank), s (rank,), Vt (rank, n) of A (m, n), float32 or float64.
 
-    `power_iterations` None: as many as it takes, one at least.
+    `power_iterations` None: as many as it takes, one at least; the result is None where `MOST_ITERATIONS` are too few.
     """
     width = min(rank + oversampling, *A.shape)
     if power_iterations is None:
@@ -108,11 +108,11 @@ def randomized_svd(
     return U[:, :rank], s[:rank], Vt[:rank]
 
 
-def subspace_svd(A: Matrix, rank: int, V: Matrix) -> tuple[Matrix, F64, Matrix]:
+def subspace_svd(A: Matrix, rank: int, V: Matrix) -> tuple[Matrix, F64, Matrix] | None:
     """U (m, rank), s, Vt of A (m, n) by iterating from an orthonormal V (n, l) until the error stands still.
 
     Y = A V, V = orth(Aᵀ orth(Y)): each turn raises the energy Σ s² of the first `rank` Ritz values by a share ρ of what
-    the turn before it did, so ρ/(1 − ρ) of the last gain is still to come.
+    the turn before it did, so ρ/(1 − ρ) of the last gain is still to come. None where it does not come to rest.
     """
     whole = squared_norm(A)
     energies: list[float] = []
@@ -120,21 +120,21 @@ def subspace_svd(A: Matrix, rank: int, V: Matrix) -> tuple[Matrix, F64, Matrix]:
         Y = A @ V
         energies.append(_ritz_energy(Y, rank))
         if len(energies) > 2 and still(energies[-3:], whole, A.dtype):
-            break
+            return _from_scores(Y, V, rank)
         V = orthonormal(A.T @ nearly_orthonormal(Y))
-    return _from_scores(Y, V, rank)
+    return None
 
 
 def _ritz_energy(Y: Matrix, rank: int) -> float:
     return float(np.linalg.eigvalsh(gram(Y))[-rank:].sum())
 
 
-def still(energies: list[float], whole: float, dtype: Any) -> bool:
-    """Whether what is left to gain, by the last two gains, is a small share of the squared error."""
+def still(energies: list[float], whole: float, dtype: Any, least: float = STILL) -> bool:
+    """Whether what is left to gain, by the last two gains, is a small share, `least`, of the squared error."""
     before, now = np.diff(energies)
     share = min(max(now / before, 0.0), 0.95) if before > 0 else 0.0
     left = max(whole - energies[-1], ROUNDING[dtype] * whole)
-    return bool(now * share / (1.0 - share) <= STILL * left)
+    return bool(now * share / (1.0 - share) <= least * left)
 
 
 def _from_scores(Y: Matrix, V: Matrix, rank: int) -> tuple[Matrix, F64, Matrix]:
