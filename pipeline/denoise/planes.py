@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.denoise.mixture import (
     assign,
@@ -19,11 +20,19 @@ from pipeline.denoise.mixture import (
 )
 from pipeline.denoise.model import Learnt
 from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
-from pipeline.denoise.patches import Patches, patches_over, spared, voters
+from pipeline.denoise.patches import Patches, box_sums, patches_over, spared, voters
 from pipeline.denoise.settings import Settings
 
 F32 = NDArray[np.float32]
 Valid = NDArray[np.bool_]
+
+# Among holes: patches for each column of their matrix below which a basis is noise, and share of the patches with any
+# real pixel that must be real enough to vote; below these nothing is taken away.
+FEWEST = 2
+REAL_SHARE = 0.02
+# Share of the real pixels near which one is missing from which holes are filled anew with what came out; how often.
+SCATTERED = 0.25
+REFILLS = 2
 
 
 def denoise_planes(
@@ -39,9 +48,29 @@ def denoise_planes(
     Classes are found on the patches of the `learn` grid; those of the `apply` grid are then sorted, and each class is
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
     Patches of `trusted` (y, x) pixels are denoised by what such patches teach, the others by all that is valid.
-    Few pixels teach a basis badly: there the mean with what patches of another size give is nearer to the truth.
+    Where holes are scattered they are filled with what came out, in planes, and all is done again: a mean of what is
+    around knows no texture.
     """
     trusted = valid if trusted is None else trusted
+    for _ in range(REFILLS if scattered(valid, settings.patch) else 0):
+        smooth = _by_sizes(planes, valid, settings, origin, learnt, trusted)
+        planes[:, ~valid] = smooth[:, ~valid]
+    return _by_sizes(planes, valid, settings, origin, learnt, trusted)
+
+
+def scattered(valid: Valid, size: int) -> bool:
+    """Whether many of the valid (y, x) pixels have one that is not within a patch around them."""
+    if valid.all():
+        return False
+    beside = np.count_nonzero(valid & ~ndimage.minimum_filter(valid, size))
+    return bool(beside > SCATTERED * np.count_nonzero(valid))
+
+
+def _by_sizes(
+    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None, trusted: Valid
+) -> F32:
+    """`denoise_planes`, once. Few pixels teach a basis badly: there the mean with what patches of another size give is
+    nearer to the truth."""
     pixels, side = int(np.count_nonzero(trusted)), min(valid.shape)
     sizes = [settings] if learnt is not None else settings.sizes(pixels, len(planes), side)
     told = [_by_patches(planes, valid, size, origin, learnt, trusted) for size in sizes]
@@ -90,8 +119,14 @@ def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
     votes = voters(valid, patches, trusted)
     if not votes.any() and trusted is not valid:
         trusted, votes = valid, voters(valid, patches)
-    if not votes.any():
+    columns, whole = len(planes) * settings.patch**2, bool(valid.all())
+    if np.count_nonzero(votes) < settings.rows * columns and not whole:
+        patches = patches_over(valid.shape, settings.patch, (1, 1), origin)
+        votes = voters(valid, patches, trusted)
+    real = len(patches) if whole else np.count_nonzero(box_sums(valid, patches))
+    if np.count_nonzero(votes) < max(FEWEST * columns if not whole else 1, REAL_SHARE * real):
         return None
+    patches, votes = (patches, votes) if whole else (patches.take(votes), votes[votes])
     moments = patch_moments(planes, patches, votes)
     basis = patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
     leading = basis.leading(settings.leading)
