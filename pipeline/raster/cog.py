@@ -201,6 +201,7 @@ def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows
                 masked = True
             if masked:
                 dataset.write_mask(np.ones(window.shape, bool) if mask is None else mask, window=place)
+        del block, valid, out, mask  # before the next is decoded
     assert missing == 0, f"{path}: the windows leave {missing} pixels"
 
 

@@ -28,9 +28,7 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
     """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB, by powers of two."""
     asked = {key.upper(): str(value) for key, value in given.items()}
     asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
-    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
-    side = max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))  # as the windows' often are
-    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
+    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(block_side(info)), "BIGTIFF": "IF_SAFER"}
     if "COMPRESS" not in asked:
         ours["LEVEL"] = LEVEL
     ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
@@ -46,6 +44,12 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
         names = ", ".join(sorted(Resampling.__members__))
         raise ConfigError(f"no overview resampling {options['OVERVIEW_RESAMPLING']}; there are {names}")
     return options
+
+
+def block_side(info: SceneInfo) -> int:
+    """The side of blocks of all bands that are at most 8 MiB: a power of two, as the windows' often are."""
+    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
+    return max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))
 
 
 def is_sparse(options: Mapping[str, str]) -> bool:
