@@ -131,8 +131,10 @@ def decoded(array: zarr.Array[Any], path: Place, window: Window) -> NDArray[Any]
 
 def _is_plain(array: zarr.Array[Any]) -> bool:
     """Whether chunks are what `unpack` takes: Blosc and a checksum, no big-endian numbers."""
-    first = array.metadata.codecs[0].to_dict()  # type: ignore[union-attr]
-    return "blosc" in codec_names(array) and first.get("configuration", {}).get("endian") in (None, "little")
+    first: Any = array.metadata.codecs[0]  # type: ignore[union-attr]
+    return (
+        "blosc" in codec_names(array) and first.to_dict().get("configuration", {}).get("endian", "little") == "little"
+    )
 
 
 def check_head(store: Place, path: Place, array: zarr.Array[Any]) -> None:
