@@ -77,7 +77,7 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
         side *= 2
     grid = Grid(source.info.height, source.info.width, side)
     if not ahead or pixel * side**2 > AHEAD_BYTES:
-        height = block_side(source.info) if pixel * side**2 > AHEAD_BYTES else side
+        height = block_side(pixel) if pixel * side**2 > AHEAD_BYTES else side
         for tile in grid:
             yield from _strips(*read(tile), height)
         return

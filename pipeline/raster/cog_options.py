@@ -28,7 +28,8 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
     """The driver's creation options: DEFLATE, which everything reads, and blocks of at most 8 MiB, by powers of two."""
     asked = {key.upper(): str(value) for key, value in given.items()}
     asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
-    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(block_side(info)), "BIGTIFF": "IF_SAFER"}
+    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
+    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(block_side(pixel)), "BIGTIFF": "IF_SAFER"}
     if "COMPRESS" not in asked:
         ours["LEVEL"] = LEVEL
     ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
@@ -46,9 +47,8 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
     return options
 
 
-def block_side(info: SceneInfo) -> int:
-    """The side of blocks of all bands that are at most 8 MiB: a power of two, as the windows' often are."""
-    pixel = len(info.bands) * np.dtype(info.dtype).itemsize
+def block_side(pixel: int) -> int:
+    """The side of blocks of pixels of so many bytes that are at most 8 MiB: a power of two, as windows' often are."""
     return max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))
 
 
