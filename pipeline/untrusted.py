@@ -31,9 +31,12 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             kind = errno.EISDIR if stat.S_ISDIR(os.fstat(descriptor).st_mode) else errno.EINVAL
             raise OSError(kind, os.strerror(kind) if kind == errno.EISDIR else "it is no file", os.fspath(path))
-        if os.fstat(descriptor).st_size > most:
+        size = os.fstat(descriptor).st_size
+        if size > most:
             raise ValueError(f"it is longer than {_size(most)}")
-        data = file.read(most + 1)
+        data = file.read(size + 1)  # room for `most` would be taken first
+        if len(data) > size:  # it grows, or does not know its size
+            data += file.read(most + 1 - len(data))
     if len(data) > most:
         raise ValueError(f"it is longer than {_size(most)}")
     return data

@@ -23,7 +23,16 @@ from pipeline.gemm.partition import cuts
 from pipeline.grid import Grid, Part, Tile
 from pipeline.network import Bank, features_mosaic
 from pipeline.network.int8 import NODATA, Coding
-from pipeline.raster.chunks import PARTIAL, check_crc32c, chunk_path, is_whole, pack, put_chunk, whole_size
+from pipeline.raster.chunks import (
+    PARTIAL,
+    check_crc32c,
+    chunk_path,
+    filled_up,
+    is_whole,
+    pack_whole,
+    put_chunk,
+    whole_size,
+)
 from pipeline.raster.scene import Source
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import Place, is_url, place
@@ -67,18 +76,24 @@ class FeatureJob:
         if size is not None:
             return Wrote(raw, size, resumed=True)
         (features, valid), clipped = self.compute(tile), 0
+        counts = feature_counts(features, valid, self.source, tile)
         side = self.tile // self.stride
         shape = (len(features), side, side)
+        # Chunks are large: none of the three is in memory while another is made of the next.
         if self.coding is None:
-            data = pack(features, shape, np.nan)
+            full = filled_up(features, shape, np.nan)
         else:
             codes, clipped = self.coding.encode(features)
-            data = pack(codes, shape, NODATA)
-        put_chunk(place(self.store), path, data)
+            full = filled_up(codes, shape, NODATA)
+            del codes
+        del features
+        parts = pack_whole(full)
+        del full
+        put_chunk(place(self.store), path, *parts)
         for number in range(len(self.groups) if self.has_slabs else 0):
             self._slab_path(tile, number).unlink(missing_ok=True)
-        wrote = Wrote(raw, len(data), clipped=clipped)
-        wrote.count(feature_counts(features, valid, self.source, tile))
+        wrote = Wrote(raw, sum(map(len, parts)), clipped=clipped)
+        wrote.count(counts)
         return wrote
 
     def raw_bytes(self, tile: Tile) -> int:

@@ -39,7 +39,7 @@ _PICTURE = 2048
 _DETAIL = 96
 FEATURE_CELLS = 256
 _STRIP = 128
-_NOISE_SAMPLES, _NOISE_SIDE = 9, 256
+NOISE_SIDE, _NOISE_SAMPLES = 256, 9
 _MAP_TILES = 1 << 16
 
 
@@ -118,7 +118,7 @@ def measure_noise(source: Source) -> F64 | None:
     None where none can be had."""
     sigmas = []
     with one_blas_thread():
-        for window in spread(source, _NOISE_SIDE, _NOISE_SAMPLES):
+        for window in spread(source, NOISE_SIDE, _NOISE_SAMPLES):
             block, valid = teaching(source, window)
             if valid.any():
                 sigmas.append(estimate_noise(block, valid))

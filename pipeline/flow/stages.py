@@ -28,6 +28,7 @@ from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
 from pipeline.flow.unread import tell_unread
 from pipeline.flow.write import store_to_cog, writing_threads
+from pipeline.gemm.memory import let_go
 from pipeline.machine import give_back
 from pipeline.raster import cache
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
@@ -66,6 +67,7 @@ def fill(plan: Plan, make_job: MakeJob, stage: str, crew: Crew) -> tuple[Place, 
 def rest() -> None:
     """Let go of what a map had in memory beside its tasks."""
     cache.shared.drop()
+    let_go()
     give_back()
 
 

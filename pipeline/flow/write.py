@@ -14,7 +14,7 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
 from pipeline.machine import cores
 from pipeline.raster.cog import write_cog
-from pipeline.raster.cog_options import BLOCK
+from pipeline.raster.cog_options import BLOCK, block_side
 from pipeline.raster.look import with_colours
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place
@@ -65,7 +65,7 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
     """A store in windows of whole chunks in raster order: window, block and valid (None where every pixel is real).
 
     A thread of its own decodes the one `ahead` of who takes them, if it is not large. Small chunks go together: files
-    have blocks like these, and GDAL some bytes for each.
+    have blocks like these, and GDAL some bytes for each. Large ones come in strips, whose copies are small.
     """
 
     def read(tile: Tile) -> Piece:
@@ -77,7 +77,9 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
         side *= 2
     grid = Grid(source.info.height, source.info.width, side)
     if not ahead or pixel * side**2 > AHEAD_BYTES:
-        yield from map(read, grid)
+        height = block_side(pixel) if pixel * side**2 > AHEAD_BYTES else side
+        for tile in grid:
+            yield from _strips(*read(tile), height)
         return
     tiles = iter(grid)
     with ThreadPoolExecutor(1, thread_name_prefix="terrasketch-ahead") as pool:
@@ -86,3 +88,11 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
             piece, coming = coming.result(), pool.submit(read, tile)
             yield piece
         yield coming.result()
+
+
+def _strips(window: Window, block: NDArray[Any], valid: NDArray[np.bool_] | None, height: int) -> Generator[Piece]:
+    """A piece in strips of so many rows, views of it."""
+    for y in range(0, window.shape[0], height):
+        strip = Window(window.y0 + y, min(window.y1, window.y0 + y + height), window.x0, window.x1)
+        rows = slice(y, y + height)
+        yield strip, block[:, rows], None if valid is None else valid[rows]

@@ -85,6 +85,13 @@ def _tidy() -> None:
         _kept.pop(0)
 
 
+def let_go() -> None:
+    """Keep nothing: whoever comes next is another."""
+    with _lock:
+        _tidy()
+        _kept.clear()
+
+
 def image(array: F32) -> Image:
     """Where a (C, H, W) array lies. The caller keeps it alive."""
     return Image(array.ctypes.data, *array.strides)

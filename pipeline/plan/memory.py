@@ -6,27 +6,32 @@ The multiples are measured (docs/benchmarks.md) and rounded up: a run's peak sta
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from pipeline.config import Workflow
 from pipeline.denoise.settings import MAX_COLUMNS, settings_for
-from pipeline.flow.report import FEATURE_CELLS
+from pipeline.flow.report import FEATURE_CELLS, NOISE_SIDE
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.flow.write import writing_threads
 from pipeline.grid import Window
-from pipeline.raster.cog_options import BLOCK_BYTES
+from pipeline.raster.cog_options import BLOCK_BYTES, block_side
 from pipeline.raster.scene import SceneInfo
 from pipeline.report.data import PICTURE_PIXELS
 
 FINISH = 220 << 20
 """COG driver and report, one scene at a time, beside the report's pictures of every band and its tiles for noise."""
-COG_COPIES, CHUNKS_IN_HAND = 2, 3
-"""Of a block in the hands of each thread that compresses, raw and compressed; of a store, while a COG is made of it."""
+COG_COPIES, SCENE_CHUNKS, PLAIN_CHUNKS = 2, 3, 2
+"""Of a block in the hands of each thread that compresses, and of each strip that is written, raw and compressed; of the
+stores' chunks that rasters and report are made of: features are coded beside decoded, or two are decoded in turn."""
 DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
 """Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
 CODE_MULTIPLE = {"fast": 8, "best": 13}
 """Of the same block, by effort; it does not come on top: a block is denoised before it is coded."""
 BASIS_DRIVER = 3 * 4 * SCORES
 """Scores and sums that the driver holds while it learns the bases of a scene."""
-FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 3, 24 << 20
+FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 2.25, 24 << 20
 FRONT_MAPS = 0.5
 """Components and hidden maps are there once or twice, where a band is FEATURE_BLOCKS times."""
 NETWORK_MAPS, WEIGHT_COPIES = 1.5, 2
@@ -59,11 +64,32 @@ def block_multiple(bands: int, quality: str) -> float:
     return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
 
 
-def finish_memory(info: SceneInfo, workflow: Workflow, features: int, workers: int, written: int) -> int:
-    """Bytes at work while rasters and report are written, of stores of which the larger has so many bytes as read."""
-    pixels = info.height * info.width
-    pictures = len(info.bands) * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, workflow.read.tile**2))
-    chunk = written * min(1.0, workflow.read.tile**2 / pixels)
-    threads = (writing_threads(workers) - 1) * COG_COPIES * BLOCK_BYTES
-    rasters = int(CHUNKS_IN_HAND * chunk + threads) if workflow.write.cog else 0
-    return FINISH + rasters + pictures + 3 * 4 * FEATURE_CELLS**2 * features
+def finish_memory(info: SceneInfo, workflow: Workflow, features: int, workers: int, chunk: Chunk | None) -> int:
+    """Bytes at work while rasters and report are written; chunk: of the store of features."""
+    pixels, bands, write = info.height * info.width, len(info.bands), workflow.write
+    pictures = bands * (12 * min(pixels, PICTURE_PIXELS) + 32 * min(pixels, NOISE_SIDE**2))
+    side = min(workflow.read.tile, max(info.height, info.width))
+    scene = Chunk(side, bands * np.dtype(info.dtype).itemsize)
+    stores = {"denoised": SCENE_CHUNKS * scene.nbytes} | ({"features": PLAIN_CHUNKS * chunk.nbytes} if chunk else {})
+    strips = {"denoised": scene.strip} | ({"features": chunk.strip} if chunk else {})
+    reads = max((size for name, size in stores.items() if write.report or name in write.cog), default=0)
+    rasters = max((COG_COPIES * size for name, size in strips.items() if name in write.cog), default=0)
+    threads = (writing_threads(workers) - 1) * COG_COPIES * BLOCK_BYTES if write.cog else 0
+    return FINISH + reads + rasters + threads + pictures + 3 * 4 * FEATURE_CELLS**2 * features
+
+
+class Chunk(NamedTuple):
+    """Of a store: so many pixels or cells on a side, and the bytes of one with all bands."""
+
+    side: int
+    pixel: int
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded; a chunk at the scene's edge is filled up."""
+        return self.pixel * self.side**2
+
+    @property
+    def strip(self) -> int:
+        """Of the rows of it that are written at a time."""
+        return self.pixel * self.side * min(self.side, block_side(self.pixel))

@@ -12,7 +12,7 @@ from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.feature_job import filter_groups
-from pipeline.flow.networks import settled
+from pipeline.flow.networks import AnyBank, is_mean, settled
 from pipeline.flow.read import open_scene
 from pipeline.flow.scene_basis import PASSES as BASIS_PASSES
 from pipeline.grid import Grid
@@ -28,6 +28,7 @@ from pipeline.plan.memory import (
     NETWORK_MAPS,
     SCENE_FIXED,
     WEIGHT_COPIES,
+    Chunk,
     basis_memory,
     basis_windows,
     block_multiple,
@@ -54,6 +55,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
     products: list[list[str]] = []
     notes: list[str] = []
     features = fitting = held = kept = 0
+    chunk = None
     if workflow.features is not None:
         bank = planned_bank(workflow.features, info)
         features = len(bank.features)
@@ -66,8 +68,9 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
             fitting = fitting_bytes(bank.name, len(info.bands), bank.filters.shape[-1])
             kept = bank.filters.nbytes + bank.projection.nbytes
         stages.append(stage)
+        chunk = _chunk(workflow, bank)
     task = max(stage.task_memory for stage in stages)
-    finish = finish_memory(info, workflow, features, workers, max(stage.bytes_out for stage in stages))
+    finish = finish_memory(info, workflow, features, workers, chunk)
     maps = max(workers * task, basis_memory(info, workflow, workers), fitting)
     return ScenePlan(
         name,
@@ -175,6 +178,14 @@ def _sizes(info: SceneInfo, workflow: Workflow, bank: NetworkBank) -> tuple[int,
     assert wanted is not None
     tile, pool, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
     return pool, stride, tile, info.height, info.width
+
+
+def _chunk(workflow: Workflow, bank: AnyBank) -> Chunk:
+    """Of the store of features."""
+    wanted = workflow.features
+    assert wanted is not None
+    tile, _, stride = settled(bank, workflow.read.tile, wanted.pool, wanted.stride)
+    return Chunk(1 if is_mean(bank) else tile // stride, _feature_bytes(workflow) * len(bank.features))
 
 
 def _feature_bytes(workflow: Workflow) -> int:

@@ -35,6 +35,7 @@ MOST_ELEMENTS = 1 << 28
 MOST_BYTES = 8 * MOST_ELEMENTS + (1 << 16)
 """Of a chunk's file."""
 _LEVEL = 3
+_PIECE = 1 << 20
 
 
 def chunk_path(store: Place, variable: str, *index: int) -> Place:
@@ -42,14 +43,16 @@ def chunk_path(store: Place, variable: str, *index: int) -> Place:
     return store.joinpath(variable, "c", *map(str, index))
 
 
-def put_chunk(store: Place, path: Place, data: bytes) -> None:
+def put_chunk(store: Place, path: Place, *parts: bytes) -> None:
     """Write a chunk whole: a temporary file in the store's own `.partial` folder, then a rename; one put of an object.
+
+    parts: of the chunk's bytes, in order: large ones need not be put together in memory.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written; nothing half-written is left.
     """
     if isinstance(path, ObjectPath):
-        put_object(path, data)
+        put_object(path, parts[0] if len(parts) == 1 else b"".join(parts))
         return
     assert isinstance(store, Path)
     temporary = store / PARTIAL / uuid.uuid4().hex
@@ -58,7 +61,8 @@ def put_chunk(store: Place, path: Place, data: bytes) -> None:
     try:
         temporary.parent.mkdir(exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.writelines(parts)
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -117,8 +121,16 @@ def is_whole(path: Place, check: Callable[[bytes], None]) -> bool:
 
 def check_crc32c(data: bytes) -> None:
     """Raise FormatError unless the last four bytes are the CRC-32C of the rest (Zarr's crc32c codec)."""
-    if len(data) < 4 or struct.unpack("<I", data[-4:])[0] != google_crc32c.value(data[:-4]):
+    if len(data) < 4 or struct.unpack("<I", data[-4:])[0] != crc32c(data, len(data) - 4):
         raise FormatError(f"a chunk of {len(data)} bytes fails its checksum; delete it and run again")
+
+
+def crc32c(data: bytes, length: int) -> int:
+    """The CRC-32C of the first `length` bytes, piece by piece: a slice of them would be a copy."""
+    found = 0
+    for start in range(0, length, _PIECE):
+        found = google_crc32c.extend(found, data[start : min(start + _PIECE, length)])
+    return int(found)
 
 
 def plain_codecs(dtype: np.dtype[Any]) -> list[Any]:
@@ -130,14 +142,35 @@ def plain_codecs(dtype: np.dtype[Any]) -> list[Any]:
 
 def pack(block: NDArray[Any], chunk: tuple[int, ...], fill: object) -> bytes:
     """The bytes of one chunk of a plain variable; a block clipped at the scene's edge is filled up to the chunk."""
-    full = block
-    if block.shape != chunk:
-        full = np.full(chunk, fill, block.dtype)
-        full[tuple(slice(0, extent) for extent in block.shape)] = block
+    return b"".join(pack_whole(filled_up(block, chunk, fill)))
+
+
+def filled_up(block: NDArray[Any], chunk: tuple[int, ...], fill: object) -> NDArray[Any]:
+    """A block clipped at the scene's edge as a whole chunk; one that is whole as it is."""
+    if block.shape == chunk:
+        return block
+    full = np.full(chunk, fill, block.dtype)
+    full[tuple(slice(0, extent) for extent in block.shape)] = block
+    return full
+
+
+def pack_whole(full: NDArray[Any]) -> tuple[bytes, bytes]:
+    """The bytes of a whole chunk of a plain variable in two parts: together they would be in memory twice."""
     little = np.ascontiguousarray(full, dtype=full.dtype.newbyteorder("<"))
     shuffle = BITSHUFFLE if little.itemsize == 1 else SHUFFLE
     data: bytes = Blosc(cname="zstd", clevel=_LEVEL, shuffle=shuffle).encode(little)
-    return data + struct.pack("<I", google_crc32c.value(data))
+    return data, struct.pack("<I", crc32c(data, len(data)))
+
+
+def unpack(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The whole chunk (of little-endian numbers) that these bytes hold, decoded to where it stays.
+
+    Raises FormatError where the checksum does not fit. Whoever calls has looked at the lengths within.
+    """
+    check_crc32c(data)
+    full = np.empty(shape, dtype.newbyteorder("<"))
+    Blosc().decode(memoryview(data)[:-4], out=full)
+    return full
 
 
 def remove_tree(path: Place) -> None:

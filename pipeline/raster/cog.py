@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,10 @@ from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.rpc import RPC
 
 from pipeline.errors import ConfigError, FormatError, OutputError, elsewhere
-from pipeline.grid import Window
-from pipeline.raster.cog_options import BLOCK, cog_options, is_sparse, may_share_out, overview_factors
+from pipeline.raster.cog_options import cog_options, is_sparse, may_share_out, overview_factors
 from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
+from pipeline.raster.handed import Windows, with_block
 from pipeline.raster.look import write_statistics
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
@@ -50,7 +49,6 @@ _UNSAID = re.compile(r"^CPLE_\w+ in (.*?: )?|\.$")
 
 Colours = Mapping[int, tuple[int, int, int]]
 """Red, green and blue, 0 ... 255, of values of a raster of one uint8 band."""
-Windows = Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_] | None]]
 
 
 def check_output(path: Place, overwrite: bool) -> None:
@@ -150,7 +148,7 @@ def _write(
     GDAL closes files without an error on a full disk, so nothing is believed that was closed.
     """
     cog = folder / "cog.tif"
-    windows, block = _with_block(windows, int(options["BLOCKSIZE"]))
+    windows, block = with_block(windows, int(options["BLOCKSIZE"]))
     with _writing(path):
         dataset = open_writer(str(folder / "draft.tif"), **_profile(info, block))
     try:
@@ -172,17 +170,6 @@ def _write(
             dataset.close()
 
 
-def _with_block(windows: Windows, block: int) -> tuple[Windows, int]:
-    """The same windows, and a side of blocks that none of them cuts where they are squares; else the given one."""
-    rest = iter(windows)
-    first = next(rest, None)
-    if first is None:
-        return rest, block
-    height, width = first[0].shape
-    whole = height == width <= BLOCK and width % 16 == 0
-    return chain([first], rest), width if whole else block
-
-
 def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows, counted: Statistics | None) -> None:
     """Write and count every window, and write the mask from the first window on that needs one."""
     missing = info.height * info.width
@@ -201,6 +188,7 @@ def _fill(path: Place, dataset: DatasetWriter, info: SceneInfo, windows: Windows
                 masked = True
             if masked:
                 dataset.write_mask(np.ones(window.shape, bool) if mask is None else mask, window=place)
+        del block, valid, out, mask  # before the next is decoded
     assert missing == 0, f"{path}: the windows leave {missing} pixels"
 
 

@@ -29,8 +29,7 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
     asked = {key.upper(): str(value) for key, value in given.items()}
     asked = {_OF_GTIFF.get(key, key): value for key, value in asked.items() if key != "TILED"}
     pixel = len(info.bands) * np.dtype(info.dtype).itemsize
-    side = max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))  # as the windows' often are
-    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(side), "BIGTIFF": "IF_SAFER"}
+    ours = {"COMPRESS": "DEFLATE", "BLOCKSIZE": str(block_side(pixel)), "BIGTIFF": "IF_SAFER"}
     if "COMPRESS" not in asked:
         ours["LEVEL"] = LEVEL
     ours["OVERVIEW_RESAMPLING"] = overview_resampling.upper()
@@ -46,6 +45,11 @@ def cog_options(info: SceneInfo, overview_resampling: str, given: Mapping[str, s
         names = ", ".join(sorted(Resampling.__members__))
         raise ConfigError(f"no overview resampling {options['OVERVIEW_RESAMPLING']}; there are {names}")
     return options
+
+
+def block_side(pixel: int) -> int:
+    """The side of blocks of pixels of so many bytes that are at most 8 MiB: a power of two, as windows' often are."""
+    return max(16, min(BLOCK, 1 << (math.isqrt(BLOCK_BYTES // pixel).bit_length() - 1)))
 
 
 def is_sparse(options: Mapping[str, str]) -> bool:

@@ -13,11 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
-from pipeline.grid import MOST_SIDE
-from pipeline.raster.chunks import MOST_ELEMENTS, read_chunk
+from pipeline.grid import MOST_SIDE, Window
+from pipeline.raster.cache import CACHE_BYTES
+from pipeline.raster.chunks import MOST_ELEMENTS, read_chunk, unpack
 from pipeline.raster.object_zarr import zarr_of
 from pipeline.storage import ObjectPath, Place
 from pipeline.untrusted import MOST_METADATA_BYTES, is_inside, parse_json
@@ -108,6 +111,30 @@ def check_chunk(store: Path, path: Path, array: zarr.Array[Any]) -> os.stat_resu
     with path.open("rb") as file:
         _check_bytes(array, file.read(_FRAME.size), facts.st_size)
     return facts
+
+
+def decoded(array: zarr.Array[Any], path: Place, window: Window) -> NDArray[Any]:
+    """The numbers of the chunk at `path`, which are those of a window (y, x) of the array.
+
+    A plain one is decoded to where it stays: Zarr has it in memory once more beside the coded one, and a chunk of
+    features may be half a gigabyte. Raises what codecs do.
+    """
+    if isinstance(path, ObjectPath) or not _is_plain(array):
+        return np.asarray(array[(..., *window.slices)])
+    data = read_chunk(path)
+    _check_bytes(array, data, len(data))
+    full = unpack(data, array.chunks, array.dtype)
+    own = full[..., : window.shape[0], : window.shape[1]]
+    # Of a part that may be kept nobody would see that it holds the whole.
+    return own if own.shape == full.shape or full.nbytes > CACHE_BYTES else own.copy()
+
+
+def _is_plain(array: zarr.Array[Any]) -> bool:
+    """Whether chunks are what `unpack` takes: Blosc and a checksum, no big-endian numbers."""
+    first: Any = array.metadata.codecs[0]  # type: ignore[union-attr]
+    return (
+        "blosc" in codec_names(array) and first.to_dict().get("configuration", {}).get("endian", "little") == "little"
+    )
 
 
 def check_head(store: Place, path: Place, array: zarr.Array[Any]) -> None:

@@ -22,7 +22,7 @@ from pipeline.raster.chunks import chunk_path, read_chunk
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.scene import SceneInfo
-from pipeline.raster.store_check import LOW_RANK, check_chunk, codec_names, open_array
+from pipeline.raster.store_check import LOW_RANK, check_chunk, codec_names, decoded, open_array
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, Place, place
 
@@ -70,14 +70,17 @@ class StoreSource:
             SourceError: a chunk of the window is missing or damaged.
         """
         height, width = window.shape
-        block = np.empty((len(self.info.bands), height, width), self._array.dtype)
-        valid = np.ones((height, width), bool)
         grid = Grid(self.info.height, self.info.width, self.tile)
         rows = range(window.y0 // self.tile, -(-window.y1 // self.tile))
         columns = range(window.x0 // self.tile, -(-window.x1 // self.tile))
         alone = window == grid[rows[0] * grid.columns + columns[0]].window
         if not (once or alone):  # who reads chunk by chunk comes back to none
             self._reserve(height)
+        if alone and once and self._valid is None:  # the chunk itself, which may be large
+            chunk = self._chunk(self.variable, (0, rows[0], columns[0]), window)
+            return chunk, self._valid_of(chunk)
+        block = np.empty((len(self.info.bands), height, width), self._array.dtype)
+        valid = np.ones((height, width), bool)
         for row in rows:
             for column in columns:
                 tile = grid[row * grid.columns + column]
@@ -86,11 +89,13 @@ class StoreSource:
                 block[:, *target] = self._chunk(self.variable, (0, row, column), tile.window)[:, *place]
                 if self._valid is not None:
                     valid[target] = self._chunk("valid", (row, column), tile.window)[place]
-        if self._valid is None and block.dtype.kind == "f":
-            valid = np.asarray(np.isfinite(block).all(axis=0), bool)
-        elif self._valid is None and self.info.masked:  # features in int8; scenes that are masked have `valid`
-            valid = valid_from(block, (self.info.nodata,) * len(block))
-        return block, valid
+        return block, valid if self._valid is not None else self._valid_of(block)
+
+    def _valid_of(self, block: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels of a block are valid where no `valid` says so."""
+        # Features in int8 have a sentinel; scenes that are masked have `valid`.
+        told = self.info.masked and block.dtype.kind != "f"
+        return valid_from(block, (self.info.nodata if told else None,) * len(block))
 
     @property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
@@ -130,7 +135,7 @@ class StoreSource:
         path = chunk_path(self._place, variable, *index)
         array = self._valid if variable == "valid" else self._array
         assert array is not None
-        return self._kept(path, "", window, array, lambda: np.asarray(array[(..., *window.slices)]))
+        return self._kept(path, "", window, array, lambda: decoded(array, path, window))
 
     def _kept(self, path: Place, name: str, window: Window, array: zarr.Array[Any], load: Callable[[], Held]) -> Held:
         def refusal(error: Exception) -> SourceError:
