@@ -36,7 +36,7 @@ def test_impulses_are_mended_and_told_unless_somebody_says_no(
     assert result.exit_code == 0, result.stderr
     after = read(tmp_path / "out.tif").astype(float)
     assert ((np.abs(after - block)[hit] < 15 * NOISE).mean() > 0.95) == bool(kept)
-    assert ("taken for impulses or dead lines and replaced" in result.stderr) != bool(kept)
+    assert ("taken for impulses or dead lines, and replaced" in result.stderr) != bool(kept)
     if not kept:
         told = int(result.stderr.partition("scene: ")[2].partition(" value")[0])
         assert 0.9 * hit.sum() < told < 1.2 * hit.sum()

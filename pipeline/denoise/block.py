@@ -17,7 +17,7 @@ from pipeline.denoise.measure import measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.patches import fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
-from pipeline.denoise.settings import groups, settings_for
+from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.targets import keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
 from pipeline.errors import BlockError
@@ -64,20 +64,17 @@ def denoise_block(
     block's own; sigma is then the model's. A sigma below what float32, in which blocks come back, rounds a band's
     values to is none: the band comes back as it is. clear: (y, x) bool, where noise, planes and bases are learnt; other
     pixels (clouds) are denoised by bases of all valid ones. repair: what is mended before: "all", "stripes" (and dead
-    lines) or "none"; a model has its own. Bands of noise 0 and blocks smaller than a patch come back
-    as they are.
+    lines) or "none"; a model has its own. Bands of noise 0 and blocks smaller than a patch come back as they are.
     Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
     unknown quality.
     """
-    settings = settings_for(quality, block.shape[0] if block.ndim == 3 else 0)
     _check(block, valid)
+    settings = settings_for(quality, len(block))
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
-    if model is None:
-        measured = measure(block, valid, sigma, rows, trusted, repair)
-    else:
-        measured = model.measured(block, valid, trusted)
+    mended = None if model is None else model.measured(block, valid, trusted)
+    measured = mended or measure(block, valid, sigma, rows, trusted, repair)
     with np.errstate(over="ignore"):
         found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)
@@ -94,22 +91,31 @@ def denoise_block(
         return Denoised(result, found, 0, touched=False)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.widest)
-    smooth = np.empty_like(planes)
-    for number, group in enumerate(groups(len(planes), settings.patch)):
-        learnt = model.learnt[number] if model.learnt else None
-        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
-    beyond = keep_targets(smooth, planes, unit, model.whitening, valid, measured.clean[noisy])
-    whole, masked, taken = bool(valid.all()), valid & ~trusted, np.zeros(noisy.size)
+    smooth = _smoothed(planes, valid, settings, origin, model, trusted)
+    masked = valid & ~trusted
+    beyond = masked | keep_targets(smooth, planes, unit, model.whitening, valid, measured.clean[noisy])
     witnesses = apart_from(masked, trusted, settings.widest)
+    whole, taken = bool(valid.all()), np.zeros(noisy.size)
     for slab in slabs(result.shape):
         bands = model.whitening.bands(smooth, slab)
-        keep_beyond(bands, unit, planes, slab, model.whitening, masked | beyond)
+        keep_beyond(bands, unit, planes, slab, model.whitening, beyond)
         bands = measured.back(bands, noisy)
         taken += energy_taken(measured.block[noisy, slab], bands, found[noisy], witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
     if len(result) <= KEEP_ALL and witnesses.any():
         hold_back(result, measured.block, noisy, taken / np.count_nonzero(witnesses), valid)
     return Denoised(result, found, model.whitening.rank, holes=measured.holes)
+
+
+def _smoothed(
+    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], model: SceneModel, trusted: Valid
+) -> F32:
+    """The planes, denoised, as many together as a patch matrix holds; holes of planes may be filled anew."""
+    smooth = np.empty_like(planes)
+    for number, group in enumerate(groups(len(planes), settings.patch)):
+        learnt = model.learnt[number] if model.learnt else None
+        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
+    return smooth
 
 
 def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:

@@ -106,7 +106,8 @@ def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     hit = [int(b) for b in suspected if _faulty(block[b], valid, places[k == b], score[k == b], many)]
     if hit:
         bad = _suspected(block, valid, sigma, hit, 1)
-        hit = [b for b in hit if _alone(block, valid, bad, guide, sigma, places[k == b], looked)]
+        share = _touching(block, valid, bad, guide, sigma, places)
+        hit = [b for b in hit if share[k == b].mean() <= TOUCHING + CHANCE * count[b] / looked]
     return np.array(hit, np.intp) if len(block) <= MANY or len(hit) >= MANY_SHARE * len(block) else none
 
 
@@ -146,25 +147,26 @@ def _is_whole(band: F32, valid: Valid) -> bool:
     return bool((pixels == np.rint(pixels)).all())
 
 
-def _alone(block: F32, valid: Valid, bad: Valid, guide: Forecast, sigma: F64, places: Index, looked: int) -> bool:
-    """Whether next to few of the places (impulse, 3) of a band another pixel is as SURE to be wrong.
+def _touching(block: F32, valid: Valid, bad: Valid, guide: Forecast, sigma: F64, places: Index) -> Valid:
+    """Whether next to each of the places (impulse, 3) another pixel of its band is as SURE to be wrong.
 
     Faults touch by chance alone; what stands in the scene, be it two pixels wide, has sides and corners.
     """
     sides = places[:, None] + np.array([(0, i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j], np.intp)
     height, width = valid.shape
-    y, x = sides[..., 1], sides[..., 2]
+    k, y, x = (sides[..., axis] for axis in range(3))
     inside = np.asarray(np.logical_and.reduce([y >= 0, y < height, x >= 0, x < width]), np.bool_)
     inside[inside] = valid[y[inside], x[inside]]
     # A helper's impulse beside a place makes it look wrong: what is a suspect in any band does not testify.
-    spotted: Valid = np.asarray(bad.any(axis=0))
+    spotted = np.asarray(bad.any(axis=0))
     anywhere = np.repeat(spotted[None], len(bad), axis=0)
+    suspect, unsuspected = inside.copy(), inside.copy()
+    suspect[inside] = bad[k[inside], y[inside], x[inside]]
+    unsuspected[inside] = ~spotted[y[inside], x[inside]]
     touches = np.zeros(inside.shape, np.bool_)
-    for asks, aside in ((bad[places[0, 0]], bad), (np.asarray(~spotted), anywhere)):
-        asked = inside.copy()
-        asked[inside] = asks[y[inside], x[inside]]
+    for asked, aside in ((suspect, bad), (unsuspected, anywhere)):
         touches[asked] = np.abs(_judged(block, valid, aside, guide, sigma, sides[asked], SURE)[0]) > SURE
-    return bool(touches.any(axis=1).mean() <= TOUCHING + CHANCE * len(places) / looked)
+    return np.asarray(touches.any(axis=1))
 
 
 def _suspected(block: F32, valid: Valid, sigma: F64, bands: Iterable[int], stride: int) -> Valid:

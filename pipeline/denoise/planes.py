@@ -27,9 +27,9 @@ F32 = NDArray[np.float32]
 Valid = NDArray[np.bool_]
 
 # Among holes: patches for each column of their matrix below which a basis is noise, and share of the patches with any
-# real pixel that must be real enough to vote; below these nothing is taken away.
-FEWEST = 2
-REAL_SHARE = 0.02
+# real pixel that must be real enough to vote where there are so few planes; below these nothing is taken away.
+FEWEST = 1
+REAL_SHARE, FEW_PLANES = 0.02, 2
 # Share of the real pixels near which one is missing from which holes are filled anew with what came out; how often.
 SCATTERED = 0.25
 REFILLS = 2
@@ -52,7 +52,8 @@ def denoise_planes(
     around knows no texture.
     """
     trusted = valid if trusted is None else trusted
-    for _ in range(REFILLS if scattered(valid, settings.patch) else 0):
+    # With the scene's bases a pixel must not hang on what else its tile holds.
+    for _ in range(REFILLS if learnt is None and scattered(valid, settings.patch) else 0):
         smooth = _by_sizes(planes, valid, settings, origin, learnt, trusted)
         planes[:, ~valid] = smooth[:, ~valid]
     return _by_sizes(planes, valid, settings, origin, learnt, trusted)
@@ -123,8 +124,10 @@ def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
     if np.count_nonzero(votes) < settings.rows * columns and not whole:
         patches = patches_over(valid.shape, settings.patch, (1, 1), origin)
         votes = voters(valid, patches, trusted)
-    real = len(patches) if whole else np.count_nonzero(box_sums(valid, patches))
-    if np.count_nonzero(votes) < max(FEWEST * columns if not whole else 1, REAL_SHARE * real):
+    least: float = 1 if whole else FEWEST * columns
+    if not whole and len(planes) <= FEW_PLANES:
+        least = max(least, REAL_SHARE * np.count_nonzero(box_sums(valid, patches)))
+    if np.count_nonzero(votes) < least:
         return None
     patches, votes = (patches, votes) if whole else (patches.take(votes), votes[votes])
     moments = patch_moments(planes, patches, votes)

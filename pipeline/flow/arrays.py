@@ -139,8 +139,9 @@ def _denoised(
 def _has_dates(scene: xr.DataArray) -> bool:
     """Whether the bands are of several times: by their dimension's name, or a coordinate of times along them."""
     first = scene.dims[0] if scene.ndim == 3 else None
-    along = (coordinate for name, coordinate in scene.coords.items() if coordinate.dims == (first,))
-    return first in ("time", "t") or any(np.issubdtype(one.dtype, np.datetime64) for one in along)
+    along = (one for one in scene.coords.values() if one.dims == (first,))
+    times = [one for one in along if getattr(one.dtype, "kind", "") == "M"]
+    return first in ("time", "t") or any(len(np.unique(one.values)) > 1 for one in times)
 
 
 def _featured(

@@ -58,7 +58,7 @@ class Comparison:
     pixels: int
     """Those that are compared in some band."""
     alone: tuple[int, int] = (0, 0)
-    """Pixels with values, in some band, in A alone and in B alone, which are not compared there."""
+    """Pixels with values in A alone and in B alone, which are compared in no band."""
     partial: int = 0
     """Pixels that are compared in some bands and not in all."""
 
@@ -104,7 +104,8 @@ def _compared(a: Source, b: Source) -> Comparison:
         block_b, real_b = _real(b, outer)
         both = real_a & real_b
         inner = tile.window.within(outer)
-        sums.alone += [_pixels((one & ~both)[:, *inner]) for one in (real_a, real_b)]
+        none = ~both.any(axis=0)
+        sums.alone += [_pixels((one & none)[:, *inner]) for one in (real_a, real_b)]
         sums.partial += _pixels(both[:, *inner]) - int(np.count_nonzero(both[:, *inner].all(axis=0)))
         _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
@@ -231,7 +232,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
     overall = Scores(
         rmse=float(np.sqrt(sums.error.sum() / every)),
         snr=_decibel(sums.power.sum() / every, sums.error.sum() / every),
-        psnr=_decibel(peak.max() ** 2, sums.error.sum() / every),
+        psnr=_decibel((peak.max() or 1.0) ** 2, sums.error.sum() / every),
         ssim=float(similar.mean()) if similar.size else float("nan"),
         max_error=float(sums.largest.max()),
         sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,

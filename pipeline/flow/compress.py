@@ -13,7 +13,7 @@ from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.errors import TerrasketchError
 from pipeline.flow.constants import variances_of, varied_and_flat
-from pipeline.flow.denoise import Denoising, denoised_and_read
+from pipeline.flow.denoise import Denoising, denoised_and_read, is_of_dates
 from pipeline.flow.ends import pair_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
@@ -177,7 +177,7 @@ def scene_plan(
     configuration = {
         "source": source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
-        "denoise": denoising.configuration(),
+        "denoise": denoising.configuration(is_of_dates(info)),
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
     } | ({"effort": effort} if bound else {})
     variables = (scene, valid_variable()) if info.masked else (scene,)

@@ -88,12 +88,13 @@ class Denoising:
             return 0
         return 16 if tile >= _WIDE_TILE or self.basis == "scene" else 32
 
-    def configuration(self) -> dict[str, Any]:
-        """What decides the bytes, for the configuration hash; bases of the tile are not named, as before."""
+    def configuration(self, dates: bool = False) -> dict[str, Any]:
+        """What decides the bytes, of a scene or of `dates` of one, for the configuration hash; bases of the tile are
+        not named, as before."""
         named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
         if self.quality == "none":
             return named
-        chosen = {"basis": self.basis, "repair": self.repair}
+        chosen = {"basis": self.basis, "repair": self.mends(dates) if dates else self.repair}
         return named | {name: value for name, value in chosen.items() if value not in ("tile", "auto")}
 
     def mends(self, dates: bool) -> Repair:
@@ -160,7 +161,7 @@ def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoisin
 
 def is_of_dates(info: SceneInfo) -> bool:
     """Whether the bands of a scene are of several dates (raster/dates.py)."""
-    return any(TIME in tags for tags in info.band_tags)
+    return len({tags[TIME] for tags in info.band_tags if TIME in tags}) > 1
 
 
 def settle(

@@ -92,7 +92,7 @@ def _beside_noise(noise: Noise) -> str:
     remark = "what it was before, median of the bands: "
     good = (noise.sigma > 0) & np.isfinite(noise.sigma)
     assert noise.stored_error is not None
-    share = float(np.median(noise.stored_error[good] / noise.sigma[good]))
+    share = float(np.nanmedian(noise.stored_error[good] / noise.sigma[good]))
     if share > 1:
         return remark + "the bound is coarser than the noise"
     return remark + f"the error of storing is {number(share)} times the noise"
