@@ -225,7 +225,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
-    receipt.facts |= tell_scene(raw, counted, bound, crew.watch)
+    receipt.facts |= tell_scene(raw, counted, denoising.quality, bound, crew.watch)
     receipt.facts |= known or storing_facts(plan, counted.storing, asked, len(grid))
     if counted.resumed and (written := tell_written_since(receipt.name, raw, receipt.earlier, crew.watch)):
         receipt.facts["written_since"] = written

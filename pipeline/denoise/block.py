@@ -93,7 +93,8 @@ def denoise_block(
     fill_holes(planes, valid, settings.widest)
     smooth = _smoothed(planes, valid, settings, origin, model, trusted)
     masked = valid & ~trusted
-    beyond = masked | keep_targets(smooth, planes, unit, model.whitening, valid, measured.clean[noisy])
+    # What a mask takes out of learning is given back beyond the planes in any case.
+    beyond = masked | keep_targets(smooth, planes, unit, model.whitening, trusted, measured.clean[noisy])
     witnesses = apart_from(masked, trusted, settings.widest)
     whole, taken = bool(valid.all()), np.zeros(noisy.size)
     for slab in slabs(result.shape):

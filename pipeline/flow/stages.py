@@ -101,7 +101,7 @@ def write_scene(
     stage = "compress" if denoising.quality == "none" else "denoise"
     try:
         receipt = _whole(plan, make_job, stage, crew, target, creation_options)
-        tell_scene(source, receipt, bound, crew.watch)
+        tell_scene(source, receipt, denoising.quality, bound, crew.watch)
         return receipt
     finally:
         remove_tree(basis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.codec import Bound
+from pipeline.flow.class_bands import tell_classes
 from pipeline.flow.constants import tell_constants
 from pipeline.flow.crew import Watch
 from pipeline.flow.empty import tell_empty
@@ -18,8 +19,9 @@ from pipeline.flow.unread import tell_unread
 from pipeline.raster.scene import Source
 
 
-def tell_scene(source: Source, counted: Receipt, bound: Bound | None, watch: Watch) -> dict[str, Any]:
-    """Warn of what the map of a scene met; the facts that a receipt keeps of it."""
+def tell_scene(source: Source, counted: Receipt, quality: str, bound: Bound | None, watch: Watch) -> dict[str, Any]:
+    """Warn of what the map of a scene met, denoised in this quality; the facts that a receipt keeps of it."""
+    tell_classes(source, quality, bound, watch)
     tell_unread(source, watch)
     tell_empty(source, counted, watch)
     tell_constants(source, counted, bound, watch)
