@@ -108,8 +108,8 @@ class SceneJob:
         if not made:
             try:
                 block, valid, *_ = denoised_and_read(self.source, tile, self.tile, self.denoising)
-                made = block, valid, self.chunk(tile).read_bytes()
-            except (TerrasketchError, OSError):  # the tile is done: its figures are no reason to fail
+                made = block, valid, read_chunk(self.chunk(tile))
+            except (TerrasketchError, OSError, ValueError):  # the tile is done: its figures are no reason to fail
                 return {}
         block, valid, chunk = made
         return {number: squared_errors(block, self._real(block, valid, self.bound), chunk)}
