@@ -21,7 +21,7 @@ from pipeline.flow.lacking import lacking_pixels
 from pipeline.flow.storing import squared_errors
 from pipeline.flow.tasks import Sums, Wrote
 from pipeline.grid import Grid, Tile
-from pipeline.raster.chunks import check_crc32c, chunk_path, pack, put_chunk, whole_size
+from pipeline.raster.chunks import check_crc32c, chunk_path, pack, put_chunk, read_chunk, whole_size
 from pipeline.raster.dates import times_of
 from pipeline.raster.frame import Frame, xarray_fill
 from pipeline.raster.masks import MaskedSource
