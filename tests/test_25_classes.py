@@ -33,9 +33,9 @@ def test_they_are_told_where_they_are_taken_for_measurements(
         file.descriptions = ("B02", "B03", "SCL")
     result = call(words[0], source, tmp_path / "out.zarr", *words[1:])
     assert result.exit_code == 0, result.stderr
-    lines = [line for line in result.stderr.splitlines() if "a band of classes" in line]
+    lines = [line for line in result.stderr.splitlines() if "by name of classes" in line]
     assert len(lines) == (told is not None)
     if told is not None:
-        assert lines[0].startswith("Warning: s: SCL: by name a band of classes, but ")
+        assert lines[0].startswith("Warning: s: by name of classes: SCL; ")
         assert told in lines[0]
         assert lines[0].endswith("leave it out (-b, --bands), or let it mask clouds (--mask-band SCL)")
