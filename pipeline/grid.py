@@ -118,6 +118,11 @@ class Grid:
         """Number of tile columns."""
         return -(-self.width // self.tile)
 
+    def spread(self, count: int) -> tuple[int, ...]:
+        """Numbers of at most `count` tiles, in even steps from the first to the last."""
+        last, count = len(self) - 1, min(count, len(self))
+        return tuple(dict.fromkeys(round(n * last / max(1, count - 1)) for n in range(count)))
+
     def __len__(self) -> int:
         return self.rows * self.columns
 

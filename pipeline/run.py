@@ -47,7 +47,7 @@ from pipeline.flow.read import open_scene
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
-from pipeline.flow.storing import known_facts, sampled_tiles, storing_facts
+from pipeline.flow.storing import SAMPLED, known_facts, storing_facts
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
@@ -212,7 +212,7 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
     plan = scene_plan(place(receipt.folder) / "scene.zarr", raw, tile, denoising, bound, wanted.effort)
     grid, known = Grid(raw.info.height, raw.info.width, tile), known_facts(plan, receipt)
     lossy = workflow.write.report and bound.mode != "lossless"
-    asked = sampled_tiles(grid) if lossy and known is None else ()
+    asked = grid.spread(SAMPLED) if lossy and known is None else ()
     crew.watch.note(f"{receipt.name}: denoise ({denoising.quality}) and compress ({bound})")
     stored, counted = _stage(
         "denoise + compress",

@@ -47,3 +47,12 @@ def test_tiles_are_counted_in_raster_order() -> None:
 def test_a_grid_without_pixels_is_refused() -> None:
     with pytest.raises(ConfigError, match="tiles of 0"):
         Grid(10, 10, 0)
+
+
+@pytest.mark.parametrize("tiles", [(1, 1), (3, 4), (1, 17), (40, 50)])
+@pytest.mark.parametrize("count", [1, 9, 16, 64])
+def test_tiles_spread_over_a_grid_are_few_and_in_even_steps(tiles: tuple[int, int], count: int) -> None:
+    grid = Grid(7 * tiles[0], 7 * tiles[1], 7)
+    numbers = grid.spread(count)
+    assert len(numbers) == min(count, len(grid))
+    assert numbers == tuple(np.linspace(0, len(grid) - 1, len(numbers)).round().astype(int))

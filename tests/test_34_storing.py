@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.codec import Bound, decode, encode
-from pipeline.flow.storing import SAMPLED, sampled_tiles, squared_errors
-from pipeline.grid import Grid
+from pipeline.flow.storing import squared_errors, storing_errors
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
@@ -38,11 +37,10 @@ def test_infinities_are_left_out() -> None:
     assert np.isfinite(error)
 
 
-@pytest.mark.parametrize("tiles", [(1, 1), (3, 4), (40, 50)])
-def test_sampled_tiles_are_few_and_spread(tiles: tuple[int, int]) -> None:
-    grid = Grid(7 * tiles[0], 7 * tiles[1], 7)
-    numbers = sampled_tiles(grid)
-    assert len(numbers) == min(SAMPLED, len(grid))
-    assert numbers[0] == 0
-    assert numbers[-1] == len(grid) - 1
-    assert sorted(set(numbers)) == list(numbers)
+def test_errors_of_tiles_without_a_value_are_not_known() -> None:
+    facts = {"storing": {"rmse": {"B02": float("nan"), "B03": None}}}
+    assert storing_errors(facts, 2) is None
+    facts["storing"]["rmse"]["B03"] = 2.5
+    np.testing.assert_array_equal(storing_errors(facts, 2), [np.nan, 2.5])
+    assert storing_errors(facts, 3) is None
+    assert storing_errors({}, 2) is None

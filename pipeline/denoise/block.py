@@ -73,8 +73,8 @@ def denoise_block(
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
-    mended = None if model is None else model.measured(block, valid, trusted)
-    measured = mended or measure(block, valid, sigma, rows, trusted, repair)
+    by_model = None if model is None else model.measured(block, valid, trusted)
+    measured = by_model or measure(block, valid, sigma, rows, trusted, repair)
     with np.errstate(over="ignore"):
         found, result = measured.sigma, block.astype(np.float32)
     noisy = np.flatnonzero(found > 0)

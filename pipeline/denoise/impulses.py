@@ -38,7 +38,7 @@ WITNESSES = 3
 # and that, or in a few places, may be fires.
 BOTH_WAYS = 0.1
 LEAST_STUCK = 16
-# Share of lone ones beside which another pixel is as sure: of impulses 0 to .12, of roofs and cars .5 to 1; and how
+# Share of lone ones beside which another pixel is as sure: of impulses 0 to .2, of roofs and cars .33 to 1; and how
 # much more for each share of a band that is hit, whose impulses touch by chance.
 TOUCHING = 0.2
 CHANCE = 12.0

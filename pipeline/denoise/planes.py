@@ -129,12 +129,11 @@ def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int]
         least = max(least, REAL_SHARE * np.count_nonzero(box_sums(valid, patches)))
     if np.count_nonzero(votes) < least:
         return None
-    patches, votes = (patches, votes) if whole else (patches.take(votes), votes[votes])
-    moments = patch_moments(planes, patches, votes)
+    patches = patches.take(votes)
+    moments = patch_moments(planes, patches, np.ones(len(patches), np.bool_))
     basis = patch_basis(moments, settings.directions(moments.count, len(moments.mean)))
     leading = basis.leading(settings.leading)
     scores = project(planes, patches, leading)
-    scores = scores if votes.all() else scores[votes]
     count = class_count(int(np.count_nonzero(trusted)), basis, settings)
     energy = energies(scores, leading, len(planes))
     return Learnt(basis, find_classes(scores, energy, count, settings.rounds, settings.rough), [])

@@ -129,9 +129,8 @@ def _shape(factors: Factors) -> tuple[int, int, int]:
 def _mean_planes(source: StoreSource) -> float:
     """Mean rank of some chunks spread over the store; a chunk without factors counts its bands."""
     grid = Grid(source.info.height, source.info.width, source.tile)
-    chosen = np.unique(np.linspace(0, len(grid) - 1, min(SAMPLED, len(grid))).round().astype(int))
     planes = []
-    for tile in (grid[int(index)] for index in chosen):
+    for tile in map(grid.__getitem__, grid.spread(SAMPLED)):
         try:
             with chunk_path(place(source.path), source.variable, 0, tile.row, tile.column).open("rb") as file:
                 header = read_header(file.read(PREFIX))

@@ -108,8 +108,7 @@ def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Wind
 def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
     """At most `count` windows of tile x tile pixels, spread evenly over the scene, whatever its own tiles."""
     grid = Grid(source.info.height, source.info.width, tile)
-    chosen = np.unique(np.linspace(0, len(grid) - 1, min(count, len(grid))).round().astype(int))
-    return [grid[int(index)].window for index in chosen]
+    return [grid[number].window for number in grid.spread(count)]
 
 
 def sample(source: Source, tile: int, count: int = SAMPLES) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:

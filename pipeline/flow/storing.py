@@ -17,17 +17,11 @@ from pipeline.codec import decode
 from pipeline.flow.journal import Plan, configuration_hash
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.tasks import Sums
-from pipeline.grid import Grid
 from pipeline.storage import Place, place
 
 F64 = NDArray[np.float64]
 
 SAMPLED = 16
-
-
-def sampled_tiles(grid: Grid) -> tuple[int, ...]:
-    """Numbers of at most SAMPLED tiles, spread evenly over the grid."""
-    return tuple(np.unique(np.linspace(0, len(grid) - 1, min(SAMPLED, len(grid))).round().astype(int)).tolist())
 
 
 def squared_errors(block: NDArray[Any], real: NDArray[np.bool_], chunk: bytes) -> Sums:
@@ -78,6 +72,6 @@ def _recalled(receipt: Place, plan: Plan) -> dict[str, Any]:
 
 def storing_errors(facts: Mapping[str, Any], bands: int) -> F64 | None:
     """The root mean square errors (band,) that a receipt's facts tell, NaN of a band without any element; None where
-    they tell none."""
-    rmse = facts.get("storing", {}).get("rmse", {})
-    return np.array(list(rmse.values()), np.float64) if len(rmse) == bands else None
+    they tell none, or there was nothing in the tiles that were looked at."""
+    rmse = np.array(list(facts.get("storing", {}).get("rmse", {}).values()), np.float64)
+    return rmse if len(rmse) == bands and not np.isnan(rmse).all() else None
