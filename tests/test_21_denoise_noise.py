@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.denoise import estimate_noise
-from pipeline.denoise.noise import QUARTILE, _mid_quartiles, spread
+from pipeline.denoise.details import wavelet_details
+from pipeline.denoise.noise import QUARTILE, _mid_quartiles, noise_with_texture, spread
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -210,3 +211,25 @@ def test_the_spread_has_no_bias_and_four_fifths_of_the_error_of_quartiles():
     assert found.std() < 0.82 * np.std([quartiles_of_all_ranks(row) for row in rows])
     rows[:, :100] *= 50
     assert (spread(rows) < 1.4).all(), "a tenth of edges"
+
+
+def detail_of_one_band(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four bands (band, 256, 256) with noise of 10, one with a detail of its own that grows with its scale; its σ."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256))
+    spectrum = np.fft.rfft2(rng.standard_normal((256, 256))) / np.maximum(frequency, 1 / 256) ** 1.3
+    own = np.fft.irfft2(spectrum)
+    block = fields(4, 256, 256)
+    block[1] += 10 * own / wavelet_details(own[None], np.ones((256, 256), bool)).diagonal.std()
+    return block + rng.normal(0, 10, block.shape), np.full(4, 10.0)
+
+
+def test_detail_of_one_band_that_grows_with_its_scale_is_no_noise():
+    valid = np.ones((256, 256), bool)
+    for seed in range(5):
+        block, sigma = detail_of_one_band(seed)
+        with_texture = noise_with_texture(wavelet_details(block, valid))
+        found = estimate_noise(block, valid)
+        assert with_texture[1] > 1.3 * sigma[1]
+        assert found[1] - sigma[1] < 0.6 * (with_texture[1] - sigma[1])
+        np.testing.assert_allclose(found[[0, 2, 3]], sigma[[0, 2, 3]], rtol=0.1)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.denoise import defects
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.details import Details, wavelet_details
-from pipeline.denoise.noise import estimate_noise, large_values_told
+from pipeline.denoise.noise import large_values_told, less_texture, noise_with_texture
 from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 
@@ -58,7 +58,7 @@ class Measured:
         """
         if self.stabiliser is None:
             return self.sigma[noisy]
-        level = estimate_noise(*_some(unit, valid, rows))
+        level = noise_with_texture(_details(unit, valid, rows))
         return np.where(level * FARTHEST < 1, 1.0, level)
 
     def total(self, level: F64, noisy: Index) -> F64:
@@ -86,20 +86,29 @@ def measure(
     rows: those of the block that noise is read from; None reads all. repair: what is mended.
     """
     learn = valid if learn is None else learn
+    with large_values_told(block, learn):
+        return _measured(block, valid, sigma, rows, learn, repair)
+
+
+def _measured(
+    block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None, learn: Valid, repair: Repair
+) -> Measured:
     details = None if sigma is not None else _details(block, learn, rows)
-    found = estimate_noise(*_some(block, learn, rows), details) if sigma is None else _given(sigma, block.shape[0])
+    found = _given(sigma, len(block)) if details is None else noise_with_texture(details)
     found = np.where(found > rounding(block, valid), found, 0.0)
     if not found.any():
         return Measured(block, found, None, np.ones(found.size, np.bool_))
     mended, clean, holes = mend(block, valid, found, learn, repair)
+    if details is None:
+        return Measured(mended, found, None, clean, holes)
     if mended is not block:
-        block = mended
-        details = None if sigma is not None else _details(block, learn, rows)
-        found = estimate_noise(*_some(block, learn, rows), details) if sigma is None else found
-    with large_values_told(block, learn):
-        stabiliser = fit_stabiliser(block, learn, found, details) if sigma is None else None
+        details = _details(mended, learn, rows)
+        found = noise_with_texture(details)
+    stabiliser = fit_stabiliser(mended, learn, found, details)
+    # Defects and the law of the noise are told by all that is in a band beside its signal: texture is taken off last.
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
-    return Measured(block, found if stabiliser is None else stabiliser.sigma, stabiliser, clean, holes)
+    final = less_texture(details, found) if stabiliser is None else stabiliser.sigma
+    return Measured(mended, final, stabiliser, clean, holes)
 
 
 def sample_rows(valid: Valid) -> Index | None:
@@ -155,7 +164,7 @@ def mend(
     return (repaired.block + offset if offset.any() else repaired.block), clean, repaired.holes
 
 
-def _given(sigma: ArrayLike, bands: int) -> F64:
+def _given(sigma: ArrayLike | None, bands: int) -> F64:
     given = np.asarray(sigma, np.float64)
     if given.shape not in ((), (1,), (bands,)) or not (np.isfinite(given) & (given >= 0)).all():
         raise BlockError(

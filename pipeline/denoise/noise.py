@@ -2,7 +2,7 @@
 
 Sources: spread of the diagonal detail: Donoho, Johnstone (1994); what the bands share is no noise: Roger, Arnold
 (1996), HySime of Bioucas-Dias, Nascimento (2008), eq. 7, as the start of a factor analysis (principal factors, Harman
-1976, ch. 8).
+1976, ch. 8); that the detail of scenes grows with its scale: Field (1987), used here to tell texture from noise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.details import MIN_CELLS, Details, cells, wavelet_details
+from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
 from pipeline.errors import BlockError
 from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending
@@ -46,19 +46,31 @@ SPREAD_ERROR = 3.3
 NOISELESS = 1e-4
 # Squares of larger values leave float32.
 LARGE = 1e19
+# Share of the variance that details of twice the size have more than these which these have of texture: bands of
+# Landsat and Sentinel-2 with known noise say .14 to .19. What is left of σ at the least; and in how many bands texture
+# is looked for: more tell it by what they share.
+TEXTURE = 0.16
+LEAST_NOISE = 0.5
+TEXTURED_BANDS = 16
+# Of the coarse details the flattest, where few objects (roofs, cars) stand in the way.
+COARSE_SHARE = 0.125
+COARSE_CELLS = 256
+# What the coarse level has more counts beyond this many standard errors of its σ².
+CHANCE = 2.0
 
 
 def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = None) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
     The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
-    cells, and never more than that of the details themselves. Cells with an invalid pixel, or on a plateau
-    (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0. `details` are those of
-    the block, where they are at hand.
+    cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
+    the size tell of. Cells with an invalid pixel, or on a plateau (fill, saturation), are not read; with fewer than 16
+    left nothing can be said and σ is 0. `details` are those of the block, where they are at hand.
     Raises BlockError for values whose squares leave float32.
     """
     with large_values_told(block, valid):
-        return _estimated(block, valid, details)
+        details = wavelet_details(block, valid) if details is None else details
+        return less_texture(details, noise_with_texture(details))
 
 
 @contextmanager
@@ -76,9 +88,9 @@ def large_values_told(block: NDArray[Any], valid: Valid) -> Iterator[None]:
         raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing") from error
 
 
-def _estimated(block: NDArray[Any], valid: Valid, details: Details | None) -> F64:
-    sigma = np.zeros(block.shape[0])
-    details = wavelet_details(block, valid) if details is None else details
+def noise_with_texture(details: Details) -> F64:
+    """σ (band,) as `estimate_noise` finds it in details, with the texture that one band alone shows."""
+    sigma = np.zeros(len(details.diagonal))
     contrast = details.contrast
     lively, live = details.readable
     live = live & (contrast > 0)
@@ -91,6 +103,50 @@ def _estimated(block: NDArray[Any], valid: Valid, details: Details | None) -> F6
     if x.shape[1] >= 4 * noisy.size > 8:
         sigma[noisy] = _without_factors(x[noisy], sigma[noisy])
     return np.where(sigma > NOISELESS * contrast, sigma, 0.0)
+
+
+def less_texture(details: Details, sigma: F64) -> F64:
+    """σ (band,) as it was read from `details`, less the texture of single bands in it.
+
+    White noise has the same σ on every level of the wavelet. What the next level has more is texture, if it is more
+    than chance, and this level has a share of it.
+    """
+    noisy = np.flatnonzero(sigma)
+    if not 0 < noisy.size <= TEXTURED_BANDS:
+        return sigma
+    coarse = wavelet_details(2 * details.mean[noisy], details.whole)
+    x = cells(coarse.diagonal, _flattest_below(details, coarse))
+    if x.shape[1] < max(MIN_CELLS, 4 * noisy.size):
+        return sigma
+    found = spread(x)
+    if noisy.size > 2 and (found > 0).all():
+        found = _without_factors(x, found)
+    certain = 1 - CHANCE * np.sqrt(SPREAD_ERROR / x.shape[1])
+    more = np.maximum(certain * found**2 - sigma[noisy] ** 2, 0.0)
+    less = sigma.copy()
+    less[noisy] = np.sqrt(np.maximum(sigma[noisy] ** 2 - TEXTURE * more, (LEAST_NOISE * sigma[noisy]) ** 2))
+    return less
+
+
+def _flattest_below(details: Details, coarse: Details) -> Valid:
+    """Cells (y, x) of `coarse`, the next level of `details`, under which those are flattest.
+
+    The edges of `coarse` itself would not do: where objects are dense, it is flat nowhere.
+    """
+    readable = coarse.readable[0]
+    fine = np.where(details.readable[0], details.flatness, np.inf)
+    flatness = np.zeros(readable.shape)
+    # The middle of a coarse wavelet lies between the second and the third of the four cells under it, either way.
+    y, x = 2 * np.arange(readable.shape[0]), 2 * np.arange(readable.shape[1])
+    for step in (1, 2):
+        below = np.ix_(np.minimum(y + step, len(fine) - 1), np.minimum(x + step, fine.shape[1] - 1))
+        flatness = np.maximum(flatness, fine[below])
+    readable = readable & np.isfinite(flatness)
+    count = int(np.count_nonzero(readable))
+    if count < MIN_CELLS:
+        return np.zeros_like(readable)
+    share = max(COARSE_SHARE, min(1.0, COARSE_CELLS / count))
+    return np.asarray(readable & (flatness <= lowest(flatness[readable], share)))
 
 
 def _without_factors(x: F32, alone: F64) -> F64:
