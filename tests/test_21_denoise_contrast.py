@@ -78,7 +78,7 @@ def test_nothing_is_said_of_no_details():
 def test_fast_learns_from_closer_patches_where_few_of_them_would_be():
     settings = settings_for("fast", 10)
     large, middle, small = (settings.learning(side**2, 10) for side in (512, 256, 64))
-    assert (large, middle) == ((4, 4), (3, 3))
+    assert (large, middle) == ((3, 4), (3, 3))
     assert small[0] * small[1] <= 64**2 / (12 * 250) or small == (1, 1)
     assert settings.directions(250 * 20, 250) == 1.25
     assert settings.directions(250 * 20 - 1, 250) == 1.5

@@ -114,9 +114,9 @@ class Settings:
 # Of up to KEEP_ALL bands.
 FAST = Settings(
     5,
-    (4, 4),
+    (3, 4),
     (1, 4),
-    ((8, 18), (12, 60)),
+    ((8, 18), (16, 60)),
     5,
     rows=12,
     headroom=1.5,
