@@ -28,6 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
+from pipeline.flow.chunk_size import check_scene_chunk
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Counting, Crew
@@ -167,8 +168,9 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     raw = open_scene(receipt.inputs, name=receipt.name, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
         clear(place(receipt.folder), _used(workflow, receipt))
+    check_scene_chunk(raw.info, workflow.read.tile)
     if workflow.features is not None:
-        check_scene(workflow.features, raw.info)
+        check_scene(workflow.features, raw.info, workflow.read.tile)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     teacher = masked_like(raw, stored)
     features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None

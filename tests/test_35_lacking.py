@@ -75,8 +75,9 @@ def test_what_one_file_lacks_is_told_where_no_nodata_tells_it(
     result = call(command[0], *files, tmp_path / "out.zarr", *command[1:])
     assert result.exit_code == 0, result.stderr
     lost = 2 * columns * 120
-    line = f"{lost} pixels ({100 * lost / (120 * (120 + columns)):.1f} %) lack a file ({files[0]}) and have others, and "
-    assert (line + "without nodata are missing in all bands; give --nodata" in result.stderr) == told
+    share = f"{100 * lost / (120 * (120 + columns)):.1f} %"
+    line = f"{lost} pixels ({share}) lack a file ({files[0]}) and have others, and without nodata are missing in all"
+    assert (f"{line} bands; give --nodata" in result.stderr) == told
     assert ("lack a file" in result.stderr) == told
     kept = call(command[0], *files, tmp_path / "kept.zarr", *command[1:], "--nodata", "0")
     assert "lack a file" not in kept.stderr

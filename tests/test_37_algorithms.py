@@ -34,7 +34,7 @@ FIGURES = {
     ("features", "classic"): 0.27345,
     ("features", "rcf-mixed"): 0.84077,
 }
-"""Of algorithms 1, 1 and 1: where one of them turns red, raise its number (flow/algorithms.py) and write the new one."""
+"""Of algorithms 1, 1 and 1: where one turns red, raise its number (flow/algorithms.py) and write the new figure."""
 TOLERANCE = 2e-3
 """More than processors and BLAS differ by."""
 NUMBERS = {"denoise": 1, "codec": 1, "features": 1}

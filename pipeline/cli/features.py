@@ -14,7 +14,10 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import Terminal, crew
 from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
+from pipeline.config import Features
 from pipeline.errors import ConfigError, OutputError, elsewhere
+from pipeline.flow.banks import planned_bank
+from pipeline.flow.chunk_size import check_feature_chunk
 from pipeline.flow.crew import Watch
 from pipeline.flow.features import check_bank
 from pipeline.flow.features import fit as fit_on
@@ -206,6 +209,8 @@ def features(
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
     if network:
         check_mean(network, dtype, table=bool(table))
+    wanted = Features(bank=bank, **fitting)
+    check_feature_chunk(source.info, network or planned_bank(wanted, source.info), tile, pool, stride)
     with crew(scheduler, workers, verbose, quiet) as team, _beside(dst) as beside:
         fitted, path = _fitted(bank, network, teacher, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)
