@@ -45,6 +45,7 @@ from pipeline.flow.not_finite import tell_features, tell_weights
 from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
+from pipeline.flow.recalled import with_recalled
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
@@ -227,7 +228,8 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
-    receipt.facts |= tell_scene(raw, counted, denoising.quality, bound, crew.watch)
+    told = tell_scene(raw, counted, denoising.quality, bound, crew.watch)
+    receipt.facts |= with_recalled(told, plan, counted, receipt)
     receipt.facts |= known or storing_facts(plan, counted.storing, asked, len(grid))
     if counted.resumed and (written := tell_written_since(receipt.name, raw, receipt.earlier, crew.watch)):
         receipt.facts["written_since"] = written
