@@ -54,6 +54,7 @@ from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
 from pipeline.flow.told import tell_scene
+from pipeline.flow.undated import tell_undated
 from pipeline.flow.written_since import tell_written_since
 from pipeline.grid import Grid
 from pipeline.raster.chunks import remove_tree
@@ -109,6 +110,7 @@ def run_workflow(
     finally:
         with suppress(TerrasketchError):
             summary.save()
+    tell_undated(summary.undated, crew.watch)
     write_collection(place(workflow.out), list(scenes), many=len(scenes) > 1)
     if workflow.write.report:
         write_gallery(place(workflow.out), many=len(scenes) > 1)

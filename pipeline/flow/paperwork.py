@@ -74,7 +74,7 @@ def write_item(
     processing: dict[str, Any],
     inputs: list[str],
     coarser: float = 1.0,
-) -> None:
+) -> dict[str, Any]:
     """Write item.json: a STAC item of what lies in the folder, made of `inputs`, with pixels so many times as large."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:
@@ -94,6 +94,7 @@ def write_item(
     called = None if origin else folder.name
     item = make_item(info, assets, processing, span=_span(info), name=called, origin=origin, derived_from=source)
     write_json(folder / "item.json", item)
+    return item
 
 
 def _span(info: SceneInfo) -> tuple[datetime, datetime] | None:
