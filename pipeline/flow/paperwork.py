@@ -48,7 +48,12 @@ def write_json(path: Place, content: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(path, json.dumps(plain(content), indent=2) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(plain(content), indent=2) + "\n"
 
 
 def write_text(path: Place, text: str) -> None:
