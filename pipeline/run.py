@@ -28,6 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.flow.arithmetic import map_flops, scene_flops
 from pipeline.flow.banks import bank_of_run, check_scene, check_wanted
+from pipeline.flow.chunk_size import check_scene_chunk
 from pipeline.flow.collection import write_collection
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Counting, Crew
@@ -44,6 +45,7 @@ from pipeline.flow.not_finite import tell_features, tell_weights
 from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
+from pipeline.flow.recalled import with_recalled
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.sources import name_scenes
 from pipeline.flow.stages import MakeJob, fill, filling, raise_failures, settled
@@ -52,6 +54,7 @@ from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
 from pipeline.flow.told import tell_scene
+from pipeline.flow.undated import tell_undated
 from pipeline.flow.written_since import tell_written_since
 from pipeline.grid import Grid
 from pipeline.raster.chunks import remove_tree
@@ -107,6 +110,7 @@ def run_workflow(
     finally:
         with suppress(TerrasketchError):
             summary.save()
+    tell_undated(summary.undated, crew.watch)
     write_collection(place(workflow.out), list(scenes), many=len(scenes) > 1)
     if workflow.write.report:
         write_gallery(place(workflow.out), many=len(scenes) > 1)
@@ -167,8 +171,9 @@ def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool
     raw = open_scene(receipt.inputs, name=receipt.name, **workflow.read.model_dump(exclude={"tile"}))
     if overwrite:
         clear(place(receipt.folder), _used(workflow, receipt))
+    check_scene_chunk(raw.info, workflow.read.tile)
     if workflow.features is not None:
-        check_scene(workflow.features, raw.info)
+        check_scene(workflow.features, raw.info, workflow.read.tile)
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     teacher = masked_like(raw, stored)
     features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None
@@ -225,7 +230,8 @@ def _store_scene(workflow: Workflow, raw: Source, crew: Crew, receipt: SceneRece
         receipt,
         scene_flops(raw.info, tile, denoising),
     )
-    receipt.facts |= tell_scene(raw, counted, denoising.quality, bound, crew.watch)
+    told = tell_scene(raw, counted, denoising.quality, bound, crew.watch)
+    receipt.facts |= with_recalled(told, plan, counted, receipt)
     receipt.facts |= known or storing_facts(plan, counted.storing, asked, len(grid))
     if counted.resumed and (written := tell_written_since(receipt.name, raw, receipt.earlier, crew.watch)):
         receipt.facts["written_since"] = written

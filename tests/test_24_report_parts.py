@@ -163,6 +163,24 @@ def test_composites() -> None:
     assert composites(S2, rgb=(9, 6, 2))[0] == ("Band composite", (9, 6, 2))
 
 
+def test_pictures_of_dates_are_of_one_date() -> None:
+    names = [f"{date} {band}" for date in ("2016-01-17", "2016-02-06T15:56:22Z", "2016-02-26") for band in S2]
+    assert default_rgb(names) == (22, 21, 20)  # the last
+    assert [found.bands for found in composites(names)] == [(22, 21, 20), (26, 22, 21)]
+    most = [0.95] * 10 + [0.96] * 10 + [0.7] * 10
+    assert default_rgb(names, shares=most) == (12, 11, 10)
+    assert [(found.label, found.bands) for found in composites(names, shares=most)] == [
+        ("True colour", (12, 11, 10)),
+        ("Near infrared", (16, 12, 11)),
+    ]
+    assert default_rgb(names, shares=[0.9951] * 10 + [0.9968] * 10 + [0.9953] * 10) == (22, 21, 20)
+    nm = [480.0, 560.0, 660.0, 840.0] * 2
+    unnamed = [f"{date} {band}" for date in ("2016-01-17", "2016-02-06") for band in "abcd"]
+    assert [found.bands for found in composites(unnamed, nm)] == [(6, 5, 4), (7, 6, 5)]
+    assert default_rgb([f"2016-01-{day} VV" for day in (17, 18, 19)]) == (2, 2, 2)
+    assert default_rgb(["2016-01-17 B02", "B03", "B04"]) == (0, 1, 2)  # not ours
+
+
 def test_noise_chart_draws_every_band_in_proportion() -> None:
     sigma = np.array([1.0, 2.0, 4.0, np.nan])
     chart = ElementTree.fromstring(charts.noise_chart(("a", "b", "c", "d"), sigma, sigma / 2, None, None))

@@ -47,6 +47,8 @@ def test_run_writes_the_share_into_the_receipt(scene: Path) -> None:
     out = scene.with_name("out")
     facts = call_json("run", job, "--out", out)["scenes"][0]["facts"]["mask"]
     assert facts == {"name": "3", "out": "values 4", "valid_pixels": 64 * 84, "share": pytest.approx(24 / 84)}
+    (out / "s" / "item.json").unlink()  # all tiles are there
+    assert call_json("run", job, "--out", out)["scenes"][0]["facts"]["mask"] == facts
 
 
 def test_a_mask_that_takes_out_nothing_or_everything_is_warned_of(scene: Path) -> None:

@@ -12,11 +12,13 @@ SCENE: dict[str, Any] = {
     "denoise": {"quality": "fast", "sigma": "auto"},
     "compress": {"bound": "snr", "value": 40.0},
     "effort": "fast",
+    "algorithms": {"denoise": 1, "codec": 1},
 }
 FEATURES: dict[str, Any] = {
     "source": SCENE,
     "grid": SCENE["grid"],
     "features": {"bank": {"name": "classic", "count": None, "size": 7, "seed": 0}, "pool": 5, "stride": 1},
+    "algorithms": {"features": 1},
 }
 
 
@@ -39,6 +41,15 @@ def changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("denoise.basis", "scene", ["denoise.basis: tile -> scene"]),
         ("source.bands", ["B2"], ["read.bands: B2, B3 -> B2"]),
         ("source.fingerprint", "b", ["the scene's pixels changed"]),
+        ("algorithms.denoise", 2, ["terrasketch's algorithm of denoising: 1 -> 2"]),
+        (
+            "algorithms",
+            {},
+            [
+                "terrasketch's algorithm of compression: 1 -> older",
+                "terrasketch's algorithm of denoising: 1 -> older",
+            ],
+        ),
         ("source.mask.values", [3, 8], ["read.mask_values: 3 -> 3, 8"]),
         ("source.mask", {"0": {"values": [8], "bits": []}}, ["read.mask_values: 3 -> 8"]),
     ],

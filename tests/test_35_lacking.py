@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from pipeline.flow.lacking import lacking_pixels
-from tests.scenes import call, read, write_tif
+from pipeline.flow.rim import area
+from tests.scenes import TRANSFORM, call, read, write_tif
 
 RNG = np.random.default_rng(35)
 
@@ -54,3 +56,37 @@ def test_pixels_are_counted_that_have_some_bands_and_not_all() -> None:
     assert lacking_pixels(block, valid, None) == 5
     assert lacking_pixels(block[:1], valid, None) == 0
     assert lacking_pixels(np.ones((3, 4, 5)), np.ones((4, 5), bool), 0) == 0
+
+
+def band_files(folder: Path, columns: int, **profile: object) -> list[Path]:
+    """Two files of 120 x 120, the second so many pixels further to the east."""
+    pixels = RNG.normal(1000, 20, (2, 1, 120, 120)).astype("uint16")
+    places = (TRANSFORM, TRANSFORM @ rasterio.Affine.translation(columns, 0))
+    files = zip(("B02", "B03"), pixels, places, strict=True)
+    return [write_tif(folder / f"{name}.tif", block, transform=at, **profile) for name, block, at in files]
+
+
+@pytest.mark.parametrize("command", [("denoise",), ("compress", "--snr", "40")])
+@pytest.mark.parametrize(("columns", "told"), [(30, True), (1, True), (0, False)])
+def test_what_one_file_lacks_is_told_where_no_nodata_tells_it(
+    tmp_path: Path, command: tuple[str, ...], columns: int, told: bool
+) -> None:
+    files = band_files(tmp_path, columns)
+    result = call(command[0], *files, tmp_path / "out.zarr", *command[1:])
+    assert result.exit_code == 0, result.stderr
+    lost = 2 * columns * 120
+    share = f"{100 * lost / (120 * (120 + columns)):.1f} %"
+    line = f"{lost} pixels ({share}) lack a file ({files[0]}) and have others, and without nodata are missing in all"
+    assert (f"{line} bands; give --nodata" in result.stderr) == told
+    assert ("lack a file" in result.stderr) == told
+    kept = call(command[0], *files, tmp_path / "kept.zarr", *command[1:], "--nodata", "0")
+    assert "lack a file" not in kept.stderr
+    assert call("decompress", tmp_path / "kept.zarr", tmp_path / "kept.tif").exit_code == 0
+    assert (read(tmp_path / "kept.tif") != 0).sum() == 2 * 120 * 120  # the remedy loses none
+
+
+def test_overlaps_are_counted_once() -> None:
+    one, two = (slice(0, 10), slice(0, 10)), (slice(5, 15), slice(8, 9))
+    assert area([one, two]) == 105
+    assert area([two, two]) == 10
+    assert area([(slice(0, 0), slice(0, 0))]) == 0

@@ -46,10 +46,25 @@ def test_a_run_keeps_their_number_and_another_repair_is_another_run(tmp_path: Pa
     block, hit = spoilt(np.random.default_rng(1), 4)
     write_tif(tmp_path / "scene.tif", block)
     workflow = tmp_path / "w.yaml"
-    workflow.write_text("version: 1\nsources: [scene.tif]\nfeatures: null\nwrite: {cog: [], report: false}\n")
+    workflow.write_text("version: 1\nsources: [scene.tif]\nfeatures: null\nwrite: {cog: [], report: true}\n")
     assert call("run", workflow, "--out", tmp_path / "out").exit_code == 0
     receipt = json.loads((tmp_path / "out" / "scene" / "receipt.json").read_text())
     assert receipt["facts"]["mended"] > 0.9 * hit.sum()
+    for lost in ("report.html", "item.json", "scene.zarr/scene/c/0/0/0"):  # the report is made anew; a tile is
+        (tmp_path / "out" / "scene" / lost).unlink()
+        assert call("run", workflow, "--out", tmp_path / "out").exit_code == 0
+        again = json.loads((tmp_path / "out" / "scene" / "receipt.json").read_text())
+        assert len(again["history"]) == len(receipt["history"]) + 1
+        assert again["facts"]["mended"] == receipt["facts"]["mended"]
+        receipt = again
+    key = receipt["facts"]["scene_configuration_hash"]
+    receipt["facts"] |= {"mended": 7, "scene_configuration_hash": "of another store"}
+    (tmp_path / "out" / "scene" / "receipt.json").write_text(json.dumps(receipt))
+    (tmp_path / "out" / "scene" / "item.json").unlink()
+    assert call("run", workflow, "--out", tmp_path / "out").exit_code == 0
+    facts = json.loads((tmp_path / "out" / "scene" / "receipt.json").read_text())["facts"]
+    assert "mended" not in facts
+    assert facts["scene_configuration_hash"] == key
     workflow.write_text(workflow.read_text() + "denoise: {repair: none}\n")
     refused = call("run", workflow, "--out", tmp_path / "out")
     assert refused.exit_code == 1

@@ -53,6 +53,28 @@ def test_dates_lie_in_order_of_time_whatever_the_order_of_the_files(tmp_path: Pa
     np.testing.assert_array_equal(one.read(Window(3, 9, 4, 40))[0], expected[:, 3:9, 4:40])
 
 
+def test_pictures_are_of_the_date_of_which_most_is_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng([7])
+    paths = []
+    for day, hole in zip(sorted(DAYS), (3, 0, 20), strict=True):
+        block = rng.integers(400, 900, (4, 40, 50)).astype("uint16")
+        block[:, :hole] = 0
+        names = named("B02", "B03", "B04", "B08")
+        paths.append(write_tif(tmp_path / f"S2_{day}.tif", block, names, nodata=0))
+    workflow = tmp_path / "flow.yaml"
+    workflow.write_text("denoise: {quality: none}\nwrite: {cog: [denoised]}\nfeatures: null\n")
+    result = call("run", workflow, *paths, "--stack", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    item = json.loads((folder / "item.json").read_text())
+    assert item["properties"]["renders"]["denoised_cog"]["bidx"] == [7, 6, 5]
+    page = (folder / "report.html").read_text()
+    assert "2016-02-06 B04 / 2016-02-06 B03 / 2016-02-06 B02" in page
+    assert "2016-02-06 B08 / 2016-02-06 B04 / 2016-02-06 B03" in page
+    with rasterio.open(folder / "denoised.tif") as file:
+        assert [file.colorinterp[band].name for band in (10, 9, 8)] == ["red", "green", "blue"]
+
+
 @pytest.mark.parametrize("bound", [("--lossless",), ("--snr", 45)])
 def test_a_stack_comes_apart_in_plain_xarray(tmp_path: Path, bound) -> None:
     paths = dates(tmp_path)

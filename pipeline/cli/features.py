@@ -14,17 +14,17 @@ from pipeline.cli.printing import print_receipt, print_result
 from pipeline.cli.progress import Terminal, crew
 from pipeline.cli.sources import given
 from pipeline.cli.tables import table_of
+from pipeline.config import Features
 from pipeline.errors import ConfigError, OutputError, elsewhere
+from pipeline.flow.banks import planned_bank
+from pipeline.flow.chunk_size import check_feature_chunk
 from pipeline.flow.crew import Watch
-from pipeline.flow.features import check_bank
 from pipeline.flow.features import fit as fit_on
 from pipeline.flow.networks import (
     AnyBank,
     check_mean,
     check_words,
-    is_network,
     normalised_on,
-    open_network,
     seen_text,
     settled,
 )
@@ -104,7 +104,7 @@ def _beside(target: Place) -> Iterator[Place]:
 
 def _fitted(
     bank: str,
-    network: NetworkBank | None,
+    planned: AnyBank,
     source: Source,
     tile: int,
     beside: Place,
@@ -113,7 +113,11 @@ def _fitted(
     normalise: str | None,
     **fitting: Any,
 ) -> tuple[AnyBank, Place]:
-    """The bank of this file, or of this name, fitted on the scene and saved at `beside`; and where it lies."""
+    """The bank of this file, or of this name, fitted on the scene and saved at `beside`; and where it lies.
+
+    planned: a bank of the same shapes; a network, not normalised yet.
+    """
+    network = planned if isinstance(planned, NetworkBank) else None
     if bank.endswith(".npz"):
         path = place(bank).resolve()
         return Bank.load(path), path
@@ -132,15 +136,6 @@ def _fitted(
         why = getattr(error.__cause__, "strerror", None) or error
         raise OutputError(f"{beside.parent}: cannot be written: {elsewhere(why)}") from error
     return fitted, beside
-
-
-def _network(bank: str, source: Source, exact: bool, normalise: str | None) -> NetworkBank | None:
-    """The network that is asked for, one that takes the scene; None where another bank is."""
-    if not is_network(bank):
-        return None
-    network = open_network(bank, source.info.bands, exact, normalise)
-    check_bank(network, source.info, bank)
-    return network
 
 
 def _check_target(dst: Place, overwrite: bool, source: Source, dtype: str, creation_options: dict[str, str]) -> None:
@@ -201,13 +196,13 @@ def features(
     check_apart([*src, *options.mask_files(words), *filter(None, [places["at"]])], dst)
     source = unmasked(teacher := open_scene(src, **words))
     _check_target(dst, overwrite, source, dtype, creation_options)
-    network = _network(bank, source, exact, normalise)
-    cell = settled(network, tile, pool, stride)[2] if network else stride or 1
+    planned = planned_bank(Features(bank=bank, exact=exact, normalise=normalise, **fitting), source.info)
+    cell = settled(planned, tile, pool, stride)[2]
     table = table_of(dst, source, tile, cell, dtype=dtype, overwrite=overwrite, **places)
-    if network:
-        check_mean(network, dtype, table=bool(table))
+    check_mean(planned, dtype, table=bool(table))
+    check_feature_chunk(source.info, planned, tile, pool, stride)
     with crew(scheduler, workers, verbose, quiet) as team, _beside(dst) as beside:
-        fitted, path = _fitted(bank, network, teacher, tile, beside, team.watch, normalise=normalise, **fitting)
+        fitted, path = _fitted(bank, planned, teacher, tile, beside, team.watch, normalise=normalise, **fitting)
         tile, pool, stride = settled(fitted, tile, pool, stride)
         receipt = write_features(
             source,

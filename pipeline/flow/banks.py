@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from pipeline.config import Features
+from pipeline.flow.chunk_size import check_feature_chunk
 from pipeline.flow.features import check_bank, check_bank_name, fit
 from pipeline.flow.networks import AnyBank, check_mean, check_network, is_network, normalised_on, open_network
 from pipeline.flow.threads import one_blas_thread
@@ -92,12 +94,14 @@ def check_wanted(wanted: Features) -> None:
         check_bank_name(wanted.bank)
 
 
-def check_scene(wanted: Features, info: SceneInfo) -> None:
-    """Refuse a bank that is there already and was made for other bands, before the scene is denoised for nothing.
+def check_scene(wanted: Features, info: SceneInfo, tile: int) -> None:
+    """Refuse what cannot be made in tiles of so many pixels, or of a bank that is there already and was made for other
+    bands, before the scene is denoised for nothing.
 
     Raises:
         BankError: the bands differ in number, name or order; or a network takes no such pixels, or more of them.
-        ConfigError: int8 is wanted of one mean over the scene, or a normalisation of a network of integers.
+        ConfigError: int8 is wanted of one mean over the scene, or a normalisation of a network of integers; or a chunk
+            of the features is too large.
         ModelError: the network cannot be read.
     """
     if is_network(wanted.bank):
@@ -106,6 +110,7 @@ def check_scene(wanted: Features, info: SceneInfo) -> None:
         check_mean(network, wanted.dtype)
     elif wanted.bank.endswith(".npz"):
         check_bank(Bank.load(place(wanted.bank)), info, wanted.bank)
+    check_feature_chunk(info, planned_bank(wanted, info), tile, wanted.pool, wanted.stride)
 
 
 def planned_bank(wanted: Features, info: SceneInfo) -> AnyBank:
@@ -121,7 +126,11 @@ def planned_bank(wanted: Features, info: SceneInfo) -> AnyBank:
         return network
     if wanted.bank.endswith(".npz"):
         return Bank.load(place(wanted.bank))
-    bands = info.bands
-    noise = np.random.default_rng([wanted.seed]).standard_normal((len(bands), 64, 64))
-    samples = [(noise, np.ones((64, 64), bool))]
-    return fit_bank(wanted.bank, samples, bands=bands, count=wanted.count, size=wanted.size, seed=wanted.seed)
+    check_bank_name(wanted.bank)
+    return _fitted_on_nothing(wanted.bank, info.bands, wanted.count, wanted.size, wanted.seed)
+
+
+@lru_cache(maxsize=4)
+def _fitted_on_nothing(name: str, bands: tuple[str, ...], count: int | None, size: int | None, seed: int) -> Bank:
+    noise = np.random.default_rng([seed]).standard_normal((len(bands), 64, 64))
+    return fit_bank(name, [(noise, np.ones((64, 64), bool))], bands=bands, count=count, size=size, seed=seed)

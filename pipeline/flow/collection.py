@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.flow.paperwork import write_json
+from pipeline.errors import OutputError, StorageError
+from pipeline.flow.journal import alone
+from pipeline.flow.paperwork import json_text, write_json
 from pipeline.raster.names import natural_key, safe_name
 from pipeline.raster.stac_collection import Members, is_ours, tied
 from pipeline.storage import Place
 
-COLLECTION, ITEM = "collection.json", "item.json"
+COLLECTION, ITEM, RECEIPT = "collection.json", "item.json", "receipt.json"
 
 
 def write_collection(out: Place, scenes: list[str], *, many: bool) -> None:
@@ -35,12 +38,25 @@ def write_collection(out: Place, scenes: list[str], *, many: bool) -> None:
             continue
         member = tied(item, name, f"../{COLLECTION}")
         if member != item:
+            _tell_receipt(path, len(json_text(member).encode()))
             write_json(path, member)
         members.add(f"./{path.parent.name}/{ITEM}", member)
     if members.hrefs:
         collection = members.collection(name)
         if collection != begun:
             write_json(target, collection)
+
+
+def _tell_receipt(item: Place, size: int) -> None:
+    """Put the item's size of once it is tied into the receipt beside it; not where another run is at work, which writes
+    its own."""
+    path = item.with_name(RECEIPT)
+    with suppress(OutputError, StorageError), alone(item.with_name(".running")):
+        receipt = _read(path)
+        outputs = (receipt or {}).get("outputs")
+        if isinstance(outputs, dict) and ITEM in outputs:
+            outputs[ITEM] = size
+            write_json(path, receipt)
 
 
 def _items(out: Place, scenes: list[str], begun: dict[str, Any] | None) -> list[Place]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.errors import TerrasketchError
+from pipeline.flow import algorithms
 from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising, denoised_and_read, is_of_dates
 from pipeline.flow.ends import pair_of
@@ -179,6 +180,7 @@ def scene_plan(
         "grid": {"height": info.height, "width": info.width, "tile": tile},
         "denoise": denoising.configuration(is_of_dates(info)),
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
+        "algorithms": algorithms.of_scene(denoised=denoising.quality != "none", coded=bound is not None),
     } | ({"effort": effort} if bound else {})
     variables = (scene, valid_variable()) if info.masked else (scene,)
     return Plan(final, info, tile, variables, configuration, frame)

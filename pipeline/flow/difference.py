@@ -24,6 +24,9 @@ _WORDS = {
     "features.bank.name": "features.bank",
     "features.bank.network": "features.bank",
     "features.bank.digest": "the bank's contents",
+    "algorithms.denoise": "terrasketch's algorithm of denoising",
+    "algorithms.codec": "terrasketch's algorithm of compression",
+    "algorithms.features": "terrasketch's algorithm of features",
 }
 _UNSAID = {
     "denoise.basis": "tile",
@@ -33,6 +36,8 @@ _UNSAID = {
     "features.domain": "pixels",
 }
 """What an absent key means."""
+_ALGORITHMS = {word for key, word in _WORDS.items() if key.startswith("algorithms.")}
+_UNNUMBERED = "older"
 _CONTENTS = (
     "the scene's CRS",
     "the scene's transform",
@@ -45,10 +50,16 @@ _CONTENTS = (
 def differences(was: Any, now: Any) -> list[str]:
     """A line for each word that differs, in alphabetical order; of keys that no workflow has, the keys."""
     old, new = _told(was), _told(now)
-    return [
-        f"{word} changed" if word in _CONTENTS else f"{word}: {_value(word, old)} -> {_value(word, new)}"
+    words = [
+        word
         for word in sorted(old.keys() | new.keys())
         if old.get(word, _UNSAID.get(word)) != new.get(word, _UNSAID.get(word))
+    ]
+    # What is no longer denoised needs no algorithm of it: only where nothing else differs is the store an older one's.
+    chosen = [word for word in words if word not in _ALGORITHMS or (word in old and word in new)]
+    return [
+        f"{word} changed" if word in _CONTENTS else f"{word}: {_value(word, old)} -> {_value(word, new)}"
+        for word in chosen or words
     ]
 
 
@@ -62,7 +73,7 @@ def _told(configuration: Any) -> dict[str, Any]:
 def _own(key: str) -> str:
     """A key of the scene that features were made of is one like the others; so is one of the masks of dates."""
     front, _, rest = key.partition(".")
-    inner = rest.partition(".")[0] in ("source", "denoise", "compress", "effort")
+    inner = rest.partition(".")[0] in ("source", "denoise", "compress", "effort", "algorithms")
     return re.sub(r"^source\.mask\.\d+\.", "source.mask.", rest if front == "source" and inner else key)
 
 
@@ -71,7 +82,7 @@ def _word(key: str) -> str:
 
 
 def _value(word: str, told: dict[str, Any]) -> str:
-    value = told.get(word, _UNSAID.get(word))
+    value = told.get(word, _UNNUMBERED if word in _ALGORITHMS else _UNSAID.get(word))
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, float):

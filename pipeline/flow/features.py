@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.errors import BankError, ConfigError
+from pipeline.flow import algorithms
 from pipeline.flow.compress import source_identity
 from pipeline.flow.crew import Watch
 from pipeline.flow.feature_job import FEATURES
@@ -98,6 +99,7 @@ def feature_plan(
         "features": {"bank": made, "pool": pool, "stride": stride}
         | ({"dtype": "int8"} if coding else {})
         | ({} if domain == "pixels" else {"domain": domain}),
+        "algorithms": {"features": algorithms.FEATURES},
     }
     mean = is_mean(bank)
     cell = (info.height, info.width) if mean else (stride, stride)

@@ -14,6 +14,7 @@ from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.raster.chunks import remove_tree
 from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
+from pipeline.raster.stac import is_undated
 from pipeline.raster.stack import times_coarser
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import place
@@ -47,7 +48,8 @@ def finish_scene(
         if workflow.write.report:
             receipt.facts |= write_scene_report(report, workflow, raw, stored, features, receipt)
         about, coarser = features.info if features else None, times_coarser(unmasked(raw))
-        write_item(folder, stored.info, about, _processing(workflow), receipt.inputs, coarser)
+        item = write_item(folder, stored.info, about, _processing(workflow), receipt.inputs, coarser)
+        receipt.facts["undated"] = is_undated(item)
         new = True
     receipt.status = "done" if new else "complete"
 

@@ -48,7 +48,12 @@ def write_json(path: Place, content: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(path, json.dumps(plain(content), indent=2) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(plain(content), indent=2) + "\n"
 
 
 def write_text(path: Place, text: str) -> None:
@@ -74,7 +79,7 @@ def write_item(
     processing: dict[str, Any],
     inputs: list[str],
     coarser: float = 1.0,
-) -> None:
+) -> dict[str, Any]:
     """Write item.json: a STAC item of what lies in the folder, made of `inputs`, with pixels so many times as large."""
     assets = {"scene": Asset("scene.zarr", _ZARR, ("data",), "Denoised and compressed scene, (band, y, x)", info)}
     if features is not None:
@@ -94,6 +99,7 @@ def write_item(
     called = None if origin else folder.name
     item = make_item(info, assets, processing, span=_span(info), name=called, origin=origin, derived_from=source)
     write_json(folder / "item.json", item)
+    return item
 
 
 def _span(info: SceneInfo) -> tuple[datetime, datetime] | None:

@@ -45,6 +45,8 @@ class Summary:
         }
         self._earlier: dict[str, dict[str, Any]] | None = None
         self._saved = 0.0
+        self.undated: list[str] = []
+        """Names of the scenes whose items were written without a date."""
 
     def record(self, receipt: SceneReceipt) -> None:
         """What became of a scene; it is on disk a little later. Of one that was refused, what was told before."""
@@ -53,6 +55,7 @@ class Summary:
         if receipt.status == "refused":
             told = (self._earlier or {}).get(receipt.name) or _as_left(receipt) or told | {"status": "failed"}
         self._scenes[receipt.name] |= told
+        self.undated += [receipt.name] if receipt.facts.get("undated") else []
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()
 

@@ -13,6 +13,7 @@ from pipeline.flow.infinite import tell_infinite
 from pipeline.flow.lacking import tell_lacking
 from pipeline.flow.masked_share import tell_mask
 from pipeline.flow.mended import tell_mended
+from pipeline.flow.rim import tell_rim
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
 from pipeline.flow.unread import tell_unread
@@ -27,6 +28,7 @@ def tell_scene(source: Source, counted: Receipt, quality: str, bound: Bound | No
     tell_constants(source, counted, bound, watch)
     tell_infinite(source, counted, bound, watch)
     tell_lacking(source, counted, watch)
+    tell_rim(source, watch)
     facts: dict[str, Any] = {"mended": tell_mended(source, counted, watch)}
     facts |= {"undeclared_fill": tell_fill(source, counted.ends, watch), "mask": tell_mask(source, counted, watch)}
     return {name: fact for name, fact in facts.items() if fact}

@@ -10,6 +10,7 @@ from pipeline.flow.arithmetic import feature_flops, halo_share, scene_flops
 from pipeline.flow.at_rest import base_memory
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
+from pipeline.flow.chunk_size import check_feature_chunk, check_scene_chunk
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.feature_job import filter_groups
 from pipeline.flow.networks import AnyBank, is_mean, settled
@@ -49,8 +50,10 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
         SourceError: the scene cannot be opened.
         BankError: the workflow's bank cannot be loaded.
         ModelError: the workflow's network cannot be read.
+        ConfigError: a chunk is too large.
     """
     info = open_scene(paths, **workflow.read.model_dump(exclude={"tile"})).info
+    check_scene_chunk(info, workflow.read.tile)
     stages = [_scene_stage(info, workflow, workers)]
     products: list[list[str]] = []
     notes: list[str] = []
@@ -58,6 +61,7 @@ def plan_scene(name: str, paths: list[str], workflow: Workflow, workers: int, *,
     chunk = None
     if workflow.features is not None:
         bank = planned_bank(workflow.features, info)
+        check_feature_chunk(info, bank, workflow.read.tile, workflow.features.pool, workflow.features.stride)
         features = len(bank.features)
         if isinstance(bank, NetworkBank):
             stage, products = _network_stage(info, workflow, bank)

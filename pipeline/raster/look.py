@@ -59,7 +59,8 @@ def look_of(path: str, info: SceneInfo) -> Look:
     try:
         with gdal_env(path), open_reader(path) as dataset:
             statistics = tuple(_statistics(dataset.tags(band)) for band in dataset.indexes)
-            rgb = default_rgb(info.bands, known_wavelengths(info))
+            shares = [found.get("valid_percent", 0.0) / 100 for found in statistics]
+            rgb = default_rgb(info.bands, known_wavelengths(info), shares)
             pairs = tuple(_percentiles(dataset.tags(band + 1)) for band in rgb)
     except GDAL_ERRORS as error:
         raise SourceError(f"{path}: {reason(error)}; write it again").of(path) from error

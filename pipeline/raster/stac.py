@@ -111,6 +111,12 @@ def make_item(
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
+def is_undated(item: Mapping[str, Any]) -> bool:
+    """Whether an item of ours does not tell when its scene was taken."""
+    properties = item["properties"]
+    return properties["datetime"] is None and properties["start_datetime"] == _text(EARLIEST)
+
+
 def _latest(info: SceneInfo, now: datetime) -> datetime:
     """When a scene of no known time was taken at the latest."""
     made = file_time(info.tags)

@@ -240,14 +240,17 @@ def _union(sources: Sequence[RasterSource], anchor: Affine6, step: tuple[float, 
     return transform, bottom - top, right - left
 
 
-def _covers(member: Member) -> bool:
-    """True where every pixel of the grid has something of the file."""
+def covered(member: Member) -> tuple[slice, slice]:
+    """Rows and columns of the grid that have something of the file."""
     grid = member.info
-    whole = (slice(0, grid.height), slice(0, grid.width))
     if isinstance(member, AveragedSource):
         rows, columns = axes(member.source.info, grid, Window(0, grid.height, 0, grid.width))
-        return (rows.reach, columns.reach) == whole
-    return reach(member.source.info, grid) == whole
+        return rows.reach, columns.reach
+    return reach(member.source.info, grid)
+
+
+def _covers(member: Member) -> bool:
+    return covered(member) == (slice(0, member.info.height), slice(0, member.info.width))
 
 
 def _join(

@@ -8,12 +8,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from pipeline.bands import Triple, composites
+from pipeline.bands import Composite, Triple, composites
 from pipeline.errors import OutputError
 from pipeline.report import charts, pictures, scatter, sentences, words
 from pipeline.report.data import F32, ReportData
 from pipeline.report.svg import number
 from pipeline.storage import ObjectPath, Place, place, put_whole
+
+_SEEN = 4
+"""Every so many rows and columns are looked at to choose a date."""
 
 
 def render(data: ReportData) -> str:
@@ -70,16 +73,22 @@ def write_page(target: Place, html: str, what: str) -> None:
         raise OutputError(f"{target}: {what} cannot be written: {error.strerror}; free the path or the disk") from error
 
 
+def _composites(data: ReportData) -> list[Composite]:
+    """The pictures; of dates those of the one of which most is seen."""
+    shares = np.isfinite(data.before[:, ::_SEEN, ::_SEEN]).mean(axis=(1, 2)).tolist()
+    return composites(data.band_names, data.wavelengths, data.rgb, shares)
+
+
 def _thumbnail(data: ReportData) -> str:
     """The main picture of what is stored, as the index of many scenes shows it."""
-    chosen = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)
+    chosen = list(_composites(data)[0].bands)
     after = pictures.thin(data.after[chosen])
     return pictures.thumbnail(pictures.stretch(after, pictures.stretch_limits(after)))
 
 
 def _plates(data: ReportData) -> list[dict[str, Any]]:
     """One before/after pair per composite."""
-    shown = composites(data.band_names, data.wavelengths, data.rgb)
+    shown = _composites(data)
     before, after = pictures.thin(data.before), pictures.thin(data.after)
     return [_plate(composite.label, composite.bands, data, before, after) for composite in shown]
 
@@ -87,7 +96,7 @@ def _plates(data: ReportData) -> list[dict[str, Any]]:
 def _detail(data: ReportData) -> dict[str, Any] | None:
     if data.detail is None:
         return None
-    bands = composites(data.band_names, data.wavelengths, data.rgb)[0].bands
+    bands = _composites(data)[0].bands
     rows, columns = data.detail.before.shape[1:]
     y0, x0 = data.detail.y0, data.detail.x0
     plate = _plate("Detail", bands, data, data.detail.before, data.detail.after)
@@ -107,7 +116,7 @@ def _plate(label: str, bands: Triple, data: ReportData, before: F32, after: F32)
 
 def _residual(data: ReportData) -> dict[str, Any]:
     """What was taken away, in the first band of the main picture, at the detail's or the picture's pixels."""
-    band = composites(data.band_names, data.wavelengths, data.rgb)[0].bands[0]
+    band = _composites(data)[0].bands[0]
     before, after = pictures.thin(data.before[band]), pictures.thin(data.after[band])
     scaled, limit = pictures.difference(before, after)
     bar = charts.colour_bar(f"−{number(limit)}", "0", f"+{number(limit)}", pictures.DIVERGING)
@@ -194,7 +203,7 @@ def _spectra(data: ReportData) -> dict[str, Any]:
         chart = charts.spectrum_chart(title, old, new, data.band_names, data.wavelengths)
         shown.append({"index": index, "title": title, "chart": chart})
     height, width = data.after.shape[1:]
-    bands = list(composites(data.band_names, data.wavelengths, data.rgb)[0].bands)
+    bands = list(_composites(data)[0].bands)
     step = max(1, -(-max(height, width) // 220))
     small = data.after[bands, ::step, ::step]
     picture = pictures.rgb_picture(pictures.stretch(small, pictures.stretch_limits(small)))

@@ -1,0 +1,40 @@
+"""The bytes of outputs that receipts tell are those on the disk, once items are tied to their collection too."""
+
+import json
+from pathlib import Path
+
+from pipeline.flow.journal import alone
+from tests.scenes import call, small_scene
+
+
+def told(folder: Path) -> int:
+    size: int = json.loads((folder / "receipt.json").read_text())["outputs"]["item.json"]
+    return size
+
+
+def test_items_have_the_size_that_their_receipts_tell(tmp_path: Path) -> None:
+    job, out = tmp_path / "w.yaml", tmp_path / "out"
+    job.write_text("version: 1\nfeatures: null\nwrite: {cog: [], report: false}\n")
+    paths = [small_scene(tmp_path / f"{name}.tif", height=40, width=40, bands=1) for name in "ab"]
+    assert call("run", job, paths[0], "--out", out).exit_code == 0
+    assert told(out / "a") == (out / "a/item.json").stat().st_size
+    before = json.loads((out / "a/receipt.json").read_text())
+    assert call("run", job, *paths, "--out", out).exit_code == 0
+    for name in "ab":
+        assert "collection" in json.loads((out / name / "item.json").read_text())
+        assert told(out / name) == (out / name / "item.json").stat().st_size
+        assert not (out / name / ".running").exists()
+    after = json.loads((out / "a/receipt.json").read_text())
+    assert {**after, "outputs": before["outputs"]} == before
+
+
+def test_the_receipt_of_a_scene_that_another_run_is_at_stays(tmp_path: Path) -> None:
+    job, out = tmp_path / "w.yaml", tmp_path / "out"
+    job.write_text("version: 1\nfeatures: null\nwrite: {cog: [], report: false}\n")
+    paths = [small_scene(tmp_path / f"{name}.tif", height=40, width=40, bands=1) for name in "abc"]
+    assert call("run", job, paths[0], "--out", out).exit_code == 0
+    before = (out / "a/receipt.json").read_bytes()
+    with alone(out / "a" / ".running"):
+        assert call("run", job, *paths[1:], "--out", out).exit_code == 0
+    assert (out / "a/receipt.json").read_bytes() == before
+    assert told(out / "b") == (out / "b/item.json").stat().st_size
