@@ -13,6 +13,7 @@ from dask.base import is_dask_collection
 from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
+from pipeline.flow.clear import without_clear
 from pipeline.flow.computing import who_computes
 from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
@@ -71,7 +72,7 @@ class SceneAccessor:
 
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
         are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
-        is left out with a warning. Coordinates without equal steps make no transform.
+        is left out with a warning, the mask `clear` without one. Coordinates without equal steps make no transform.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
@@ -105,7 +106,7 @@ class SceneAccessor:
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
         count = count or os.cpu_count() or 1
         with python_words(), who_computes(self._scene.data) as scheduler, ThreadPoolExecutor(count) as threads:
-            source, side = source_of(self._scene, scheduler), side or _tile(self._scene)
+            source, side = source_of(without_clear(self._scene), scheduler), side or _tile(self._scene)
             told = _Told()
             if source.warning:
                 told.warn(source.warning)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BankError, BlockError
 from pipeline.flow.cells import label
+from pipeline.flow.clear import Samples, clear_in
 from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.networks import (
     AnyBank,
@@ -55,7 +56,8 @@ def denoise(
     """Denoise a scene (band, y, x) by blockwise patch SVD; noise level and rank are found by itself.
 
     Args:
-        scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are.
+        scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
+            coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`).
         quality: `none`, `fast` or `quality`.
         sigma: noise in data units; None = estimated on each block. Below what float32 rounds a band's values to (20 at
             1e9), the band is left as it is.
@@ -77,7 +79,8 @@ def denoise(
     heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
-    data = map_windows(cube, heart, outer, tile=tile, stride=1, count=cube.shape[0], dtype=cube.dtype, name="denoise")
+    words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
+    data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -94,7 +97,8 @@ def features(
     """Convolutional features of a scene (band, y, x), pooled, at every `stride` pixels.
 
     Args:
-        scene: (band, y, x), or (y, x), of a real dtype.
+        scene: (band, y, x), or (y, x), of a real dtype. A bank is fitted where its coordinate `clear` (y, x) is true,
+            if it has one (`open_scene(mask_band=...)`).
         bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
             network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are).
         pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
@@ -114,7 +118,7 @@ def features(
     cube = as_cube(scene)
     tile, pool, stride = whole_number("tile", tile) or TILE, whole_number("pool", pool), whole_number("stride", stride)
     nodata = nodata_of(scene)
-    fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed)
+    fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed, clear_in(scene))
     if is_mean(fitted):
         raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
     tile, pool, stride = settled(fitted, tile, pool, stride)
@@ -128,10 +132,17 @@ def features(
 
 
 def _denoised(
-    block: NDArray[Any], inner: Window, outer: Window, *, denoising: Denoising, dates: bool, nodata: float | int | None
+    block: NDArray[Any],
+    inner: Window,
+    outer: Window,
+    *,
+    denoising: Denoising,
+    dates: bool,
+    nodata: float | int | None,
+    clear: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     valid = valid_from(block, (nodata,) * block.shape[0])
-    result = denoising.block(block, valid, (outer.y0, outer.x0), dates=dates)
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=dates)
     place = inner.within(outer)
     return settle(result, place, block[:, *place], valid[place], nodata)
 
@@ -215,7 +226,7 @@ def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
 
 
 def _resolve(
-    bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int
+    bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int, clear: Any
 ) -> AnyBank:
     if isinstance(bank, AnyBank):
         return bank
@@ -223,13 +234,8 @@ def _resolve(
         return Bank.load(place(bank))
     spread = windows(cube, TILE, 1)
     chosen = np.unique(np.linspace(0, len(spread) - 1, min(_FIT_SAMPLES, len(spread))).round().astype(int))
-
-    def samples() -> Any:
-        for index in chosen:
-            block = np.asarray(cube[:, *spread[index].slices])
-            yield block, valid_from(block, (nodata,) * block.shape[0])
-
-    with one_blas_thread():
+    samples = Samples(cube, [spread[index] for index in chosen], nodata, clear)
+    with one_blas_thread(), samples.blamed():
         if is_network(str(bank)):
-            return normalised(open_network(str(bank), names), samples())
-        return fit_bank(str(bank), samples(), bands=names, seed=seed)
+            return normalised(open_network(str(bank), names), samples)
+        return fit_bank(str(bank), samples, bands=names, seed=seed)

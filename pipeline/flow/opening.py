@@ -18,11 +18,13 @@ from rasterio.crs import CRS
 
 from pipeline.flow import read
 from pipeline.flow.arrays import TILE
+from pipeline.flow.clear import with_clear
 from pipeline.flow.crew import Nobody
 from pipeline.flow.given import given_frame
 from pipeline.flow.python_words import python_words, whole_number
 from pipeline.flow.unread import tell_unread
 from pipeline.grid import Window
+from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
@@ -41,6 +43,9 @@ def open_scene(
     resampling: str | None = None,
     stack: bool = False,
     times: Sequence[str] | None = None,
+    mask_band: str | os.PathLike[str] | int | None = None,
+    mask_values: Sequence[int] | None = None,
+    mask_bits: Sequence[int] | None = None,
 ) -> xr.DataArray:
     """Open what the commands take as SRC as one lazy array; no pixel is read before it is asked for.
 
@@ -58,6 +63,11 @@ def open_scene(
             averaged, others placed by nearest.
         stack: whether the sources are dates of one place, one joint scene.
         times: when they were taken, ISO 8601, where nothing else says.
+        mask_band: [CODING:]BAND or FILE of a mask of clouds, as of the commands: name or number of a band, or key of an
+            asset, which is then none of the scene's, or a file of its own. What it leaves is the coordinate `clear`
+            (y, x), lazy, of which `denoise` and `features` learn; `compress` does not store it.
+        mask_values: values of the mask that are out, not its coding's.
+        mask_bits: or its bits, from 0.
 
     Returns:
         (band, y, x), of a store of features (feature, y, x): names of bands, centres of pixels, `wavelength` in nm
@@ -69,11 +79,14 @@ def open_scene(
     """
     paths = os.fspath(source) if isinstance(source, str | os.PathLike) else [os.fspath(path) for path in source]
     words: dict[str, Any] = {"bidx": bidx, "bands": bands, "nodata": nodata, "resolution": resolution}
+    target = str(mask_band) if isinstance(mask_band, int) else None if mask_band is None else os.fspath(mask_band)
+    words |= {"mask_band": target, "mask_values": mask_values, "mask_bits": mask_bits}
     side = whole_number("tile", tile)
     with python_words():
         opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
         tell_unread(opened, _Warner())
-    return as_array(opened, masked, side)
+    scene = as_array(unmasked(opened), masked, side)
+    return with_clear(scene, opened) if isinstance(opened, MaskedSource) else scene
 
 
 class _Warner(Nobody):
