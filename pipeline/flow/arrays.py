@@ -17,6 +17,7 @@ from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
 from pipeline.errors import BankError, BlockError
+from pipeline.flow.array_dates import times_along
 from pipeline.flow.cells import label
 from pipeline.flow.clear import Samples, clear_in
 from pipeline.flow.denoise import Denoising, settle
@@ -149,10 +150,7 @@ def _denoised(
 
 def _has_dates(scene: xr.DataArray) -> bool:
     """Whether the bands are of several times: by their dimension's name, or a coordinate of times along them."""
-    first = scene.dims[0] if scene.ndim == 3 else None
-    along = (one for one in scene.coords.values() if one.dims == (first,))
-    times = [one for one in along if getattr(one.dtype, "kind", "") == "M"]
-    return first in ("time", "t") or any(len(np.unique(one.values)) > 1 for one in times)
+    return (scene.ndim == 3 and scene.dims[0] in ("time", "t")) or times_along(scene) is not None
 
 
 def _featured(

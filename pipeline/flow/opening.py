@@ -17,6 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
 from pipeline.flow import read
+from pipeline.flow.array_dates import date_coordinates
 from pipeline.flow.arrays import TILE
 from pipeline.flow.clear import with_clear
 from pipeline.flow.crew import Nobody
@@ -155,6 +156,7 @@ def _coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
         coords |= {"scale": (axis, np.array(info.scales)), "offset": (axis, np.array(info.offsets))}
     if len(set(info.units)) > 1:
         coords["unit"] = (axis, np.array([unit or "" for unit in info.units], object))
+    coords |= date_coordinates(info, axis)
     transform = info.geo.transform
     if transform is not None and not transform[1] and not transform[3]:
         a, _, c, _, e, f = transform
