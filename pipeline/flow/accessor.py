@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from pipeline.flow.encoding import one_bound
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
 from pipeline.flow.origins import reads_from
-from pipeline.flow.python_words import in_python, python_words, whole_number
+from pipeline.flow.python_values import path_text, truth, whole_number
+from pipeline.flow.python_words import in_python, python_words
 from pipeline.flow.stages import write_scene
 from pipeline.storage import ObjectPath, place
 
@@ -36,7 +38,7 @@ class SceneAccessor:
         self,
         *,
         quality: str = "fast",
-        sigma: float | None = None,
+        sigma: float | Sequence[float] | None = None,
         repair: str = "auto",
         tile: int = arrays.TILE,
     ) -> xr.DataArray:
@@ -97,7 +99,7 @@ class SceneAccessor:
             TileError: a tile could not be computed. Nothing is left behind then.
         """
         side, count = whole_number("tile", tile), whole_number("workers", workers)
-        target = place(os.fspath(path))
+        target, overwrite = place(path_text("the output", path)), truth("overwrite", overwrite)
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
         bound = one_bound(snr, rmse, max_error, lossless)

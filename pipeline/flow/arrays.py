@@ -6,9 +6,10 @@ before it is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -33,7 +34,7 @@ from pipeline.flow.networks import (
     settled,
 )
 from pipeline.flow.per_band import of_each_band
-from pipeline.flow.python_words import whole_number
+from pipeline.flow.python_values import check_array, noise_level, whole_number
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
@@ -44,13 +45,14 @@ from pipeline.storage import place
 TILE = 256
 _Y, _X = {"y", "lat", "latitude", "projection_y_coordinate"}, {"x", "lon", "longitude", "projection_x_coordinate"}
 _FIT_SAMPLES = 16
+MOST_POOL, MOST_STRIDE = 255, 1024
 
 
 def denoise(
     scene: xr.DataArray,
     *,
     quality: str = "fast",
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | None = None,
     repair: str = "auto",
     tile: int = TILE,
 ) -> xr.DataArray:
@@ -60,8 +62,8 @@ def denoise(
         scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
             coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`).
         quality: `none`, `fast` or `quality`.
-        sigma: noise in data units; None = estimated on each block. Below what float32 rounds a band's values to (20 at
-            1e9), the band is left as it is.
+        sigma: noise in data units, for all bands or for each; None = estimated on each block. Below what float32 rounds
+            a band's values to (20 at 1e9), the band is left as it is.
         repair: what is mended before: `all` (stripes, dead lines and impulses of single bands), `stripes` (the lines
             alone) or `none`; `auto` is `all`, of a scene with times along its bands `stripes`.
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
@@ -74,7 +76,7 @@ def denoise(
         ConfigError: there is no such quality or repair, sigma is no noise level, or tile is below 1.
     """
     cube, tile = as_cube(scene), whole_number("tile", tile) or TILE
-    denoising = Denoising(quality, sigma, repair=repair)
+    denoising = Denoising(quality, cast(Any, noise_level(sigma, cube.shape[0])), repair=repair)
     if quality == "none":
         return scene
     heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
@@ -114,10 +116,11 @@ def features(
         BankError: the bank does not fit the scene, or the network cannot be computed in tiles, takes no such pixels or
             more of them.
         ModelError: the network cannot be read.
-        ConfigError: tile, pool or stride is below 1.
+        ConfigError: tile, pool or stride is below 1, or pool or stride larger than any.
     """
     cube = as_cube(scene)
-    tile, pool, stride = whole_number("tile", tile) or TILE, whole_number("pool", pool), whole_number("stride", stride)
+    tile, seed = whole_number("tile", tile) or TILE, whole_number("seed", seed, 0) or 0
+    pool, stride = whole_number("pool", pool, most=MOST_POOL), whole_number("stride", stride, most=MOST_STRIDE)
     nodata = nodata_of(scene)
     fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed, clear_in(scene))
     if is_mean(fitted):
@@ -164,12 +167,17 @@ def as_cube(scene: xr.DataArray) -> Any:
     """The pixels (band, y, x).
 
     Raises:
-        BlockError: the scene has not two or three dimensions, none but y and x last, no real dtype, or no pixels.
+        BlockError: the scene is no DataArray, has not two or three dimensions, none but y and x last, no real dtype of
+            at most 64 bits, or no pixels.
     """
+    check_array(scene)
     if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
         raise BlockError(
-            f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}"
+            f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}; "
+            + _remedy(scene)
         )
+    if scene.dtype.itemsize > 8:
+        raise BlockError(f"a scene has at most 64 bits a value, got {scene.dtype}; give scene.astype('float64')")
     order = _order(scene)
     if order != scene.dims:
         words = ", ".join(repr(name) for name in order)
@@ -177,6 +185,18 @@ def as_cube(scene: xr.DataArray) -> Any:
     if 0 in scene.shape:
         raise BlockError(f"a scene has pixels, got {dict(scene.sizes)}; was it cut where it does not lie?")
     return scene.data if scene.ndim == 3 else scene.data[None]
+
+
+def _remedy(scene: xr.DataArray) -> str:
+    """What makes a scene of another array."""
+    if scene.ndim == 4:
+        first, second, y, x = scene.dims
+        names = ", ".join(f"{name!r}" for name in (first, second))
+        stacked = f'stack(bands=({names})).reset_index("bands").transpose("bands", {y!r}, {x!r})'
+        return f"give one by isel({first}=0), or all as bands by {stacked}"
+    if scene.ndim in (2, 3):
+        return "give it as numbers, by astype() or .real" if scene.dtype.kind in "bc" else "give it as numbers"
+    return "give it y and x, by expand_dims() or isel()"
 
 
 def _order(scene: xr.DataArray) -> tuple[Any, ...]:
