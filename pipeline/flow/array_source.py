@@ -78,8 +78,6 @@ def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> Arra
         SourceError: a sample of it cannot be computed.
     """
     cube = as_cube(scene)
-    if cube.dtype.kind == "f" and cube.dtype.itemsize > 8:
-        raise BlockError(f"a store cannot hold {cube.dtype}; cast to float32 or float64")
     declared = nodata_of(scene)
     missing = declared if isinstance(declared, int) and int(float(declared)) != declared else None
     nodata = None if missing is not None else sentinel(declared, cube.dtype)

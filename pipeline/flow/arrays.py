@@ -177,7 +177,9 @@ def as_cube(scene: xr.DataArray) -> Any:
             + _remedy(scene)
         )
     if scene.dtype.itemsize > 8:
-        raise BlockError(f"a scene has at most 64 bits a value, got {scene.dtype}; give scene.astype('float64')")
+        raise BlockError(
+            f"a scene has at most 64 bits a value, got {scene.dtype}; cast to float32 or float64 by astype()"
+        )
     order = _order(scene)
     if order != scene.dims:
         words = ", ".join(repr(name) for name in order)

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.errors import BlockError, ConfigError
-from pipeline.untrusted import one_line
+from pipeline.untrusted import kind_of, one_line
 
 _LONG = 60
 
@@ -24,12 +24,7 @@ _LONG = 60
 def shown(value: Any) -> str:
     """A value in a message: as it is written, or what it is where that is long."""
     text = one_line(repr(value.item() if isinstance(value, np.generic) else value))
-    return text if len(text) <= _LONG and "object at 0x" not in text else _kind(value)
-
-
-def _kind(value: Any) -> str:
-    name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'aei' or name == 'ndarray' else 'a'} {name}"
+    return text if len(text) <= _LONG and "object at 0x" not in text else kind_of(value)
 
 
 def check_array(scene: Any) -> None:
@@ -44,7 +39,7 @@ def check_array(scene: Any) -> None:
         ways = "open it by pipeline.open_scene(path)"
     elif hasattr(scene, "dtype") or isinstance(scene, list | tuple):
         ways = 'give xarray.DataArray(array, dims=("band", "y", "x"))'
-    raise BlockError(f"a scene is an xarray.DataArray, got {_kind(scene)}; {ways}")
+    raise BlockError(f"a scene is an xarray.DataArray, got {kind_of(scene)}; {ways}")
 
 
 def path_text(name: str, value: Any, remedy: str = "give a file, a folder or an address") -> str:
