@@ -103,3 +103,9 @@ def _inside(value: Any) -> Any:
 
 def _size(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
+
+
+def kind_of(value: object) -> str:
+    """What a value is that should be another, in a message: None, or `a list`."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aei' or name == 'ndarray' else 'a'} {name}"

@@ -42,6 +42,16 @@ seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=Tr
 common = options.together(options.tile, options.reading, options.overwrite, options.running, options.watching)
 
 
+def _elsewhere(at: list[tuple[float, float]], crs: str | None, shapes: Any) -> str:
+    """What to do where no place lies in the scene."""
+    if not at:
+        return "give places in it"
+    if crs is None:
+        return "give places in it, or name their CRS by --crs"
+    first = shapes[0]
+    return f"{crs} brings the first to x {first.x:.10g}, y {first.y:.10g}: is it their CRS, and x (longitude) first?"
+
+
 @click.command()
 @store
 @target
@@ -82,7 +92,7 @@ def similar(
     shapes = points(values, at, crs) if places is None else shapes_of(values, places)
     with crew(**watching) as team:
         where = f"--at {' '.join(f'{x:.10g},{y:.10g}' for x, y in at)}" if places is None else places
-        found = asked(values, shapes, where, team)
+        found = asked(values, shapes, where, team, _elsewhere(at, crs, shapes))
         receipt, facts = write_similar(values, found, dst, team, top=top, apart=apart, seed=seed)
     _print(dst, receipt, {"table": str(dst.with_suffix(TABLE)), "places": len(found.features)} | facts, words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -29,11 +30,24 @@ def usage(error: click.ClickException, words: Sequence[str]) -> str:
     message = error.format_message()
     if isinstance(error, click.MissingParameter):
         message = _missing(error, words) or message
+    elif isinstance(error, click.NoSuchOption) and context is not None and context.info_name in ("run", "plan"):
+        message = _in_workflow(error.option_name) or message
     elif isinstance(error, click.BadParameter) and (found := _NO_NUMBER.match(message)):
         unit = _UNITS.get((error.param.name if error.param else None) or "", "")
         wanted = "a whole number" if found[2] == "integer" else "a number"
         message = f"{found[1]} is no number; give {f'{wanted} {unit}'.rstrip()}"
     return f"{message}{hint}"
+
+
+def _in_workflow(option: str) -> str | None:
+    """Where in a workflow that is said which `run` and `plan` do not take as an option."""
+    key = option.lstrip("-").replace("-", "_")
+    workflow = import_module("pipeline.config.models").Workflow  # which takes long to import
+    for section, field in workflow.model_fields.items():
+        known = getattr(type(field.default), "model_fields", {})
+        if key in known:
+            return f"No such option '{option}'; the workflow says it: {section}: {{{key}: ...}}"
+    return None
 
 
 def _missing(error: click.MissingParameter, words: Sequence[str]) -> str | None:

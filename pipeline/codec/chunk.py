@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.fit import Fit
 from pipeline.codec.low_rank import Layer
 from pipeline.errors import BlockError, ConfigError, FormatError
+from pipeline.untrusted import kind_of, one_line
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -53,6 +55,8 @@ def encode(
     Raises BlockError for a block, ConfigError for an option that cannot be served.
     """
     check_effort(effort)
+    if not isinstance(block, np.ndarray):
+        raise BlockError(f"block is {kind_of(block)}; give a NumPy array (band, y, x)")
     check_storable(block.dtype, bound, nodata)
     block = _checked(block)
     kind, real = mask.find_valid(block, valid, nodata)
@@ -108,8 +112,16 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     return mask.off_nodata(block, header.nodata)
 
 
+def _check_words(bound: Any, nodata: Any) -> None:
+    if not isinstance(bound, Bound):
+        raise ConfigError(f'bound is {one_line(repr(bound))}; give one such as Bound("rmse", 5)')
+    if nodata is not None and not isinstance(nodata, Real):
+        raise ConfigError(f"nodata {one_line(repr(nodata))} is no number; give one, or None")
+
+
 def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | None) -> None:
     """BlockError or ConfigError where blocks of this dtype cannot be encoded with these options."""
+    _check_words(bound, nodata)
     native = dtype.newbyteorder("=")
     if native not in container.DTYPES:
         raise BlockError(f"a chunk cannot hold {dtype}; cast to an integer type, float32 or float64")

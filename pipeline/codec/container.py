@@ -150,11 +150,17 @@ def pack(header: Header, sections: Mapping[Kind, Section]) -> bytes:
     return body + CRC.pack(zlib.crc32(body))
 
 
+def _check_bytes(data: Any) -> None:
+    if isinstance(data, str) or not hasattr(data, "__len__"):
+        raise FormatError(f"a chunk is bytes, got {type(data).__name__}")
+
+
 def read_header(data: Buffer) -> Header:
     """The header of a container, from the whole of it or from its first `PREFIX` bytes.
 
     Raises FormatError where these are not the first bytes of a version 1 container. The checksum is not read.
     """
+    _check_bytes(data)
     if len(data) < FIXED.size or bytes(data[:4]) != MAGIC:
         start = "cut short" if bytes(data[:4]) == MAGIC else f"starts with {bytes(data[:4])!r}, not {MAGIC!r}"
         raise FormatError(f"not a terrasketch chunk: {len(data)} bytes, {start}")

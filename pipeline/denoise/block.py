@@ -21,6 +21,7 @@ from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.targets import keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
 from pipeline.errors import BlockError
+from pipeline.untrusted import kind_of
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -68,7 +69,7 @@ def denoise_block(
     Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
     unknown quality.
     """
-    _check(block, valid)
+    _check(block, valid, clear)
     settings = settings_for(quality, len(block))
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     trusted = valid if clear is None else learnable(valid, clear, model)
@@ -154,11 +155,16 @@ def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken:
             result[b] = np.where(valid, held, result[b])
 
 
-def _check(block: NDArray[Any], valid: Valid) -> None:
+def _check(block: NDArray[Any], valid: Valid, clear: Valid | None) -> None:
+    for name, given, axes in (("block", block, "(band, y, x)"), ("valid", valid, "(y, x) of bool")):
+        if not isinstance(given, np.ndarray):
+            raise BlockError(f"{name} is {kind_of(given)}; give a NumPy array {axes}")
     if block.ndim != 3 or 0 in block.shape or block.dtype.kind not in "biuf":
         raise BlockError(f"denoise takes a real (band, y, x) block, got {block.dtype} of shape {block.shape}")
-    if valid.shape != block.shape[1:] or valid.dtype != np.bool_:
-        raise BlockError(f"valid is {valid.dtype} of shape {valid.shape}; give bool of shape {block.shape[1:]} (y, x)")
+    for name, mask in (("valid", valid), ("clear", clear)):
+        if mask is not None and (mask.shape != block.shape[1:] or mask.dtype != np.bool_):
+            shape = f"{block.shape[1:]} (y, x)"
+            raise BlockError(f"{name} is {mask.dtype} of shape {mask.shape}; give bool of shape {shape}")
     for number, band in enumerate(block if block.dtype.kind == "f" else ()):
         finite = np.isfinite(band)
         if not finite.all() and not finite[valid].all():

@@ -165,7 +165,10 @@ def mend(
 
 
 def _given(sigma: ArrayLike | None, bands: int) -> F64:
-    given = np.asarray(sigma, np.float64)
+    try:
+        given = np.asarray(sigma, np.float64)
+    except (TypeError, ValueError):  # words, complex numbers, rows of several lengths
+        given = np.full(1, np.nan)
     if given.shape not in ((), (1,), (bands,)) or not (np.isfinite(given) & (given >= 0)).all():
         raise BlockError(
             f"sigma {sigma!r} is not a noise level; give one number >= 0, or one for each of {bands} bands"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dask.base import is_dask_collection
 from pipeline.errors import ConfigError, OutputError
 from pipeline.flow import arrays
 from pipeline.flow.array_source import source_of
+from pipeline.flow.clear import without_clear
 from pipeline.flow.computing import who_computes
 from pipeline.flow.crew import Crew, Nobody
 from pipeline.flow.denoise import Denoising
@@ -20,7 +22,8 @@ from pipeline.flow.encoding import one_bound
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.opening import open_scene
 from pipeline.flow.origins import reads_from
-from pipeline.flow.python_words import in_python, python_words, whole_number
+from pipeline.flow.python_values import path_text, truth, whole_number
+from pipeline.flow.python_words import in_python, python_words
 from pipeline.flow.stages import write_scene
 from pipeline.storage import ObjectPath, place
 
@@ -35,7 +38,7 @@ class SceneAccessor:
         self,
         *,
         quality: str = "fast",
-        sigma: float | None = None,
+        sigma: float | Sequence[float] | None = None,
         repair: str = "auto",
         tile: int = arrays.TILE,
     ) -> xr.DataArray:
@@ -71,7 +74,7 @@ class SceneAccessor:
 
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
         are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
-        is left out with a warning. Coordinates without equal steps make no transform.
+        is left out with a warning, the mask `clear` without one. Coordinates without equal steps make no transform.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
@@ -96,7 +99,7 @@ class SceneAccessor:
             TileError: a tile could not be computed. Nothing is left behind then.
         """
         side, count = whole_number("tile", tile), whole_number("workers", workers)
-        target = place(os.fspath(path))
+        target, overwrite = place(path_text("the output", path)), truth("overwrite", overwrite)
         if target.suffix != ".zarr":
             raise ConfigError(f"{target}: compress writes Zarr; give an output ending in .zarr")
         bound = one_bound(snr, rmse, max_error, lossless)
@@ -105,7 +108,7 @@ class SceneAccessor:
             raise OutputError(f"{target} is what the scene is read from; give another output, or compute() it first")
         count = count or os.cpu_count() or 1
         with python_words(), who_computes(self._scene.data) as scheduler, ThreadPoolExecutor(count) as threads:
-            source, side = source_of(self._scene, scheduler), side or _tile(self._scene)
+            source, side = source_of(without_clear(self._scene), scheduler), side or _tile(self._scene)
             told = _Told()
             if source.warning:
                 told.warn(source.warning)

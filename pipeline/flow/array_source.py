@@ -12,6 +12,7 @@ from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
 from pipeline.errors import BlockError, SourceError
+from pipeline.flow.array_dates import date_tags
 from pipeline.flow.arrays import as_cube, band_labels, nodata_of
 from pipeline.flow.computing import Scheduler
 from pipeline.flow.frames import frame_of, transform_of
@@ -77,8 +78,6 @@ def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> Arra
         SourceError: a sample of it cannot be computed.
     """
     cube = as_cube(scene)
-    if cube.dtype.kind == "f" and cube.dtype.itemsize > 8:
-        raise BlockError(f"a store cannot hold {cube.dtype}; cast to float32 or float64")
     declared = nodata_of(scene)
     missing = declared if isinstance(declared, int) and int(float(declared)) != declared else None
     nodata = None if missing is not None else sentinel(declared, cube.dtype)
@@ -143,11 +142,13 @@ def _per_band(scene: xr.DataArray, common: str, each: str, coordinate: str) -> t
 
 
 def _band_tags(scene: xr.DataArray, count: int) -> tuple[dict[str, str], ...]:
-    """`wavelength` in nm as the tag of micrometres that files carry."""
-    if "wavelength" not in scene.coords or scene.wavelength.shape != (count,):
-        return ()
-    values = scene.wavelength.values.astype(float)
-    return tuple({"center_wavelength": f"{value / 1e3:.9g}"} if np.isfinite(value) else {} for value in values)
+    """The tags that files carry of dates, and `wavelength` in nm as that of micrometres."""
+    tags = date_tags(scene) or [{} for _ in range(count)]
+    if "wavelength" in scene.coords and scene.wavelength.shape == (count,):
+        values = scene.wavelength.values.astype(float)
+        waves = [{"center_wavelength": f"{value / 1e3:.9g}"} if np.isfinite(value) else {} for value in values]
+        tags = [one | wave for one, wave in zip(tags, waves, strict=True)]
+    return tuple(tags)
 
 
 def _georeference(scene: xr.DataArray, transform: Affine6 | None) -> Georeference:

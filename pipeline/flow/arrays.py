@@ -6,9 +6,10 @@ before it is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -17,7 +18,9 @@ from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
 from pipeline.errors import BankError, BlockError
+from pipeline.flow.array_dates import times_along
 from pipeline.flow.cells import label
+from pipeline.flow.clear import Samples, clear_in
 from pipeline.flow.denoise import Denoising, settle
 from pipeline.flow.networks import (
     AnyBank,
@@ -31,7 +34,7 @@ from pipeline.flow.networks import (
     settled,
 )
 from pipeline.flow.per_band import of_each_band
-from pipeline.flow.python_words import whole_number
+from pipeline.flow.python_values import check_array, noise_level, whole_number
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
@@ -42,23 +45,25 @@ from pipeline.storage import place
 TILE = 256
 _Y, _X = {"y", "lat", "latitude", "projection_y_coordinate"}, {"x", "lon", "longitude", "projection_x_coordinate"}
 _FIT_SAMPLES = 16
+MOST_POOL, MOST_STRIDE = 255, 1024
 
 
 def denoise(
     scene: xr.DataArray,
     *,
     quality: str = "fast",
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | None = None,
     repair: str = "auto",
     tile: int = TILE,
 ) -> xr.DataArray:
     """Denoise a scene (band, y, x) by blockwise patch SVD; noise level and rank are found by itself.
 
     Args:
-        scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are.
+        scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
+            coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`).
         quality: `none`, `fast` or `quality`.
-        sigma: noise in data units; None = estimated on each block. Below what float32 rounds a band's values to (20 at
-            1e9), the band is left as it is.
+        sigma: noise in data units, for all bands or for each; None = estimated on each block. Below what float32 rounds
+            a band's values to (20 at 1e9), the band is left as it is.
         repair: what is mended before: `all` (stripes, dead lines and impulses of single bands), `stripes` (the lines
             alone) or `none`; `auto` is `all`, of a scene with times along its bands `stripes`.
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
@@ -71,13 +76,14 @@ def denoise(
         ConfigError: there is no such quality or repair, sigma is no noise level, or tile is below 1.
     """
     cube, tile = as_cube(scene), whole_number("tile", tile) or TILE
-    denoising = Denoising(quality, sigma, repair=repair)
+    denoising = Denoising(quality, cast(Any, noise_level(sigma, cube.shape[0])), repair=repair)
     if quality == "none":
         return scene
     heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
-    data = map_windows(cube, heart, outer, tile=tile, stride=1, count=cube.shape[0], dtype=cube.dtype, name="denoise")
+    words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
+    data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -94,7 +100,8 @@ def features(
     """Convolutional features of a scene (band, y, x), pooled, at every `stride` pixels.
 
     Args:
-        scene: (band, y, x), or (y, x), of a real dtype.
+        scene: (band, y, x), or (y, x), of a real dtype. A bank is fitted where its coordinate `clear` (y, x) is true,
+            if it has one (`open_scene(mask_band=...)`).
         bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
             network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are).
         pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
@@ -109,12 +116,13 @@ def features(
         BankError: the bank does not fit the scene, or the network cannot be computed in tiles, takes no such pixels or
             more of them.
         ModelError: the network cannot be read.
-        ConfigError: tile, pool or stride is below 1.
+        ConfigError: tile, pool or stride is below 1, or pool or stride larger than any.
     """
     cube = as_cube(scene)
-    tile, pool, stride = whole_number("tile", tile) or TILE, whole_number("pool", pool), whole_number("stride", stride)
+    tile, seed = whole_number("tile", tile) or TILE, whole_number("seed", seed, 0) or 0
+    pool, stride = whole_number("pool", pool, most=MOST_POOL), whole_number("stride", stride, most=MOST_STRIDE)
     nodata = nodata_of(scene)
-    fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed)
+    fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed, clear_in(scene))
     if is_mean(fitted):
         raise BankError(f"{fitted.name} is one mean over the whole scene, and no map; use terrasketch features")
     tile, pool, stride = settled(fitted, tile, pool, stride)
@@ -128,20 +136,24 @@ def features(
 
 
 def _denoised(
-    block: NDArray[Any], inner: Window, outer: Window, *, denoising: Denoising, dates: bool, nodata: float | int | None
+    block: NDArray[Any],
+    inner: Window,
+    outer: Window,
+    *,
+    denoising: Denoising,
+    dates: bool,
+    nodata: float | int | None,
+    clear: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     valid = valid_from(block, (nodata,) * block.shape[0])
-    result = denoising.block(block, valid, (outer.y0, outer.x0), dates=dates)
+    result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=dates)
     place = inner.within(outer)
     return settle(result, place, block[:, *place], valid[place], nodata)
 
 
 def _has_dates(scene: xr.DataArray) -> bool:
     """Whether the bands are of several times: by their dimension's name, or a coordinate of times along them."""
-    first = scene.dims[0] if scene.ndim == 3 else None
-    along = (one for one in scene.coords.values() if one.dims == (first,))
-    times = [one for one in along if getattr(one.dtype, "kind", "") == "M"]
-    return first in ("time", "t") or any(len(np.unique(one.values)) > 1 for one in times)
+    return (scene.ndim == 3 and scene.dims[0] in ("time", "t")) or times_along(scene) is not None
 
 
 def _featured(
@@ -155,11 +167,18 @@ def as_cube(scene: xr.DataArray) -> Any:
     """The pixels (band, y, x).
 
     Raises:
-        BlockError: the scene has not two or three dimensions, none but y and x last, no real dtype, or no pixels.
+        BlockError: the scene is no DataArray, has not two or three dimensions, none but y and x last, no real dtype of
+            at most 64 bits, or no pixels.
     """
+    check_array(scene)
     if scene.ndim not in (2, 3) or scene.dtype.kind not in "iuf":
         raise BlockError(
-            f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}"
+            f"a scene is (band, y, x) or (y, x) of integers or floats, got dimensions {scene.dims} of {scene.dtype}; "
+            + _remedy(scene)
+        )
+    if scene.dtype.itemsize > 8:
+        raise BlockError(
+            f"a scene has at most 64 bits a value, got {scene.dtype}; cast to float32 or float64 by astype()"
         )
     order = _order(scene)
     if order != scene.dims:
@@ -168,6 +187,18 @@ def as_cube(scene: xr.DataArray) -> Any:
     if 0 in scene.shape:
         raise BlockError(f"a scene has pixels, got {dict(scene.sizes)}; was it cut where it does not lie?")
     return scene.data if scene.ndim == 3 else scene.data[None]
+
+
+def _remedy(scene: xr.DataArray) -> str:
+    """What makes a scene of another array."""
+    if scene.ndim == 4:
+        first, second, y, x = scene.dims
+        names = ", ".join(f"{name!r}" for name in (first, second))
+        stacked = f'stack(bands=({names})).reset_index("bands").transpose("bands", {y!r}, {x!r})'
+        return f"give one by isel({first}=0), or all as bands by {stacked}"
+    if scene.ndim in (2, 3):
+        return "give it as numbers, by astype() or .real" if scene.dtype.kind in "bc" else "give it as numbers"
+    return "give it y and x, by expand_dims() or isel()"
 
 
 def _order(scene: xr.DataArray) -> tuple[Any, ...]:
@@ -215,7 +246,7 @@ def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
 
 
 def _resolve(
-    bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int
+    bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int, clear: Any
 ) -> AnyBank:
     if isinstance(bank, AnyBank):
         return bank
@@ -223,13 +254,8 @@ def _resolve(
         return Bank.load(place(bank))
     spread = windows(cube, TILE, 1)
     chosen = np.unique(np.linspace(0, len(spread) - 1, min(_FIT_SAMPLES, len(spread))).round().astype(int))
-
-    def samples() -> Any:
-        for index in chosen:
-            block = np.asarray(cube[:, *spread[index].slices])
-            yield block, valid_from(block, (nodata,) * block.shape[0])
-
-    with one_blas_thread():
+    samples = Samples(cube, [spread[index] for index in chosen], nodata, clear)
+    with one_blas_thread(), samples.blamed():
         if is_network(str(bank)):
-            return normalised(open_network(str(bank), names), samples())
-        return fit_bank(str(bank), samples(), bands=names, seed=seed)
+            return normalised(open_network(str(bank), names), samples)
+        return fit_bank(str(bank), samples, bands=names, seed=seed)

@@ -13,6 +13,7 @@ from pipeline.codec import Bound
 from pipeline.codec.zarr_codec import SNR, LowRankCodec
 from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.arrays import TILE
+from pipeline.flow.python_values import check_array, truth, whole_number
 
 _PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 _SENTINELS = ("_FillValue", "missing_value")
@@ -79,13 +80,13 @@ def zarr_encoding(
             of several sizes.
         ConfigError: several bounds, a bound or a sentinel that means nothing.
     """
+    check_array(scene)
     if len(scene.dims) < 2:
         raise BlockError(f"an array whose last two axes are y and x is needed, got {scene.dims}")
     for plane in _PLANES:
         if {*plane} <= {*scene.dims} and scene.dims[-2:] != plane:
             raise BlockError(f"the last two axes must be {plane}, got {scene.dims}; give transpose(..., *{plane})")
-    if tile < 1:
-        raise ConfigError(f"tile {tile!r} is not a number of pixels above 0")
+    tile = whole_number("tile", tile) or TILE
     bound = one_bound(snr, rmse, max_error, lossless)
     packing = {key: scene.encoding[key] for key in _PACKING if key in scene.encoding}
     seen = _other_sign(packing)
@@ -102,13 +103,16 @@ def zarr_encoding(
 
 
 def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lossless: bool) -> Bound:
-    """The bound that is given, or 40 dB; ConfigError for several."""
+    """The bound that is given, or 40 dB; ConfigError for several, and for no decibels."""
     numbers = {"snr": snr, "rmse": rmse, "max_error": max_error}
     given: list[tuple[Any, Any]] = [(mode, value) for mode, value in numbers.items() if value is not None]
-    given += [("lossless", None)] if lossless else []
+    given += [("lossless", None)] if truth("lossless", lossless) else []
     if len(given) > 1:
         raise ConfigError(f"{', '.join(mode for mode, _ in given)}: give one bound")
-    return Bound(*given[0]) if given else Bound("snr", SNR)
+    bound = Bound(*given[0]) if given else Bound("snr", SNR)
+    if bound.mode == "snr" and (bound.value or 0) <= 0:
+        raise ConfigError(f"snr {snr} is no signal above the noise; give decibels above 0, such as 40")
+    return bound
 
 
 def _sentinel(*places: Mapping[Any, Any]) -> Any:

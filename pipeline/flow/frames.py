@@ -12,6 +12,7 @@ import xarray as xr
 from xarray.conventions import encode_cf_variable
 
 from pipeline.errors import BlockError
+from pipeline.flow.array_dates import time_encoding
 from pipeline.flow.per_band import of_each_band
 from pipeline.raster.frame import Coordinate, Frame, xarray_fill
 from pipeline.raster.scene import Affine6
@@ -153,7 +154,7 @@ def _coordinates(scene: xr.DataArray, mapping: str | None, transform: Affine6 | 
         if {*name} & {"/", " "} or name.startswith("."):
             _leave_out(f"coordinate {name!r}", "such names")
             continue
-        encoding = {"_FillValue": None} if words.dtype.kind in "fc" else {}
+        encoding = {"_FillValue": None} if words.dtype.kind in "fc" else time_encoding(variable)
         coded = _coded(name, xr.Variable(variable.dims, words, attributes, encoding))
         facts = {key: xarray_fill(float(v)) if key == "_FillValue" else _json(v) for key, v in coded.attrs.items()}
         encoded = values.dtype.kind in "mMb"

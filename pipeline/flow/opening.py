@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from datetime import date
+from numbers import Integral
 from typing import Any
 
 import dask.array as da
@@ -17,12 +19,26 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 
 from pipeline.flow import read
+from pipeline.flow.array_dates import date_coordinates
 from pipeline.flow.arrays import TILE
+from pipeline.flow.clear import with_clear
 from pipeline.flow.crew import Nobody
 from pipeline.flow.given import given_frame
-from pipeline.flow.python_words import python_words, whole_number
+from pipeline.flow.python_values import (
+    names,
+    number,
+    path_text,
+    path_texts,
+    resolution_of,
+    times_of,
+    truth,
+    whole_number,
+    whole_numbers,
+)
+from pipeline.flow.python_words import python_words
 from pipeline.flow.unread import tell_unread
 from pipeline.grid import Window
+from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
@@ -34,13 +50,16 @@ def open_scene(
     *,
     masked: bool | None = None,
     tile: int | None = None,
-    bidx: Sequence[int] | None = None,
-    bands: Sequence[str] | None = None,
+    bidx: int | Sequence[int] | None = None,
+    bands: str | Sequence[str] | None = None,
     nodata: float | None = None,
-    resolution: float | None = None,
+    resolution: float | tuple[float, float] | None = None,
     resampling: str | None = None,
     stack: bool = False,
-    times: Sequence[str] | None = None,
+    times: Sequence[str | date | np.datetime64] | None = None,
+    mask_band: str | os.PathLike[str] | int | None = None,
+    mask_values: int | Sequence[int] | None = None,
+    mask_bits: int | Sequence[int] | None = None,
 ) -> xr.DataArray:
     """Open what the commands take as SRC as one lazy array; no pixel is read before it is asked for.
 
@@ -53,11 +72,16 @@ def open_scene(
         bidx: numbers of the bands, from 1.
         bands: or their names.
         nodata: the sentinel of all bands, in place of the files' own.
-        resolution: pixel size of a stack of band files of several resolutions.
+        resolution: pixel size of a stack of band files of several resolutions, or (x, y) sizes.
         resampling: how files are brought to that grid: nearest, bilinear, cubic, average; by default finer ones are
             averaged, others placed by nearest.
         stack: whether the sources are dates of one place, one joint scene.
-        times: when they were taken, ISO 8601, where nothing else says.
+        times: when they were taken, ISO 8601 or datetimes, where nothing else says.
+        mask_band: [CODING:]BAND or FILE of a mask of clouds, as of the commands: name or number of a band, or key of an
+            asset, which is then none of the scene's, or a file of its own. What it leaves is the coordinate `clear`
+            (y, x), lazy, of which `denoise` and `features` learn; `compress` does not store it.
+        mask_values: values of the mask that are out, not its coding's.
+        mask_bits: or its bits, from 0.
 
     Returns:
         (band, y, x), of a store of features (feature, y, x): names of bands, centres of pixels, `wavelength` in nm
@@ -67,13 +91,27 @@ def open_scene(
         SourceError: it cannot be opened.
         ConfigError: an option names what is not there, or does not fit the source.
     """
-    paths = os.fspath(source) if isinstance(source, str | os.PathLike) else [os.fspath(path) for path in source]
-    words: dict[str, Any] = {"bidx": bidx, "bands": bands, "nodata": nodata, "resolution": resolution}
-    side = whole_number("tile", tile)
+    paths = path_texts("source", source)
+    words: dict[str, Any] = {"bidx": whole_numbers("bidx", bidx), "bands": names("bands", bands)}
+    words |= {"nodata": number("nodata", nodata), "resolution": resolution_of(resolution), "resampling": resampling}
+    words |= {"stack": truth("stack", stack), "times": times_of(times), "mask_band": _mask_text(mask_band)}
+    words |= {"mask_values": whole_numbers("mask_values", mask_values)}
+    words |= {"mask_bits": whole_numbers("mask_bits", mask_bits)}
+    side, masked = whole_number("tile", tile), None if masked is None else truth("masked", masked)
     with python_words():
-        opened = read.open_scene(paths, **words, resampling=resampling, stack=stack, times=times)
+        opened = read.open_scene(paths, **words)
         tell_unread(opened, _Warner())
-    return as_array(opened, masked, side)
+    scene = as_array(unmasked(opened), masked, side)
+    return with_clear(scene, opened) if isinstance(opened, MaskedSource) else scene
+
+
+def _mask_text(mask: Any) -> str | None:
+    """The mask in the words of the commands; a number alone is that of a band."""
+    if mask is None:
+        return None
+    if isinstance(mask, Integral) and mask is not True:
+        return str(int(mask))
+    return path_text("mask_band", mask, "give the name or number of a band, or a file")
 
 
 class _Warner(Nobody):
@@ -142,6 +180,7 @@ def _coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
         coords |= {"scale": (axis, np.array(info.scales)), "offset": (axis, np.array(info.offsets))}
     if len(set(info.units)) > 1:
         coords["unit"] = (axis, np.array([unit or "" for unit in info.units], object))
+    coords |= date_coordinates(info, axis)
     transform = info.geo.transform
     if transform is not None and not transform[1] and not transform[3]:
         a, _, c, _, e, f = transform

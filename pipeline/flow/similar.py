@@ -64,8 +64,9 @@ def shapes_of(values: Values, path: str) -> NDArray[Any]:
     return np.asarray(read_places(path, Placement.of(info.geo, info.name), info.name).geometry.values, dtype=object)
 
 
-def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew) -> Asked:
-    """The features of geometries in the scene's CRS: of each, the mean over its valid cells. `words` for messages.
+def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew, remedy: str = "give places in it") -> Asked:
+    """The features of geometries in the scene's CRS: of each, the mean over its valid cells. `words` for messages, and
+    the `remedy` where none of them lies in the scene.
 
     Those that have no valid cell in the scene are left out, and counted in a warning.
 
@@ -84,7 +85,7 @@ def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew) -> Asked
         left, bottom, right, top = placement.bounds(info.height, info.width)
         raise SourceError(
             f"{words}: not in {info.name}, which spans x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g}; "
-            f"give places in it, or name their CRS by --crs"
+            f"{remedy}"
         )
     total = np.zeros((len(shapes), len(info.bands)))
     count = np.zeros(len(shapes), np.int64)

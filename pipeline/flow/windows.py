@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
 
-Heart = Callable[[NDArray[Any], Window, Window], NDArray[Any]]
-"""Of the pixels of the outer window what the inner one has; it is pure, and names itself in tokens by what it is."""
+Heart = Callable[..., NDArray[Any]]
+"""Of the pixels of the outer window what the inner one has, (block, inner, outer), with `clear` where there is a mask;
+it is pure, and names itself in tokens by what it is."""
 Around = Callable[[Window], Window]
 """A window with its halo, clipped at the scene's edge."""
 
@@ -48,19 +49,29 @@ def windows(cube: Any, tile: int, stride: int) -> list[Window]:
 
 
 def map_windows(
-    cube: Any, heart: Heart, around: Around, *, tile: int, stride: int, count: int, dtype: np.dtype[Any], name: str
+    cube: Any,
+    heart: Heart,
+    around: Around,
+    *,
+    tile: int,
+    stride: int,
+    count: int,
+    dtype: np.dtype[Any],
+    name: str,
+    clear: Any = None,
 ) -> Any:
     """What `heart` makes of every window, (count, y, x) of cells of stride x stride pixels; lazy where the cube is.
 
-    `name` is what the tasks are called by, beside a token of the cube, the heart and the windows.
+    `name` is what the tasks are called by, beside a token of the cube, the heart and the windows. `clear` (y, x) is a
+    mask of which the heart gets the outer window, too.
     """
     ys, xs = cuts(cube, 1, tile, stride), cuts(cube, 2, tile, stride)
     inner = [[Window(y0, y1, x0, x1) for x0, x1 in pairwise(xs)] for y0, y1 in pairwise(ys)]
     if not is_dask_collection(cube):
-        made = [[_made(heart, cube[:, *around(one).slices], one, around(one)) for one in row] for row in inner]
-        return np.block(made)
+        return np.block([[_at_once(cube, clear, heart, one, around(one)) for one in row] for row in inner])
     cube = cube.rechunk({0: -1})
-    name = f"{name}-{tokenize(cube.name, heart, around, ys, xs, stride)}"
+    layers = [cube] if clear is None else [cube, da.asarray(clear).rechunk(cube.chunks[1:])]  # type: ignore[no-untyped-call]
+    name = f"{name}-{tokenize(*(layer.name for layer in layers), heart, around, ys, xs, stride)}"
     rows, columns = (list(accumulate(cube.chunks[axis], initial=0)) for axis in (1, 2))
     # Once for all tasks: a bank may be large.
     tasks: dict[Any, Any] = {f"{name}-heart": DataNode(f"{name}-heart", heart)}
@@ -68,13 +79,14 @@ def map_windows(
         for j, one in enumerate(row):
             outer = around(one)
             high, wide = list(_parts(rows, outer.y0, outer.y1)), list(_parts(columns, outer.x0, outer.x1))
-            blocks = [TaskRef((cube.name, 0, r, c)) for r, _ in high for c, _ in wide]
+            places = [(r, c) for r, _ in high for c, _ in wide]
+            blocks = [TaskRef((one.name, *(0,) * (one.ndim - 2), *at)) for one in layers for at in places]
             parts = [(y, x) for _, y in high for _, x in wide]
             tasks[name, 0, i, j] = Task(
                 (name, 0, i, j), _of_blocks, TaskRef(f"{name}-heart"), one, outer, len(wide), parts, *blocks
             )
     chunks = ((count,), *(tuple(-(-(end - start) // stride) for start, end in pairwise(cut)) for cut in (ys, xs)))
-    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[cube])
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=layers)
     return da.Array(graph, name, chunks, meta=np.empty((0, 0, 0), dtype))  # type: ignore[no-untyped-call]
 
 
@@ -88,12 +100,25 @@ def _parts(edges: list[int], start: int, end: int) -> Iterator[tuple[int, slice]
 def _of_blocks(
     heart: Heart, inner: Window, outer: Window, across: int, parts: list[tuple[slice, slice]], *blocks: Any
 ) -> NDArray[Any]:
-    """The outer window put together of its parts of the blocks, `across` in a row, and what the heart makes of it."""
-    cut = [np.asarray(block)[:, *part] for block, part in zip(blocks, parts, strict=True)]
-    return _made(heart, np.block([cut[at : at + across] for at in range(0, len(cut), across)]), inner, outer)
+    """The outer window put together of its parts of the blocks, `across` in a row, and what the heart makes of it.
+
+    Behind the blocks of the cube stand those of the mask, where there is one.
+    """
+
+    def whole(those: tuple[Any, ...]) -> NDArray[Any]:
+        cut = [np.asarray(block)[..., *part] for block, part in zip(those, parts, strict=True)]
+        return np.block([cut[at : at + across] for at in range(0, len(cut), across)])
+
+    pixels, mask = blocks[: len(parts)], blocks[len(parts) :]
+    return _made(heart, whole(pixels), inner, outer, whole(mask) if mask else None)
 
 
-def _made(heart: Heart, block: Any, inner: Window, outer: Window) -> NDArray[Any]:
+def _at_once(cube: Any, clear: Any, heart: Heart, inner: Window, outer: Window) -> NDArray[Any]:
+    return _made(heart, cube[:, *outer.slices], inner, outer, None if clear is None else clear[outer.slices])
+
+
+def _made(heart: Heart, block: Any, inner: Window, outer: Window, clear: Any) -> NDArray[Any]:
     with one_blas_thread():
         # One layout in memory for all: Numba compiles kernels for each anew.
-        return heart(np.ascontiguousarray(block), inner, outer)
+        masks = {} if clear is None else {"clear": np.ascontiguousarray(clear)}
+        return heart(np.ascontiguousarray(block), inner, outer, **masks)

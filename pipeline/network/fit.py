@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.network.bank import MOST_FILTERS, MOST_PIXELS, Bank
 from pipeline.network.filters import principal_components
 from pipeline.network.recipes import HIDDEN, PATCHED, PROJECTED, RECIPES, Sample, two_layer_side
 from pipeline.network.sample import Moments, Patches, most_patches, usable
+from pipeline.untrusted import kind_of
 
 Bool = NDArray[np.bool_]
 
@@ -54,7 +56,7 @@ def fit_bank(
     patches = Patches(patch_side(name, side), most_patches(len(bands), patch_side(name, side)))
     # One BLAS thread: a bank's bytes must not depend on the machine's core count.
     with threadpool_limits(1, user_api="blas"):
-        for number, (block, valid) in enumerate(samples):
+        for number, (block, valid) in enumerate(_pairs(samples)):
             if block.shape != (len(bands), *valid.shape) or block.dtype.kind not in "biuf":
                 raise BankError(
                     f"sample {number} is {block.dtype} {block.shape}, not real and ({len(bands)} bands, y, x)"
@@ -105,6 +107,20 @@ def fitting_bytes(name: str, bands: int, size: int) -> int:
     return 3 * 8 * most_patches(bands, side) * bands * side**2
 
 
+def _pairs(samples: Any) -> Iterator[tuple[NDArray[Any], Bool]]:
+    if not isinstance(samples, Iterable):
+        raise BankError(f"samples are {kind_of(samples)}; give pairs of a block (band, y, x) and its valid (y, x)")
+    for number, sample in enumerate(samples):
+        pair = isinstance(sample, tuple | list) and len(sample) == 2
+        if not pair or not all(isinstance(one, np.ndarray) for one in sample):
+            raise BankError(f"sample {number} is no pair of a block (band, y, x) and its valid (y, x); give arrays")
+        yield sample[0], sample[1]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral)
+
+
 def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | None, seed: int) -> None:
     if name not in BANKS:
         raise BankError(f"no bank is called {name!r}; choose one of {', '.join(BANKS)}, or give a .npz file")
@@ -112,9 +128,9 @@ def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | Non
         raise BankError("a bank needs at least one band; check -b")
     if count is not None and name == "classic":
         raise BankError(f"classic has 12 filters for each band, got --count {count}; drop --count")
-    if count is not None and not 1 <= count <= MOST_FILTERS:
+    if count is not None and not (_is_whole(count) and 1 <= count <= MOST_FILTERS):
         raise BankError(f"a bank has 1 to {MOST_FILTERS} filters, got --count {count}")
-    if size is not None and not 1 <= size <= MOST_PIXELS:
+    if size is not None and not (_is_whole(size) and 1 <= size <= MOST_PIXELS):
         raise BankError(f"filters are 1 to {MOST_PIXELS} pixels wide, got --size {size}")
     seen = COMPONENTS if is_projected(name, len(bands)) else len(bands)
     seen = HIDDEN if name == "random-2layer" else seen
@@ -122,5 +138,5 @@ def _check(name: str, bands: tuple[str, ...], count: int | None, size: int | Non
         raise BankError(
             f"filters of {seen} x {size} x {size} values are too many to whiten; take a smaller --size (features.size)"
         )
-    if seed < 0:
-        raise BankError(f"a seed is 0 or more, got --seed {seed}")
+    if not _is_whole(seed) or seed < 0:
+        raise BankError(f"a seed is a whole number of 0 or more, got --seed {seed}")

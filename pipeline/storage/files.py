@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import ObjectPath, is_url
+from pipeline.untrusted import one_line
 
 _SCHEMES = ("s3://", "gs://", "az://", "https://", "http://")
 Place = Path | ObjectPath
@@ -30,6 +31,8 @@ def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
     """The place that a user's word names. Raises ConfigError where it is empty, or has no bucket or host."""
     if isinstance(text, ObjectPath):
         return text
+    if not isinstance(text, str | os.PathLike):
+        raise ConfigError(f"{one_line(repr(text))[:60]} is no path; give a file, a folder or an address")
     word = os.fspath(text)
     if word.startswith("file://"):  # as rasters are opened by it, %20 being three letters
         word = re.sub("^localhost(?=/)", "", word.removeprefix("file://"))

@@ -1,0 +1,143 @@
+"""What Python is given that means nothing is refused at once, in one line with what was got and a way out."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import pipeline
+from pipeline.errors import TerrasketchError
+from tests.scenes import small_scene
+
+CUBE = xr.DataArray(np.random.default_rng(3).normal(9, 1, (2, 3, 40, 40)), dims=("time", "band", "y", "x"))
+SCENE = CUBE[0]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_scene(tmp_path_factory.mktemp("doors") / "scene.tif", height=40, width=40)
+
+
+def refused(verb: Any, *given: Any, **words: Any) -> str:
+    """The one line of the error."""
+    with pytest.raises(TerrasketchError) as caught:
+        verb(*given, **words)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert ";" in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [(None, "None"), (5, "5"), ([None], "None"), (b"x", "b'x'"), (np.zeros((3, 40, 40)), "an ndarray"), (CUBE, "a Da")],
+)
+def test_a_source_that_is_no_path(source: Any, got: str) -> None:
+    assert refused(pipeline.open_scene, source).startswith(f"source is {got}")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"bands": [1]}, "bands [1] is no list of names"),
+        ({"bands": 1}, "bands 1 is no list of names"),
+        ({"bands": "B99"}, "no band B99; there are 1 "),
+        ({"bidx": "1"}, "bidx '1' is no list of whole numbers"),
+        ({"bidx": [1.5]}, "bidx [1.5] is no list of whole numbers"),
+        ({"bidx": True}, "bidx True is no list of whole numbers"),
+        ({"nodata": "a"}, "nodata 'a' is no number"),
+        ({"nodata": [0]}, "nodata [0] is no number"),
+        ({"resolution": "10"}, "resolution '10' is no size of a pixel"),
+        ({"resolution": (1, 2, 3)}, "resolution (1, 2, 3) is no size of a pixel"),
+        ({"stack": "yes"}, "stack 'yes' is neither True nor False"),
+        ({"masked": "no"}, "masked 'no' is neither True nor False"),
+        ({"stack": True, "times": [1]}, "times: 1 is no time"),
+        ({"mask_band": 2.5}, "mask_band is 2.5, and no path; give the name or number of a band"),
+        ({"mask_band": ["SCL"]}, "mask_band is ['SCL'], and no path"),
+        ({"mask_band": 1, "mask_values": "3,8"}, "mask_values '3,8' is no list of whole numbers"),
+        ({"mask_band": 1, "mask_bits": [2.5]}, "mask_bits [2.5] is no list of whole numbers"),
+    ],
+)
+def test_options_of_opening(path: Path, words: dict[str, Any], text: str) -> None:
+    assert text in refused(pipeline.open_scene, path, **words)
+
+
+def test_one_stands_for_a_list_of_one_and_arrays_for_lists(path: Path) -> None:
+    whole = pipeline.open_scene(path)
+    name = str(whole.band.values[1])
+    for words in ({"bands": name}, {"bidx": 2}, {"bidx": np.array([2])}, {"bands": whole.band[1:2]}):
+        assert pipeline.open_scene(path, **words).band.values.tolist() == [name]
+    days = [np.datetime64("2020-01-01"), datetime(2020, 2, 1, 3), date(2020, 3, 1), "2020-04-01"]
+    stack = pipeline.open_scene([path] * 4, stack=True, times=days)
+    assert np.unique(stack.time).astype("M8[h]").astype(str).tolist() == [
+        "2020-01-01T00", "2020-02-01T03", "2020-03-01T00", "2020-04-01T00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [pipeline.denoise, pipeline.features, pipeline.zarr_encoding])
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (None, "got None; give an xarray.DataArray"),
+        (SCENE.values, 'got an ndarray; give xarray.DataArray(array, dims=("band", "y", "x"))'),
+        ([[1, 2]], "got a list; give xarray.DataArray(array"),
+        (SCENE.to_dataset(name="ndvi"), "got a Dataset; give one of its variables ('ndvi')"),
+        ("scene.tif", "got a str; open it by pipeline.open_scene(path)"),
+    ],
+)
+def test_a_scene_that_is_no_array_of_xarray(verb: Any, given: Any, text: str) -> None:
+    assert text in refused(verb, given)
+
+
+def test_arrays_of_other_dimensions_and_numbers_and_what_to_do(tmp_path: Path) -> None:
+    assert "give one by isel(time=0)" in refused(pipeline.denoise, CUBE)
+    stacked = eval("CUBE." + refused(pipeline.features, CUBE).rpartition("as bands by ")[2])
+    assert stacked.shape == (6, 40, 40)
+    assert pipeline.denoise(stacked).shape == (6, 40, 40)
+    assert stacked.terrasketch.compress(tmp_path / "s.zarr").dims == ("bands", "y", "x")
+    assert "expand_dims" in refused(pipeline.denoise, SCENE[0, 0])
+    assert "astype" in refused(pipeline.denoise, SCENE > 9)
+    for verb in ("denoise", "features"):
+        assert "at most 64 bits a value" in refused(getattr(SCENE.astype("longdouble").terrasketch, verb))
+
+
+@pytest.mark.parametrize("sigma", ["big", "auto", True, 1j, [1, 2], -1, [1, -1, 1], np.float32("inf"), {"B02": 3}])
+def test_levels_of_noise_are_looked_at_before_anything_is_computed(sigma: Any) -> None:
+    text = refused(SCENE.chunk().terrasketch.denoise, sigma=sigma)
+    assert text.endswith("is not a noise level; give a number >= 0 in data units, one for each of 3 bands, or None")
+
+
+def test_a_level_for_each_band_is_one_for_each() -> None:
+    each = SCENE.terrasketch.denoise(sigma=[1, 0, 0])
+    assert np.array_equal(each, SCENE.terrasketch.denoise(sigma=np.array([1.0, 0, 0])))
+    assert np.array_equal(each[1:], SCENE[1:])
+    assert not np.array_equal(each[0], SCENE[0])
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "text"),
+    [
+        ("features", {"seed": "a"}, "seed 'a' is not a whole number from 0"),
+        ("features", {"seed": -1}, "seed -1 is not a whole number from 0"),
+        ("features", {"pool": 100_000}, "pool 100000 is beyond 255"),
+        ("features", {"stride": 2000}, "stride 2000 is beyond 1024"),
+        ("compress", {"snr": -3}, "snr -3 is no signal above the noise; give decibels above 0"),
+        ("compress", {"lossless": "no"}, "lossless 'no' is neither True nor False"),
+        ("compress", {"overwrite": "no"}, "overwrite 'no' is neither True nor False"),
+        ("compress", {"path": None}, "the output is None, and no path"),
+        ("compress", {"path": b"x.zarr"}, "the output is b'x.zarr', and no path"),
+    ],
+)
+def test_options_of_the_verbs(tmp_path: Path, verb: str, words: dict[str, Any], text: str) -> None:
+    given = ({"path": tmp_path / "s.zarr"} if verb == "compress" else {}) | words
+    assert text in refused(getattr(SCENE.terrasketch, verb), **given)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_options_of_an_encoding() -> None:
+    assert "snr 0 is no signal" in refused(pipeline.zarr_encoding, SCENE, snr=0)
+    for tile in ("a", 2.5, 0):
+        assert "is not a whole number above 0" in refused(pipeline.zarr_encoding, SCENE, tile=tile)
