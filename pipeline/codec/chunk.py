@@ -174,7 +174,7 @@ def _is_foretold(stored: Stored, block: Block) -> bool:
 def _allowed(block: Block, real: Bool, bound: Bound, power: float) -> float:
     """The mean squared error that a bound on it allows; not a number, 0 or infinite where there is none to speak of."""
     value = np.float64(bound.value)
-    with np.errstate(over="ignore", divide="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         return float(power / _elements(block, real) / 10 ** (value / 10) if bound.mode == "snr" else value * value)
 
 

@@ -6,6 +6,7 @@ them integers under contexts. docs/format.md has the bytes.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -36,6 +37,8 @@ MOST_CLASSES = 16
 MOST_COEFFICIENTS = 1 << 16  # or one for each element
 # No sample is further from its band's offset.
 REACH = (1 << 30) - 1
+# Of so many bands of so few pixels the coefficients alone take more than what they save.
+MANY_BANDS, FEW_PIXELS = 256, 16
 
 # For each effort, from so many pixels on: more coefficients and classes must earn their bytes.
 PLANS = {
@@ -66,12 +69,16 @@ def serves(dtype: np.dtype[Any]) -> bool:
 
 
 def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[Section, Block] | None:
-    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far.
+    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far, or
+    where there is next to nothing to foretell in each band.
 
     real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is anything.
     """
     bands, height, width = block.shape
     plan = plan_for(height * width, effort)
+    coefficients = bands * plan.classes * (plan.shape.taps + 1)
+    if (bands >= MANY_BANDS and height * width <= FEW_PIXELS) or coefficients > _most_coefficients(block.shape):
+        return None
     offsets = np.rint(block.mean(axis=(1, 2), dtype=np.float64)).astype(np.int64)
     low, high = block.min(axis=(1, 2)).astype(np.int64), block.max(axis=(1, 2)).astype(np.int64)
     if (high - offsets > REACH).any() or (offsets - low > REACH).any():
@@ -90,6 +97,11 @@ def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[
         _run(planes, band, model, block.dtype, step, residual[band], target[band], known)
     coder = CONTEXTS if effort == "best" else BIT_PLANES
     return Section(coder, _pack(model) + _write_steps(steps, coder)), _shifted(planes, model, block.dtype)
+
+
+def _most_coefficients(shape: tuple[int, ...]) -> int:
+    """How many of them a reader takes for a block of this shape."""
+    return max(MOST_COEFFICIENTS, math.prod(shape))
 
 
 def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
@@ -216,7 +228,7 @@ def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
     shape = Shape(own, before, near, around)
     bands, height, width = header.shape
     count = bands * classes * (shape.taps + 1)
-    if not (shape.valid and 1 <= classes <= MOST_CLASSES and count <= max(MOST_COEFFICIENTS, bands * height * width)):
+    if not (shape.valid and 1 <= classes <= MOST_CLASSES and count <= _most_coefficients(header.shape)):
         raise FormatError(f"predicted section declares {shape} in {classes} classes; it is damaged")
     ends = np.cumsum([PREFIX.size, *lengths]).tolist()
     if ends[-1] > len(payload):
