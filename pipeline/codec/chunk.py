@@ -24,6 +24,8 @@ EFFORTS = ("fast", "best")
 DEAR = 0.5
 # And integers where the mean squared error is below twice that of rounding: what no predictor stores, a layer must.
 ROUNDED = 1 / 6
+# Where it is below this, a glimpse of the block says whether no loss may take less: of smooth fields, or of classes.
+FINE = 1.0
 # Share of the allowed error from which the trellis is believed to have found its layer.
 SPENT = 0.9
 
@@ -162,8 +164,10 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
 
 def _is_cheap(stored: Stored, block: Block, real: Bool) -> bool:
     """Whether nothing is to be gained by storing all of the block (band, y, x) without loss."""
-    loss = 0.0 if block.dtype.kind == "f" else ROUNDED * _elements(block, real)
-    return stored.error > loss and _nbytes(stored) <= DEAR * block.nbytes
+    whole, elements, size = block.dtype.kind != "f", _elements(block, real), _nbytes(stored)
+    if stored.error <= (ROUNDED * elements if whole else 0.0) or size > DEAR * block.nbytes:
+        return False
+    return not whole or stored.error > FINE * elements or size < lossless.direct_cost(block, lossless.GLIMPSE)
 
 
 def _is_foretold(stored: Stored, block: Block) -> bool:
