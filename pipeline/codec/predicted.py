@@ -71,8 +71,8 @@ def serves(dtype: np.dtype[Any]) -> bool:
 
 
 def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[Section, Block] | None:
-    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far, or
-    where there is next to nothing to foretell in each band.
+    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far
+    or each band is next to nothing.
 
     real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is anything.
     """

@@ -86,7 +86,8 @@ def positions(shape: Shape, band: int) -> list[tuple[int, int, int]]:
 def counts_of(shape: Shape, bands: int) -> I64:
     """(band,) how many of the `positions` of the last bands each band has; they are the first ones."""
     before = np.minimum(np.arange(bands), shape.before)
-    return shape.own + before + np.minimum(before, shape.near) * shape.around
+    counts: I64 = shape.own + before + np.minimum(before, shape.near) * shape.around
+    return counts
 
 
 def padded(bands: int, height: int, width: int) -> I32:

@@ -255,6 +255,6 @@ def _rounded(C: F64, variances: Any, errors: Any) -> tuple[I64, I64]:
     added = variances / 12
     shifts = 0.5 * np.log2(np.maximum(added / np.maximum(ROUNDING * errors, 1e-6), 1.0))
     shifts = np.clip(np.ceil(shifts), *SHIFTS).astype(np.int64)
-    out = np.clip(np.rint(np.ldexp(C, np.int32(shifts)[..., None])), -LARGEST, LARGEST).astype(np.int64)
+    out = np.clip(np.rint(np.ldexp(C, shifts.astype(np.int32)[..., None])), -LARGEST, LARGEST).astype(np.int64)
     out[:, -1] = np.clip(np.rint(C[:, -1] * 2**CONSTANT_BITS), -(2**30), 2**30)
     return shifts, out

@@ -65,9 +65,7 @@ def fit_bands(
 
 
 @jit
-def _gather(
-    reference: I32, band: int, real: Bool, taps: I64, taken: I64, repeat: I64, B: F64, known: F64
-) -> int:
+def _gather(reference: I32, band: int, real: Bool, taps: I64, taken: I64, repeat: I64, B: F64, known: F64) -> int:
     """B[i] = the terms of sample i, those that have one taken off it less that; 1; the sample. How many there are."""
     flat, n, m = reference.reshape(-1), taps.shape[0], 0
     _, rows, stride = reference.shape
