@@ -85,3 +85,13 @@ def test_bit_planes_of_small_planes_are_as_one_by_one(planes, pixels, monkeypatc
     monkeypatch.undo()
     entropy.decode_integers(payload, decoded, boxes)
     np.testing.assert_array_equal(decoded, values)
+
+
+@pytest.mark.parametrize("together", [1, 40, 1 << 14])
+@pytest.mark.parametrize("wide", [False, True])
+def test_squares_are_found_however_many_bands_are_looked_at_at_once(together, wide, monkeypatch):
+    monkeypatch.setattr(predictor_fit, "TOGETHER", together)
+    planes = np.random.default_rng(0).integers(0, 99, (9, 12, 18)).astype(np.int32)
+    planes[4] = np.repeat(np.repeat(planes[4, ::3, ::3], 3, axis=0), 3, axis=1)
+    real = np.ones((9 if wide else 1, 12, 18), bool)
+    assert predictor_fit.find_repeats(planes, real)[:, 0].tolist() == [1, 1, 1, 1, 3, 1, 1, 1, 1]

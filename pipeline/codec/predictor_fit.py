@@ -7,6 +7,7 @@ block goes to the coefficients that cost it the fewest bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ LARGEST = 1 << 22
 NARROW = 1 << 17
 # From so many bands of fewer pixels than these on, calls cost more than sums: one loop does.
 MANY_BANDS, FEW_PIXELS = 256, 4096
+TOGETHER = 1 << 14  # samples of a row, of some bands, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,7 @@ def find_repeats(planes: I32, real: Bool) -> I64:
     out[:, 0] = 1
     if min(planes.shape[1:]) == 1:
         return out
-    same = (~real[:, :2, 1:] | (real[:, :2, :-1] & (planes[:, :2, 1:] == planes[:, :2, :-1]))).all(axis=1)
-    for band in np.flatnonzero(np.count_nonzero(same, axis=1) * 3 >= same.shape[1]):
+    for band in _likely_repeated(planes, real):
         plane, known = planes[band], real[band % len(real)]
         x = _repeating(plane, known)
         y = _repeating(plane.T, known.T)
@@ -159,6 +160,16 @@ def find_repeats(planes: I32, real: Bool) -> I64:
                 out[band] = side, *cuts
                 break
     return out
+
+
+def _likely_repeated(planes: I32, real: Bool) -> Iterator[int]:
+    """Bands whose first two rows repeat in a third of the columns or more; some at once where rows are short."""
+    step = max(1, TOGETHER // planes.shape[2])
+    for start in range(0, len(planes), step):
+        rows = planes[start : start + step, :2]
+        known = real[start : start + step, :2] if len(real) > 1 else real[:, :2]
+        same = (~known[:, :, 1:] | (known[:, :, :-1] & (rows[:, :, 1:] == rows[:, :, :-1]))).all(axis=1)
+        yield from (start + np.flatnonzero(np.count_nonzero(same, axis=1) * 3 >= same.shape[1])).tolist()
 
 
 def _repeating(plane: I32, known: Bool) -> Bool:
