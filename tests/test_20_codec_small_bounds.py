@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.codec import Bound, decode, encode, low_rank, rate
+from pipeline.codec import Bound, chunk, decode, encode, low_rank, rate
 from pipeline.codec.container import Kind, unpack
 
 
@@ -87,3 +87,32 @@ def test_a_checkerboard_of_extremes():
     block = ((2**31 - 1) * (np.indices((3, 40, 40)).sum(axis=0) % 2)).astype(np.int32)
     data = encode(block, None, Bound("snr", 150), effort="best")
     assert _mean_square(block, data) <= np.square(block.astype(np.float64)).mean() / 1e15
+
+
+def _smooth():
+    walks = np.random.default_rng(0).normal(0, 100, (4, 128, 128)).cumsum(axis=1).cumsum(axis=2) / 20
+    return np.rint(walks + 5000).astype(np.uint16)
+
+
+def _classes():
+    return np.kron(np.random.default_rng(0).integers(0, 12, (1, 16, 16)), np.ones((1, 8, 8))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("rmse", [0.42, 0.5, 0.6, 0.7])
+@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize("made", [_smooth, _classes])
+def test_a_bound_about_rounding_takes_no_more_than_no_loss(made, effort, rmse):
+    block = made()
+    exact = encode(block, None, Bound("lossless"), effort=effort)
+    data = encode(block, None, Bound("rmse", rmse), effort=effort)
+    assert len(data) <= len(exact)
+    assert _mean_square(block, data) <= rmse**2
+
+
+def test_of_what_no_loss_cannot_store_for_less_it_is_not_tried(monkeypatch):
+    """Sixty bands of two fields, under a bound where the layer is far below what their differences take."""
+    rng = np.random.default_rng(1)
+    fields = rng.normal(0, 3000, (2, 64 * 64))
+    block = np.rint(rng.normal(size=(60, 2)) @ fields).astype(np.int16).reshape(60, 64, 64)
+    monkeypatch.setattr(chunk, "_exact", None)
+    assert Kind.SCORES in unpack(encode(block, None, Bound("rmse", 0.6)))[1]

@@ -26,6 +26,8 @@ EFFORTS = ("fast", "best")
 DEAR = 0.5
 # And integers where the mean squared error is below twice that of rounding: what no predictor stores, a layer must.
 ROUNDED = 1 / 6
+# Where it is below this, a glimpse of the block says whether no loss may take less: of smooth fields, or of classes.
+FINE = 1.0
 # Share of the allowed error from which the trellis is believed to have found its layer.
 SPENT = 0.9
 
@@ -174,8 +176,10 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
 
 def _is_cheap(stored: Stored, block: Block, real: Bool) -> bool:
     """Whether nothing is to be gained by storing all of the block (band, y, x) without loss."""
-    loss = 0.0 if block.dtype.kind == "f" else ROUNDED * _elements(block, real)
-    return stored.error > loss and _nbytes(stored) <= DEAR * block.nbytes
+    whole, elements, size = block.dtype.kind != "f", _elements(block, real), _nbytes(stored)
+    if stored.error <= (ROUNDED * elements if whole else 0.0) or size > DEAR * block.nbytes:
+        return False
+    return not whole or stored.error > FINE * elements or size < lossless.direct_cost(block, lossless.GLIMPSE)
 
 
 def _is_foretold(stored: Stored, block: Block) -> bool:
@@ -186,7 +190,7 @@ def _is_foretold(stored: Stored, block: Block) -> bool:
 def _allowed(block: Block, real: Bool, bound: Bound, power: float) -> float:
     """The mean squared error that a bound on it allows; not a number, 0 or infinite where there is none to speak of."""
     value = np.float64(bound.value)
-    with np.errstate(over="ignore", divide="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         return float(power / _elements(block, real) / 10 ** (value / 10) if bound.mode == "snr" else value * value)
 
 

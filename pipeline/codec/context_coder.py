@@ -28,8 +28,7 @@ STRIP = 1 << 14
 def encode_integers(values: I32, levels: int) -> bytes:
     """Payload of values (plane, y, x) int32 in the subbands of so many `levels`; planes lean on the two before."""
     coder = PlaneCoder(values, levels)
-    for c in range(len(values)):
-        coder.encode(c)
+    coder.encode(0, count=len(values))
     return coder.payload()
 
 
@@ -54,14 +53,14 @@ class PlaneCoder:
         self._out = np.empty(self._room + side_bytes(planes, len(self.boxes)), np.uint8)
         self._state = put_side((0, rc.TOP - 1, 0), self._out, self.means, self.weights)
 
-    def encode(self, c: int, told: bool = False) -> None:
-        """The next plane; `told` where its sums stand in `outside`."""
-        place = 0, 0, 0
-        while place[0] < len(self.boxes):
+    def encode(self, c: int, told: bool = False, count: int = 1) -> None:
+        """The next plane, or so many; `told` where the sums of the one stand in `outside`."""
+        place, end = (0, 0, 0), c + count
+        while c < end:
             at = self._state[2]
             if len(self._out) < at + self._room:
                 self._out = np.concatenate([self._out[:at], np.empty(self._room + at, np.uint8)])
-            self._state, place = _encode_plane(
+            self._state, place, c = _encode_planes(
                 self._state,
                 place,
                 self._out,
@@ -74,6 +73,7 @@ class PlaneCoder:
                 self._signs,
                 self._states,
                 c,
+                end,
                 self.outside,
                 told,
                 self._buckets,
@@ -119,6 +119,37 @@ def _shift(values: I32, boxes: I64, means: I64, magnitudes: I32) -> None:
                     m = np.uint32(row[x])
                     m = np.uint32(-row[x]) if row[x] < 0 else m
                     out[x] = np.int32(min(np.uint32(m >> shift), most))
+
+
+@jit
+def _encode_planes(
+    state: rc.State,
+    place: tuple[int, int, int],
+    out: U8,
+    values: I32,
+    A: I32,
+    boxes: I64,
+    means: I64,
+    weights: I64,
+    models: I32,
+    signs: I32,
+    states: np.uint64,
+    c: int,
+    end: int,
+    outside: I32,
+    told: bool,
+    buckets: I32,
+) -> tuple[rc.State, tuple[int, int, int], int]:
+    """`_encode_plane` for planes c to end, as far as `out` has room: a call from Python takes as long as some dozens of
+    values. The place in the plane that is next."""
+    while c < end:
+        state, place = _encode_plane(
+            state, place, out, values, A, boxes, means, weights, models, signs, states, c, outside, told, buckets
+        )
+        if place[0] < boxes.shape[0]:
+            break
+        c, place = c + 1, (0, 0, 0)
+    return state, place, c
 
 
 @jit

@@ -26,6 +26,7 @@ I64 = NDArray[np.int64]
 BIT_PLANES = 1  # the coder of this module, in the section table
 LEVEL = 1  # higher levels look for matches, which bit planes of noise do not have: slower and no smaller
 PREFIX = struct.Struct("<BI")
+TOGETHER = 1 << 12  # values at once, at least: of small planes calls would cost more than the work
 
 
 def encode_integers(values: Integers, boxes: I64) -> bytes:
@@ -69,6 +70,7 @@ def _parts(values: Integers) -> Iterator[tuple[int, Integers, Integers]]:
     """The byte of a bit plane where it starts, some planes that fill whole bytes, and room to have them in order."""
     pixels = values[0].size
     step = 8 // math.gcd(pixels, 8)
+    step *= -(-TOGETHER // (step * pixels))
     flat = np.empty(-(-min(step, len(values)) * pixels // 8) * 8, values.dtype)
     for plane in range(0, len(values), step):
         part = values[plane : plane + step]

@@ -227,9 +227,9 @@ def add_residual(y: Matrix, steps: I32, step: float, limits: F64, out: Matrix) -
 @jit
 def means(x: Matrix) -> F64:
     """Mean of each row of (band, pixel). Sums of integers are exact up to 2⁵³. In lanes, as above."""
-    out = np.empty(x.shape[0])
+    out, lanes = np.empty(x.shape[0]), np.empty(min(LANES, x.shape[1]))
     for b in range(x.shape[0]):
-        lanes = np.zeros(LANES)
+        lanes[:] = 0.0
         for start in range(0, x.shape[1], LANES):
             row = x[b, start : start + LANES]
             for i in range(row.shape[0]):
@@ -241,9 +241,9 @@ def means(x: Matrix) -> F64:
 @jit
 def squared_sum(x: Matrix, valid: Bool) -> float:
     """Σ x² over the valid elements of a (band, pixel) array; valid: (1 or band, pixel). In lanes, as above."""
-    total = 0.0
+    total, lanes = 0.0, np.empty(min(LANES, x.shape[1]))
     for b in range(x.shape[0]):
-        lanes = np.zeros(LANES)
+        lanes[:] = 0.0
         for start in range(0, x.shape[1], LANES):
             row, real = x[b, start : start + LANES], valid[b % valid.shape[0], start : start + LANES]
             for i in range(row.shape[0]):
@@ -256,9 +256,9 @@ def squared_sum(x: Matrix, valid: Bool) -> float:
 @jit
 def squared_error(x: Matrix, y: Matrix, valid: Bool) -> float:
     """Σ (x − y)² over the valid elements of (band, pixel) arrays; valid: (1 or band, pixel). In lanes, as above."""
-    total = 0.0
+    total, lanes = 0.0, np.empty(min(LANES, x.shape[1]))
     for b in range(x.shape[0]):
-        lanes = np.zeros(LANES)
+        lanes[:] = 0.0
         for start in range(0, x.shape[1], LANES):
             one, other = x[b, start : start + LANES], y[b, start : start + LANES]
             real = valid[b % valid.shape[0], start : start + LANES]

@@ -27,6 +27,7 @@ LORENZO = 2  # the coder of direct samples
 AXES = ((), (2,), (1, 2), (0, 1, 2))
 PREFIX = struct.Struct("<Bq")  # axes as a bit set, then the first sample
 CROP = (32, 64, 256)
+GLIMPSE = (4, 32, 128)  # of a block, where no more than a hint is needed
 # Errors of the layer below a residual, in residual steps, that are tried.
 BOUNDED_SHARES = (0.4, 1.0, 2.0)
 WIDEST = 1e150
@@ -88,9 +89,9 @@ def encode_direct(block: Block) -> Sections:
     return {Kind.DIRECT: Section(LORENZO, prefix + payload)}
 
 
-def direct_cost(block: Block) -> float:
-    """What `encode_direct` would take, in bytes, guessed from the middle of the block."""
-    crop = np.ascontiguousarray(block[_middle(block.shape)])
+def direct_cost(block: Block, size: tuple[int, int, int] = CROP) -> float:
+    """What `encode_direct` would take, in bytes, guessed from the middle of the block, of this size."""
+    crop = np.ascontiguousarray(block[_middle(block.shape, size)])
     return min(_cost(_to_integers(crop), axes, block.itemsize) for axes in AXES) / 8 * block.size / crop.size
 
 
@@ -148,9 +149,9 @@ def _cost(integers: Any, axes: tuple[int, ...], width: int) -> float:
     return float((np.log2(magnitudes + 1) + 1.5 * (magnitudes > 0)).sum())
 
 
-def _middle(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    starts = [max(0, (n - size) // 2) for n, size in zip(shape, CROP, strict=True)]
-    return tuple(slice(start, start + size) for start, size in zip(starts, CROP, strict=True))
+def _middle(shape: tuple[int, ...], crop: tuple[int, int, int] = CROP) -> tuple[slice, ...]:
+    starts = [max(0, (n - size) // 2) for n, size in zip(shape, crop, strict=True)]
+    return tuple(slice(start, start + size) for start, size in zip(starts, crop, strict=True))
 
 
 def _whole(shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -6,7 +6,9 @@ them integers under contexts. docs/format.md has the bytes.
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,9 @@ MOST_CLASSES = 16
 MOST_COEFFICIENTS = 1 << 16  # or one for each element
 # No sample is further from its band's offset.
 REACH = (1 << 30) - 1
+# Of so many bands of so few pixels the coefficients alone take more than what they save.
+MANY_BANDS, FEW_PIXELS = 256, 16
+TOGETHER = 1 << 14  # elements at once, at least
 
 # For each effort, from so many pixels on: more coefficients and classes must earn their bytes.
 PLANS = {
@@ -66,30 +71,35 @@ def serves(dtype: np.dtype[Any]) -> bool:
 
 
 def encode_predicted(block: Block, real: Bool, step: int, effort: str) -> tuple[Section, Block] | None:
-    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far.
+    """Section of block (band, y, x), integers without holes, and what it decodes to; None where values spread too far
+    or each band is next to nothing.
 
     real: (1 or band, y, x) bool. There, what decodes is at most (step − 1) / 2 off; elsewhere it is anything.
     """
     bands, height, width = block.shape
     plan = plan_for(height * width, effort)
+    coefficients = bands * plan.classes * (plan.shape.taps + 1)
+    if (bands >= MANY_BANDS and height * width <= FEW_PIXELS) or coefficients > _most_coefficients(block.shape):
+        return None
     offsets = np.rint(block.mean(axis=(1, 2), dtype=np.float64)).astype(np.int64)
     low, high = block.min(axis=(1, 2)).astype(np.int64), block.max(axis=(1, 2)).astype(np.int64)
     if (high - offsets > REACH).any() or (offsets - low > REACH).any():
         return None
     reference = predictor.padded(bands, height, width)
-    for band in range(bands):
-        predictor.inside(reference)[band] = block[band].astype(np.int64) - offsets[band]
+    for some in _slabs(block.shape):
+        predictor.inside(reference)[some] = block[some].astype(np.int64) - offsets[some, None, None]
     predictor.close(reference)
     model = fit(reference, real, offsets, plan, step)
     steps = _planes_by_side(model.repeats, block.shape)
-    residual = _by_band(steps, model.repeats)
-    target = predictor.inside(reference)
     planes = predictor.padded(bands, height, width)
-    for band in range(bands):
-        known = real[band % len(real)]
-        _run(planes, band, model, block.dtype, step, residual[band], target[band], known)
+    _run(planes, model, block.dtype, step, steps, predictor.inside(reference), real)
     coder = CONTEXTS if effort == "best" else BIT_PLANES
     return Section(coder, _pack(model) + _write_steps(steps, coder)), _shifted(planes, model, block.dtype)
+
+
+def _most_coefficients(shape: tuple[int, ...]) -> int:
+    """How many of them a reader takes for a block of this shape."""
+    return max(MOST_COEFFICIENTS, math.prod(shape))
 
 
 def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
@@ -102,20 +112,24 @@ def decode_predicted(header: Header, section: Section, real: Bool) -> Block:
     model, payload = _unpack(section.payload, header)
     steps = _planes_by_side(model.repeats, header.shape)
     _read_steps(payload, section.coder, steps)
-    residual = _by_band(steps, model.repeats)
     planes = predictor.padded(*header.shape)
-    none = np.empty((0, 1), np.int32)
-    for band in range(header.shape[0]):
-        _run(planes, band, model, header.dtype, int(step), residual[band], none, real[band % len(real)])
+    _run(planes, model, header.dtype, int(step), steps, np.empty((1, 0, 1), np.int32), real)
     return _shifted(planes, model, header.dtype)
 
 
 def _shifted(planes: I32, model: Model, dtype: np.dtype[Any]) -> Block:
     """The block that planes are, in its own dtype."""
-    out = np.empty(predictor.inside(planes).shape, dtype)
-    for band, plane in enumerate(predictor.inside(planes)):
-        out[band] = plane + model.offsets[band]
+    samples = predictor.inside(planes)
+    out = np.empty(samples.shape, dtype)
+    for some in _slabs(out.shape):
+        out[some] = samples[some] + model.offsets[some, None, None]
     return out
+
+
+def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Bands, some at once where they are small, so that what is made of them on the way stays so."""
+    step = -(-TOGETHER // (shape[1] * shape[2]))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def _planes_by_side(repeats: I64, shape: tuple[int, ...]) -> dict[int, I32]:
@@ -125,12 +139,6 @@ def _planes_by_side(repeats: I64, shape: tuple[int, ...]) -> dict[int, I32]:
         int(side): np.zeros((count, *(int(n + side - 2) // int(side) + 1 for n in shape[1:])), np.int32)
         for side, count in zip(sides, counts, strict=True)
     }
-
-
-def _by_band(steps: dict[int, I32], repeats: I64) -> list[I32]:
-    """The plane of each band, a view."""
-    planes = {side: iter(values) for side, values in steps.items()}
-    return [next(planes[int(side)]) for side in repeats[:, 0]]
 
 
 def _write_steps(steps: dict[int, I32], coder: int) -> bytes:
@@ -166,35 +174,34 @@ def _whole(shape: tuple[int, ...]) -> I64:
 
 
 def _run(
-    planes: I32,
-    band: int,
-    model: Model,
-    dtype: np.dtype[Any],
-    step: int,
-    steps: I32,
-    target: I32,
-    real: Bool,
+    planes: I32, model: Model, dtype: np.dtype[Any], step: int, steps: dict[int, I32], target: I32, real: Bool
 ) -> None:
-    """`predictor.predict_band` of a model."""
-    taps = predictor.offsets_of(predictor.positions(model.shape, band), planes)
-    info = np.iinfo(dtype)
-    offset = int(model.offsets[band])
-    limits = np.array([max(info.min - offset, -REACH), min(info.max - offset, REACH)], np.int64)
-    predictor.predict_band(
-        planes,
-        band,
-        taps,
-        min(model.shape.own, predictor.ROW),
-        model.coefficients[band],
-        int(model.shifts[band]),
-        model.classes[band],
-        limits,
-        step,
-        steps,
-        target,
-        real,
-        model.repeats[band],
-    )
+    """`predictor.predict_bands` of a model, for each run of bands of squares of one side."""
+    bands, info = len(planes), np.iinfo(dtype)
+    taps = predictor.offsets_of(predictor.positions(model.shape, bands), planes)
+    limits = np.clip(np.stack([info.min - model.offsets, info.max - model.offsets], axis=1), -REACH, REACH)
+    done, sides = dict.fromkeys(steps, 0), model.repeats[:, 0]
+    ends = np.append(np.flatnonzero(np.diff(sides)) + 1, bands)
+    for first, end in zip(np.append(0, ends), ends, strict=False):
+        side, count = int(sides[first]), int(end - first)
+        here = steps[side][done[side] : done[side] + count]
+        done[side] += count
+        predictor.predict_bands(
+            planes,
+            int(first),
+            taps,
+            predictor.counts_of(model.shape, bands),
+            min(model.shape.own, predictor.ROW),
+            model.coefficients,
+            model.shifts,
+            model.classes,
+            limits,
+            step,
+            here,
+            target,
+            real,
+            model.repeats,
+        )
 
 
 def _pack(model: Model) -> bytes:
@@ -216,7 +223,7 @@ def _unpack(payload: Buffer, header: Header) -> tuple[Model, Buffer]:
     shape = Shape(own, before, near, around)
     bands, height, width = header.shape
     count = bands * classes * (shape.taps + 1)
-    if not (shape.valid and 1 <= classes <= MOST_CLASSES and count <= max(MOST_COEFFICIENTS, bands * height * width)):
+    if not (shape.valid and 1 <= classes <= MOST_CLASSES and count <= _most_coefficients(header.shape)):
         raise FormatError(f"predicted section declares {shape} in {classes} classes; it is damaged")
     ends = np.cumsum([PREFIX.size, *lengths]).tolist()
     if ends[-1] > len(payload):

@@ -83,6 +83,13 @@ def positions(shape: Shape, band: int) -> list[tuple[int, int, int]]:
     return taps
 
 
+def counts_of(shape: Shape, bands: int) -> I64:
+    """(band,) how many of the `positions` of the last bands each band has; they are the first ones."""
+    before = np.minimum(np.arange(bands), shape.before)
+    counts: I64 = shape.own + before + np.minimum(before, shape.near) * shape.around
+    return counts
+
+
 def padded(bands: int, height: int, width: int) -> I32:
     """Planes for `foretell`: zeros, with room around."""
     return np.zeros((bands, TOP + height + BOTTOM, width + 2 * SIDE), np.int32)
@@ -105,6 +112,33 @@ def offsets_of(taps: list[tuple[int, int, int]], planes: I32) -> I64:
     """Where the taps are, in elements of flat `planes` from the sample."""
     _, height, width = planes.shape
     return np.array([(-back * height + dy) * width + dx for back, dy, dx in taps], np.int64)
+
+
+@jit
+def predict_bands(
+    planes: I32,
+    first: int,
+    taps: I64,
+    counts: I64,
+    row_taps: int,
+    coefficients: I32,
+    shifts: I64,
+    classes: U8,
+    limits: I64,
+    step: int,
+    steps: I32,
+    target: I32,
+    real: Bool,
+    repeats: I64,
+) -> None:
+    """`predict_band` for all bands from `first` on that steps (band, y, x) are of; what it takes for one is here for
+    all bands. Without a target (1, 0, 1) it decodes. A call from Python takes as long as some hundred pixels."""
+    for i in range(steps.shape[0]):
+        band = first + i
+        predict_band(
+            planes, band, taps[: counts[band]], row_taps, coefficients[band], shifts[band], classes[band], limits[band],
+            step, steps[i], target[band % target.shape[0]], real[band % real.shape[0]], repeats[band],
+        )  # fmt: skip
 
 
 @jit

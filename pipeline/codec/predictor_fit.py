@@ -7,6 +7,7 @@ block goes to the coefficients that cost it the fewest bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,12 @@ from pipeline.codec.predictor import (
     TOP,
     Model,
     Shape,
+    counts_of,
     inside,
+    offsets_of,
     positions,
 )
+from pipeline.codec.predictor_many import fit_bands
 
 Bool = NDArray[np.bool_]
 F64 = NDArray[np.float64]
@@ -40,6 +44,9 @@ ROUNDING = 1e-3
 LARGEST = 1 << 22
 # Below this float32 tells all samples apart.
 NARROW = 1 << 17
+# From so many bands of fewer pixels than these on, calls cost more than sums: one loop does.
+MANY_BANDS, FEW_PIXELS = 256, 4096
+TOGETHER = 1 << 14  # samples of a row, of some bands, at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Mode
     bands, height, width = reference.shape[0], reference.shape[1] - TOP - BOTTOM, reference.shape[2] - 2 * SIDE
     blocks = (-(-height // BLOCK), -(-width // BLOCK))
     repeats = find_repeats(inside(reference), real)
+    if bands >= MANY_BANDS and height * width < FEW_PIXELS and plan.classes == 1:
+        return _fit_many(reference, real, offsets, plan, step, repeats)
     coefficients = np.zeros((bands, plan.classes, plan.shape.taps + 1), np.int32)
     classes, shifts = np.zeros((bands, *blocks), np.uint8), np.zeros(bands, np.int64)
     spread = None
@@ -79,6 +88,17 @@ def fit(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int) -> Mode
         coefficients[band][:, -1] = rounded[:, -1]
         classes[band] = chosen.reshape(blocks)
     return Model(plan.shape, offsets, shifts, coefficients, classes, repeats)
+
+
+def _fit_many(reference: I32, real: Bool, offsets: I64, plan: Plan, step: int, repeats: I64) -> Model:
+    """`fit` for one class, all bands in one loop."""
+    bands, height, width = inside(reference).shape
+    taps = positions(plan.shape, bands)
+    taken, places = _references(plan.shape, len(taps)), offsets_of(taps, reference)
+    C, errors, variances = fit_bands(reference, real, places, counts_of(plan.shape, bands), taken, step, repeats)
+    shifts, rounded = _rounded(C, variances, errors)
+    classes = np.zeros((bands, -(-height // BLOCK), -(-width // BLOCK)), np.uint8)
+    return Model(plan.shape, offsets, shifts, rounded[:, None].astype(np.int32), classes, repeats)
 
 
 def _terms(reference: I32, band: int, shape: Shape, rows: I64, columns: I64, precision: Any) -> tuple[Floats, Floats]:
@@ -128,18 +148,28 @@ def find_repeats(planes: I32, real: Bool) -> I64:
     """(band, 3): side of the largest squares of equal samples, where real, in planes (band, y, x), and their cuts."""
     out = np.zeros((len(planes), 3), np.int64)
     out[:, 0] = 1
-    for band, plane in enumerate(planes):
-        known = real[band % len(real)]
-        x = _repeating(plane[:2], known[:2]) if plane.shape[1] > 1 else None
-        if x is None or np.count_nonzero(x) * 3 >= len(x):
-            x = _repeating(plane, known)
-            y = _repeating(plane.T, known.T)
-            for side in range(min(MOST_REPEATED, *plane.shape), 1, -1):
-                cuts = [_cut(fresh, side) for fresh in (y, x)]
-                if min(cuts) >= 0:
-                    out[band] = side, *cuts
-                    break
+    if min(planes.shape[1:]) == 1:
+        return out
+    for band in _likely_repeated(planes, real):
+        plane, known = planes[band], real[band % len(real)]
+        x = _repeating(plane, known)
+        y = _repeating(plane.T, known.T)
+        for side in range(min(MOST_REPEATED, *plane.shape), 1, -1):
+            cuts = [_cut(fresh, side) for fresh in (y, x)]
+            if min(cuts) >= 0:
+                out[band] = side, *cuts
+                break
     return out
+
+
+def _likely_repeated(planes: I32, real: Bool) -> Iterator[int]:
+    """Bands whose first two rows repeat in a third of the columns or more; some at once where rows are short."""
+    step = max(1, TOGETHER // planes.shape[2])
+    for start in range(0, len(planes), step):
+        rows = planes[start : start + step, :2]
+        known = real[start : start + step, :2] if len(real) > 1 else real[:, :2]
+        same = (~known[:, :, 1:] | (known[:, :, :-1] & (rows[:, :, 1:] == rows[:, :, :-1]))).all(axis=1)
+        yield from (start + np.flatnonzero(np.count_nonzero(same, axis=1) * 3 >= same.shape[1])).tolist()
 
 
 def _repeating(plane: I32, known: Bool) -> Bool:
@@ -227,10 +257,15 @@ def _spread(size: Floats) -> Floats:
 
 def _round(C: F64, A: Floats, error: float) -> tuple[int, I64]:
     """Shift, and coefficients in units of 2^−shift, so fine that rounding adds little to a mean squared error."""
-    variances = A[:-1, ::8].var(axis=1, dtype=np.float64).sum()
+    shift, out = _rounded(C, A[:-1, ::8].var(axis=1, dtype=np.float64).sum(), np.float64(error))
+    return int(shift), out
+
+
+def _rounded(C: F64, variances: Any, errors: Any) -> tuple[I64, I64]:
+    """`_round` for sums of variances and errors (), or (row,) of as many as C (row, tap + 1) has rows."""
     added = variances / 12
-    shift = 0.5 * np.log2(max(added / max(ROUNDING * error, 1e-6), 1.0))
-    shift = int(np.clip(np.ceil(shift), *SHIFTS))
-    out = np.clip(np.rint(C * 2.0**shift), -LARGEST, LARGEST).astype(np.int64)
+    shifts = 0.5 * np.log2(np.maximum(added / np.maximum(ROUNDING * errors, 1e-6), 1.0))
+    shifts = np.clip(np.ceil(shifts), *SHIFTS).astype(np.int64)
+    out = np.clip(np.rint(np.ldexp(C, shifts.astype(np.int32)[..., None])), -LARGEST, LARGEST).astype(np.int64)
     out[:, -1] = np.clip(np.rint(C[:, -1] * 2**CONSTANT_BITS), -(2**30), 2**30)
-    return shift, out
+    return shifts, out
