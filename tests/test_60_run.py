@@ -241,3 +241,18 @@ def test_a_report_knows_the_wavelengths_of_bands_that_say_theirs(tmp_path: Path)
         page = (folder / "out" / "scene" / "report.html").read_text()
         assert ('<th scope="col">nm</th>' in page) is (known == 4)  # with one unknown there is no axis
         assert ("<td>422</td>" in page) is (known == 4)
+
+
+@pytest.mark.parametrize("other", ["seed: 2", "seed: 1, count: 5"])
+def test_the_bank_of_features_that_are_refused_stays(tmp_path: Path, other: str) -> None:
+    scene, out = small_scene(tmp_path / "scene.tif", holes=0.0), tmp_path / "out" / "scene"
+    job = tmp_path / "job.yaml"
+    text = "version: 1\nout: out\nread: {tile: 64}\nfeatures: {bank: rcf-mixed, stride: 8, SAID}\nwrite: {cog: []}\n"
+    job.write_text(text.replace("SAID", "seed: 1"))
+    assert call("run", job, scene, "--out", out.parent).exit_code == 0
+    before = snapshot(out, ("receipt.json",))
+    job.write_text(text.replace("SAID", other))
+    result = call("run", job, scene, "--out", out.parent)
+    assert result.exit_code == 1
+    assert "features.zarr was begun under another configuration" in result.stderr
+    assert snapshot(out, ("receipt.json",)) == before

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.config import Features
 from pipeline.flow.chunk_size import check_feature_chunk
 from pipeline.flow.features import check_bank, check_bank_name, fit
+from pipeline.flow.journal import check_configuration
 from pipeline.flow.networks import AnyBank, check_mean, check_network, is_network, normalised_on, open_network
 from pipeline.flow.threads import one_blas_thread
 from pipeline.network import Bank, fit_bank
@@ -30,6 +31,7 @@ def bank_of_run(
     Raises:
         BankError: it cannot be loaded or fitted, or was fitted on other bands.
         ModelError: the network cannot be read.
+        ResumeError: the features that are there were begun with another bank.
     """
     if is_network(wanted.bank):
         return _network_of_run(wanted, stored, folder, upstream)
@@ -40,7 +42,7 @@ def bank_of_run(
         return bank, path, {"name": bank.name, "digest": bank.digest()}
     made = {"name": wanted.bank, "count": wanted.count, "size": wanted.size, "seed": wanted.seed}
     path = folder / "bank.npz"
-    if path.is_file() and _made_features(folder, made, upstream):
+    if _made_features(folder, made, upstream) and path.is_file():
         return Bank.load(path), path, made
     with one_blas_thread():
         bank = fit(wanted.bank, [stored], tile, count=wanted.count, size=wanted.size, seed=wanted.seed)
@@ -60,7 +62,7 @@ def _network_of_run(
         "normalise": normalise,
         "exact": wanted.exact,
     }
-    if path.is_file() and _made_features(folder, made, upstream):
+    if _made_features(folder, made, upstream) and path.is_file():
         return NetworkBank.load(path, network.model), path, made
     if normalise == "scene":
         with one_blas_thread():
@@ -70,11 +72,17 @@ def _network_of_run(
 
 
 def _made_features(folder: Place, made: dict[str, Any], upstream: dict[str, Any]) -> bool:
-    """True where the features in the folder were begun with the bank that this scene and these options make."""
+    """True where the features in the folder were begun with the bank that this scene and these options make.
+
+    Raises:
+        ResumeError: they were begun with another, whose file is not to be replaced.
+    """
     for name in ("features.zarr", "features.zarr.partial"):
         if is_begun(folder / name):
             begun = read_attributes(folder / name).get("configuration", {})
-            return bool(begun.get("source") == upstream and begun.get("features", {}).get("bank") == made)
+            now = begun | {"source": upstream, "features": begun.get("features", {}) | {"bank": made}}
+            check_configuration(folder / name, now)
+            return True
     return False
 
 
