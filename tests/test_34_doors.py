@@ -9,7 +9,10 @@ import pytest
 import xarray as xr
 
 import pipeline
+from pipeline.codec import Bound, encode
+from pipeline.denoise import denoise_block
 from pipeline.errors import TerrasketchError
+from pipeline.network import fit_bank
 from tests.scenes import small_scene
 
 CUBE = xr.DataArray(np.random.default_rng(3).normal(9, 1, (2, 3, 40, 40)), dims=("time", "band", "y", "x"))
@@ -141,3 +144,19 @@ def test_options_of_an_encoding() -> None:
     assert "snr 0 is no signal" in refused(pipeline.zarr_encoding, SCENE, snr=0)
     for tile in ("a", 2.5, 0):
         assert "is not a whole number above 0" in refused(pipeline.zarr_encoding, SCENE, tile=tile)
+
+
+def test_masked_arrays_do_not_lose_their_mask() -> None:
+    """As `rasterio.open(path).read(masked=True)` gives them."""
+    block, valid = np.ma.masked_array(SCENE.values, SCENE.values > 9), np.ones((40, 40), bool)
+    lossless = Bound("lossless")
+    for what, verb, given in (
+        ("block", denoise_block, (block, valid)),
+        ("valid", denoise_block, (block.data, np.ma.masked_array(valid))),
+        ("block", encode, (block, None, lossless)),
+        ("valid", encode, (block.data, np.ma.masked_array(valid), lossless)),
+    ):
+        text = refused(verb, *given)
+        assert text.startswith(f"{what} is a masked array, whose mask would be lost; give its `data`")
+    assert "sample 0: block is a masked array" in refused(fit_bank, "classic", [(block, valid)], bands=("a", "b", "c"))
+    denoise_block(block.data, ~block.mask.any(axis=0))

@@ -16,7 +16,7 @@ from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.fit import Fit
 from pipeline.codec.low_rank import Layer
 from pipeline.errors import BlockError, ConfigError, FormatError
-from pipeline.untrusted import kind_of, one_line
+from pipeline.untrusted import no_plain_array, one_line
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -57,8 +57,10 @@ def encode(
     Raises BlockError for a block, ConfigError for an option that cannot be served.
     """
     check_effort(effort)
-    if not isinstance(block, np.ndarray):
-        raise BlockError(f"block is {kind_of(block)}; give a NumPy array (band, y, x)")
+    if wrong := no_plain_array(block, "(band, y, x)"):
+        raise BlockError(f"block {wrong}")
+    if valid is not None and (wrong := no_plain_array(valid, "(y, x) or (band, y, x) of bool")):
+        raise BlockError(f"valid {wrong}")
     check_storable(block.dtype, bound, nodata)
     block = _checked(block)
     kind, real = mask.find_valid(block, valid, nodata)

@@ -21,7 +21,7 @@ from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.targets import keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
 from pipeline.errors import BlockError
-from pipeline.untrusted import kind_of
+from pipeline.untrusted import no_plain_array
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -157,8 +157,8 @@ def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken:
 
 def _check(block: NDArray[Any], valid: Valid, clear: Valid | None) -> None:
     for name, given, axes in (("block", block, "(band, y, x)"), ("valid", valid, "(y, x) of bool")):
-        if not isinstance(given, np.ndarray):
-            raise BlockError(f"{name} is {kind_of(given)}; give a NumPy array {axes}")
+        if wrong := no_plain_array(given, axes):
+            raise BlockError(f"{name} {wrong}")
     if block.ndim != 3 or 0 in block.shape or block.dtype.kind not in "biuf":
         raise BlockError(f"denoise takes a real (band, y, x) block, got {block.dtype} of shape {block.shape}")
     for name, mask in (("valid", valid), ("clear", clear)):

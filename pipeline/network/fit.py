@@ -15,7 +15,7 @@ from pipeline.network.bank import MOST_FILTERS, MOST_PIXELS, Bank
 from pipeline.network.filters import principal_components
 from pipeline.network.recipes import HIDDEN, PATCHED, PROJECTED, RECIPES, Sample, two_layer_side
 from pipeline.network.sample import Moments, Patches, most_patches, usable
-from pipeline.untrusted import kind_of
+from pipeline.untrusted import kind_of, no_plain_array
 
 Bool = NDArray[np.bool_]
 
@@ -112,8 +112,11 @@ def _pairs(samples: Any) -> Iterator[tuple[NDArray[Any], Bool]]:
         raise BankError(f"samples are {kind_of(samples)}; give pairs of a block (band, y, x) and its valid (y, x)")
     for number, sample in enumerate(samples):
         pair = isinstance(sample, tuple | list) and len(sample) == 2
-        if not pair or not all(isinstance(one, np.ndarray) for one in sample):
+        if not pair:
             raise BankError(f"sample {number} is no pair of a block (band, y, x) and its valid (y, x); give arrays")
+        for one, name, axes in zip(sample, ("block", "valid"), ("(band, y, x)", "(y, x) of bool"), strict=True):
+            if wrong := no_plain_array(one, axes):
+                raise BankError(f"sample {number}: {name} {wrong}")
         yield sample[0], sample[1]
 
 
