@@ -63,14 +63,18 @@ def test_known_truth_gains_five_decibels(bands, quality):
 
 
 def test_quality_is_better_than_fast_and_classes_than_one():
-    truth, noisy, sigma = noisy_scene(6, 220, 220, seed=2)
-    valid = all_valid(noisy)
-    fast, best = (denoise_block(noisy, valid, quality=q, sigma=sigma).block for q in ("fast", "quality"))
-    assert psnr(truth, best) > psnr(truth, fast)
-    whitening = fit_whitening(noisy, valid, sigma)
-    one = replace(settings_for("quality", 6), classes=((1, 18),))
-    single = denoise_planes(whitening.planes(noisy, valid), valid, one, (0, 0))
-    assert psnr(truth, best) > psnr(truth, whitening.bands(single, slice(None))) + 0.1
+    gains = []
+    for seed in range(1, 5):
+        truth, noisy, sigma = noisy_scene(6, 220, 220, seed=seed)
+        valid = all_valid(noisy)
+        fast, best = (denoise_block(noisy, valid, quality=q, sigma=sigma).block for q in ("fast", "quality"))
+        assert psnr(truth, best) > psnr(truth, fast)
+        whitening = fit_whitening(noisy, valid, sigma)
+        one = replace(settings_for("quality", 6), classes=((1, 18),))
+        single = denoise_planes(whitening.planes(noisy, valid), valid, one, (0, 0))
+        gains.append(psnr(truth, best) - psnr(truth, whitening.bands(single, slice(None))))
+    assert np.mean(gains) > 0.3
+    assert min(gains) > 0.05
 
 
 @pytest.mark.parametrize("quality", ["fast", "quality"])

@@ -18,6 +18,7 @@ from pipeline.denoise.patch_svd import patch_basis, patch_moments, project
 from pipeline.denoise.patches import (
     box_sums,
     fill_holes,
+    patches_among,
     patches_over,
     replication,
     starts,
@@ -81,7 +82,7 @@ class PlainClass:
 def plain_denoise(planes, chosen):
     """The same denoiser with whole patch matrices, LAPACK, covariances in full, and a loop to fold."""
     shape = planes.shape[1:]
-    learn = patches_over(shape, chosen.patch, chosen.learn, (0, 0))
+    learn = patches_among(shape, chosen.patch, chosen.learn, (0, 0))
     apply = patches_over(shape, chosen.patch, chosen.apply, (0, 0), chosen.shift)
     A = patch_matrix(planes, learn)
     mean, (_, s, Vt) = A.mean(axis=0), np.linalg.svd(A - A.mean(axis=0), full_matrices=False)

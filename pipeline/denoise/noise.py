@@ -50,7 +50,7 @@ LARGE = 1e19
 # Landsat and Sentinel-2 with known noise say .14 to .19. What is left of σ at the least; and in how many bands texture
 # is looked for: more tell it by what they share.
 TEXTURE = 0.16
-LEAST_NOISE = 0.5
+LEAST_NOISE = 0.85
 TEXTURED_BANDS = 16
 # Of the coarse details the flattest, where few objects (roofs, cars) stand in the way.
 COARSE_SHARE = 0.125
@@ -122,9 +122,10 @@ def less_texture(details: Details, sigma: F64) -> F64:
     if noisy.size > 2 and (found > 0).all():
         found = _without_factors(x, found)
     certain = 1 - CHANCE * np.sqrt(SPREAD_ERROR / x.shape[1])
-    more = np.maximum(certain * found**2 - sigma[noisy] ** 2, 0.0)
+    share = TEXTURE * np.maximum(certain * found**2 / sigma[noisy] ** 2 - 1.0, 0.0)
     less = sigma.copy()
-    less[noisy] = np.sqrt(np.maximum(sigma[noisy] ** 2 - TEXTURE * more, (LEAST_NOISE * sigma[noisy]) ** 2))
+    # Where all would be texture the coarse cells have seen something else: objects, close together.
+    less[noisy] *= np.where(share < 1.0, np.sqrt(np.maximum(1.0 - share, LEAST_NOISE**2)), 1.0)
     return less
 
 

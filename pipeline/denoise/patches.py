@@ -32,6 +32,7 @@ MIN_PAIRS = 12
 # About so many rows are read.
 PAIR_ROWS = 64
 LARGE_STEP = 3.0
+HASH = (73856093, 19349663, 0x2C1B3C6D)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,29 @@ def patches_over(
     across = [starts(shape[1], size, stride[1], origin[1] - shift * phase) for phase in range(phases)]
     xs = [across[phase] for phase in (origin[0] + rows) // stride[0] % phases]
     return Patches(size, np.repeat(rows, [len(one) for one in xs]), np.concatenate(xs))
+
+
+def patches_among(
+    shape: tuple[int, ...], size: int, stride: tuple[int, int], origin: tuple[int, int], scattered: bool = True
+) -> Patches:
+    """One patch in each cell of `stride` pixels of the scene's grid, those within a (y, x) shape at the origin.
+
+    `scattered`: anywhere in its cell, by a hash of the cell's numbers (Teschner et al. 2003): rows of trees and fields
+    whose distance is a multiple of the stride are seen at every place of the patch, not at one.
+    """
+    if not scattered or stride == (1, 1):
+        return patches_over(shape, size, stride, origin)
+    down, across = stride
+    row = np.arange(origin[0] // down - 1, (origin[0] + shape[0]) // down + 1)[:, None]
+    column = np.arange(origin[1] // across - 1, (origin[1] + shape[1]) // across + 1)
+    mixed = (row * HASH[0] ^ column * HASH[1]) & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 15) * HASH[2] & 0xFFFFFFFF
+    mixed ^= mixed >> 13
+    ys, xs = row * down + mixed % down - origin[0], column * across + mixed // down % across - origin[1]
+    inside = (ys >= 0) & (ys <= shape[0] - size) & (xs >= 0) & (xs <= shape[1] - size)
+    if not inside.any():
+        return patches_over(shape, size, stride, origin)
+    return Patches(size, ys[inside].astype(np.intp), xs[inside].astype(np.intp))
 
 
 def starts(length: int, size: int, stride: int, origin: int) -> Index:

@@ -20,7 +20,7 @@ from pipeline.denoise.mixture import (
 )
 from pipeline.denoise.model import Learnt
 from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
-from pipeline.denoise.patches import Patches, box_sums, patches_over, spared, voters
+from pipeline.denoise.patches import Patches, box_sums, patches_among, patches_over, spared, voters
 from pipeline.denoise.settings import Settings
 
 F32 = NDArray[np.float32]
@@ -116,7 +116,8 @@ def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> R
 
 def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], trusted: Valid) -> Learnt | None:
     """Basis of the patches of planes (plane, y, x), and the classes to sort them by; None where no patch votes."""
-    patches = patches_over(valid.shape, settings.patch, settings.learning(valid.size, len(planes)), origin)
+    steps = settings.learning(valid.size, len(planes))
+    patches = patches_among(valid.shape, settings.patch, steps, origin, settings.scattered)
     votes = voters(valid, patches, trusted)
     if not votes.any() and trusted is not valid:
         trusted, votes = valid, voters(valid, patches)

@@ -19,7 +19,7 @@ from pipeline.denoise.mixture import assign, class_count, class_moments, energie
 from pipeline.denoise.model import Learnt, SceneModel
 from pipeline.denoise.moments import Moments
 from pipeline.denoise.patch_svd import patch_basis, patch_moments, project
-from pipeline.denoise.patches import fill_holes, patches_over, replication, voters
+from pipeline.denoise.patches import fill_holes, patches_among, patches_over, replication, voters
 from pipeline.denoise.settings import Settings, groups
 from pipeline.denoise.stabilise import Stabiliser
 from pipeline.denoise.whiten import band_moments, whitening_of
@@ -170,7 +170,7 @@ def basis_moments(
     planes = prepare(block, valid, model, settings, clear)
     if planes is None:
         return None
-    patches = patches_over(valid.shape, settings.patch, settings.learn, origin)
+    patches = patches_among(valid.shape, settings.patch, settings.learn, origin, settings.scattered)
     votes = voters(valid, patches, _learnable(valid, clear))
     return [patch_moments(planes[group], patches, votes) for group in groups(len(planes), settings.patch)]
 
@@ -196,7 +196,7 @@ def leading_rows(
     planes = prepare(block, valid, model, settings, clear)
     if planes is None:
         return None
-    patches = patches_over(valid.shape, settings.patch, settings.learn, origin)
+    patches = patches_among(valid.shape, settings.patch, settings.learn, origin, settings.scattered)
     voting = np.flatnonzero(voters(valid, patches, _learnable(valid, clear)))
     count = int(np.ceil(share * len(voting)))
     chosen = voting[(2 * np.arange(count) + 1) * len(voting) // max(1, 2 * count)]

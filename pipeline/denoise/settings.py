@@ -71,6 +71,8 @@ class Settings:
     second: Second | None = None
     sampled: bool = False
     """Whether the noise of a large block is read from a part of it."""
+    scattered: bool = True
+    """Whether the patches that teach stand anywhere in their cells: at every place of what repeats itself."""
 
     @property
     def shift(self) -> int:
@@ -108,7 +110,7 @@ class Settings:
         if not replicated:
             return self
         second = None if self.second is None else replace(self.second, apply=(2, 2))
-        return replace(self, learn=(2, 2), apply=(2, 2), second=second)
+        return replace(self, learn=(2, 2), apply=(2, 2), second=second, scattered=False)
 
 
 # Of up to KEEP_ALL bands.
