@@ -169,11 +169,11 @@ def map_scene(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: 
 def _maps(workflow: Workflow, crew: Crew, receipt: SceneReceipt, overwrite: bool) -> Callable[[], None]:
     crew.watch.note(f"{receipt.name}: read {', '.join(receipt.inputs)}")
     raw = open_scene(receipt.inputs, name=receipt.name, **workflow.read.model_dump(exclude={"tile"}))
-    if overwrite:
-        clear(place(receipt.folder), _used(workflow, receipt))
     check_scene_chunk(raw.info, workflow.read.tile)
     if workflow.features is not None:
         check_scene(workflow.features, raw.info, workflow.read.tile)
+    if overwrite:  # what cannot be made takes nothing away
+        clear(place(receipt.folder), _used(workflow, receipt))
     stored, plan = _store_scene(workflow, raw, crew, receipt)
     teacher = masked_like(raw, stored)
     features = _store_features(workflow, stored, teacher, plan, crew, receipt) if workflow.features else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,10 @@ from pipeline.raster.object_stores import is_begun
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import Place, place
+
+# Pixels with more patches of SMALL than a bank has filters, whose size decides neither their number nor their names.
+NOTHING = (96, 96)
+SMALL = 3
 
 
 def bank_of_run(
@@ -140,5 +145,10 @@ def planned_bank(wanted: Features, info: SceneInfo) -> AnyBank:
 
 @lru_cache(maxsize=4)
 def _fitted_on_nothing(name: str, bands: tuple[str, ...], count: int | None, size: int | None, seed: int) -> Bank:
-    noise = np.random.default_rng([seed]).standard_normal((len(bands), 64, 64))
-    return fit_bank(name, [(noise, np.ones((64, 64), bool))], bands=bands, count=count, size=size, seed=seed)
+    """Small filters are fitted in no time, and their number is that of large ones, which take their place as zeros."""
+    noise = np.random.default_rng([seed]).standard_normal((len(bands), *NOTHING))
+    small = size if name == "classic" else min(size or SMALL, SMALL)
+    bank = fit_bank(name, [(noise, np.ones(NOTHING, bool))], bands=bands, count=count, size=small, seed=seed)
+    if size in (None, small):
+        return bank
+    return replace(bank, filters=np.zeros((*bank.filters.shape[:2], size, size), np.float32))
