@@ -4,7 +4,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -160,3 +162,32 @@ def test_masked_arrays_do_not_lose_their_mask() -> None:
         assert text.startswith(f"{what} is a masked array, whose mask would be lost; give its `data`")
     assert "sample 0: block is a masked array" in refused(fit_bank, "classic", [(block, valid)], bands=("a", "b", "c"))
     denoise_block(block.data, ~block.mask.any(axis=0))
+
+
+def test_paths_and_numbers_of_tables_and_arrays(path: Path) -> None:
+    for paths in (pd.Series([str(path)]), pd.Index([str(path)]), np.array([str(path)]), [path]):
+        assert pipeline.open_scene(paths).shape == (4, 40, 40)
+    assert pipeline.open_scene(path, nodata=np.array(0), stack=None).rio.nodata == 0
+
+
+def test_years_beyond_nanoseconds(path: Path) -> None:
+    opened = pipeline.open_scene([path, path], stack=True, times=["3016-01-01", "1600-01-02"])
+    assert {str(one)[:10] for one in opened.time.values} == {"3016-01-01", "1600-01-02"}
+
+
+def test_a_mask_of_ones_own_is_data_and_is_kept(tmp_path: Path) -> None:
+    own = xr.DataArray(SCENE.values[0] > 9, dims=("y", "x"))
+    scene = SCENE.assign_coords(clear=own)
+    kept = scene.terrasketch.compress(tmp_path / "s.zarr", lossless=True)
+    assert np.array_equal(kept.clear, own)
+    coarse = scene.astype("float32").coarsen(y=2, x=2).mean()
+    assert "scene.clear > 0.99" in refused(pipeline.denoise, coarse)
+    pipeline.denoise(coarse.assign_coords(clear=coarse.clear > 0.99))
+
+
+def test_a_lazy_mask_of_pixels_in_memory_is_read_once() -> None:
+    reads = []
+    mask = da.ones((40, 40), dtype=bool, chunks=20).map_blocks(lambda block: reads.append(1) or block, dtype=bool)
+    reads.clear()
+    SCENE.assign_coords(clear=(("y", "x"), mask)).terrasketch.denoise(tile=10)
+    assert len(reads) == 4

@@ -22,7 +22,10 @@ def date_coordinates(info: SceneInfo, axis: str) -> dict[str, Any]:
     said = TIME_ATTRIBUTES["time"]
     encoding = {key: said[key] for key in _ENCODING} | {"dtype": "int64"}
     attributes = {key: value for key, value in said.items() if key not in _ENCODING}
-    times = np.array(found[0], "M8[s]").astype("M8[ns]")
+    seconds = np.array(found[0], "M8[s]")
+    times = seconds.astype("M8[ns]")
+    if (times.astype("M8[s]") != seconds)[~np.isnat(seconds)].any():  # years that nanoseconds do not reach
+        times = seconds
     return {
         "time": xr.Variable(axis, times, attributes, encoding),
         "band_name": (axis, np.array(found[1], object)),

@@ -19,6 +19,8 @@ from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import valid_from
 
 CLEAR = "clear"
+_SAID = "not taken out by the "
+"""How the long name of a mask begins that is made here, and that no store keeps."""
 
 
 def with_clear(scene: xr.DataArray, source: MaskedSource) -> xr.DataArray:
@@ -27,7 +29,7 @@ def with_clear(scene: xr.DataArray, source: MaskedSource) -> xr.DataArray:
     data = da.map_blocks(  # type: ignore[no-untyped-call]
         _read_clear, source, dtype=bool, chunks=scene.chunks[1:], meta=np.empty((0, 0), bool)
     )
-    return scene.assign_coords({CLEAR: (scene.dims[1:], data, {"long_name": f"not taken out by the {source}"})})
+    return scene.assign_coords({CLEAR: (scene.dims[1:], data, {"long_name": f"{_SAID}{source}"})})
 
 
 def _read_clear(source: MaskedSource, block_info: Any = None) -> NDArray[np.bool_]:
@@ -43,20 +45,24 @@ def clear_in(scene: xr.DataArray) -> Any:
         BlockError: its coordinate `clear` lies along y or x, and is no mask of them.
     """
     plane = scene.dims[-2:]
-    if CLEAR not in scene.coords or not {*scene.coords[CLEAR].dims} & {*plane}:
+    if scene.ndim != 3 or CLEAR not in scene.coords or not {*scene.coords[CLEAR].dims} & {*plane}:
         return None
     found = scene.coords[CLEAR]
     if not _is_mask(found, plane):
         raise BlockError(
             f"the coordinate {CLEAR!r} says where may be learnt from: bool along {plane}, got {found.dtype} along "
-            f"{found.dims}; give it so, or another name by rename()"
+            f"{found.dims}; give it so (a mean of masks as `scene.clear > 0.99`), or drop_vars({CLEAR!r})"
         )
     return found.data
 
 
 def without_clear(scene: xr.DataArray) -> xr.DataArray:
-    """The scene without its mask, which no store keeps."""
-    return scene.drop_vars(CLEAR) if CLEAR in scene.coords and _is_mask(scene.coords[CLEAR], scene.dims[-2:]) else scene
+    """The scene without the mask that it was opened with, which no store keeps; one that was given is data."""
+    if CLEAR not in scene.coords:
+        return scene
+    mask = scene.coords[CLEAR]
+    ours = str(mask.attrs.get("long_name")).startswith(_SAID) and _is_mask(mask, scene.dims[-2:])
+    return scene.drop_vars(CLEAR) if ours else scene
 
 
 def _is_mask(coordinate: xr.DataArray, plane: tuple[Any, ...]) -> bool:

@@ -94,7 +94,7 @@ def open_scene(
     paths = path_texts("source", source)
     words: dict[str, Any] = {"bidx": whole_numbers("bidx", bidx), "bands": names("bands", bands)}
     words |= {"nodata": number("nodata", nodata), "resolution": resolution_of(resolution), "resampling": resampling}
-    words |= {"stack": truth("stack", stack), "times": times_of(times), "mask_band": _mask_text(mask_band)}
+    words |= {"stack": truth("stack", stack or False), "times": times_of(times), "mask_band": _mask_text(mask_band)}
     words |= {"mask_values": whole_numbers("mask_values", mask_values)}
     words |= {"mask_bits": whole_numbers("mask_bits", mask_bits)}
     side, masked = whole_number("tile", tile), None if masked is None else truth("masked", masked)

@@ -52,7 +52,8 @@ def path_text(name: str, value: Any, remedy: str = "give a file, a folder or an 
 
 def path_texts(name: str, value: Any) -> str | list[str]:
     """A path or address, or a list of them. Raises ConfigError for what is neither."""
-    if isinstance(value, list | tuple) or (isinstance(value, Iterable) and not hasattr(value, "dtype")):
+    of_words = getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U", "T") and getattr(value, "ndim", 0) == 1
+    if isinstance(value, list | tuple) or of_words or (isinstance(value, Iterable) and not hasattr(value, "dtype")):
         several = not isinstance(value, str | bytes | os.PathLike)
         return [path_text(name, one) for one in value] if several else path_text(name, value)
     return path_text(name, value)
@@ -109,6 +110,8 @@ def _time(value: Any) -> str:
 
 def number(name: str, value: Any) -> Any:
     """A real number; None where it is None. Raises ConfigError for anything else."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if value is not None and not _is_number(value):
         raise ConfigError(f"{name} {shown(value)} is no number; give one, or leave it out")
     return value.item() if isinstance(value, np.generic) else value
@@ -116,7 +119,7 @@ def number(name: str, value: Any) -> Any:
 
 def resolution_of(value: Any) -> Any:
     """One size of a pixel, or (x, y). Raises ConfigError for anything else."""
-    if value is None or _is_number(value):
+    if value is None or _is_number(value) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return number("resolution", value)
     several = _each(value)
     if len(several) != 2 or not all(map(_is_number, several)):

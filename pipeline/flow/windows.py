@@ -68,6 +68,7 @@ def map_windows(
     ys, xs = cuts(cube, 1, tile, stride), cuts(cube, 2, tile, stride)
     inner = [[Window(y0, y1, x0, x1) for x0, x1 in pairwise(xs)] for y0, y1 in pairwise(ys)]
     if not is_dask_collection(cube):
+        clear = None if clear is None else np.asarray(clear)  # once: a lazy one would be read for each window
         return np.block([[_at_once(cube, clear, heart, one, around(one)) for one in row] for row in inner])
     cube = cube.rechunk({0: -1})
     layers = [cube] if clear is None else [cube, da.asarray(clear).rechunk(cube.chunks[1:])]  # type: ignore[no-untyped-call]
