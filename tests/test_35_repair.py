@@ -94,3 +94,18 @@ def test_arrays_know_dates_by_their_times() -> None:
     np.testing.assert_array_equal(dated[0].terrasketch.denoise(repair="all").values, mended.values)
     with pytest.raises(ConfigError, match="repair 'some' is not known to denoise; use auto, all, stripes, none"):
         scene.terrasketch.denoise(repair="some")
+
+
+def test_after_a_stopped_run_no_number_of_some_tiles_is_told(tmp_path: Path) -> None:
+    block, _ = spoilt(np.random.default_rng(1), 4)
+    write_tif(tmp_path / "scene.tif", block)
+    workflow, out = tmp_path / "w.yaml", tmp_path / "out" / "scene"
+    text = "version: 1\nsources: [scene.tif]\nread: {tile: 64}\nfeatures: null\nwrite: {cog: [], report: false}\n"
+    workflow.write_text(text)
+    assert call("run", workflow, "--out", tmp_path / "out").exit_code == 0
+    (out / "scene.zarr/scene/c/0/0/1").unlink()
+    (out / "receipt.json").write_text(json.dumps({"history": [], "status": "interrupted"}))
+    for _ in range(2):
+        (out / "item.json").unlink(missing_ok=True)
+        assert call("run", workflow, "--out", tmp_path / "out").exit_code == 0
+        assert "mended" not in json.loads((out / "receipt.json").read_text())["facts"]

@@ -24,7 +24,7 @@ def with_recalled(found: dict[str, Any], plan: Plan, counted: Receipt, receipt: 
     if known is not None:
         return found | known | {_KEY: key}
     # Of the new tiles alone: the run before was stopped, and has told nothing.
-    return {name: fact for name, fact in found.items() if name != "mended"}
+    return {name: fact for name, fact in found.items() if name != "mended"} | {_KEY: key}
 
 
 def _recalled(receipt: SceneReceipt, key: str) -> dict[str, Any] | None:
