@@ -9,8 +9,6 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 MOST_METADATA_BYTES = 16 << 20
 """Of a zarr.json or a STAC item. JSON takes up to 25 times its bytes in memory: 400 MB."""
 MOST_DEPTH = 64
@@ -111,13 +109,3 @@ def kind_of(value: object) -> str:
     """What a value is that should be another, in a message: None, or `a list`."""
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'aei' or name == 'ndarray' else 'a'} {name}"
-
-
-def no_plain_array(value: object, axes: str) -> str | None:
-    """What is wrong with a value that should be a NumPy array of these axes, and what to give; None where it is one.
-
-    A masked array is not: its numbers would be taken without its mask.
-    """
-    if isinstance(value, np.ma.MaskedArray):
-        return f"is a masked array, whose mask would be lost; give its `data` {axes}, `valid` where it is not masked"
-    return None if isinstance(value, np.ndarray) else f"is {kind_of(value)}; give a NumPy array {axes}"

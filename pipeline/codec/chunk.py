@@ -16,7 +16,8 @@ from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.fit import Fit
 from pipeline.codec.low_rank import Layer
 from pipeline.errors import BlockError, ConfigError, FormatError
-from pipeline.untrusted import no_plain_array, one_line
+from pipeline.plain import no_plain_array
+from pipeline.untrusted import one_line
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]

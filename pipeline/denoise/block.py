@@ -21,7 +21,7 @@ from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.targets import keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
 from pipeline.errors import BlockError
-from pipeline.untrusted import no_plain_array
+from pipeline.plain import no_plain_array
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -15,7 +15,8 @@ from pipeline.network.bank import MOST_FILTERS, MOST_PIXELS, Bank
 from pipeline.network.filters import principal_components
 from pipeline.network.recipes import HIDDEN, PATCHED, PROJECTED, RECIPES, Sample, two_layer_side
 from pipeline.network.sample import Moments, Patches, most_patches, usable
-from pipeline.untrusted import kind_of, no_plain_array
+from pipeline.plain import no_plain_array
+from pipeline.untrusted import kind_of
 
 Bool = NDArray[np.bool_]
 
