@@ -110,7 +110,7 @@ def test_tiles_that_learn_from_masked_pixels_too_are_told(tmp_path: Path) -> Non
         "9, 10) takes 25.0 % of the valid pixels out of learning, of 50.0 % masked: 2 of 8 tiles are less than 25 %"
         in line
     )
-    assert "clear and learn from masked pixels, too; --basis scene learns for all" in line
+    assert "clear and learn from masked pixels, too; give --basis scene, which learns for" in line
     result = call("denoise", *words, "--basis", "scene", "--overwrite", "-v")
     assert "takes 50.0 % of the valid pixels out of learning\n" in result.stderr
     assert warned(result.stderr) == []
@@ -131,7 +131,7 @@ def test_of_dates_the_one_that_is_masked_most_is_named(tmp_path: Path) -> None:
     assert (
         "takes none of the valid pixels out of learning, of 98.4 % masked: 1 of 1 tile is less than 25 % clear" in line
     )
-    assert "(most are masked on 2016-02-01); leave that date out, or --basis scene" in line
+    assert "(most are masked on 2016-02-01); leave that date out" in line
     dates = dates[::2]  # one date takes out some: the coding is right
     result = call("denoise", *dates, tmp_path / "e.zarr", "--stack", "--mask-band", "SCL", "-v")
     assert warned(result.stderr) == []

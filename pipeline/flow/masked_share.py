@@ -29,7 +29,7 @@ SHOWN = 5
 Learnt = TypeVar("Learnt")
 Lesson = Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
 _REMEDY = "is that its coding? --mask-band CODING:MASK, --mask-values or --mask-bits say another"
-_CLOUDED = "--basis scene learns for all tiles where the scene is clear"
+_CLOUDED = "give --basis scene, which learns for all tiles where the scene is clear"
 
 
 @dataclass
@@ -155,4 +155,5 @@ def _clouded(source: Source, found: Receipt) -> str:
         return f"{what}; {_CLOUDED}"
     worst = max(found.masked_on, key=lambda date: found.masked_on[date])
     label = source.info.bands[worst * len(source.info.bands) // len(source.members)].partition(" ")[0]
-    return f"{what} (most are masked on {label}); leave that date out, or {_CLOUDED}"
+    other = "" if found.clouded == found.tiles else f", or {_CLOUDED}"  # of nothing clear it learns nothing
+    return f"{what} (most are masked on {label}); leave that date out{other}"

@@ -75,16 +75,12 @@ def make_item(
         name: the item's id; the origin's, or the scene's name, by default.
         origin: the item that the scene was read from: its time, and what it says of the sensor, stay true.
         derived_from: the origin's address, as the item is to link to it.
-        named: when the scene was taken by the names of its files, where neither origin nor tags tell.
+        named: when it was taken by the names of its files, where neither origin nor tags tell; no time to come.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
-    acquired = acquired or (origin.acquired if origin else None)
-    acquired = acquired.astimezone(UTC) if acquired else taken(info.tags, info.name)
-    start, end = (origin.start, origin.end) if origin else (None, None)
-    if acquired is None and (start is None or end is None):
-        acquired = _past(named, now)
-    if span is not None:
-        acquired, start, end = None, *span
+    start, end = span or ((origin.start, origin.end) if origin else (None, None))
+    acquired = acquired or (origin.acquired if origin else None) or taken(info.tags, info.name)
+    acquired = None if span else acquired or (None if start and end else _past(named, now))
     geometry = footprint(info)
     properties = {
         **(origin.properties if origin else {}),
@@ -102,7 +98,7 @@ def make_item(
         id=name or (origin.id if origin else info.name),
         geometry=geometry,
         bbox=bounding_box(geometry) if geometry else None,
-        datetime=acquired,
+        datetime=acquired and acquired.astimezone(UTC),
         start_datetime=start,
         end_datetime=end,
         properties=properties,
