@@ -143,4 +143,4 @@ def test_of_dates_the_one_that_is_masked_most_is_named(tmp_path: Path) -> None:
 def test_what_is_not_denoised_has_no_use_for_a_mask(scene: Path) -> None:
     result = call("compress", scene, scene.with_name("c.zarr"), "--mask-band", 3, NONE, "-v")
     assert warned(result.stderr) == []
-    assert "s: the mask 3 (values 77) is without effect: nothing is denoised\n" in result.stderr
+    assert "s: the mask 3 (values 77) is without effect on what is stored: nothing is denoised\n" in result.stderr

@@ -97,7 +97,7 @@ def fewer(keep: slice, **more: Any) -> dict[str, Any]:
         (
             fewer(slice(20), fingerprint="b", mask={key: MASKS[key] for key in "01"}),
             [
-                "read.times: 2016-01-12, 2016-02-11T15:56:22Z, 2016-03-12 -> 2016-01-12, 2016-02-11T15:56:22Z",
+                "read.times: without 2016-03-12",
                 "read.bands: without 2016-03-12 B01, 2016-03-12 B02, 2016-03-12 B03 and 7 more",
                 "the mask's pixels changed",
                 "the scene's pixels changed",
@@ -131,8 +131,7 @@ def test_dates(other: dict[str, Any], says: list[str]) -> None:
 def test_dates_of_no_time_are_said_as_they_are() -> None:
     other = fewer(slice(30), times=["x", None, 1e300, {}, 10**30])
     (line,) = differences(STACK, other)
-    assert line.startswith("read.times: 2016-01-12, ")
-    assert "-> x, None, 1e+300, {}, 10000" in line
+    assert line == ("read.times: without 2016-01-12, 2016-02-11T15:56:22Z, 2016-03-12, with x, None, 1e+300 and 2 more")
 
 
 @pytest.mark.parametrize(

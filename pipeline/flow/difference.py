@@ -40,8 +40,8 @@ _UNSAID = {
 _ALGORITHMS = {word for key, word in _WORDS.items() if key.startswith("algorithms.")}
 _UNNUMBERED = "older"
 _MASK, _DATES, _BANDS = "read.mask_", "read.times", "read.bands"
-_FEW, _NAMED = 5, 3
-"""Values of a list that a line has room for as they are, and of those that went or came."""
+_SHORT, _NAMED = 40, 3
+"""Letters of a list that a line has room for, and how many of its values are named where it is longer."""
 _CONTENTS = (
     "the scene's CRS",
     "the scene's transform",
@@ -86,16 +86,18 @@ def _line(word: str, old: dict[str, Any], new: dict[str, Any]) -> str:
 
 def _lists(was: list[str], now: list[str]) -> str:
     """Both, where they are short; else what went and what came."""
-    if max(len(was), len(now)) <= _FEW:
-        return f"{_listed(was, _FEW)} -> {_listed(now, _FEW)}"
+    if max(len(", ".join(texts)) for texts in (was, now)) <= _SHORT:
+        return f"{_listed(was)} -> {_listed(now)}"
     gone, come = ([text for text in one if text not in other] for one, other in ((was, set(now)), (now, set(was))))
-    parts = [f"{how} {_listed(those, _NAMED)}" for how, those in (("without", gone), ("with", come)) if those]
+    parts = [f"{how} {_listed(those)}" for how, those in (("without", gone), ("with", come)) if those]
     return ", ".join(parts) or ("in another order" if sorted(was) == sorted(now) else f"{len(was)} -> {len(now)}")
 
 
-def _listed(texts: list[str], most: int) -> str:
-    more = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "") or "none"
+def _listed(texts: list[str]) -> str:
+    whole, more = ", ".join(texts), len(texts) - _NAMED
+    if len(whole) <= _SHORT or more <= 0:
+        return whole or "none"
+    return f"{', '.join(texts[:_NAMED])} and {more} more"
 
 
 def _texts(word: str, values: list[Any]) -> list[str]:
@@ -145,7 +147,7 @@ def _word(key: str) -> str:
 def _value(word: str, told: dict[str, Any]) -> str:
     value = told.get(word, _UNNUMBERED if word in _ALGORITHMS else _UNSAID.get(word))
     if isinstance(value, list):
-        return _listed(_texts(word, value), _FEW)
+        return _listed(_texts(word, value))
     if isinstance(value, float):
         return f"{value:g}"
     if value is None or isinstance(value, bool):

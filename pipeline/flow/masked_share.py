@@ -133,7 +133,7 @@ def tell_mask(
     share, effective = facts["share"], facts["effective_share"]
     of = f"{source.info.name}: the {source}"
     if not heeded:
-        watch.note(f"{of} is without effect: nothing is denoised")
+        watch.note(f"{of} is without effect on what is stored: nothing is denoised")
     elif share in (0, 1) and doubt:
         clear = "unless the scene is clear, " if share == 0 else ""
         watch.warn(f"{of} takes {share_text(share)} of the valid pixels out of learning; {clear}{_REMEDY}")
