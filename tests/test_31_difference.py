@@ -81,6 +81,59 @@ def test_a_store_of_features(path: str, value: Any, says: list[str]) -> None:
     assert differences(FEATURES, changed(FEATURES, path, value)) == says
 
 
+BANDS = [f"{day} B{number:02}" for day in ("2016-01-12", "2016-02-11", "2016-03-12") for number in range(1, 11)]
+SECONDS = [1452556800] * 10 + [1455148800 + 57382] * 10 + [1457740800] * 10
+MASKS = {str(number): {"fingerprint": f"m{number}", "band": "SCL", "values": [8, 9], "bits": []} for number in range(3)}
+STACK = SCENE | {"source": {"fingerprint": "a", "bands": BANDS, "times": SECONDS, "nodata": "0.0", "mask": MASKS}}
+
+
+def fewer(keep: slice, **more: Any) -> dict[str, Any]:
+    return STACK | {"source": STACK["source"] | {"bands": BANDS[keep], "times": SECONDS[keep]} | more}
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (
+            fewer(slice(20), fingerprint="b", mask={key: MASKS[key] for key in "01"}),
+            [
+                "read.times: without 2016-03-12",
+                "read.bands: without 2016-03-12 B01, 2016-03-12 B02, 2016-03-12 B03 and 7 more",
+                "the mask's pixels changed",
+                "the scene's pixels changed",
+            ],
+        ),
+        (fewer(slice(1, None)), ["read.bands: without 2016-01-12 B01"]),
+        (
+            fewer(slice(30), bands=[*BANDS[:-1], "2016-03-12 B8A"]),
+            ["read.bands: without 2016-03-12 B10, with 2016-03-12 B8A"],
+        ),
+        (fewer(slice(None, None, -1), times=SECONDS), ["read.bands: in another order"]),
+        (changed(STACK, "source.mask.0.fingerprint", "new"), ["the mask's pixels changed"]),
+        (changed(STACK, "source.mask.1.values", [3]), ["read.mask_values: 8, 9 -> 8, 9, 3"]),
+        (
+            changed(STACK, "compress.value", 35.0)
+            | {"source": {key: value for key, value in STACK["source"].items() if key != "mask"}},
+            [
+                "read.mask_band: SCL -> none",
+                "read.mask_values: 8, 9 -> none",
+                "compress.snr: 40 -> 35",
+                "the mask's pixels changed",
+            ],
+        ),
+    ],
+)
+def test_dates(other: dict[str, Any], says: list[str]) -> None:
+    assert differences(STACK, other) == says
+    assert differences(FEATURES | {"source": STACK}, FEATURES | {"source": other}) == says
+
+
+def test_dates_of_no_time_are_said_as_they_are() -> None:
+    other = fewer(slice(30), times=["x", None, 1e300, {}, 10**30])
+    (line,) = differences(STACK, other)
+    assert line == ("read.times: without 2016-01-12, 2016-02-11T15:56:22Z, 2016-03-12, with x, None, 1e+300 and 2 more")
+
+
 @pytest.mark.parametrize(
     "configuration", [None, 3, [], {"compress": 3}, {"compress": {"bound": [1]}}, {"": {"": None}}]
 )

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from pipeline.flow.lacking import lacking_pixels
+from pipeline.flow.crew import Nobody
+from pipeline.flow.lacking import lacking_pixels, tell_lacking
+from pipeline.flow.read import open_scene
 from pipeline.flow.rim import area
+from pipeline.flow.tasks import Receipt
 from tests.scenes import TRANSFORM, call, read, write_tif
 
 RNG = np.random.default_rng(35)
@@ -45,6 +48,21 @@ def test_they_are_told(tmp_path: Path, command: tuple[str, ...], columns: int, t
         before, after = read(source), read(tmp_path / "back.tif")
         assert (after[:2, :, :columns] == before[:2, :, :columns]).all()
         assert (after[:2, :, columns:] != before[:2, :, columns:]).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("resumed", "says"), [(0, "50 pixels (33.3 %) lack"), (1, "50 pixels of the new tiles (33.3 %) lack")]
+)
+def test_of_a_run_that_was_taken_up_again_the_new_tiles_are_counted(tmp_path: Path, resumed: int, says: str) -> None:
+    told: list[str] = []
+
+    class Hears(Nobody):
+        def warn(self, text: str) -> None:
+            told.append(text)
+
+    receipt = Receipt(tiles=3, resumed=resumed, valid=100, lacking=50)
+    tell_lacking(open_scene(str(scene(tmp_path, 40))), receipt, Hears())
+    assert [says in line for line in told] == [True]
 
 
 def test_pixels_are_counted_that_have_some_bands_and_not_all() -> None:

@@ -149,6 +149,7 @@ def test_a_pixel_teaches_where_it_is_clear_on_all_dates(tmp_path: Path) -> None:
     ("name", "when"),
     [
         ("S2A_MSIL1C_20160117T155622_N0201_R054_T18SVG_20160117T160001.tif", "2016-01-17T15:56:22Z"),
+        ("S2A_MSIL2A_20160117T155622_N0201_R054_T18SVG_20160118T010203.tif", "2016-01-17T15:56:22Z"),
         ("scene-2016-01-17.tif", "2016-01-17T00:00:00Z"),
         ("LC08_L2SP_016034_20160117_20200907_02_T1.tif", "2016-01-17T00:00:00Z"),
     ],

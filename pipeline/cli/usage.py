@@ -32,6 +32,10 @@ def usage(error: click.ClickException, words: Sequence[str]) -> str:
         message = _missing(error, words) or message
     elif isinstance(error, click.NoSuchOption) and context is not None and context.info_name in ("run", "plan"):
         message = _in_workflow(error.option_name) or message
+    elif isinstance(error, click.NoSuchOption) and context is not None and error.option_name in ("--stack", "--times"):
+        makers = "compress" if context.info_name == "decompress" else "denoise or compress"
+        dates = f"{makers} --stack makes one scene of dates: give {context.info_name} its store"
+        message = f"No such option '{error.option_name}'; {dates}"
     elif isinstance(error, click.BadParameter) and (found := _NO_NUMBER.match(message)):
         unit = _UNITS.get((error.param.name if error.param else None) or "", "")
         wanted = "a whole number" if found[2] == "integer" else "a number"

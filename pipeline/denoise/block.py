@@ -123,9 +123,12 @@ def _smoothed(
 def learnable(valid: Valid, clear: Valid, model: SceneModel | None) -> Valid:
     """Where a block is learnt from: its clear pixels; all valid ones where few of them are clear, unless a model of the
     scene has learnt already."""
-    trusted = valid & clear
-    few = np.count_nonzero(trusted) < LEAST_CLEAR * np.count_nonzero(valid)
-    return valid if few and model is None else trusted
+    return valid if model is None and is_clouded(valid, clear) else valid & clear
+
+
+def is_clouded(valid: Valid, clear: Valid) -> bool:
+    """Whether so few valid pixels are clear that a block without a model is learnt from all of them."""
+    return bool(np.count_nonzero(valid & clear) < LEAST_CLEAR * np.count_nonzero(valid))
 
 
 def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:

@@ -60,7 +60,8 @@ def denoise(
 
     Args:
         scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
-            coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`).
+            coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`);
+            a tile of less than a quarter clear learns from all of its pixels, which a lazy scene cannot warn of.
         quality: `none`, `fast` or `quality`.
         sigma: noise in data units, for all bands or for each; None = estimated on each block. Below what float32 rounds
             a band's values to (20 at 1e9), the band is left as it is.

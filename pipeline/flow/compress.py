@@ -19,6 +19,7 @@ from pipeline.flow.ends import pair_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.lacking import lacking_pixels
+from pipeline.flow.masked_pixels import masked_pixels
 from pipeline.flow.storing import squared_errors
 from pipeline.flow.tasks import Sums, Wrote
 from pipeline.grid import Grid, Tile
@@ -64,8 +65,10 @@ class SceneJob:
         if size is not None and beside is not None:
             told = self._storing(tile)
             return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside, storing=told)
-        block, real, clear, original, mended = denoised_and_read(self.source, tile, self.tile, self.denoising)
+        read = denoised_and_read(self.source, tile, self.tile, self.denoising)
+        block, real, original = read.block, read.valid, read.original
         ends = pair_of(original, real)
+        read = read._replace(original=block)
         del original  # the codec needs the memory
         mask = pack(real, (self.tile, self.tile), False) if self.source.info.masked else b""
         if mask:
@@ -73,22 +76,24 @@ class SceneJob:
         data = self._encode(block, real)
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
-        valid_pixels = int(np.count_nonzero(real))
-        masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
+        masked, on = masked_pixels(self.source, tile.window, real, read.clear, read.clouded)
         denoised = self.denoising.quality != "none"
         lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),
             len(data) + len(mask),
             beside=len(mask),
-            valid=valid_pixels,
+            valid=int(np.count_nonzero(real)),
             masked=masked,
+            clouded=read.clouded,
+            unheeded=masked if read.clouded else 0,
+            masked_on=on,
             varied=varied,
             flat=flat,
             ends=ends,
             infinite=infinite_pixels(block, self.source.info.nodata, self.bound),
             lacking=lacking,
-            mended=mended,
+            mended=read.mended,
             storing=self._storing(tile, block, real, data),
         )
 
@@ -108,8 +113,8 @@ class SceneJob:
             return {}
         if not made:
             try:
-                block, valid, *_ = denoised_and_read(self.source, tile, self.tile, self.denoising)
-                made = block, valid, read_chunk(self.chunk(tile))
+                read = denoised_and_read(self.source, tile, self.tile, self.denoising)
+                made = read.block, read.valid, read_chunk(self.chunk(tile))
             except (TerrasketchError, OSError, ValueError):  # the tile is done: its figures are no reason to fail
                 return {}
         block, valid, chunk = made

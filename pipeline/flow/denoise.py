@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoised, denoise_block, model_file
+from pipeline.denoise.block import is_clouded
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.errors import BankError, ConfigError, SourceError
@@ -143,6 +144,8 @@ class Read(NamedTuple):
     """(band, y, x), as read"""
     mended: int = 0
     """Values that were taken for impulses or dead lines"""
+    clouded: bool = False
+    """Whether it was learnt from masked pixels too, for few were clear"""
 
 
 def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
@@ -156,7 +159,8 @@ def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoisin
         return Read(inner, real, taught, inner)
     result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=is_of_dates(source.info))
     mended = 0 if result.holes is None else int(np.count_nonzero(result.holes[:, *place]))
-    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner, mended)
+    clouded = clear is not None and denoising.model is None and is_clouded(valid, clear)
+    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner, mended, clouded)
 
 
 def is_of_dates(info: SceneInfo) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 _WORDS = {
@@ -38,6 +39,9 @@ _UNSAID = {
 """What an absent key means."""
 _ALGORITHMS = {word for key, word in _WORDS.items() if key.startswith("algorithms.")}
 _UNNUMBERED = "older"
+_MASK, _DATES, _BANDS = "read.mask_", "read.times", "read.bands"
+_SHORT, _NAMED = 40, 3
+"""Letters of a list that a line has room for, and how many of its values are named where it is longer."""
 _CONTENTS = (
     "the scene's CRS",
     "the scene's transform",
@@ -48,26 +52,85 @@ _CONTENTS = (
 
 
 def differences(was: Any, now: Any) -> list[str]:
-    """A line for each word that differs, in alphabetical order; of keys that no workflow has, the keys."""
+    """A line for each word that differs, those first that tell most: masks, dates and options, then bands, which differ
+    with the dates, and contents; of keys that no workflow has, the keys."""
     old, new = _told(was), _told(now)
     words = [
         word
-        for word in sorted(old.keys() | new.keys())
+        for word in sorted(old.keys() | new.keys(), key=lambda word: (_rank(word), word))
         if old.get(word, _UNSAID.get(word)) != new.get(word, _UNSAID.get(word))
     ]
     # What is no longer denoised needs no algorithm of it: only where nothing else differs is the store an older one's.
-    chosen = [word for word in words if word not in _ALGORITHMS or (word in old and word in new)]
-    return [
-        f"{word} changed" if word in _CONTENTS else f"{word}: {_value(word, old)} -> {_value(word, new)}"
-        for word in chosen or words
-    ]
+    chosen = [word for word in words if word not in _ALGORITHMS or (word in old and word in new)] or words
+    lines = [line for word in chosen if (line := _line(word, old, new))]
+    return lines or [f"{word} changed" for word in chosen]
+
+
+def _rank(word: str) -> int:
+    if word in _CONTENTS or word in _ALGORITHMS:
+        return 4 if word in _CONTENTS else 5
+    return 0 if word.startswith(_MASK) else {_DATES: 1, _BANDS: 3}.get(word, 2)
+
+
+def _line(word: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What differs in a word; nothing where both read alike."""
+    if word in _CONTENTS:
+        return f"{word} changed"
+    was, now = old.get(word), new.get(word)
+    if isinstance(was, list) and isinstance(now, list):
+        went, came = _texts(word, was), _texts(word, now)
+        return f"{word}: {_lists(went, came)}" if went != came else ""
+    before, after = _value(word, old), _value(word, new)
+    return f"{word}: {before} -> {after}" if before != after else ""
+
+
+def _lists(was: list[str], now: list[str]) -> str:
+    """Both, where they are short; else what went and what came."""
+    if max(len(", ".join(texts)) for texts in (was, now)) <= _SHORT:
+        return f"{_listed(was)} -> {_listed(now)}"
+    gone, come = ([text for text in one if text not in other] for one, other in ((was, set(now)), (now, set(was))))
+    parts = [f"{how} {_listed(those)}" for how, those in (("without", gone), ("with", come)) if those]
+    return ", ".join(parts) or ("in another order" if sorted(was) == sorted(now) else f"{len(was)} -> {len(now)}")
+
+
+def _listed(texts: list[str]) -> str:
+    whole, more = ", ".join(texts), len(texts) - _NAMED
+    if len(whole) <= _SHORT or more <= 0:
+        return whole or "none"
+    return f"{', '.join(texts[:_NAMED])} and {more} more"
+
+
+def _texts(word: str, values: list[Any]) -> list[str]:
+    texts = [_time(value) if word == _DATES else str(value) for value in values]
+    # A time is that of all bands of a date.
+    return list(dict.fromkeys(texts)) if word == _DATES or word.startswith(_MASK) else texts
+
+
+def _time(seconds: Any) -> str:
+    try:
+        when = datetime.fromtimestamp(seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):  # another program has written here
+        return str(seconds)
+    return when.strftime("%Y-%m-%d" if not (when.hour or when.minute or when.second) else "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _told(configuration: Any) -> dict[str, Any]:
-    flat = {_own(key): value for key, value in _flat(configuration).items()}
+    found: dict[str, Any] = {}
+    masks: dict[str, list[Any]] = {}
+    for key, value in _flat(configuration).items():
+        own = _own(key)
+        found[own] = value
+        if own.startswith("source.mask."):
+            masks.setdefault(own, []).append(value)
+    # The masks of dates say the same of most; of files each has its own.
+    flat = found | {key: own[0] if own.count(own[0]) == len(own) else _joined(own) for key, own in masks.items()}
     mode, value = flat.pop("compress.bound", None), flat.pop("compress.value", None)
     bound = {} if mode is None else {f"compress.{mode}": True if value is None else value}
     return {_word(key): value for key, value in flat.items()} | bound
+
+
+def _joined(values: list[Any]) -> list[Any]:
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def _own(key: str) -> str:
@@ -84,7 +147,7 @@ def _word(key: str) -> str:
 def _value(word: str, told: dict[str, Any]) -> str:
     value = told.get(word, _UNNUMBERED if word in _ALGORITHMS else _UNSAID.get(word))
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        return _listed(_texts(word, value))
     if isinstance(value, float):
         return f"{value:g}"
     if value is None or isinstance(value, bool):

@@ -29,5 +29,6 @@ def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:
     """Warn of those of the tiles made now, where they are many."""
     share = receipt.lacking / max(1, receipt.lacking + receipt.valid)
     if share > MANY:
-        what = f"{counted(receipt.lacking, 'pixel')} ({share_text(share)}) lack a band and have others"
+        new = " of the new tiles" if receipt.resumed else ""
+        what = f"{counted(receipt.lacking, 'pixel')}{new} ({share_text(share)}) lack a band and have others"
         watch.warn(one_line(f"{source.info.name}: {what}: stored as read, not denoised; choose bands that go together"))

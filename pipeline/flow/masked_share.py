@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.block import LEAST_CLEAR
 from pipeline.errors import BankError
 from pipeline.flow.crew import Watch
 from pipeline.flow.ends import NO_PAIR, Pair, join, pair_of
-from pipeline.flow.paperwork import share_text
+from pipeline.flow.paperwork import counted, share_text
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
 from pipeline.grid import Window
+from pipeline.raster.dates import MaskedDates
 from pipeline.raster.masks import MaskedSource, clear_of
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import Source
@@ -27,6 +29,7 @@ SHOWN = 5
 Learnt = TypeVar("Learnt")
 Lesson = Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
 _REMEDY = "is that its coding? --mask-band CODING:MASK, --mask-values or --mask-bits say another"
+_CLOUDED = "give --basis scene, which learns for all tiles where the scene is clear"
 
 
 @dataclass
@@ -95,29 +98,62 @@ def taught(lessons: Sequence[Lessons], watch: Watch | None, learn: Callable[[Les
     except BankError as error:
         raise _blamed(error, lessons) from error
     if watch is not None:
+        fits = any(lesson.masked for lesson in lessons)  # a scene among them may be clear
         for lesson in lessons:
-            tell_mask(lesson.source, lesson, watch)
+            tell_mask(lesson.source, lesson, watch, doubt=lesson.masked > 0 or not fits)
             tell_fill(lesson.source, lesson.ends, watch)
     return learnt
 
 
-def mask_facts(source: Source, counted: Receipt | Lessons) -> dict[str, Any] | None:
-    """What a receipt says of the mask; None without one, and where some tiles were there already and were not seen."""
-    resumed = isinstance(counted, Receipt) and counted.resumed
-    if not isinstance(source, MaskedSource) or not counted.valid or resumed:
+def mask_facts(source: Source, found: Receipt | Lessons, heeded: bool = True) -> dict[str, Any] | None:
+    """What a receipt says of the mask; None without one, and where some tiles were there already and were not seen.
+
+    `effective_share` is without the pixels of tiles that learn from masked pixels too; 0 where none is `heeded`.
+    """
+    resumed = isinstance(found, Receipt) and found.resumed
+    if not isinstance(source, MaskedSource) or not found.valid or resumed:
         return None
-    share = counted.masked / counted.valid
-    return {"name": source.name, "out": str(source.rule), "valid_pixels": counted.valid, "share": share}
+    unheeded, clouded = (found.unheeded, found.clouded) if isinstance(found, Receipt) else (0, 0)
+    share, effective = found.masked / found.valid, (found.masked - unheeded) / found.valid if heeded else 0.0
+    facts = {"name": source.name, "out": str(source.rule), "valid_pixels": found.valid, "share": share}
+    return facts | {"effective_share": effective, "clouded_tiles": clouded}
 
 
-def tell_mask(source: Source, counted: Receipt | Lessons, watch: Watch) -> dict[str, Any] | None:
-    """Note the share of the valid pixels that the mask takes out, and warn of none and of all; the same as facts."""
-    facts = mask_facts(source, counted)
+def tell_mask(
+    source: Source, found: Receipt | Lessons, watch: Watch, *, heeded: bool = True, doubt: bool = True
+) -> dict[str, Any] | None:
+    """Note the share of the valid pixels that the mask takes out, and warn of none and of all, which its coding is to
+    be doubted for, and of tiles that learn from masked pixels too; the same as facts.
+
+    heeded: whether anything is learnt by it. doubt: whether none and all are to be warned of.
+    """
+    facts = mask_facts(source, found, heeded)
     if facts is None:
         return None
-    line = f"{source.info.name}: the {source} takes {share_text(facts['share'])} of the valid pixels out of learning"
-    if facts["share"] in (0, 1):
-        watch.warn(f"{line}; {_REMEDY}")
+    share, effective = facts["share"], facts["effective_share"]
+    of = f"{source.info.name}: the {source}"
+    if not heeded:
+        watch.note(f"{of} is without effect on what is stored: nothing is denoised")
+    elif share in (0, 1) and doubt:
+        clear = "unless the scene is clear, " if share == 0 else ""
+        watch.warn(f"{of} takes {share_text(share)} of the valid pixels out of learning; {clear}{_REMEDY}")
+    elif isinstance(found, Receipt) and found.clouded:
+        line = f"{of} takes {share_text(effective)} of the valid pixels out of learning, of {share_text(share)} masked"
+        watch.warn(one_line(f"{line}: {_clouded(source, found)}"))
     else:
-        watch.note(line)
+        watch.note(f"{of} takes {share_text(effective)} of the valid pixels out of learning")
     return facts
+
+
+def _clouded(source: Source, found: Receipt) -> str:
+    """How many tiles learn from masked pixels too, and what helps."""
+    few, learn = ("are", "learn") if found.clouded > 1 else ("is", "learns")
+    least = f"{100 * LEAST_CLEAR:g} %"
+    what = f"{found.clouded} of {counted(found.tiles, 'tile')} {few} less than {least} clear and {learn} from masked "
+    what += "pixels, too"
+    if not found.masked_on or not isinstance(source, MaskedDates):
+        return f"{what}; {_CLOUDED}"
+    worst = max(found.masked_on, key=lambda date: found.masked_on[date])
+    label = source.info.bands[worst * len(source.info.bands) // len(source.members)].partition(" ")[0]
+    other = "" if found.clouded == found.tiles else f", or {_CLOUDED}"  # of nothing clear it learns nothing
+    return f"{what} (most are masked on {label}); leave that date out{other}"

@@ -16,10 +16,12 @@ from pipeline import __version__
 from pipeline.errors import OutputError
 from pipeline.raster.dates import times_of
 from pipeline.raster.look import look_of
+from pipeline.raster.names import scene_name
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.stac import Asset, make_item
 from pipeline.raster.stac_assets import FEATURES
 from pipeline.raster.stac_origin import href_from, origin_of
+from pipeline.raster.times import told_by
 from pipeline.storage import Place, put_whole
 
 _LIBRARIES = ("numpy", "scipy", "numba", "rasterio", "zarr", "numcodecs", "xarray", "dask", "distributed")
@@ -97,7 +99,9 @@ def write_item(
     origin = origin_of(inputs, info.bands, coarser)
     source = href_from(origin, folder) if origin else None
     called = None if origin else folder.name
-    item = make_item(info, assets, processing, span=_span(info), name=called, origin=origin, derived_from=source)
+    named = told_by([scene_name(path) for path in inputs])
+    words: dict[str, Any] = {"span": _span(info), "name": called, "origin": origin, "named": named}
+    item = make_item(info, assets, processing, derived_from=source, **words)
     write_json(folder / "item.json", item)
     return item
 

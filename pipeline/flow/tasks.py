@@ -53,6 +53,9 @@ class Counts:
     valid: int = 0
     masked: int = 0
     """Of tiles of a scene: their valid pixels, and those of them that a mask takes out of learning."""
+    clouded: int = 0
+    unheeded: int = 0
+    """Tiles that learn from masked pixels too, for few are clear, and those pixels, which are among `masked`."""
     varied: int = 0
     flat: int = 0
     """Compressed tiles whose values vary, and those of them of which nothing but a constant is kept."""
@@ -71,6 +74,8 @@ class Counts:
     scene_pixels: int = 0
     pixels: int = 0
     """Of tiles of features: cells, and those of them that are valid; pixels of the scene, and those that are."""
+    masked_on: dict[int, int] = field(default_factory=dict)
+    """By the number of a date of a stack: pixels that its mask takes out of such tiles."""
     ends: Pair = NO_PAIR
     """Of the values read, where somebody asks."""
     storing: dict[int, Sums] = field(default_factory=dict)
@@ -85,11 +90,14 @@ class Counts:
         self.not_finite_features |= other.not_finite_features
         self.ends = join(self.ends, other.ends)
         self.storing = self.storing | other.storing
+        for date, pixels in other.masked_on.items():
+            self.masked_on[date] = self.masked_on.get(date, 0) + pixels
         if other.sums is not None:
             self.sums = other.sums if self.sums is None else self.sums + other.sums
 
 
-_SUMS = [one.name for one in fields(Counts) if one.name not in ("not_finite_features", "ends", "storing", "sums")]
+_UNLIKE = ("not_finite_features", "masked_on", "ends", "storing", "sums")
+_SUMS = [one.name for one in fields(Counts) if one.name not in _UNLIKE]
 
 
 @dataclass

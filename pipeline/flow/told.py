@@ -30,5 +30,6 @@ def tell_scene(source: Source, counted: Receipt, quality: str, bound: Bound | No
     tell_lacking(source, counted, watch)
     tell_rim(source, watch)
     facts: dict[str, Any] = {"mended": tell_mended(source, counted, watch)}
-    facts |= {"undeclared_fill": tell_fill(source, counted.ends, watch), "mask": tell_mask(source, counted, watch)}
+    facts |= {"undeclared_fill": tell_fill(source, counted.ends, watch)}
+    facts |= {"mask": tell_mask(source, counted, watch, heeded=quality != "none")}
     return {name: fact for name, fact in facts.items() if fact}

@@ -16,4 +16,5 @@ def tell_undated(names: Sequence[str], watch: Watch) -> None:
     more = f" and of {counted(len(names) - 1, 'more scene')}" if len(names) > 1 else ""
     what = f"{names[0]}: nothing tells when it was taken: datetime of its item.json{more} is null, some time since 1970"
     tag = "a tag ACQUISITIONDATETIME in its file (rio edit-info FILE --tag ACQUISITIONDATETIME=2016-01-17T15:56:22Z)"
-    watch.warn(one_line(f"{what}; {tag} or a STAC item as its source does, then run it anew with --overwrite"))
+    other = "a date in its name (scene_20160117.tif) or a STAC item as its source does"
+    watch.warn(one_line(f"{what}; {tag}, {other}, then run it anew with --overwrite"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,12 +24,10 @@ from pipeline.raster.same_place import crs_words, same_crs, same_transform, tran
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac_assets import read_item
 from pipeline.raster.stac_json import is_stac, split_reference
-from pipeline.raster.times import acquisition_time, file_time, named_times
+from pipeline.raster.times import acquisition_time, file_time, holds_several_days, named_times
 
 TIME, BAND = "STACK_TIME", "STACK_BAND"
 """Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
-_LANDSAT = re.compile(r"L[COTEM]0\d_")
-"""Names with the date of acquisition first, then that of processing."""
 _ONE_GRID = "a stack has one grid: warp it to that (gdalwarp, or rio warp --like)"
 
 
@@ -211,8 +208,10 @@ def _found(path: str, source: Source) -> datetime:
         when = item.datetime or item.common_metadata.start_datetime
         if when is not None:
             return when.astimezone(UTC)
-    named, tagged = _in_name(path), acquisition_time(source.info.tags)
-    if len({when.date() for when in named}) > 1 and not _LANDSAT.match(Path(path).name):
+    # Of a file, or of its folder where that alone says it.
+    name = Path(path).name if named_times(Path(path).name) else Path(path).resolve().parent.name
+    named, tagged = named_times(name), acquisition_time(source.info.tags)
+    if holds_several_days(name):
         same = [when for when in named if tagged is not None and when.date() == tagged.date()]
         if not same:
             days = ", ".join(sorted({when.date().isoformat() for when in named}))
@@ -228,11 +227,6 @@ def _found(path: str, source: Source) -> datetime:
     if not named and tagged is None:
         raise SourceError(f"{path}: neither a STAC item, its tags nor its name say when it was taken; give --times")
     return tagged if tagged is not None else named[0]
-
-
-def _in_name(path: str) -> list[datetime]:
-    """The times in a file's name, or else in its folder's, in their order."""
-    return named_times(Path(path).name) or named_times(Path(path).resolve().parent.name)
 
 
 def _said(text: str) -> datetime:

@@ -27,6 +27,8 @@ from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stack import place
 
 MOST_VALUE, MOST_BIT = (1 << 32) - 1, 31
+_SHOWN = 20
+"""Names of bands that a line has room for."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,24 @@ class MaskChoice:
         """
         there = os.path.isfile(self.target)
         if not there and not is_remote(self.target):
-            bands = ", ".join(scene.bands)
             # What is named as a file is input that is not there, as a scene may be; else it is a word for a band.
             file_like = os.path.dirname(self.target) or Path(self.target).suffix.lower() in RASTER_ENDINGS
             kind = SourceError if file_like else ConfigError
-            raise kind(f"no mask band or file {self.target}; the bands of {scene.name} are {bands}")
+            raise kind(f"no mask band or file {self.target}; {self._beside(scene)}")
         file = open_raster(os.path.abspath(self.target) if there else self.target)
         if len(file.info.bands) > 1:
             raise SourceError(f"{self.target} has {len(file.info.bands)} bands; give a mask of one band")
         return file
+
+    def _beside(self, scene: SceneInfo) -> str:
+        """What there is in place of the mask; of files that have each a band of its name, how they are one scene."""
+        each = [name for name in scene.bands if re.search(rf"[_\W]{re.escape(self.target)}$", name, re.IGNORECASE)]
+        if len(each) > 1:
+            dates = "--stack (in Python stack=True), or give the store that denoise or compress --stack makes"
+            return f"{len(each)} files of {scene.name} have one each ({each[0]}, ...): dates of one place want {dates}"
+        more = len(scene.bands) - _SHOWN
+        shown = ", ".join(scene.bands[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return f"the bands of {scene.name} are {shown}"
 
 
 @dataclass(frozen=True)

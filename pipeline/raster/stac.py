@@ -60,6 +60,7 @@ def make_item(
     name: str | None = None,
     origin: Origin | None = None,
     derived_from: str | None = None,
+    named: datetime | None = None,
 ) -> dict[str, Any]:
     """A valid STAC item as JSON's types.
 
@@ -74,13 +75,12 @@ def make_item(
         name: the item's id; the origin's, or the scene's name, by default.
         origin: the item that the scene was read from: its time, and what it says of the sensor, stay true.
         derived_from: the origin's address, as the item is to link to it.
+        named: when it was taken by the names of its files, where neither origin nor tags tell; no time to come.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
-    acquired = acquired or (origin.acquired if origin else None)
-    acquired = acquired.astimezone(UTC) if acquired else taken(info.tags, info.name)
-    start, end = (origin.start, origin.end) if origin else (None, None)
-    if span is not None:
-        acquired, start, end = None, *span
+    start, end = span or ((origin.start, origin.end) if origin else (None, None))
+    acquired = acquired or (origin.acquired if origin else None) or taken(info.tags, info.name)
+    acquired = None if span else acquired or (None if start and end else _past(named, now))
     geometry = footprint(info)
     properties = {
         **(origin.properties if origin else {}),
@@ -98,7 +98,7 @@ def make_item(
         id=name or (origin.id if origin else info.name),
         geometry=geometry,
         bbox=bounding_box(geometry) if geometry else None,
-        datetime=acquired,
+        datetime=acquired and acquired.astimezone(UTC),
         start_datetime=start,
         end_datetime=end,
         properties=properties,
@@ -115,6 +115,11 @@ def is_undated(item: Mapping[str, Any]) -> bool:
     """Whether an item of ours does not tell when its scene was taken."""
     properties = item["properties"]
     return properties["datetime"] is None and properties["start_datetime"] == _text(EARLIEST)
+
+
+def _past(time: datetime | None, now: datetime) -> datetime | None:
+    """A time that a name has; what has not been yet is something else."""
+    return time if time and time <= now else None
 
 
 def _latest(info: SceneInfo, now: datetime) -> datetime:

@@ -8,7 +8,7 @@ the scene was taken before.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,6 +17,9 @@ _OF_FILE = ("TIFFTAG_DATETIME",)
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d))?(?!\d)"
 )
+
+_ACQUIRED_FIRST = re.compile(r"L[COTEM]0\d_|S1[A-D]_|S2[A-D]_MSIL")
+"""Names of products (Landsat, Sentinel) with the time of acquisition first, then its end, or that of processing."""
 
 
 def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
@@ -39,6 +42,19 @@ def named_times(name: str) -> list[datetime]:
         except ValueError:  # the 31st of a shorter month
             continue
     return found
+
+
+def holds_several_days(name: str) -> bool:
+    """Whether the times in a name are of several days, and nothing says which is that of acquisition."""
+    return len({time.date() for time in named_times(name)}) > 1 and not _ACQUIRED_FIRST.match(name)
+
+
+def told_by(names: Sequence[str]) -> datetime | None:
+    """When a scene was taken by the names of its files, where they say one day."""
+    found = [times[0] for times in map(named_times, names) if times]
+    if len({time.date() for time in found}) != 1 or any(map(holds_several_days, names)):
+        return None
+    return max(found)  # some names say the day alone
 
 
 def taken(tags: Mapping[str, str], name: str) -> datetime | None:
