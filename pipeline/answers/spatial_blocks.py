@@ -32,9 +32,11 @@ def dealt(
     if side < 1 or folds < 2:
         raise ConfigError(f"spatial folds want blocks of at least one cell and two folds, got {side} and {folds}")
     keys = np.stack([rows // side, columns // side], axis=1)
-    own = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    block = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    own = block
     for group in groups:
-        own = _kept_whole(rows, columns, side, own, group)
+        small, home = _homes(rows, columns, side, block, group)
+        own = np.where(small, home, own)
     blocks, own = np.unique(own, return_inverse=True)
     if len(blocks) < folds:
         raise ConfigError(
@@ -45,8 +47,8 @@ def dealt(
     return turns[own.reshape(-1)]
 
 
-def _kept_whole(rows: Index, columns: Index, side: int, block: Index, group: Index) -> Index:
-    """The block (n,) of each cell, where those of a small group are all of the one that has most of them."""
+def _homes(rows: Index, columns: Index, side: int, block: Index, group: Index) -> tuple[Bool, Index]:
+    """Which cells (n,) are of a group no larger than a block, and the block (n,) that has most of each cell's group."""
     which = np.unique(group, return_inverse=True)[1].reshape(-1)
     count = 1 + int(which.max(initial=-1))
     small = np.ones(count, bool)
@@ -59,7 +61,7 @@ def _kept_whole(rows: Index, columns: Index, side: int, block: Index, group: Ind
     order = np.lexsort([-blocks, cells, own])  # the last of each is the first block that has most
     home = np.empty(count, np.intp)
     home[own[order]] = blocks[order]
-    return np.where(small[which], home[which], block)
+    return small[which], home[which]
 
 
 def apart(rows: Index, columns: Index, test: Bool, gap: int) -> Bool:

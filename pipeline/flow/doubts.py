@@ -29,7 +29,7 @@ def doubts(data: Labelled, field: str, report: dict[str, Any]) -> list[str]:
                 "give more places of each, or a smaller --block or --gap"
             )
         )
-    remedy = "elsewhere the map is no better than a guess; give more labels, other features, or a smaller --gap"
+    remedy = "elsewhere the map is no better than a guess; give more labels, or other features"
     if data.classes and overall["judged"] and overall["accuracy"] < overall["baseline"]["accuracy"]:
         figures = f"{overall['accuracy']:.3g} of the cells are right, {overall['baseline']['accuracy']:.3g}"
         said.append(one_line(f"{field}: {figures} if the most frequent class were said everywhere: {remedy}"))

@@ -107,10 +107,9 @@ def _looked_up(values: Values, cells: Index, crew: Crew) -> tuple[NDArray[np.flo
     chosen = [np.flatnonzero(tile == number) for number in numbers]
     tasks = [(int(number), rows[own], columns[own]) for number, own in zip(numbers, chosen, strict=True)]
     found = list(crew.gather(Look(values, _cells), tasks))
-    there = np.zeros(len(tile), bool)
-    for own, (_, valid) in zip(chosen, found, strict=True):
-        there[own] = valid
-    return np.concatenate([part for part, _ in found]), there
+    order = np.argsort(np.concatenate(chosen))
+    there = np.concatenate([valid for _, valid in found])[order]
+    return np.concatenate([part for part, _ in found])[order[there]], there
 
 
 def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
