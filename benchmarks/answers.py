@@ -137,9 +137,8 @@ def regressed(columns: F32, classes: Labels, seeds: range) -> list[str]:
     ys, xs = np.nonzero(classes > 0)
     names, own = np.unique(classes[ys, xs], return_inverse=True)
     rows = np.ascontiguousarray(columns[:, ys, xs].T)
-    data = Labelled(
-        rows, own.astype(np.intp), ys, xs, np.arange(len(ys)), tuple(map(str, names)), np.zeros(len(ys), bool)
-    )
+    place, none = np.arange(len(ys)), np.zeros(len(ys), bool)
+    data = Labelled(rows, own.astype(np.intp), ys, xs, place, place, tuple(map(str, names)), none)
     with one_blas_thread():
         found = [judge(data, Validation(BLOCK, GAP, FOLDS, seed))[0]["overall"] for seed in seeds]
     accuracy, mean, kappa = (

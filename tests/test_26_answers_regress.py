@@ -52,31 +52,45 @@ def test_maps_hold_numbers_or_classes_from_1() -> None:
 cells = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=8, max_size=60, unique=True)
 
 
-@given(cells, st.integers(1, 9), st.integers(2, 3), st.integers(0, 6), st.booleans())
-def test_no_training_cell_is_near_a_test_cell_or_of_its_polygon(
-    places: list[tuple[int, int]], side: int, folds: int, gap: int, grouped: bool
+@given(cells, st.integers(1, 9), st.integers(2, 3), st.integers(0, 6), st.integers(1, 20))
+def test_no_training_cell_is_near_a_test_cell_and_small_groups_are_whole(
+    places: list[tuple[int, int]], side: int, folds: int, gap: int, size: int
 ) -> None:
     rows, columns = np.array(places).T
+    group = np.arange(len(rows)) // size
+    block = np.array([100 * (y // side) + x // side for y, x in places])
+    for own in (group == number for number in range(group.max() + 1)):
+        if max(np.ptp(rows[own]), np.ptp(columns[own])) < side:
+            names, count = np.unique(block[own], return_counts=True)
+            block[own] = names[count.argmax()]
     rng = np.random.default_rng(0)
-    if len({(y // side, x // side) for y, x in places}) < folds:
+    if len(set(block.tolist())) < folds:
         with pytest.raises(ConfigError, match="too few"):
-            dealt(rows, columns, side, folds, rng)
+            dealt(rows, columns, side, folds, rng, [group])
         return
-    fold = dealt(rows, columns, side, folds, rng)
-    for y, x, own in zip(rows // side, columns // side, fold, strict=True):
-        assert set(fold[(rows // side == y) & (columns // side == x)]) == {own}
-    groups = np.arange(len(rows)) // 3 if grouped else None
+    fold = dealt(rows, columns, side, folds, rng, [group])
+    for number in block:
+        assert len(set(fold[block == number].tolist())) == 1
     tested = np.zeros(len(rows), int)
-    for train, test in splits(rows, columns, fold, gap, groups):
+    for train, test in splits(rows, columns, fold, gap):
         tested += test
         for index in range(len(rows)):
             away = np.maximum(abs(rows[test] - rows[index]), abs(columns[test] - columns[index])).min()
-            kept = away > gap and not test[index]
-            if groups is not None:
-                kept = kept and groups[index] not in groups[test]
-            assert train[index] == kept
+            assert train[index] == (away > gap and not test[index])
     assert (tested == 1).all()
     assert set(fold.tolist()) == set(range(folds))
+
+
+def test_of_groups_in_groups_the_outer_ones_are_whole_where_they_are_small() -> None:
+    rows, columns = np.zeros(12, np.intp), np.arange(12)
+    inner = columns // 2
+    outer = np.array([0] * 2 + [1] * 4 + [2] * 6)  # the last is larger than a block
+    fold = dealt(rows, columns, 4, 2, np.random.default_rng(0), (inner, outer))
+    assert len({*fold[2:6].tolist()}) == 1
+    cut = dealt(rows, columns, 4, 3, np.random.default_rng(0))
+    assert fold[6] == fold[7]
+    assert fold[8] == fold[11]
+    assert cut[3] != cut[4]
 
 
 def test_gap_0_leaves_neighbours() -> None:

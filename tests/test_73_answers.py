@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
 
 from pipeline.errors import OutputError
-from pipeline.flow import labels, maps
+from pipeline.flow import drawn, maps
 from pipeline.flow.read import open_scene
 from pipeline.flow.values import Values
 from pipeline.grid import Window
@@ -346,7 +346,10 @@ def test_regress_predicts_numbers_and_says_how_well(made: Path, tmp_path: Path) 
     assert report["overall"]["r2"] > 0.7
     assert report["overall"]["rmse"] < 0.6 * report["overall"]["baseline"]["rmse"]
     assert sum(fold["test"] for fold in report["folds"]) == report["overall"]["judged"] == report["cells"]
-    assert all(fold["train"] + fold["test"] < report["cells"] for fold in report["folds"])
+    # Plots are whole, and four cells apart: a gap of one takes none of them, one of six does.
+    assert all(fold["train"] + fold["test"] == report["cells"] for fold in report["folds"])
+    wide = call_json(*words, "--gap", 480, "--overwrite")
+    assert all(fold["train"] + fold["test"] < wide["cells"] for fold in wide["folds"])
     block, valid, _ = cells_of(store)
     found = read(tmp_path / "level.tif")[0]
     assert np.array_equal(np.isfinite(found), valid)
@@ -448,7 +451,7 @@ def test_a_class_whose_places_lie_in_one_block_is_judged_in_part(made: Path, tmp
 def test_where_no_class_can_be_judged_there_is_a_map_and_no_accuracy(made: Path, tmp_path: Path) -> None:
     frame = plots(made / "features.zarr", tmp_path / "p.parquet")
     frame.groupby("kind").head(1).to_parquet(tmp_path / "two.parquet")
-    words = ("--labels", tmp_path / "two.parquet", "--field", "kind", "--gap", 0, "--block", 80, "--folds", 2)
+    words = ("--labels", tmp_path / "two.parquet", "--field", "kind", "--gap", 0, "--block", 160, "--folds", 2)
     result = call("regress", made / "features.zarr", tmp_path / "kind.tif", *words, "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
@@ -584,15 +587,16 @@ def test_a_map_that_cannot_be_written_takes_its_table_with_it(
 
 
 def test_many_labels_are_drawn_from_evenly_and_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "MOST_ROWS", 100)
+    monkeypatch.setattr(drawn, "MOST_ROWS", 100)
     rng = np.random.default_rng(0)
-    drawn, lots = labels._Drawn(np.empty(0)), rng.random((300, 7))
+    sample, lots = drawn.Drawn(False), rng.random((300, 7))
     for number, own in enumerate(lots):
-        drawn.add(own, number // 3, number, np.arange(7), np.full(7, number))
-        assert drawn._count <= 400
-    cells, added = drawn.cells()
+        sample.add(own, number // 3, np.full(7, number), np.arange(7), np.full(7, number), own + 1)
+        assert sample._count <= 400
+    cells, found, added = sample.cells()
     assert not added.any()
+    assert np.array_equal(found, lots[cells[1], cells[2]] + 1)
     smallest = np.sort(np.argsort(lots.ravel())[:100])
     assert np.array_equal(cells[1] * 7 + cells[2], smallest)
     assert np.array_equal(cells[0], cells[1] // 3)
-    assert np.array_equal(cells, drawn.cells()[0])
+    assert np.array_equal(cells, sample.cells()[0])

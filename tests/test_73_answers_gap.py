@@ -152,17 +152,17 @@ def test_regress_takes_the_gap_of_a_cog_and_warns_where_it_is_not_known(tmp_path
     given = ("--labels", tmp_path / "p.gpkg", "--field", "level")
     result = call("regress", cog, tmp_path / "a.tif", *given, "--json")
     assert json.loads(result.stdout)["gap_cells"] == 3
-    assert "Warning" not in result.stderr
+    assert "does not say" not in result.stderr  # numbers by lot are worth a warning of their own
     with rasterio.open(tmp_path / "old.tif", "w", **profile) as file:
         file.write(pixels)
         file.descriptions = names
     result = call("regress", tmp_path / "old.tif", tmp_path / "b.tif", *given, "--json")
     assert json.loads(result.stdout)["gap_cells"] == 1
-    warned = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    warned = [line for line in result.stderr.splitlines() if "does not say" in line]
     assert len(warned) == 1
     assert "old does not say how many pixels its cells see: the gap is 1 cell, and the accuracy flatters" in warned[0]
     again = call("regress", tmp_path / "old.tif", tmp_path / "c.tif", *given, "--gap", 200)
-    assert "Warning" not in again.stderr
+    assert "does not say" not in again.stderr
     plain = call_json("regress", scene, tmp_path / "d.tif", *given)
     assert plain["gap_cells"] == 1
     assert reach(open_scene(str(scene))) == (1, "")

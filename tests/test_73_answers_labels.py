@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import shapely
 
-from pipeline.flow import labels
+from pipeline.flow import drawn
 from tests.scenes import CRS, TRANSFORM, call, write_tif
 
 SIDE = 80
@@ -81,7 +81,7 @@ def rare_points(path: Path) -> Path:
 def test_a_sample_keeps_rare_classes_whole_and_its_accuracy_that_of_all_cells(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(labels, "MOST_ROWS", 500)
+    monkeypatch.setattr(drawn, "MOST_ROWS", 500)
     path = rare_points(tmp_path / "labels.gpkg")
     report, warned = learnt(scene, tmp_path / "map.tif", path, "--seed", seed)
     cells = {entry["name"]: entry["cells"] for entry in report["classes"]}
@@ -103,7 +103,7 @@ def test_a_sample_keeps_rare_classes_whole_and_its_accuracy_that_of_all_cells(
 def test_places_that_a_sample_passes_over_are_counted(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(labels, "MOST_ROWS", 500)
+    monkeypatch.setattr(drawn, "MOST_ROWS", 500)
     path = rare_points(tmp_path / "labels.gpkg")
     result = call("regress", scene, tmp_path / "map.tif", "--labels", path, "--field", "level", "--json")
     lost = 76 - json.loads(result.stdout)["places"]
@@ -115,21 +115,22 @@ def test_what_is_drawn_is_the_same_however_often_it_is_thinned_out(monkeypatch: 
     rng = np.random.default_rng(0)
     kind = np.where(rng.random(300) < 0.01, 2.0, rng.integers(0, 2, 300))
     lots = rng.random((300, 7))
-    monkeypatch.setattr(labels, "FEWEST", 9)
-    monkeypatch.setattr(labels, "MOST_ROWS", 100)
-    drawn = labels._Drawn(kind)
+    monkeypatch.setattr(drawn, "FEWEST", 9)
+    monkeypatch.setattr(drawn, "MOST_ROWS", 100)
+    sample = drawn.Drawn(True)
     for number, own in enumerate(lots):
-        drawn.add(own, 0, number, np.arange(7), np.full(7, number))
-        assert drawn._count <= 400
-    cells, added = drawn.cells()
+        sample.add(own, 0, np.full(7, number), np.arange(7), np.full(7, number), np.full(7, kind[number]))
+        assert sample._count <= 400
+    cells, found, added = sample.cells()
     order, all_kinds = np.argsort(lots.ravel()), np.repeat(kind, 7)
     wanted = {*order[:100].tolist()}
     for one in range(3):
         wanted |= {*order[all_kinds[order] == one][:9].tolist()}
     assert (cells[1] * 7 + cells[2]).tolist() == sorted(wanted)
     assert {*(cells[1] * 7 + cells[2])[added].tolist()} == wanted - {*order[:100].tolist()}
-    assert set(kind[cells[1, added]]) == {2.0}
-    again, twice = drawn.cells()
+    assert set(found[added]) == {2.0}
+    assert np.array_equal(found, kind[cells[1]])
+    again, _, twice = sample.cells()
     assert np.array_equal(cells, again)
     assert np.array_equal(added, twice)
 

@@ -6,7 +6,7 @@ structure": blocks of the map are dealt to folds; h-block cross-validation (Burm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,13 @@ Index = NDArray[np.intp]
 Bool = NDArray[np.bool_]
 
 
-def dealt(rows: Index, columns: Index, side: int, folds: int, rng: np.random.Generator) -> Index:
+def dealt(
+    rows: Index, columns: Index, side: int, folds: int, rng: np.random.Generator, groups: Sequence[Index] = ()
+) -> Index:
     """The fold (n,) of each cell: blocks of side x side cells that hold any are dealt, shuffled, to the folds by turns.
+
+    groups: (n,) what cells belong together, polygons and then what is made of them. One no wider or higher than a block
+    is of the block that holds most of it; a larger one is cut by the blocks.
 
     Raises:
         ConfigError: there are fewer blocks with cells than folds.
@@ -27,7 +32,12 @@ def dealt(rows: Index, columns: Index, side: int, folds: int, rng: np.random.Gen
     if side < 1 or folds < 2:
         raise ConfigError(f"spatial folds want blocks of at least one cell and two folds, got {side} and {folds}")
     keys = np.stack([rows // side, columns // side], axis=1)
-    blocks, own = np.unique(keys, axis=0, return_inverse=True)
+    block = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    own = block
+    for group in groups:
+        small, home = _homes(rows, columns, side, block, group)
+        own = np.where(small, home, own)
+    blocks, own = np.unique(own, return_inverse=True)
     if len(blocks) < folds:
         raise ConfigError(
             f"the labels lie in {len(blocks)} blocks of {side} x {side} cells, too few for {folds} folds; give a "
@@ -37,6 +47,23 @@ def dealt(rows: Index, columns: Index, side: int, folds: int, rng: np.random.Gen
     return turns[own.reshape(-1)]
 
 
+def _homes(rows: Index, columns: Index, side: int, block: Index, group: Index) -> tuple[Bool, Index]:
+    """Which cells (n,) are of a group no larger than a block, and the block (n,) that has most of each cell's group."""
+    which = np.unique(group, return_inverse=True)[1].reshape(-1)
+    count = 1 + int(which.max(initial=-1))
+    small = np.ones(count, bool)
+    for axis in (rows, columns):
+        low, high = np.full(count, axis.max(initial=0)), np.full(count, axis.min(initial=0))
+        np.minimum.at(low, which, axis)
+        np.maximum.at(high, which, axis)
+        small &= high - low < side
+    (own, blocks), cells = np.unique(np.stack([which, block]), axis=1, return_counts=True)
+    order = np.lexsort([-blocks, cells, own])  # the last of each is the first block that has most
+    home = np.empty(count, np.intp)
+    home[own[order]] = blocks[order]
+    return small[which], home[which]
+
+
 def apart(rows: Index, columns: Index, test: Bool, gap: int) -> Bool:
     """Which cells (n,) lie more than `gap` cells, along rows or along columns, from every test cell."""
     places = np.stack([rows, columns], axis=1).astype(np.float64)
@@ -44,22 +71,15 @@ def apart(rows: Index, columns: Index, test: Bool, gap: int) -> Bool:
     return np.asarray(distance > gap, bool)
 
 
-def splits(
-    rows: Index, columns: Index, fold: Index, gap: int, groups: Index | None = None
-) -> Iterator[tuple[Bool, Bool]]:
+def splits(rows: Index, columns: Index, fold: Index, gap: int) -> Iterator[tuple[Bool, Bool]]:
     """For each fold, which cells (n,) to train on and which to test on.
 
-    Training cells are of other folds, further than `gap` from the test cells, and of no group (a polygon) that has
-    cells among these.
+    Training cells are of other folds, and further than `gap` from the test cells.
     """
     for number in range(int(fold.max()) + 1):
         test = fold == number
-        if not test.any():
-            continue
-        train = ~test & apart(rows, columns, test, gap)
-        if groups is not None:
-            train &= ~np.isin(groups, groups[test])
-        yield train, test
+        if test.any():
+            yield ~test & apart(rows, columns, test, gap), test
 
 
 def judgeable(labels: Index, train: Bool, test: Bool) -> Bool:

@@ -195,7 +195,7 @@ def regress(
     """Predict FIELD of labelled places over all of STORE: a map DST.tif, and how good it is where no label was seen.
 
     Ridge regression on features; classes as the largest of one ridge each. The accuracy is of spatial blocks: cells
-    nearer to a test block than the gap, and polygons that reach into it, are not trained on.
+    nearer to a test block than the gap are not trained on. Places no larger than a block are of one block.
 
     \b
     Example:
@@ -217,7 +217,7 @@ def regress(
     _print(dst, receipt, flat | overall, words)
     if not report["folds"]:
         return
-    head = [key for key in report["folds"][0] if key != "penalty"]
+    head = [key for key in report["folds"][0] if key not in ("penalty", "without")]
     rows = [[str(number), *(_short(one[key]) for key in head)] for number, one in enumerate(report["folds"], 1)]
     click.echo(table(["fold", *head], rows))
 

@@ -13,18 +13,19 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.flow import drawn
 from pipeline.flow.crew import Crew
+from pipeline.flow.drawn import Drawn
 from pipeline.flow.paperwork import counted
+from pipeline.flow.stands import stands
 from pipeline.flow.values import Look, Values
+from pipeline.raster.owners import HALF_OPEN, owned
 from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places, read_places
 from pipeline.untrusted import one_line
 
 Index = NDArray[np.intp]
 
-MOST_ROWS = 20_000
-FEWEST = 100
-"""Cells of a class, or all it has, that are learnt from where a sample of all cells has fewer of them."""
 MOST_CLASSES = 255
 MOST_NUMBER = 1e30
 """Of a label: its square is summed, and maps of float32 have room for what is predicted beyond."""
@@ -33,7 +34,7 @@ _LARGEST_SINGLE = int(shapely.GeometryType.POLYGON)
 
 @dataclass(frozen=True)
 class Labelled:
-    """n labelled cells of a map."""
+    """n labelled cells of a map, each of them once."""
 
     features: NDArray[np.float32]
     """(n, F)"""
@@ -44,6 +45,8 @@ class Labelled:
     """(n,) where the cells are."""
     place: Index
     """(n,) the place each belongs to: a point, a line or a polygon, alone or part of a geometry of several."""
+    stand: Index
+    """(n,) the same, but places of one label that lie next to each other are one."""
     classes: tuple[str, ...]
     """Names of the classes, sorted; none where the labels are numbers."""
     added: NDArray[np.bool_]
@@ -67,32 +70,46 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     shapes, whole = parts_of(np.array(frame.geometry.values, dtype=object))
     bare, own = len(frame) - len(np.unique(whole)), own[whole]
     shapes[np.isnan(own)] = None
-    (tile, place, rows, columns), added, within = _members(values, shapes, own if classes else np.empty(0), seed)
-    if not len(tile):
+    found = _members(values, shapes, own, bool(classes), seed)
+    if found.tied:
+        have = "cell has" if found.tied == 1 else "cells have"
+        crew.watch.warn(one_line(f"{path}: {found.tied} {have} equal shares of several {field}: left out"))
+    if not found.claiming:
         raise SourceError(f"{path}: no place of it with a {field} lies in {info.name}; is its CRS the right one?")
-    numbers = np.unique(tile)
-    chosen = [np.flatnonzero(tile == number) for number in numbers]
-    tasks = [(int(number), rows[cells], columns[cells]) for number, cells in zip(numbers, chosen, strict=True)]
-    found = list(crew.gather(Look(values, _cells), tasks))
-    features = np.concatenate([part for part, _ in found])
-    valid = np.concatenate([part for _, part in found])
-    order = np.concatenate(chosen)[valid]
-    if not len(order):
+    if not len(found.labels):
+        raise SourceError(f"{path}: no cell of {info.name} has one {field} alone; give places that do not overlap")
+    features, there = _looked_up(values, found.cells, crew)
+    if not there.any():
         raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
+    _, place, rows, columns = found.cells[:, there]
     none = int(np.isnan(own).sum())
     # Of places in a sample it is not known why: they may have valid cells that are not in it.
-    why = "on nodata" if len(tile) < MOST_ROWS else f"no valid cell in the sample of {len(tile)} cells"
+    size = len(found.labels)
+    why = "on nodata" if size < drawn.MOST_ROWS else f"no valid cell in the sample of {size} cells"
     left = {
         "no geometry": bare,
         f"no value in {field}": none,
-        f"outside {info.name}": len(shapes) - none - within,
-        why: within - len(np.unique(place[order])),
+        f"outside {info.name}": len(shapes) - none - found.claiming,
+        "no cell of which their label has the most": found.claiming - found.heard,
+        why: found.leading - len(np.unique(place)),
     }
     if any(left.values()):
         crew.watch.warn(left_out_text(path, left, bare + len(shapes)))
-    place, rows, columns = place[order], rows[order], columns[order]
-    labels = own[place].astype(np.intp if classes else np.float64)
-    return Labelled(features[valid], labels, rows, columns, place, classes, added[order])
+    labels = found.labels[there].astype(np.intp if classes else np.float64)
+    stand = stands(found.shapes, place, labels)
+    return Labelled(features, labels, rows, columns, place, stand, classes, found.added[there])
+
+
+def _looked_up(values: Values, cells: Index, crew: Crew) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The features of the valid ones among the cells (4, n), and which these are. Raises TileError."""
+    tile, _, rows, columns = cells
+    numbers = np.unique(tile)
+    chosen = [np.flatnonzero(tile == number) for number in numbers]
+    tasks = [(int(number), rows[own], columns[own]) for number, own in zip(numbers, chosen, strict=True)]
+    found = list(crew.gather(Look(values, _cells), tasks))
+    order = np.argsort(np.concatenate(chosen))
+    there = np.concatenate([valid for _, valid in found])[order]
+    return np.concatenate([part for part, _ in found])[order[there]], there
 
 
 def parts_of(geometries: NDArray[Any]) -> tuple[NDArray[Any], Index]:
@@ -179,70 +196,44 @@ def _class_key(name: str) -> tuple[int, float, str]:
     return (0, float(name), name) if name.lstrip("-").isdecimal() else (1, 0.0, name)
 
 
-def _members(
-    values: Values, shapes: NDArray[Any], kind: NDArray[np.float64], seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.bool_], int]:
-    """Cells of the geometries (4, n): tile, geometry, row and column of the map, a seeded sample where they are too
-    many; which of them are there for their class's sake; and how many geometries have any. kind: as for `_Drawn`.
-    """
+@dataclass(frozen=True)
+class _Members:
+    """Cells of places, one label each, a seeded sample where they are too many."""
+
+    shapes: NDArray[Any]
+    """The places, in cells."""
+    cells: Index
+    """(4, n): tile, place, row and column of the map."""
+    labels: NDArray[np.float64]
+    """(n,)"""
+    added: NDArray[np.bool_]
+    """(n,) those that are there for their class's sake."""
+    claiming: int
+    """How many places have cells at all,"""
+    heard: int
+    """how many of these have a part in a label,"""
+    leading: int
+    """and how many of these are the first of a cell."""
+    tied: int
+    """How many cells have no label, since several have the same right."""
+
+
+def _members(values: Values, shapes: NDArray[Any], own: NDArray[np.float64], classes: bool, seed: int) -> _Members:
+    """The cells of the geometries. own: the label of each geometry."""
     info = values.source.info
-    places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid)
-    drawn, met = _Drawn(kind), set()
+    places = Places.over(shapes, Placement.of(info.geo, info.name), 1, values.grid, HALF_OPEN)
+    sample, tied = Drawn(classes), 0
+    claiming, heard, leading = np.zeros((3, len(shapes)), bool)
     for number in places.tiles:
         tile = values.grid[number]
-        rng = np.random.default_rng([seed, tile.row, tile.column])
-        for shape, r, c in places.members(number):
-            met.add(shape)
-            drawn.add(rng.random(len(r)), number, shape, r + tile.window.y0, c + tile.window.x0)
-    return *drawn.cells(), len(met)
-
-
-class _Drawn:
-    """The MOST_ROWS cells of the smallest lots, and FEWEST of each class, however many go by; in the order they came.
-
-    kind: the class of each geometry; empty where the labels are numbers.
-    """
-
-    def __init__(self, kind: NDArray[np.float64]) -> None:
-        self._kind = kind
-        self._lots: list[NDArray[np.float64]] = []
-        self._parts: list[NDArray[np.intp]] = []
-        self._count = 0
-
-    def add(self, lots: NDArray[np.float64], tile: int, shape: int, rows: Index, columns: Index) -> None:
-        """Cells of one geometry in one tile, with their lots."""
-        self._lots.append(lots)
-        self._parts.append(np.stack([np.full(len(rows), tile), np.full(len(rows), shape), rows, columns]))
-        self._count += len(rows)
-        if self._count > 4 * MOST_ROWS:
-            self.cells()
-
-    def cells(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Tile, geometry, row and column of each cell that is left, (4, n); and which are there for their class's sake.
-
-        The smallest lots of a class are a sample of it, and those of all cells one of all: so it matters not that what
-        went by before was thinned out already.
-        """
-        lots = np.concatenate([np.empty(0), *self._lots])
-        cells = np.concatenate([np.empty((4, 0), np.intp), *self._parts], axis=1)
-        added = np.zeros(len(lots), bool)
-        if len(lots) > MOST_ROWS:
-            order = np.argsort(lots, kind="stable")
-            added[order[MOST_ROWS:]] = True
-            kept = ~added
-            if len(self._kind):
-                kept[_first_of_each(self._kind[cells[1]], order)] = True
-            lots, cells, added = lots[kept], cells[:, kept], added[kept]
-        self._lots, self._parts, self._count = [lots], [cells], len(lots)
-        return cells, added
-
-
-def _first_of_each(kind: NDArray[np.float64], order: Index) -> Index:
-    """The first FEWEST of each kind in this order."""
-    grouped = order[np.argsort(kind[order], kind="stable")]
-    sorted_kind = kind[grouped]
-    rank = np.arange(len(kind)) - np.searchsorted(sorted_kind, sorted_kind)
-    return grouped[rank < FEWEST]
+        found = owned(places, number, own, classes)
+        claiming[found.claiming] = heard[found.heard] = leading[found.place] = True
+        tied += found.tied
+        lots = np.random.default_rng([seed, tile.row, tile.column]).random(len(found.rows))
+        rows, columns = found.rows + tile.window.y0, found.columns + tile.window.x0
+        sample.add(lots, number, found.place, rows, columns, found.labels)
+    claims, parts, firsts = (int(np.count_nonzero(those)) for those in (claiming, heard, leading))
+    return _Members(places.shapes, *sample.cells(), claims, parts, firsts, tied)
 
 
 def _cells(values: Values, task: tuple[int, Index, Index]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -15,24 +15,21 @@ from pipeline.answers.regress import Splits, chosen, targets_of
 from pipeline.answers.scaling import Scaling
 from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.crew import Crew, Nobody, Watch
+from pipeline.flow.doubts import doubts
 from pipeline.flow.gap import reach
 from pipeline.flow.labels import Labelled
 from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, tiles_of, write_map
-from pipeline.flow.paperwork import counted
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.values import Values
 from pipeline.raster.placement import Placement
 from pipeline.raster.store_source import StoreSource
-from pipeline.untrusted import one_line
 
 Bool = NDArray[np.bool_]
 
 ACROSS = 8
 """Blocks along the longer side of the labels' extent, where no size is given."""
-MOST_NAMED = 8
-"""Classes in a warning."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
         BlockError: all labelled cells are alike.
     """
     rng = np.random.default_rng(how.seed)
-    fold = spatial_blocks.dealt(data.rows, data.columns, how.block, how.folds, rng)
+    fold = spatial_blocks.dealt(data.rows, data.columns, how.block, how.folds, rng, (data.place, data.stand))
     classes = len(data.classes)
     splits = splits_of(data, fold, how.gap)
     found = np.zeros(len(fold), data.labels.dtype)
@@ -108,6 +105,8 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
         judged |= test
         own = scores(data, test, found)
         own.pop("confusion", None)
+        if classes:
+            own["without"] = [data.classes[number] for number in np.setdiff1d(data.labels, data.labels[train])]
         folds.append({"train": int(train.sum()), "test": int(test.sum()), "penalty": penalty} | own)
     if not folds and not wanting:
         Scaling.of(data.features)  # where all labels are alike, no other folds help
@@ -127,13 +126,13 @@ def judge(data: Labelled, how: Validation) -> tuple[dict[str, Any], float]:
 
 
 def splits_of(data: Labelled, fold: NDArray[np.intp], gap: int) -> Splits:
-    """The folds among some of the labelled cells, a gap between, no geometry on both sides; of classes those test
-    cells alone that can be judged.
+    """The folds among some of the labelled cells, a gap between; of classes those test cells alone that can be
+    judged.
     """
 
     def splits(cells: Bool) -> Any:
         own = np.flatnonzero(cells)
-        parts = spatial_blocks.splits(data.rows[own], data.columns[own], fold[own], gap, data.place[own])
+        parts = spatial_blocks.splits(data.rows[own], data.columns[own], fold[own], gap)
         for train, test in parts:
             whole = np.zeros((2, len(fold)), bool)
             whole[0, own], whole[1, own] = train, test
@@ -178,24 +177,6 @@ def _overall(data: Labelled, judged: Bool, found: NDArray[Any]) -> dict[str, Any
     return scores(data, judged, found) | {"baseline": best, "judged": int(judged.sum())}
 
 
-def unjudged_text(data: Labelled, field: str, unjudged: dict[str, int]) -> str:
-    """What is to be said of classes that lack places: `unjudged` are the cells of each that were not judged."""
-    lacking, most = [], 0
-    for name, left in unjudged.items():
-        own = data.labels == data.classes.index(name)
-        cells, places = int(own.sum()), len(np.unique(data.place[own]))
-        some = "" if left == cells else f"{left} of {cells} cells of "
-        lacking.append(f"{some}{name} ({counted(places, 'place')})")
-        most = max(most, places)
-    beyond = len(lacking) - MOST_NAMED
-    words = ", ".join(lacking[:MOST_NAMED]) + (f" and {beyond} more" if beyond > 0 else "")
-    if sum(unjudged.values()) < len(data.labels):
-        what = f"of {field}, {words} cannot be judged on held-out places: no others of them are left to train on"
-    else:
-        what = f"none of the classes of {field} can be judged on held-out places: {words}; there is no accuracy"
-    return one_line(f"{what}; give more places of each{', or a smaller --block or --gap' if most > 1 else ''}")
-
-
 def write_prediction(
     values: Values, data: Labelled, field: str, how: Validation, target: Path, crew: Crew
 ) -> tuple[Receipt, dict[str, Any]]:
@@ -212,8 +193,8 @@ def write_prediction(
         report, penalty = judge(data, how)
         targets = targets_of(data.labels, classes)
         model = Regressor.fit(data.features, targets, penalty, classes)
-    if report.get("unjudged"):
-        crew.watch.warn(unjudged_text(data, field, report["unjudged"]))
+    for text in doubts(data, field, report):
+        crew.watch.warn(text)
     report = {
         "kind": "classes" if classes else "numbers",
         "cells": len(data.labels),

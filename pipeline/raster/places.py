@@ -27,6 +27,9 @@ from pipeline.raster.placement import Placement
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+CENTRE = (0.5, 0.5)
+"""Of a cell, along columns and rows."""
+
 _TABLES = (".csv", ".tsv")
 _DEGREES = (("longitude", "latitude"), ("lon", "lat"), ("long", "lat"), ("lng", "lat"))
 _COORDINATES = (*_DEGREES, ("x", "y"), ("easting", "northing"))
@@ -101,9 +104,13 @@ class Places:
     """(n,) shapely geometries; None and empty ones belong to no cell."""
     grid: Grid
     """The tiles of the map, in cells."""
+    centre: tuple[float, float] = CENTRE
+    """The point of a cell that is its centre, along columns and rows."""
 
     @classmethod
-    def over(cls, geometries: Any, placement: Placement, stride: int, grid: Grid) -> Places:
+    def over(
+        cls, geometries: Any, placement: Placement, stride: int, grid: Grid, centre: tuple[float, float] = CENTRE
+    ) -> Places:
         """Geometries in the CRS of the scene, over its cells of stride x stride pixels, in any turn of the globe."""
 
         def to_cells(xy: F64) -> F64:
@@ -113,7 +120,7 @@ class Places:
         known = np.isfinite(shapely.bounds(shapes)).all(axis=1)  # not where a CRS has no place for them
         shapes = np.array(np.where(known, shapes, None), dtype=object)
         shapes = placement.sought(shapes, stride * grid.height, stride * grid.width)
-        return cls(shapely.transform(shapes, to_cells), grid)
+        return cls(shapely.transform(shapes, to_cells), grid, centre)
 
     @cached_property
     def tiles(self) -> dict[int, Index]:
@@ -132,8 +139,12 @@ class Places:
         covers = np.zeros(len(self.shapes), bool)
         for number, shapes in self.tiles.items():
             for shape in shapes[~covers[shapes]]:
-                covers[shape] = len(_covered(self.shapes[shape], self.grid[number])[0]) > 0
+                covers[shape] = len(_covered(self.shapes[shape], self.grid[number], self.centre)[0]) > 0
         return covers
+
+    def outlined(self, shape: int, number: int) -> tuple[Index, Index]:
+        """Rows and columns, within this tile, of the cells that a geometry touches and does not fill."""
+        return _outlined(self.shapes[shape], self.grid[number])
 
     def members(self, number: int) -> Iterator[tuple[int, Index, Index]]:
         """The geometries that have cells in this tile: which, and rows and columns of the cells within the tile."""
@@ -143,7 +154,7 @@ class Places:
             if geometry.geom_type == "Point":
                 rows, columns = _cell_of(geometry, tile)
             elif self.covering[shape]:
-                rows, columns = _covered(geometry, tile)
+                rows, columns = _covered(geometry, tile, self.centre)
             else:
                 rows, columns = _touched(geometry, tile)
             if len(rows):
@@ -159,10 +170,10 @@ def _cell_of(point: Any, tile: Tile) -> tuple[Index, Index]:
     return np.array([row - window.y0]), np.array([column - window.x0])
 
 
-def _covered(geometry: Any, tile: Tile) -> tuple[Index, Index]:
+def _covered(geometry: Any, tile: Tile, centre: tuple[float, float]) -> tuple[Index, Index]:
     """The cells of the tile whose centre the geometry covers, its edge included."""
     top, left, rows, columns = _candidates(geometry, tile)
-    inside = shapely.intersects_xy(geometry, columns + 0.5, rows + 0.5)
+    inside = shapely.intersects_xy(geometry, columns + centre[0], rows + centre[1])
     ys, xs = np.nonzero(inside)
     return ys + top - tile.window.y0, xs + left - tile.window.x0
 
@@ -172,6 +183,29 @@ def _touched(geometry: Any, tile: Tile) -> tuple[Index, Index]:
     top, left, rows, columns = _candidates(geometry, tile)
     ys, xs = np.nonzero(shapely.intersects(geometry, shapely.box(columns, rows, columns + 1, rows + 1)))
     return ys + top - tile.window.y0, xs + left - tile.window.x0
+
+
+def _outlined(geometry: Any, tile: Tile) -> tuple[Index, Index]:
+    """The cells of the tile that the geometry touches and does not fill: squares of many cells are halved until they
+    are single ones, less those that it fills or does not touch.
+    """
+    shapely.prepare(geometry)
+    height, width = tile.window.shape
+    side = 1 << (max(height, width) - 1).bit_length()
+    rows, columns = np.zeros((2, 1), np.intp)
+    while len(rows):
+        x, y = columns + tile.window.x0, rows + tile.window.y0
+        boxes = shapely.box(x, y, x + side, y + side)
+        cut = shapely.intersects(geometry, boxes) & ~shapely.contains_properly(geometry, boxes)
+        rows, columns = rows[cut], columns[cut]
+        if side == 1:
+            break
+        side //= 2
+        rows = np.concatenate([rows, rows, rows + side, rows + side])
+        columns = np.concatenate([columns, columns + side, columns, columns + side])
+        inside = (rows < height) & (columns < width)
+        rows, columns = rows[inside], columns[inside]
+    return rows, columns
 
 
 def _candidates(geometry: Any, tile: Tile) -> tuple[int, int, Index, Index]:
