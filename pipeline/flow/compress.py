@@ -75,7 +75,7 @@ class SceneJob:
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         valid_pixels = int(np.count_nonzero(real))
         masked = 0 if clear is None else int(np.count_nonzero(real & ~clear))
-        denoised = self.denoising.quality != "none"
+        denoised = self.denoising.quality != "none" or getattr(self.source, "denoised", False)
         lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),
