@@ -198,10 +198,14 @@ def as_cube(scene: xr.DataArray) -> Any:
 def _remedy(scene: xr.DataArray) -> str:
     """What makes a scene of another array."""
     if scene.ndim == 4:
-        first, second, y, x = scene.dims
+        y, x = _order(scene)[-2:]
+        first, second = (name for name in scene.dims if name not in (y, x))
         names = ", ".join(f"{name!r}" for name in (first, second))
         stacked = f'stack(bands=({names})).reset_index("bands").transpose("bands", {y!r}, {x!r})'
-        return f"give one by isel({first}=0), or all as bands by {stacked}"
+        one = f"isel({first}=0)"
+        if (first, second, y, x) != scene.dims:
+            one += f".transpose({second!r}, {y!r}, {x!r})"
+        return f"give one by {one}, or all as bands by {stacked}"
     if scene.ndim in (2, 3):
         return "give it as numbers, by astype() or .real" if scene.dtype.kind in "bc" else "give it as numbers"
     return "give it y and x, by expand_dims() or isel()"
