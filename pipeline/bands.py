@@ -117,6 +117,21 @@ def true_colour(
     return choice.back((near[0], near[1], near[2]))
 
 
+def common_names(band_names: Sequence[str]) -> dict[int, str]:
+    """STAC's common names by place (from 0), of scenes whose names tell the sensor or the colour; else none.
+
+    Fewer than pictures are made of: B4, B3, B2 may be anybody's; B04 is Sentinel-2's, and six are Landsat 4 to 7's.
+    """
+    names, colours = _index(band_names), true_colour(band_names, None)
+    sentinel = any(re.fullmatch(r"B0\d", name.upper().strip()) for name in band_names)
+    mapper = set(names) == _THEMATIC_MAPPER
+    if colours is None or not (sentinel or mapper or {"RED", "GREEN", "BLUE"} <= set(names)):
+        return {}
+    infrared = {"B8": "nir", "B8A": "nir08"} if sentinel else {"B4": "nir08"} if mapper else {}
+    found = {names[name]: common for name, common in infrared.items() if name in names}
+    return found | dict(zip(colours, ("red", "green", "blue"), strict=True))
+
+
 def _near_infrared(choice: _Choice) -> int | None:
     names = _index(choice.names)
     sentinel = "B8A" in names or any(re.match(r"B0\d", name.upper().strip()) for name in choice.names)

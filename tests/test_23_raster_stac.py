@@ -311,6 +311,31 @@ def test_every_field_is_of_an_extension_that_is_declared() -> None:
     assert (item["id"], item["properties"]["datetime"]) == ("S2A/1", "2020-01-01T00:00:00Z")
 
 
+@pytest.mark.parametrize(
+    ("names", "common"),
+    [
+        (("B02", "B03", "B04", "B05", "B08", "B8A"), ("blue", "green", "red", None, "nir", "nir08")),
+        (("B02", "B03", "B04", "B05"), ("blue", "green", "red", None)),
+        (("B1", "B2", "B3", "B4", "B5", "B7"), ("blue", "green", "red", "nir08", None, None)),
+        (("red", "green", "blue"), ("red", "green", "blue")),
+        (("B1", "B2", "B3", "B4"), (None,) * 4),  # of Landsat 7 or of another
+        (("B04", "B08"), (None, None)),
+        (("2016-01-17 B02", "2016-01-17 B03", "2016-01-17 B04"), (None,) * 3),
+        (tuple(f"B{number:02}" for number in range(1, 31)), (None,) * 30),
+    ],
+)
+def test_bands_of_known_sensors_have_their_common_names(names: tuple[str, ...], common: tuple[str | None, ...]) -> None:
+    count = len(names)
+    scene = SceneInfo("scene", names, 100, 200, "uint16", geo=SCENE.geo, tags=SCENE.tags)
+    item = _valid(make_item(scene, {"cog": Asset("a.tif", "image/tiff", info=scene)}, {}, now=NOW))
+    assert tuple(band.get("eo:common_name") for band in item["assets"]["cog"]["bands"]) == common
+    assert any("/eo/" in uri for uri in item["stac_extensions"]) == any(common)
+    told = replace(scene, band_tags=({"common_name": "coastal"}, *({},) * (count - 1)))
+    item = make_item(told, {"cog": Asset("a.tif", "image/tiff", info=told)}, {}, now=NOW)
+    found = [band.get("eo:common_name") for band in item["assets"]["cog"]["bands"]]
+    assert found == ["coastal"] + [None] * (count - 1)  # who named some has named all that he would
+
+
 def test_an_item_of_a_span_of_time_keeps_it() -> None:
     span = Origin("m", "m.json", start=datetime(2020, 1, 1, tzinfo=UTC), end=datetime(2020, 2, 1, tzinfo=UTC))
     untold = replace(SCENE, tags={})

@@ -10,8 +10,8 @@ import xarray as xr
 
 import pipeline
 from pipeline.errors import BlockError, ConfigError
-from pipeline.flow.arrays import nodata_of
 from pipeline.flow.read import open_scene
+from pipeline.flow.sentinels import nodata_of
 from pipeline.grid import Window
 from pipeline.network import Bank
 from tests.scenes import CRS, band_psnr, call, read, small_scene

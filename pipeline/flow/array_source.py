@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BlockError, SourceError
 from pipeline.flow.array_dates import date_tags
-from pipeline.flow.arrays import as_cube, band_labels, nodata_of
+from pipeline.flow.arrays import as_cube, band_labels
 from pipeline.flow.computing import Scheduler
 from pipeline.flow.frames import frame_of, transform_of
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.read import spread
+from pipeline.flow.sentinels import nodata_of, with_own
+from pipeline.flow.windows import made_here
 from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.frame import Frame
@@ -38,6 +40,8 @@ class ArraySource:
     """A sentinel of 64-bit integers that is no float, as info.nodata is: `valid` alone tells of it."""
     scheduler: Scheduler = "synchronous"
     """Of Dask, for windows of a lazy array; whoever reads is one of many threads already."""
+    denoised: bool = False
+    """Whether `denoise` is among what a lazy array is made of: as it is computed, not told before."""
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A window's block (band, y, x), and valid (y, x) bool.
@@ -77,7 +81,7 @@ def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> Arra
             bands.
         SourceError: a sample of it cannot be computed.
     """
-    cube = as_cube(scene)
+    cube, scene = as_cube(scene), with_own(scene)
     declared = nodata_of(scene)
     missing = declared if isinstance(declared, int) and int(float(declared)) != declared else None
     nodata = None if missing is not None else sentinel(declared, cube.dtype)
@@ -97,7 +101,8 @@ def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> Arra
         band_tags=_band_tags(scene, len(names)),
         masked=nodata is not None or missing is not None or cube.dtype.kind == "f",
     )
-    source = ArraySource(cube, info, missing=missing, scheduler=scheduler)
+    denoised = made_here(cube, "denoise")
+    source = ArraySource(cube, info, missing=missing, scheduler=scheduler, denoised=denoised)
     ends = [source.read(window)[0] for window in spread(source, 64, 4)]
     facts = repr((cube.shape, str(cube.dtype))).encode()
     known = content_fingerprint(facts, *(block.tobytes() for block in ends))

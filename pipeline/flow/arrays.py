@@ -35,7 +35,9 @@ from pipeline.flow.networks import (
 )
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.python_values import check_array, noise_level, whole_number
+from pipeline.flow.sentinels import nodata_of, with_own
 from pipeline.flow.threads import one_blas_thread
+from pipeline.flow.told_at_once import tell_denoised, tell_featured
 from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
@@ -80,11 +82,13 @@ def denoise(
     denoising = Denoising(quality, cast(Any, noise_level(sigma, cube.shape[0])), repair=repair)
     if quality == "none":
         return scene
+    scene = with_own(scene)
     heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
     words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
     data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
+    tell_denoised(scene, cube, nodata_of(scene))
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -122,6 +126,7 @@ def features(
     cube = as_cube(scene)
     tile, seed = whole_number("tile", tile) or TILE, whole_number("seed", seed, 0) or 0
     pool, stride = whole_number("pool", pool, most=MOST_POOL), whole_number("stride", stride, most=MOST_STRIDE)
+    scene = with_own(scene)
     nodata = nodata_of(scene)
     fitted = _resolve(bank, cube, band_labels(scene, cube), nodata, seed, clear_in(scene))
     if is_mean(fitted):
@@ -133,6 +138,7 @@ def features(
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     count, dtype = len(fitted.features), np.dtype("float32")
     data = map_windows(cube, heart, outer, tile=tile, stride=stride, count=count, dtype=dtype, name="features")
+    tell_featured(scene, cube, nodata, data, fitted, pool, stride)
     return label(scene, data, fitted, pool, stride)
 
 
@@ -193,10 +199,14 @@ def as_cube(scene: xr.DataArray) -> Any:
 def _remedy(scene: xr.DataArray) -> str:
     """What makes a scene of another array."""
     if scene.ndim == 4:
-        first, second, y, x = scene.dims
+        y, x = _order(scene)[-2:]
+        first, second = (name for name in scene.dims if name not in (y, x))
         names = ", ".join(f"{name!r}" for name in (first, second))
         stacked = f'stack(bands=({names})).reset_index("bands").transpose("bands", {y!r}, {x!r})'
-        return f"give one by isel({first}=0), or all as bands by {stacked}"
+        one = f"isel({first}=0)"
+        if (first, second, y, x) != scene.dims:
+            one += f".transpose({second!r}, {y!r}, {x!r})"
+        return f"give one by {one}, or all as bands by {stacked}"
     if scene.ndim in (2, 3):
         return "give it as numbers, by astype() or .real" if scene.dtype.kind in "bc" else "give it as numbers"
     return "give it y and x, by expand_dims() or isel()"
@@ -221,14 +231,6 @@ def _order(scene: xr.DataArray) -> tuple[Any, ...]:
     if 1 in ends and 2 not in ends:
         return (*rest[:-1], ends[1], *rest[-1:])
     return (*rest, *ends.values())
-
-
-def nodata_of(scene: xr.DataArray) -> float | int | None:
-    """The sentinel that rioxarray knows; of integers an integer, which may be no float."""
-    value = scene.rio.nodata
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return None if value is None else float(value)
 
 
 def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class SceneJob:
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
         masked, on = masked_pixels(self.source, tile.window, real, read.clear, read.clouded)
-        denoised = self.denoising.quality != "none"
+        denoised = self.denoising.quality != "none" or getattr(self.source, "denoised", False)
         lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),

@@ -14,6 +14,7 @@ from pipeline.codec.zarr_codec import SNR, LowRankCodec
 from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.arrays import TILE
 from pipeline.flow.python_values import check_array, truth, whole_number
+from pipeline.flow.sentinels import counts, foreign, remedy
 
 _PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 _SENTINELS = ("_FillValue", "missing_value")
@@ -27,7 +28,7 @@ class Encoding(dict[str, Any]):
         super().__setitem__(key, value)
         codec = self.get("serializer")
         if key in (*_SENTINELS, "dtype", "_Unsigned") and isinstance(codec, LowRankCodec):
-            said = _sentinel(self, {})
+            said = _sentinel(self)
             nodata = codec.nodata if said is None else _as_stored(said, self)
             told = LowRankCodec(bound=codec.bound, value=codec.value, nodata=nodata, effort=codec.effort)
             super().__setitem__("serializer", told)
@@ -96,9 +97,13 @@ def zarr_encoding(
             f"neighbours meet, and no bound but lossless holds there; give dtype {str(seen)!r} and no _Unsigned"
         )
     packing |= {key: _as_stored(packing[key], packing) for key in _SENTINELS if key in packing}
-    nodata = _as_stored(_sentinel(scene.encoding, scene.attrs), packing)
+    kind = np.dtype(packing.get("dtype") or scene.dtype)
+    told = _sentinel(scene.encoding)
+    if told is None:
+        told = _own(scene, kind)
+    nodata = _as_stored(told, packing)
     codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=nodata, effort=effort)
-    codec.check(np.dtype(packing.get("dtype") or scene.dtype))
+    codec.check(kind)
     return Encoding(packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None})
 
 
@@ -115,10 +120,24 @@ def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lo
     return bound
 
 
-def _sentinel(*places: Mapping[Any, Any]) -> Any:
+def _sentinel(words: Mapping[Any, Any]) -> Any:
     """What xarray will write for what is missing; None where it says nothing."""
-    words = [held.get(key) for key in _SENTINELS for held in places]
-    return next((word for word in words if word is not None), None)
+    return next((words[key] for key in _SENTINELS if words.get(key) is not None), None)
+
+
+def _own(scene: xr.DataArray, dtype: np.dtype[Any]) -> Any:
+    """The sentinel in the attributes, which `to_zarr` writes whatever becomes of the pixels.
+
+    Raises:
+        ConfigError: it is of another dtype than the stored numbers: readers would take what is a value for missing.
+    """
+    told = _sentinel(scene.attrs)
+    if told is not None and not counts(told, dtype):
+        name = str(scene.name or "the array")
+        raise ConfigError(
+            foreign(name, told, dtype) + f"to_zarr would write it and readers take {told} for missing; {remedy(told)}"
+        )
+    return told
 
 
 def _other_sign(packing: Mapping[str, Any]) -> np.dtype[Any] | None:

@@ -27,8 +27,15 @@ def lacking_pixels(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float 
 
 def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:
     """Warn of those of the tiles made now, where they are many."""
-    share = receipt.lacking / max(1, receipt.lacking + receipt.valid)
-    if share > MANY:
-        new = " of the new tiles" if receipt.resumed else ""
-        what = f"{counted(receipt.lacking, 'pixel')}{new} ({share_text(share)}) lack a band and have others"
-        watch.warn(one_line(f"{source.info.name}: {what}: stored as read, not denoised; choose bands that go together"))
+    text = lacking_text(source.info.name, receipt.lacking, receipt.valid, " of the new tiles" if receipt.resumed else "")
+    if text is not None:
+        watch.warn(text)
+
+
+def lacking_text(name: str, lacking: int, valid: int, where: str = "") -> str | None:
+    """What is to be said of so many pixels that lack a band, beside those that lack none; None where they are few."""
+    share = lacking / max(1, lacking + valid)
+    if share <= MANY:
+        return None
+    what = f"{counted(lacking, 'pixel')}{where} ({share_text(share)}) lack a band and have others"
+    return one_line(f"{name}: {what}: stored as read, not denoised; choose bands that go together")

@@ -91,6 +91,12 @@ def map_windows(
     return da.Array(graph, name, chunks, meta=np.empty((0, 0, 0), dtype))  # type: ignore[no-untyped-call]
 
 
+def made_here(data: Any, name: str) -> bool:
+    """Whether `map_windows` has a part in a lazy array, under this name."""
+    layers = getattr(data.__dask_graph__(), "layers", {}) if is_dask_collection(data) else {}
+    return any(one.startswith(f"{name}-") and f"{one}-heart" in layers[one] for one in layers)
+
+
 def _parts(edges: list[int], start: int, end: int) -> Iterator[tuple[int, slice]]:
     """The blocks that hold start to end, by number, and what of each of them does."""
     for number in range(bisect_right(edges, start) - 1, bisect_left(edges, end)):

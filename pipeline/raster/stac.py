@@ -17,6 +17,7 @@ from typing import Any
 
 import pystac
 
+from pipeline.bands import common_names
 from pipeline.raster.footprint import footprint
 from pipeline.raster.globe import bounding_box
 from pipeline.raster.look import Look
@@ -143,7 +144,7 @@ def _stac_asset(asset: Asset, of_item: Mapping[str, Any]) -> pystac.Asset:
 def _extensions(assets: Mapping[str, Asset], origin: Origin | None) -> list[str]:
     infos = [asset.info for asset in assets.values() if asset.info]
     found = [PROJECTION, RASTER, PROCESSING] if infos else [PROJECTION, PROCESSING]
-    if any(_spectral(tags) for info in infos for tags in info.band_tags):
+    if any(any(_spectra(info)) for info in infos):
         found.append(EO)
     if _renders(assets):
         found.append(RENDER)
@@ -174,10 +175,10 @@ def _pixels(info: SceneInfo, of_item: Mapping[str, Any], look: Look | None) -> d
         fields["nodata"] = _number(info.nodata)
     fields["raster:sampling"] = "point" if info.tags.get("AREA_OR_POINT") == "Point" else "area"
     bands = []
-    facts = zip(info.bands, info.units, info.scales, info.offsets, info.band_tags, strict=True)
+    facts = zip(info.bands, info.units, info.scales, info.offsets, _spectra(info), strict=True)
     counted = look.statistics if look else ({},) * len(info.bands)
-    for (name, unit, scale, offset, tags), statistics in zip(facts, counted, strict=True):
-        band: dict[str, Any] = {"name": name} | _spectral(tags)
+    for (name, unit, scale, offset, spectral), statistics in zip(facts, counted, strict=True):
+        band: dict[str, Any] = {"name": name} | spectral
         if statistics:
             band["statistics"] = dict(statistics)
         if unit:
@@ -219,6 +220,13 @@ def _render(key: str, asset: Asset) -> dict[str, Any] | None:
     }
     # Viewers read NaN from the COG, and a column of texts and numbers is none for tables (stac-geoparquet).
     return render if nodata is None or not math.isfinite(nodata) else render | {"nodata": nodata}
+
+
+def _spectra(info: SceneInfo) -> list[dict[str, Any]]:
+    """What each band sees; common names by the bands' own, where nothing says any: who named some, named all."""
+    common = {} if any("common_name" in tags for tags in info.band_tags) else common_names(info.bands)
+    named = [{EO_TAGS["common_name"]: common[band]} if band in common else {} for band in range(len(info.bands))]
+    return [one | _spectral(tags) for one, tags in zip(named, info.band_tags, strict=True)]
 
 
 def _spectral(tags: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What is told of arrays in memory, by who computes them at once; of lazy ones by who computes them (`compress`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import is_dask_collection
+from numpy.typing import NDArray
+
+from pipeline.flow.crew import Nobody
+from pipeline.flow.lacking import lacking_pixels, lacking_text
+from pipeline.flow.networks import AnyBank
+from pipeline.flow.not_finite import not_finite, tell_features
+from pipeline.flow.python_words import in_python
+from pipeline.flow.sentinels import warn_caller
+from pipeline.flow.tasks import Receipt
+from pipeline.flow.windows import windows
+from pipeline.network.sample import usable
+from pipeline.raster.nodata import valid_from
+
+_SIDE = 1024
+
+
+class _Warner(Nobody):
+    """A Watch that warns as Python does."""
+
+    def warn(self, text: str) -> None:
+        warn_caller(in_python(text))
+
+
+def tell_denoised(scene: xr.DataArray, cube: Any, nodata: float | int | None) -> None:
+    """Warn of pixels that lack a band and have others, where they are many."""
+    if is_dask_collection(cube) or len(cube) < 2:
+        return
+    lacking = whole = 0
+    for block, valid in _parts(cube, nodata):
+        lacking += lacking_pixels(block, valid, nodata)
+        whole += int(np.count_nonzero(valid))
+    text = lacking_text(str(scene.name or "scene"), lacking, whole)
+    if text is not None:
+        warn_caller(text)
+
+
+def tell_featured(
+    scene: xr.DataArray,
+    cube: Any,
+    nodata: float | int | None,
+    features: Any,
+    bank: AnyBank,
+    pool: int,
+    stride: int,
+) -> None:
+    """Warn of what is wrong with features (F, y, x)."""
+    if is_dask_collection(cube):
+        return
+    known = np.zeros(features.shape[1:], bool)
+    for plane in features:
+        known |= ~np.isnan(plane)
+    count, which = not_finite(features, known)
+    pixels = sum(int(np.count_nonzero(usable(block, valid))) for block, valid in _parts(cube, nodata))
+    receipt = Receipt(
+        not_finite=count,
+        not_finite_features=which,
+        cells=known.size,
+        featured=int(np.count_nonzero(known)),
+        pixels=pixels,
+        scene_pixels=cube[0].size,
+    )
+    tell_features(str(scene.name or "scene"), bank, pool, stride, receipt, _Warner())
+
+
+def _parts(cube: Any, nodata: float | int | None) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    for window in windows(cube, _SIDE, 1):
+        block = cube[:, *window.slices]
+        yield block, valid_from(block, (nodata,) * len(block))
