@@ -27,7 +27,8 @@ def lacking_pixels(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float 
 
 def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:
     """Warn of those of the tiles made now, where they are many."""
-    text = lacking_text(source.info.name, receipt.lacking, receipt.valid, " of the new tiles" if receipt.resumed else "")
+    where = " of the new tiles" if receipt.resumed else ""
+    text = lacking_text(source.info.name, receipt.lacking, receipt.valid, where)
     if text is not None:
         watch.warn(text)
 
