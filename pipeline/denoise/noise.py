@@ -59,17 +59,17 @@ COARSE_CELLS = 256
 CHANCE = 2.0
 
 
-def estimate_noise(block: NDArray[Any], valid: Valid, details: Details | None = None) -> F64:
+def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     """σ per band (band,), data units, of block (band, y, x) where valid (y, x); 0 for a band without noise.
 
     The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
     cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
     the size tell of. Cells with an invalid pixel, or on a plateau (fill, saturation), are not read; with fewer than 16
-    left nothing can be said and σ is 0. `details` are those of the block, where they are at hand.
+    left nothing can be said and σ is 0.
     Raises BlockError for values whose squares leave float32.
     """
     with large_values_told(block, valid):
-        details = wavelet_details(block, valid) if details is None else details
+        details = wavelet_details(block, valid)
         return less_texture(details, noise_with_texture(details))
 
 

@@ -147,12 +147,20 @@ class SceneReceipt:
 
     def was_done(self) -> bool:
         """Whether the receipt in the folder is that of a finished run: it is written last, and may not have been."""
+        return (self._before() or {}).get("status") in ("done", "complete")
+
+    def facts_before(self) -> dict[str, Any]:
+        """What the receipt in the folder tells of the scene; of any type, for others may have written there."""
+        facts = (self._before() or {}).get("facts")
+        return facts if isinstance(facts, dict) else {}
+
+    def _before(self) -> dict[str, Any] | None:
+        """The receipt in the folder; None where there is none that can be read."""
         try:
-            return bool(
-                json.loads((place(self.folder) / "receipt.json").read_bytes())["status"] in ("done", "complete")
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+            known = json.loads((place(self.folder) / "receipt.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return known if isinstance(known, dict) else None
 
     def interrupted(self, options: dict[str, Any]) -> None:
         """Write down that this run was stopped: in the receipt that is there, which else stays as it is, or a new one.
@@ -161,13 +169,8 @@ class SceneReceipt:
             OutputError: it cannot be written.
         """
         self.status = "interrupted"
-        path = place(self.folder) / "receipt.json"
-        try:
-            known = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            known = None
-        told = {"history": self.history, "status": self.status}
-        write_json(path, known | told if isinstance(known, dict) else self.to_json(options))
+        known, told = self._before(), {"history": self.history, "status": self.status}
+        write_json(place(self.folder) / "receipt.json", self.to_json(options) if known is None else known | told)
 
     def refuse(self, error: BaseException) -> None:
         """Record that the outputs are of other options; had this run begun with them, it has failed."""

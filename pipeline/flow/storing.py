@@ -6,7 +6,6 @@ they say nothing of each. A tile's chunk is decoded again for it, which takes ab
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from pipeline.codec import decode
 from pipeline.flow.journal import Plan, configuration_hash
 from pipeline.flow.receipts import SceneReceipt
 from pipeline.flow.tasks import Sums
-from pipeline.storage import Place, place
+from pipeline.storage import place
 
 F64 = NDArray[np.float64]
 
@@ -55,18 +54,17 @@ def known_facts(plan: Plan, receipt: SceneReceipt) -> dict[str, Any] | None:
     it is still to be found."""
     if not plan.begun:
         return None
-    folder = place(receipt.folder)
-    facts = _recalled(folder / "receipt.json", plan)
-    return facts or ({} if receipt.was_done() and (folder / "report.html").is_file() else None)
+    facts = _recalled(receipt.facts_before(), plan)
+    return facts or ({} if receipt.was_done() and (place(receipt.folder) / "report.html").is_file() else None)
 
 
-def _recalled(receipt: Place, plan: Plan) -> dict[str, Any]:
+def _recalled(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
     try:
-        facts = json.loads(receipt.read_bytes())["facts"]["storing"]
+        facts = before["storing"]
         same = facts["configuration_hash"] == configuration_hash(plan.configuration)
         np.array(list(facts["rmse"].values()), np.float64)
         return {"storing": facts} if same and list(facts["rmse"]) == list(plan.info.bands) else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
