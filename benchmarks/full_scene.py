@@ -9,7 +9,8 @@ from pathlib import Path
 
 from benchmarks.scene import measured
 from benchmarks.tables import print_table
-from pipeline.flow.denoise import Denoising, denoised_tile
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.denoised import denoised_tile
 from pipeline.flow.read import open_scene, spread
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid

@@ -15,7 +15,8 @@ from pipeline.denoise import denoise_block, model_file, pool
 from pipeline.denoise.whiten import fit_whitening, whitening_of
 from pipeline.errors import ConfigError, SourceError, TileError
 from pipeline.flow import scene_basis
-from pipeline.flow.denoise import Denoising, denoised_tile, settle
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.denoised import denoised_tile, settle
 from pipeline.flow.flight import gather
 from pipeline.flow.read import open_scene
 from pipeline.flow.scene_basis import fit_scene, spread_windows, with_basis

@@ -9,7 +9,7 @@ import xarray as xr
 import zarr
 
 import pipeline
-from pipeline.flow.denoise import is_of_dates
+from pipeline.flow.by_date import dates_of
 from pipeline.flow.read import open_scene
 from tests.scenes import call, call_json, read
 from tests.test_39_time_stack import dates
@@ -52,8 +52,8 @@ def test_what_was_stored_from_python_comes_out_with_its_dates(paths: list[Path],
         assert file.descriptions[0] == "2016-01-17 B02"
     part = opened[2:5].terrasketch.compress(tmp_path / "part.zarr")
     assert part.band_name.values.tolist() == ["B02", "B03", "B02"]
-    assert is_of_dates(open_scene(str(tmp_path / "part.zarr")).info)
-    assert not is_of_dates(open_scene(str(_one_date(opened, tmp_path / "one.zarr"))).info)
+    assert dates_of(open_scene(str(tmp_path / "part.zarr")).info)
+    assert dates_of(open_scene(str(_one_date(opened, tmp_path / "one.zarr"))).info) is None
 
 
 def _one_date(opened: xr.DataArray, path: Path) -> Path:

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BankError, BlockError
 from pipeline.flow.array_dates import times_along
+from pipeline.flow.by_date import Dates, dates_among
 from pipeline.flow.cells import label
 from pipeline.flow.clear import Samples, clear_in
-from pipeline.flow.denoise import Denoising, settle
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.denoised import denoised_window
 from pipeline.flow.networks import (
     AnyBank,
     block_window,
@@ -63,12 +65,13 @@ def denoise(
     Args:
         scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
             coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`);
-            a tile of less than a quarter clear learns from all of its pixels, which a lazy scene cannot warn of.
+            a tile of less than a quarter clear learns from all of its pixels, which a lazy scene cannot warn of. Of
+            several times along its bands those of six bands or more are denoised one by one, others together.
         quality: `none`, `fast` or `quality`.
         sigma: noise in data units, for all bands or for each; None = estimated on each block. Below what float32 rounds
             a band's values to (20 at 1e9), the band is left as it is.
         repair: what is mended before: `all` (stripes, dead lines and impulses of single bands), `stripes` (the lines
-            alone) or `none`; `auto` is `all`, of a scene with times along its bands `stripes`.
+            alone) or `none`; `auto` is `all`, of dates that are denoised together `stripes`.
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
 
     Returns:
@@ -83,12 +86,12 @@ def denoise(
     if quality == "none":
         return scene
     scene = with_own(scene)
-    heart = partial(_denoised, denoising=denoising, dates=_has_dates(scene), nodata=nodata_of(scene))
+    heart = partial(_denoised, denoising=denoising, dates=dates_along(scene), nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
     outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
     words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
     data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
-    tell_denoised(scene, cube, nodata_of(scene))
+    tell_denoised(scene, cube, nodata_of(scene), dates_along(scene))
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -148,19 +151,22 @@ def _denoised(
     outer: Window,
     *,
     denoising: Denoising,
-    dates: bool,
+    dates: Dates | None,
     nodata: float | int | None,
     clear: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     valid = valid_from(block, (nodata,) * block.shape[0])
-    result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=dates)
-    place = inner.within(outer)
-    return settle(result, place, block[:, *place], valid[place], nodata)
+    masks = [clear] * (1 if dates is None else len(dates.bands))
+    place, origin = inner.within(outer), (outer.y0, outer.x0)
+    return denoised_window(denoising, block, valid, origin, place, nodata, clear=masks, dates=dates).block
 
 
-def _has_dates(scene: xr.DataArray) -> bool:
-    """Whether the bands are of several times: by their dimension's name, or a coordinate of times along them."""
-    return (scene.ndim == 3 and scene.dims[0] in ("time", "t")) or times_along(scene) is not None
+def dates_along(scene: xr.DataArray) -> Dates | None:
+    """The dates of the bands of a scene: by a coordinate of times along them, or their dimension's name."""
+    times = times_along(scene)
+    if times is not None:
+        return dates_among([str(one) for one in times])
+    return dates_among(range(len(scene))) if scene.ndim == 3 and scene.dims[0] in ("time", "t") else None
 
 
 def _featured(

@@ -13,13 +13,14 @@ from pipeline.codec import Bound, check, encode
 from pipeline.codec.zarr_codec import LowRankCodec
 from pipeline.errors import TerrasketchError
 from pipeline.flow import algorithms
+from pipeline.flow.by_date import dates_of
 from pipeline.flow.constants import variances_of, varied_and_flat
-from pipeline.flow.denoise import Denoising, denoised_and_read, is_of_dates
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.denoised import denoised_and_read
 from pipeline.flow.ends import pair_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.lacking import lacking_pixels
-from pipeline.flow.masked_pixels import masked_pixels
 from pipeline.flow.storing import squared_errors
 from pipeline.flow.tasks import Sums, Wrote
 from pipeline.grid import Grid, Tile
@@ -76,18 +77,19 @@ class SceneJob:
         data = self._encode(block, real)
         put_chunk(store, scene, data)
         varied, flat = (False, False) if self.bound is None else varied_and_flat(data, variances_of(block, real))
-        masked, on = masked_pixels(self.source, tile.window, real, read.clear, read.clouded)
+        masked, dates = read.masked, dates_of(self.source.info)
         denoised = self.denoising.quality != "none" or getattr(self.source, "denoised", False)
-        lacking = lacking_pixels(block, real, self.source.info.nodata) if denoised else 0
+        lacking = lacking_pixels(block, real, self.source.info.nodata, dates) if denoised else 0
         return Wrote(
             self._raw_bytes(tile),
             len(data) + len(mask),
             beside=len(mask),
             valid=int(np.count_nonzero(real)),
-            masked=masked,
-            clouded=read.clouded,
-            unheeded=masked if read.clouded else 0,
-            masked_on=on,
+            judged=masked.judged,
+            masked=masked.out,
+            clouded=masked.clouded,
+            unheeded=masked.unheeded,
+            masked_on=masked.on,
             varied=varied,
             flat=flat,
             ends=ends,
@@ -183,7 +185,7 @@ def scene_plan(
     configuration = {
         "source": source_identity(source),
         "grid": {"height": info.height, "width": info.width, "tile": tile},
-        "denoise": denoising.configuration(is_of_dates(info)),
+        "denoise": denoising.configuration(dates_of(info)),
         "compress": {"bound": bound.mode if bound else "plain", "value": bound.value if bound else None},
         "algorithms": algorithms.of_scene(denoised=denoising.quality != "none", coded=bound is not None),
     } | ({"effort": effort} if bound else {})

@@ -11,17 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise import Denoised, denoise_block, model_file
-from pipeline.denoise.block import is_clouded
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.errors import BankError, ConfigError, SourceError
-from pipeline.flow.read import read_tile
-from pipeline.grid import Tile
+from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates
 from pipeline.network import bank_file
-from pipeline.raster.dates import TIME
-from pipeline.raster.masks import clear_of
-from pipeline.raster.nodata import restore
-from pipeline.raster.scene import SceneInfo, Source
 from pipeline.storage import place
 
 QUALITIES, BASES = ("none", "fast", "quality"), ("tile", "scene")
@@ -46,7 +40,7 @@ class ModelFile(NamedTuple):
         return _load(self)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _load(file: ModelFile) -> SceneModel:
     path = place(file.path)
     try:
@@ -69,9 +63,11 @@ class Denoising:
     basis: str = "tile"
     """tile | scene: whether each tile finds noise, planes and bases of its own, or all tiles share the scene's."""
     repair: str = "auto"
-    """all | stripes | none: which defects are mended before (denoise/defects.py); auto is all, of dates stripes."""
-    model: ModelFile | None = None
-    """Of the scene, once it has been fitted; without it tiles use their own."""
+    """all | stripes | none: which defects are mended before (denoise/defects.py); auto is all, of dates together
+    stripes."""
+    models: tuple[ModelFile | None, ...] = ()
+    """Of the scene, or of each date where dates are denoised apart, once they have been fitted; tiles without one use
+    their own."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -89,93 +85,44 @@ class Denoising:
             return 0
         return 16 if tile >= _WIDE_TILE or self.basis == "scene" else 32
 
-    def configuration(self, dates: bool = False) -> dict[str, Any]:
+    def configuration(self, dates: Dates | None = None) -> dict[str, Any]:
         """What decides the bytes, of a scene or of `dates` of one, for the configuration hash; bases of the tile are
         not named, as before."""
         named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
         if self.quality == "none":
             return named
-        chosen = {"basis": self.basis, "repair": self.mends(dates) if dates else self.repair}
+        chosen = {"basis": self.basis, "repair": self.repair if dates is None else self.mends(dates)}
+        named |= {} if dates is None else {"dates": dates.how}
         return named | {name: value for name, value in chosen.items() if value not in ("tile", "auto")}
 
-    def mends(self, dates: bool) -> Repair:
-        """What is mended of a scene, or of `dates` of one: what stands on one date alone is no fault of a sensor."""
+    def mends(self, dates: Dates | None) -> Repair:
+        """What is mended of a scene, or of `dates` of one: what stands on one date alone is no fault of a sensor, as
+        long as there are others to compare it with."""
         if self.repair == "auto":
-            return "stripes" if dates else "all"
+            return "all" if dates is None or dates.apart else "stripes"
         return cast(Repair, self.repair)
+
+    def model(self, number: int) -> SceneModel | None:
+        """The model of this number, where it has been fitted."""
+        file = self.models[number] if number < len(self.models) else None
+        return None if file is None else file.load()
 
     def block(
         self,
         block: NDArray[Any],
-        valid: NDArray[np.bool_],
+        valid: Bool,
         origin: tuple[int, int],
-        clear: NDArray[np.bool_] | None = None,
+        clear: Bool | None = None,
         *,
-        dates: bool = False,
+        repair: Repair = "all",
+        model: SceneModel | None = None,
+        bands: Bands = WHOLE,
     ) -> Denoised:
         """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, learning where clear.
 
-        dates: whether its bands are of several dates.
+        model: the scene's, in place of the block's own. bands: which of the scene's they are.
         """
-        repair = self.mends(dates)
-        model = None if self.model is None else replace(self.model.load(), repair=repair)
+        model = None if model is None else replace(model, repair=repair)
+        sigma = self.sigma if self.sigma is None or np.ndim(self.sigma) == 0 else np.asarray(self.sigma)[bands]
         words: dict[str, Any] = {"origin": origin, "model": model, "clear": clear, "repair": repair}
-        return denoise_block(block, valid, quality=self.quality, sigma=self.sigma, **words)
-
-
-def denoised_tile(
-    source: Source, tile: Tile, side: int, denoising: Denoising
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
-    found = denoised_and_read(source, tile, side, denoising)
-    return found.block, found.valid
-
-
-class Read(NamedTuple):
-    """A tile, denoised, and what was read."""
-
-    block: NDArray[Any]
-    """(band, y, x), in the source's dtype"""
-    valid: NDArray[np.bool_]
-    """(y, x)"""
-    clear: NDArray[np.bool_] | None
-    """(y, x); None where nothing says so"""
-    original: NDArray[Any]
-    """(band, y, x), as read"""
-    mended: int = 0
-    """Values that were taken for impulses or dead lines"""
-    clouded: bool = False
-    """Whether it was learnt from masked pixels too, for few were clear"""
-
-
-def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
-    """As `denoised_tile`, which pixels of the tile are clear, and how they were read."""
-    block, valid, outer = read_tile(source, tile, denoising.halo(side))
-    clear = clear_of(source, outer)
-    place = tile.window.within(outer)
-    inner, real = block[:, *place], valid[place]
-    taught = None if clear is None else clear[place]
-    if denoising.quality == "none" or not real.any():  # its halo may hold pixels, which are not asked for
-        return Read(inner, real, taught, inner)
-    result = denoising.block(block, valid, (outer.y0, outer.x0), clear, dates=is_of_dates(source.info))
-    mended = 0 if result.holes is None else int(np.count_nonzero(result.holes[:, *place]))
-    clouded = clear is not None and denoising.model is None and is_clouded(valid, clear)
-    return Read(settle(result, place, inner, real, source.info.nodata), real, taught, inner, mended, clouded)
-
-
-def is_of_dates(info: SceneInfo) -> bool:
-    """Whether the bands of a scene are of several dates (raster/dates.py)."""
-    return len({tags[TIME] for tags in info.band_tags if TIME in tags}) > 1
-
-
-def settle(
-    result: Denoised, place: tuple[slice, slice], original: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None
-) -> NDArray[Any]:
-    """A denoised tile, halo trimmed, in its original's dtype; what was not denoised as it was, to the last bit.
-
-    Float32 has fewer digits than int32 and float64: bands without noise must not pass through it.
-    """
-    block = restore(result.block[:, *place], valid, original, nodata)
-    kept = result.sigma == 0 if result.touched else slice(None)
-    block[kept] = original[kept]
-    return block
+        return denoise_block(block, valid, quality=self.quality, sigma=sigma, **words)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.flow.by_date import WHOLE, Dates
 from pipeline.flow.crew import Watch
 from pipeline.flow.paperwork import counted, share_text
 from pipeline.flow.tasks import Receipt
@@ -18,11 +19,18 @@ MANY = 0.01
 """Of the pixels that have any value: at the edges of swaths bands end a few pixels apart."""
 
 
-def lacking_pixels(block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> int:
-    """How many pixels of block (band, y, x) are not valid (y, x) though some of their bands have a value."""
+def lacking_pixels(
+    block: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None, dates: Dates | None = None
+) -> int:
+    """How many pixels of block (band, y, x), not all of them valid (y, x), lack a band and have others, of a date of
+    it where it has dates."""
     if len(block) < 2 or valid.all():
         return 0
-    return int(np.count_nonzero(real_elements(block, valid, nodata).any(axis=0) & ~valid))
+    real = real_elements(block, valid, nodata)
+    found = np.zeros(valid.shape, bool)
+    for bands in (WHOLE,) if dates is None else dates.bands:
+        found |= real[bands].any(axis=0) & ~real[bands].all(axis=0)
+    return int(np.count_nonzero(found))
 
 
 def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:

@@ -111,11 +111,12 @@ def mask_facts(source: Source, found: Receipt | Lessons, heeded: bool = True) ->
     `effective_share` is without the pixels of tiles that learn from masked pixels too; 0 where none is `heeded`.
     """
     resumed = isinstance(found, Receipt) and found.resumed
-    if not isinstance(source, MaskedSource) or not found.valid or resumed:
+    judged = found.judged if isinstance(found, Receipt) else found.valid
+    if not isinstance(source, MaskedSource) or not judged or resumed:
         return None
     unheeded, clouded = (found.unheeded, found.clouded) if isinstance(found, Receipt) else (0, 0)
-    share, effective = found.masked / found.valid, (found.masked - unheeded) / found.valid if heeded else 0.0
-    facts = {"name": source.name, "out": str(source.rule), "valid_pixels": found.valid, "share": share}
+    share, effective = found.masked / judged, (found.masked - unheeded) / judged if heeded else 0.0
+    facts = {"name": source.name, "out": str(source.rule), "valid_pixels": judged, "share": share}
     return facts | {"effective_share": effective, "clouded_tiles": clouded}
 
 

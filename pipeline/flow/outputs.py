@@ -22,6 +22,7 @@ OUTPUTS = (
     "features.tif.aux.xml",
     "bank.npz",
     "basis.npz",
+    "basis",
     "item.json",
     "report.html",
     "receipt.json",

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,8 @@ from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.settings import groups, settings_for
 from pipeline.errors import BankError, OutputError, TerrasketchError, TileError
-from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile, is_of_dates
+from pipeline.flow.by_date import dates_of, one_date
+from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
 from pipeline.network import bank_file
@@ -125,24 +127,48 @@ def fit_scene(
 def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gather: Gather) -> Denoising:
     """The denoising with the scene's model, kept at `path` for the workers; fitted unless it is there under this key.
 
+    Dates that are denoised apart have a model each, in the folder `basis_folder` of the path.
+
     Raises:
         TileError: a window cannot be read.
-        OutputError: the file cannot be written.
+        OutputError: a file cannot be written.
     """
     if denoising.quality == "none" or denoising.basis == "tile":
         return denoising
+    dates = dates_of(source.info)
+    if dates is None or not dates.apart:
+        parts = [(source, path)]
+    else:
+        folder = basis_folder(path)
+        parts = [(one_date(source, dates, n), folder / f"{n:03d}.npz") for n in range(len(dates.bands))]
+    repair = denoising.mends(dates)
+    models = (_model_file(one, denoising, file, key, gather, repair) for one, file in parts)
+    return replace(denoising, models=tuple(models))
+
+
+def basis_folder(path: Place) -> Place:
+    """Where the models of dates are kept, of the path of the one of a scene."""
+    return path.with_name(path.name.removesuffix(".npz"))
+
+
+def _model_file(
+    source: Source, denoising: Denoising, path: Place, key: str, gather: Gather, repair: Repair
+) -> ModelFile | None:
     if not _made_for(path, key):
         with one_blas_thread():
-            repair = denoising.mends(is_of_dates(source.info))
             model = fit_scene(source, denoising.quality, denoising.sigma, gather, repair)
         if model is None:
-            return denoising
+            return None
         arrays = {"key": np.array(key), **model_file.to_arrays(model)}
         try:
+            if isinstance(path, Path):
+                path.parent.mkdir(exist_ok=True)
             bank_file.write(path, bank_file.pack(arrays))
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made: {error.strerror}") from error
         except OutputError as error:
             raise OutputError(f"{path}: the basis of the scene cannot be written: {error.__cause__}") from error
-    return replace(denoising, model=ModelFile(str(path), _digest(path)))
+    return ModelFile(str(path), _digest(path))
 
 
 def _made_for(path: Place, key: str) -> bool:

@@ -22,7 +22,7 @@ from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.not_finite import tell_features, tell_weights
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
-from pipeline.flow.scene_basis import with_basis
+from pipeline.flow.scene_basis import basis_folder, with_basis
 from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
@@ -105,6 +105,7 @@ def write_scene(
         return receipt
     finally:
         remove_tree(basis)
+        remove_tree(basis_folder(basis))
 
 
 def settled(denoising: Denoising, source: Source, plan: Plan, path: Place, crew: Crew) -> Denoising:

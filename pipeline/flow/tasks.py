@@ -51,8 +51,11 @@ class Counts:
     clipped: int = 0
     """Values beyond the range that the output can hold."""
     valid: int = 0
+    """Valid pixels of tiles of a scene."""
+    judged: int = 0
     masked: int = 0
-    """Of tiles of a scene: their valid pixels, and those of them that a mask takes out of learning."""
+    """Those, or the valid pixels of all dates that are denoised apart, and those of them that a mask takes out of
+    learning."""
     clouded: int = 0
     unheeded: int = 0
     """Tiles that learn from masked pixels too, for few are clear, and those pixels, which are among `masked`."""

@@ -10,6 +10,7 @@ import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
+from pipeline.flow.by_date import Dates
 from pipeline.flow.crew import Nobody
 from pipeline.flow.lacking import lacking_pixels, lacking_text
 from pipeline.flow.networks import AnyBank
@@ -31,13 +32,13 @@ class _Warner(Nobody):
         warn_caller(in_python(text))
 
 
-def tell_denoised(scene: xr.DataArray, cube: Any, nodata: float | int | None) -> None:
+def tell_denoised(scene: xr.DataArray, cube: Any, nodata: float | int | None, dates: Dates | None = None) -> None:
     """Warn of pixels that lack a band and have others, where they are many."""
     if is_dask_collection(cube) or len(cube) < 2:
         return
     lacking = whole = 0
     for block, valid in _parts(cube, nodata):
-        lacking += lacking_pixels(block, valid, nodata)
+        lacking += lacking_pixels(block, valid, nodata, dates)
         whole += int(np.count_nonzero(valid))
     text = lacking_text(str(scene.name or "scene"), lacking, whole)
     if text is not None:

@@ -1,0 +1,189 @@
+"""A window with its halo, denoised: a scene as one block; dates together, each by itself, or as their holes want."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.denoise import Denoised
+from pipeline.denoise.block import is_clouded
+from pipeline.denoise.defects import Repair
+from pipeline.denoise.model import SceneModel
+from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, clear_on, dates_of
+from pipeline.flow.denoise import Denoising
+from pipeline.flow.read import read_tile
+from pipeline.grid import Tile
+from pipeline.raster.nodata import restore
+from pipeline.raster.scene import Source
+
+Place = tuple[slice, slice]
+
+
+@dataclass
+class Masked:
+    """What masks take out of learning in a tile, in pixels; of dates apart, added up over them."""
+
+    judged: int = 0
+    """Valid pixels."""
+    out: int = 0
+    """Those of them that are not clear."""
+    clouded: bool = False
+    """Whether it was learnt from pixels that are not clear too, for few are."""
+    unheeded: int = 0
+    """Pixels that are not clear and were learnt from."""
+    on: dict[int, int] = field(default_factory=dict)
+    """Of what is clouded, by the number of a date: what its mask takes out."""
+
+    def count(self, valid: Bool, clear: Bool | None, clouded: bool = False, date: int | None = None) -> None:
+        """Add what a mask takes out of valid (y, x) pixels; of one date by its number."""
+        out = 0 if clear is None else int(np.count_nonzero(valid & ~clear))
+        self.judged, self.out = self.judged + int(np.count_nonzero(valid)), self.out + out
+        if clouded:
+            self.clouded, self.unheeded = True, self.unheeded + out
+            self.on |= {} if date is None else {date: out}
+
+
+class Made(NamedTuple):
+    """What came of a window, its halo trimmed."""
+
+    block: NDArray[Any]
+    """(band, y, x), in the dtype it was read in"""
+    masked: Masked
+    mended: int = 0
+    """Values that were taken for impulses or dead lines"""
+
+
+class _Part(NamedTuple):
+    """What is denoised as one block."""
+
+    bands: Bands
+    valid: Bool
+    wanted: Bool
+    """(y, x) of the window without its halo: where the result counts."""
+    clear: Bool | None
+    repair: Repair
+    model: SceneModel | None = None
+    counted: bool = True
+    """Whether its mask is told of."""
+
+
+def denoised_window(
+    denoising: Denoising,
+    block: NDArray[Any],
+    valid: Bool,
+    origin: tuple[int, int],
+    place: Place,
+    nodata: float | None,
+    *,
+    clear: Sequence[Bool | None] = (None,),
+    dates: Dates | None = None,
+) -> Made:
+    """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, and keep what is at place.
+
+    Args:
+        valid: (y, x), where all bands are; what each date has, `nodata` says.
+        clear: (y, x), where may be learnt; of each date, where there are dates.
+    """
+    result, masked, mended = block[:, *place].copy(), Masked(), 0
+    for number, part in _parts(denoising, block, valid, place, nodata, clear, dates):
+        own = part.valid[place]
+        if part.counted:
+            anew = part.model is None and bool(own.any())
+            clouded = anew and part.clear is not None and is_clouded(part.valid, part.clear)
+            masked.count(own, None if part.clear is None else part.clear[place], clouded, number)
+            if clouded and number is None and dates is not None:
+                masked.on |= _on_dates(own, [one[place] for one in clear if one is not None])
+        if not part.wanted.any():  # its halo may hold pixels, which are not asked for
+            continue
+        words: dict[str, Any] = {"repair": part.repair, "model": part.model, "bands": part.bands}
+        found = denoising.block(block[part.bands], part.valid, origin, part.clear, **words)
+        kept = settle(found, place, block[part.bands][:, *place], own, nodata)
+        result[part.bands] = np.where(part.wanted, kept, result[part.bands])
+        mended += 0 if found.holes is None else int(np.count_nonzero(found.holes[:, *place] & part.wanted))
+    return Made(result, masked, mended)
+
+
+def _parts(
+    denoising: Denoising,
+    block: NDArray[Any],
+    valid: Bool,
+    place: Place,
+    nodata: float | None,
+    clear: Sequence[Bool | None],
+    dates: Dates | None,
+) -> Iterator[tuple[int | None, _Part]]:
+    """The blocks that a window is denoised in, and of which date each of them is."""
+    repair = denoising.mends(dates)
+    if dates is None:
+        yield None, _Part(WHOLE, valid, valid[place], clear[0], repair, denoising.model(0))
+        return
+    each = dates.valid(block, valid, nodata)
+    together = dates.are_together(valid, each)
+    if together:
+        yield None, _Part(WHOLE, valid, valid[place], all_of(clear), repair, denoising.model(0))
+    for number, (bands, own, seen) in enumerate(zip(dates.bands, each, clear, strict=True)):
+        wanted = own[place] & ~valid[place] if together else own[place]
+        model = denoising.model(number) if dates.apart else None
+        yield number, _Part(bands, own, wanted, seen, repair, model, not together)
+
+
+def _on_dates(valid: Bool, clear: Sequence[Bool]) -> dict[int, int]:
+    """By the number of a date, the valid (y, x) pixels that its mask takes out; nothing of a mask of all dates."""
+    if all(one is clear[0] for one in clear):
+        return {}
+    return {number: int(np.count_nonzero(valid & ~one)) for number, one in enumerate(clear)}
+
+
+def all_of(clear: Sequence[Bool | None]) -> Bool | None:
+    """Where (y, x) all masks let learn; None where there are none."""
+    masks = [one for one in clear if one is not None]
+    return np.logical_and.reduce(masks) if masks else None
+
+
+class Read(NamedTuple):
+    """A tile, denoised, and what was read."""
+
+    block: NDArray[Any]
+    """(band, y, x), in the source's dtype"""
+    valid: Bool
+    """(y, x)"""
+    original: NDArray[Any]
+    """(band, y, x), as read"""
+    masked: Masked
+    mended: int = 0
+    """Values that were taken for impulses or dead lines"""
+
+
+def denoised_tile(source: Source, tile: Tile, side: int, denoising: Denoising) -> tuple[NDArray[Any], Bool]:
+    """Read and denoise one tile: block (band, y, x) in the source's dtype, valid (y, x); invalid pixels as read."""
+    found = denoised_and_read(source, tile, side, denoising)
+    return found.block, found.valid
+
+
+def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
+    """As `denoised_tile`, how the tile was read, and what masks take out of learning."""
+    block, valid, outer = read_tile(source, tile, denoising.halo(side))
+    dates, place = dates_of(source.info), tile.window.within(outer)
+    clear, inner, real = clear_on(source, outer, dates), block[:, *place], valid[place]
+    if denoising.quality == "none":
+        masked = Masked()
+        masked.count(real, all_of(clear))
+        return Read(inner, real, inner, masked)
+    words: dict[str, Any] = {"clear": clear, "dates": dates}
+    made = denoised_window(denoising, block, valid, (outer.y0, outer.x0), place, source.info.nodata, **words)
+    return Read(made.block, real, inner, made.masked, made.mended)
+
+
+def settle(result: Denoised, place: Place, original: NDArray[Any], valid: Bool, nodata: float | None) -> NDArray[Any]:
+    """A denoised tile, halo trimmed, in its original's dtype; what was not denoised as it was, to the last bit.
+
+    Float32 has fewer digits than int32 and float64: bands without noise must not pass through it.
+    """
+    block = restore(result.block[:, *place], valid, original, nodata)
+    kept = result.sigma == 0 if result.touched else slice(None)
+    block[kept] = original[kept]
+    return block
