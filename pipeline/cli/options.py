@@ -97,8 +97,8 @@ repair = click.option(
     type=click.Choice(["auto", "all", "stripes", "none"]),
     default="auto",
     show_default=True,
-    help="Mend stripes, dead lines and impulses of single bands, the lines alone, or nothing; auto: all, of dates the "
-    "lines.",
+    help="Mend stripes, dead lines and impulses of single bands, the lines alone, or nothing; auto: all, of dates of "
+    "fewer than six bands the lines.",
 )
 sigma = click.option(
     "--sigma",

@@ -58,7 +58,7 @@ class Denoise(Section):
     repair: Literal["auto", "all", "stripes", "none"] = Field(
         "auto",
         description="What is mended before: stripes, dead lines and impulses of single bands, the lines alone, or "
-        "nothing; auto is all, of dates the lines",
+        "nothing; auto is all, of dates that are denoised together the lines",
     )
 
     @model_validator(mode="after")

@@ -99,13 +99,14 @@ class OneDate:
 
     @property
     def info(self) -> SceneInfo:
-        """The facts of the scene."""
-        return self.source.info
+        """The facts of the scene, of these bands."""
+        whole = self.source.info
+        return whole.select(np.arange(len(whole.bands))[self.dates.bands[self.number]].tolist())
 
     def read(self, window: Window) -> tuple[NDArray[Any], Bool]:
         """A window's block (band, y, x) of the date, and where (y, x) it has all its bands. Raises SourceError."""
         block, valid = self.source.read(window)
-        own = self.dates.valid(block, valid, self.info.nodata)[self.number]
+        own = self.dates.valid(block, valid, self.source.info.nodata)[self.number]
         return block[self.dates.bands[self.number]], own
 
 
