@@ -9,12 +9,14 @@ import xarray as xr
 
 import pipeline
 from pipeline.denoise import denoise_block
-from pipeline.flow.by_date import dates_among, dates_of, one_date
+from pipeline.flow.arithmetic import denoise_flops
+from pipeline.flow.by_date import bands_together, dates_among, dates_of, one_date
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import Masked, denoised_window
 from pipeline.flow.lacking import lacking_pixels
 from pipeline.flow.read import open_scene
 from pipeline.grid import Window
+from pipeline.plan.memory import denoise_memory
 from pipeline.raster.masks import clear_of
 from tests.raster_files import whole
 from tests.scenes import call, call_json, read, write_tif
@@ -269,3 +271,16 @@ def test_a_date_of_a_store_has_its_own_bands_and_holes(tmp_path: Path) -> None:
         block, valid = whole(part)
         np.testing.assert_array_equal(block, read(path))
         np.testing.assert_array_equal(valid, read(path).all(axis=0))
+
+
+def test_a_plan_counts_dates_as_they_are_denoised(tmp_path: Path) -> None:
+    for bands, blocks in ((6, 3), (2, 1)):
+        folder = tmp_path / str(bands)
+        folder.mkdir()
+        paths = [str(path) for path in written(folder, dates(bands))]
+        stack, one = open_scene(paths, stack=True).info, open_scene(paths[0]).info
+        assert bands_together(stack) == [3 * bands // blocks] * blocks
+        if blocks > 1:
+            assert denoise_flops(stack, "fast") == 3 * denoise_flops(one, "fast")
+            more = denoise_memory(stack, "fast", 10**6) - denoise_memory(one, "fast", 10**6)
+            assert more == 2 * 2 * 18 * 10**6  # both the pixels of all dates as they were read and as they come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.denoise.cost import flops_per_pixel
+from pipeline.flow.by_date import bands_together
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.feature_job import FeatureJob, shared_slabs
 from pipeline.flow.networks import AnyBank, is_mean
@@ -16,7 +17,12 @@ def scene_flops(info: SceneInfo, tile: int, denoising: Denoising) -> float:
     """Of denoising, halos counted, and of the rotation of bands before coding; coding itself multiplies nothing."""
     bands, pixels = len(info.bands), info.height * info.width
     share = halo_share(Grid(info.height, info.width, tile), denoising.halo(tile))
-    return flops_per_pixel(bands, denoising.quality) * pixels * share + 2.0 * bands**2 * pixels
+    return denoise_flops(info, denoising.quality) * pixels * share + 2.0 * bands**2 * pixels
+
+
+def denoise_flops(info: SceneInfo, quality: str) -> float:
+    """Of denoising, for each pixel of a scene."""
+    return sum(flops_per_pixel(bands, quality) for bands in bands_together(info))
 
 
 def feature_flops(info: SceneInfo, bank: AnyBank, tile: int, pool: int, stride: int) -> float:

@@ -72,6 +72,13 @@ def dates_of(info: SceneInfo) -> Dates | None:
     return None if len({*labels} - {None}) < 2 else dates_among(labels)
 
 
+def bands_together(info: SceneInfo) -> list[int]:
+    """How many bands each block of a scene has that is denoised as one."""
+    dates = dates_of(info)
+    numbers = np.arange(len(info.bands))
+    return [len(numbers)] if dates is None or not dates.apart else [len(numbers[bands]) for bands in dates.bands]
+
+
 def _indices(numbers: list[int]) -> Bands:
     """The bands of these numbers, which are rising; a slice, and no copy, where they are neighbours."""
     first, last = numbers[0], numbers[-1]

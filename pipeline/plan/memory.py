@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.config import Workflow
 from pipeline.denoise.settings import MAX_COLUMNS, settings_for
+from pipeline.flow.by_date import bands_together
 from pipeline.flow.report import FEATURE_CELLS, NOISE_SIDE
 from pipeline.flow.scene_basis import SCORES, spread_windows
 from pipeline.flow.write import writing_threads
@@ -26,9 +27,10 @@ COG_COPIES, SCENE_CHUNKS, PLAIN_CHUNKS = 2, 3, 2
 """Of a block in the hands of each thread that compresses, and of each strip that is written, raw and compressed; of the
 stores' chunks that rasters and report are made of: features are coded beside decoded, or two are decoded in turn."""
 DENOISE_MULTIPLE, SCORES_MULTIPLE, SCENE_FIXED = 10, 1.25, 24 << 20
-"""Of a block with halo in float32; the scores of its patches come on top, at their most one for each column."""
+"""Of what is denoised as one block, with halo, in float32; the scores of its patches come on top, at their most one for
+each column."""
 CODE_MULTIPLE = {"fast": 8, "best": 13}
-"""Of the same block, by effort; it does not come on top: a block is denoised before it is coded."""
+"""Of the block of all bands, by effort; it does not come on top: a block is denoised before it is coded."""
 BASIS_DRIVER = 3 * 4 * SCORES
 """Scores and sums that the driver holds while it learns the bases of a scene."""
 FEATURE_BLOCKS, FEATURE_CHUNKS, FEATURE_FIXED = 4, 2.25, 24 << 20
@@ -49,19 +51,23 @@ def basis_memory(info: SceneInfo, workflow: Workflow, workers: int) -> int:
     windows = basis_windows(info, workflow)
     if not windows:
         return 0
-    bands = len(info.bands)
     pixels = max(window.shape[0] * window.shape[1] for window in windows)
-    task = block_multiple(bands, workflow.denoise.quality) * 4 * bands * pixels + SCENE_FIXED
+    task = denoise_memory(info, workflow.denoise.quality, pixels) + SCENE_FIXED
     return int(workers * task + BASIS_DRIVER)
 
 
-def block_multiple(bands: int, quality: str) -> float:
-    """Memory of denoising over its block with halo in float32."""
+def denoise_memory(info: SceneInfo, quality: str, pixels: int) -> float:
+    """Bytes at work while so many pixels of a scene are denoised; of dates one by one those of one, beside all dates as
+    read and as they come."""
     if quality == "none":
         return 0.0
+    together = bands_together(info)
+    bands = max(together)
     settings = settings_for(quality, bands)
     columns = min(MAX_COLUMNS, settings.patch**2 * bands)
-    return DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
+    multiple = DENOISE_MULTIPLE + SCORES_MULTIPLE * columns / (bands * settings.apply[0] * settings.apply[1])
+    held = 2 * np.dtype(info.dtype).itemsize * len(info.bands) if len(together) > 1 else 0
+    return (multiple * 4 * bands + held) * pixels
 
 
 def finish_memory(info: SceneInfo, workflow: Workflow, features: int, workers: int, chunk: Chunk | None) -> int:

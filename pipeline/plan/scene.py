@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.config import Workflow
-from pipeline.denoise.cost import flops_per_pixel
-from pipeline.flow.arithmetic import feature_flops, halo_share, scene_flops
+from pipeline.flow.arithmetic import denoise_flops, feature_flops, halo_share, scene_flops
 from pipeline.flow.at_rest import base_memory
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
@@ -32,7 +31,7 @@ from pipeline.plan.memory import (
     Chunk,
     basis_memory,
     basis_windows,
-    block_multiple,
+    denoise_memory,
     finish_memory,
 )
 from pipeline.plan.model import ScenePlan, StagePlan
@@ -100,15 +99,15 @@ def _scene_stage(info: SceneInfo, workflow: Workflow, workers: int) -> StagePlan
     raw = bands * info.height * info.width * np.dtype(info.dtype).itemsize
     borrowed = halo_share(grid, halo)
     side = tile + 2 * halo
-    block = 4 * bands * min(side, info.height) * min(side, info.width)
+    pixels = min(side, info.height) * min(side, info.width)
     flops = scene_flops(info, tile, denoising)
-    multiple = max(block_multiple(bands, denoising.quality), CODE_MULTIPLE[workflow.compress.effort])
-    memory = multiple * block + SCENE_FIXED
+    coding = CODE_MULTIPLE[workflow.compress.effort] * 4 * bands * pixels
+    memory = max(denoise_memory(info, denoising.quality, pixels), coding) + SCENE_FIXED
     bytes_in = int(raw * borrowed)
     for window in basis_windows(info, workflow):
         pixels = window.shape[0] * window.shape[1]
         bytes_in += BASIS_PASSES * bands * pixels * np.dtype(info.dtype).itemsize
-        flops += flops_per_pixel(bands, denoising.quality) * pixels
+        flops += denoise_flops(info, denoising.quality) * pixels
     return StagePlan(
         "denoise + compress",
         len(grid),
