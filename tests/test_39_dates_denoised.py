@@ -15,6 +15,7 @@ from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import Masked, denoised_window
 from pipeline.flow.lacking import lacking_pixels
 from pipeline.flow.read import open_scene
+from pipeline.flow.report import measure_noise
 from pipeline.grid import Window
 from pipeline.plan.memory import denoise_memory
 from pipeline.raster.masks import clear_of
@@ -284,3 +285,14 @@ def test_a_plan_counts_dates_as_they_are_denoised(tmp_path: Path) -> None:
             assert denoise_flops(stack, "fast") == 3 * denoise_flops(one, "fast")
             more = denoise_memory(stack, "fast", 10**6) - denoise_memory(one, "fast", 10**6)
             assert more == 2 * 2 * 18 * 10**6  # both the pixels of all dates as they were read and as they come
+
+
+def test_a_report_knows_the_noise_of_dates_that_share_no_pixel(tmp_path: Path) -> None:
+    blocks = dates(6)
+    blocks[0][:, 40:], blocks[1][:, :40], blocks[2][:] = 0, 0, 0
+    paths = [str(path) for path in written(tmp_path, blocks)]
+    noise = measure_noise(open_scene(paths, stack=True))
+    alone = [measure_noise(open_scene(path)) for path in paths[:2]]
+    np.testing.assert_array_equal(noise, np.concatenate([*alone, np.zeros(6)]))
+    assert np.abs(noise[:12] / 25 - 1).max() < 0.25
+    assert measure_noise(open_scene(paths[2])) is None

@@ -6,7 +6,7 @@ bands of the day do (docs/algorithms.md, "Dates").
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,22 @@ def clear_on(source: Source, window: Window, dates: Dates | None) -> list[Bool |
     if dates is not None and isinstance(source, MaskedDates) and len(source.members) == len(dates.bands):
         return [member.clear(window) for member in source.members]
     return [clear_of(source, window)] * (1 if dates is None else len(dates.bands))
+
+
+def lessons_of_dates(source: Source, window: Window) -> Iterator[tuple[list[int], NDArray[Any], Bool]]:
+    """Of each date of a window, or of the whole where there are none: the numbers of its bands, its block (band, y, x)
+    and where (y, x) it teaches.
+
+    Raises:
+        SourceError: pixels or a mask cannot be read.
+    """
+    dates = dates_of(source.info)
+    block, valid = source.read(window)
+    masks = clear_on(source, window, dates)
+    each = [valid] if dates is None else dates.valid(block, valid, source.info.nodata)
+    numbers = np.arange(len(block))
+    for bands, own, clear in zip((WHOLE,) if dates is None else dates.bands, each, masks, strict=True):
+        yield numbers[bands].tolist(), block[bands], own if clear is None else own & clear
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pipeline.codec import PREFIX, TAIL, Bound, Figures, Header, read_figures, r
 from pipeline.config import Workflow
 from pipeline.denoise import estimate_noise
 from pipeline.errors import FormatError
+from pipeline.flow.by_date import lessons_of_dates
 from pipeline.flow.compress import SCENE
 from pipeline.flow.paperwork import versions
 from pipeline.flow.quantise import coding_of
@@ -26,7 +27,7 @@ from pipeline.flow.storing import storing_errors
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Window
 from pipeline.raster.chunks import chunk_path
-from pipeline.raster.masks import masked_like, teaching
+from pipeline.raster.masks import masked_like
 from pipeline.raster.nodata import real_elements
 from pipeline.raster.scene import Affine6, Source
 from pipeline.raster.spectrum import known_wavelengths
@@ -115,14 +116,15 @@ def take_pictures(raw: Source, stored: Source) -> Pictures:
 
 def measure_noise(source: Source) -> F64 | None:
     """Noise (band,) in data units: the median of the estimates on up to nine windows, whatever the tile of a run is;
-    None where none can be had."""
-    sigmas = []
+    0 in bands of a date without a pixel, None where none can be had."""
+    sigmas: list[list[float]] = [[] for _ in source.info.bands]
     with one_blas_thread():
         for window in spread(source, NOISE_SIDE, _NOISE_SAMPLES):
-            block, valid = teaching(source, window)
-            if valid.any():
-                sigmas.append(estimate_noise(block, valid))
-    return np.median(sigmas, axis=0) if sigmas else None
+            for numbers, block, taught in lessons_of_dates(source, window):
+                if taught.any():
+                    for number, sigma in zip(numbers, estimate_noise(block, taught), strict=True):
+                        sigmas[number].append(float(sigma))
+    return np.array([np.median(found) if found else 0.0 for found in sigmas]) if any(sigmas) else None
 
 
 def with_storing(sigma: F64 | None, error: F64 | None) -> F64 | None:
