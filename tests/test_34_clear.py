@@ -86,15 +86,42 @@ def test_what_is_stored_is_what_the_command_stores_and_no_mask(scene: Path, tmp_
     assert np.array_equal(again.terrasketch.denoise(), opened.terrasketch.denoise())
 
 
-def test_dates_are_clear_where_all_are(tmp_path: Path) -> None:
+def test_dates_are_clear_where_each_is(tmp_path: Path) -> None:
     for number, day in enumerate(("20160117", "20160206")):
         block = np.random.default_rng(number).normal(900, 9, (2, 32, 32)).astype("uint16")
         block[1] = 4
         block[1, number] = 9
         write_tif(tmp_path / f"a_{day}.tif", block)
     opened = pipeline.open_scene(tmp_path, stack=True, mask_band=2, mask_values=[9])
-    assert np.array_equal(opened.clear, np.arange(32)[:, None].repeat(32, 1) > 1)
+    rows = np.arange(32)[:, None].repeat(32, 1)
+    assert opened.clear.dims == opened.dims
+    assert np.array_equal(opened.clear, [rows != 0, rows != 1])
     assert opened.sizes["band"] == 2
+    features = opened.terrasketch.features("classic", stride=8)
+    joint = opened.assign_coords(clear=opened.clear.all("band"))
+    np.testing.assert_array_equal(features, joint.terrasketch.features("classic", stride=8))
+    assert "clear" not in features.coords
+
+
+def test_masks_of_dates_denoise_as_the_command_does(tmp_path: Path) -> None:
+    (folder := tmp_path / "dates").mkdir()
+    for number, day in enumerate(("20160117", "20160206")):
+        _, block, clear = cloudy(bands=6)
+        mask = np.where(np.roll(clear, 40 * number, 0), 4, 9 if number else 4)[None].astype("uint16")
+        write_tif(folder / f"a_{day}.tif", np.concatenate([np.roll(block, 40 * number, 1), mask]))
+    opened = pipeline.open_scene(folder, stack=True, tile=TILE, mask_band=7, mask_values=[9])
+    words = ("--stack", "--tile", TILE, "--mask-band", 7, "--mask-values", 9)
+    assert call("denoise", folder, tmp_path / "out.tif", *words).exit_code == 0
+    wanted = read(tmp_path / "out.tif")
+    clean = opened.terrasketch.denoise()
+    np.testing.assert_array_equal(clean, wanted)
+    np.testing.assert_array_equal(opened.compute().terrasketch.denoise(tile=TILE), wanted)
+    np.testing.assert_array_equal(clean.clear, opened.clear)
+    last = opened[6:]
+    assert not last.clear.all()
+    np.testing.assert_array_equal(last.terrasketch.denoise(), wanted[6:])
+    assert opened[:6].clear.all()
+    assert "clear" not in clean.terrasketch.compress(tmp_path / "clean.zarr").coords
 
 
 @pytest.mark.parametrize(
@@ -125,7 +152,9 @@ def test_a_coordinate_clear_that_is_no_mask_is_refused_and_one_beside_the_pixels
     for wrong in (opened.clear.astype(int), opened.clear.T, opened.clear[0]):
         given = opened.drop_vars("clear").assign_coords(clear=wrong.drop_vars("clear", errors="ignore").variable)
         for verb in (given.terrasketch.denoise, given.terrasketch.features):
-            with pytest.raises(BlockError, match=r"'clear' says where .*: bool along \('y', 'x'\), got"):
+            with pytest.raises(
+                BlockError, match=r"'clear' says where .*: bool along \('y', 'x'\) or \('band', 'y', 'x'\), got"
+            ):
                 verb()
     mean = opened.coarsen(y=2, x=2).mean()
     assert mean.terrasketch.compress(tmp_path / "m.zarr").clear.dtype == float  # the user's own, kept as it is

@@ -21,7 +21,7 @@ from pipeline.errors import BankError, BlockError
 from pipeline.flow.array_dates import times_along
 from pipeline.flow.by_date import Dates, dates_among
 from pipeline.flow.cells import label
-from pipeline.flow.clear import Samples, clear_in
+from pipeline.flow.clear import Samples, clear_in, clear_of_dates
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import denoised_window
 from pipeline.flow.networks import (
@@ -64,9 +64,10 @@ def denoise(
 
     Args:
         scene: (band, y, x), or (y, x), of a real dtype. NaN and the scene's nodata are left as they are. What its
-            coordinate `clear` (y, x) says to be clouded does not teach, and is kept (`open_scene(mask_band=...)`);
-            a tile of less than a quarter clear learns from all of its pixels, which a lazy scene cannot warn of. Of
-            several times along its bands those of six bands or more are denoised one by one, others together.
+            coordinate `clear`, (y, x) or (band, y, x), says to be clouded does not teach, and is kept
+            (`open_scene(mask_band=...)`); a tile of less than a quarter clear learns from all of its pixels, which a
+            lazy scene cannot warn of. Of several times along its bands those of six bands or more are denoised one by
+            one, others together.
         quality: `none`, `fast` or `quality`.
         sigma: noise in data units, for all bands or for each; None = estimated on each block. Below what float32 rounds
             a band's values to (20 at 1e9), the band is left as it is.
@@ -108,8 +109,8 @@ def features(
     """Convolutional features of a scene (band, y, x), pooled, at every `stride` pixels.
 
     Args:
-        scene: (band, y, x), or (y, x), of a real dtype. A bank is fitted where its coordinate `clear` (y, x) is true,
-            if it has one (`open_scene(mask_band=...)`).
+        scene: (band, y, x), or (y, x), of a real dtype. A bank is fitted where its coordinate `clear` is true, in all
+            bands, if it has one (`open_scene(mask_band=...)`).
         bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
             network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are).
         pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
@@ -156,7 +157,7 @@ def _denoised(
     clear: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     valid = valid_from(block, (nodata,) * block.shape[0])
-    masks = [clear] * (1 if dates is None else len(dates.bands))
+    masks = clear_of_dates(clear, dates)
     place, origin = inner.within(outer), (outer.y0, outer.x0)
     return denoised_window(denoising, block, valid, origin, place, nodata, clear=masks, dates=dates).block
 

@@ -62,8 +62,8 @@ def map_windows(
 ) -> Any:
     """What `heart` makes of every window, (count, y, x) of cells of stride x stride pixels; lazy where the cube is.
 
-    `name` is what the tasks are called by, beside a token of the cube, the heart and the windows. `clear` (y, x) is a
-    mask of which the heart gets the outer window, too.
+    `name` is what the tasks are called by, beside a token of the cube, the heart and the windows. `clear`, (y, x)
+    or (band, y, x), is a mask of which the heart gets the outer window, too.
     """
     ys, xs = cuts(cube, 1, tile, stride), cuts(cube, 2, tile, stride)
     inner = [[Window(y0, y1, x0, x1) for x0, x1 in pairwise(xs)] for y0, y1 in pairwise(ys)]
@@ -71,7 +71,7 @@ def map_windows(
         clear = None if clear is None else np.asarray(clear)  # once: a lazy one would be read for each window
         return np.block([[_at_once(cube, clear, heart, one, around(one)) for one in row] for row in inner])
     cube = cube.rechunk({0: -1})
-    layers = [cube] if clear is None else [cube, da.asarray(clear).rechunk(cube.chunks[1:])]  # type: ignore[no-untyped-call]
+    layers = [cube] if clear is None else [cube, _like(cube, clear)]
     name = f"{name}-{tokenize(*(layer.name for layer in layers), heart, around, ys, xs, stride)}"
     rows, columns = (list(accumulate(cube.chunks[axis], initial=0)) for axis in (1, 2))
     # Once for all tasks: a bank may be large.
@@ -89,6 +89,11 @@ def map_windows(
     chunks = ((count,), *(tuple(-(-(end - start) // stride) for start, end in pairwise(cut)) for cut in (ys, xs)))
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=layers)
     return da.Array(graph, name, chunks, meta=np.empty((0, 0, 0), dtype))  # type: ignore[no-untyped-call]
+
+
+def _like(cube: Any, clear: Any) -> Any:
+    """A mask in chunks like those of the cube, all bands in one."""
+    return da.asarray(clear).rechunk(cube.chunks[3 - clear.ndim :])  # type: ignore[no-untyped-call]
 
 
 def made_here(data: Any, name: str) -> bool:
@@ -121,7 +126,7 @@ def _of_blocks(
 
 
 def _at_once(cube: Any, clear: Any, heart: Heart, inner: Window, outer: Window) -> NDArray[Any]:
-    return _made(heart, cube[:, *outer.slices], inner, outer, None if clear is None else clear[outer.slices])
+    return _made(heart, cube[:, *outer.slices], inner, outer, None if clear is None else clear[..., *outer.slices])
 
 
 def _made(heart: Heart, block: Any, inner: Window, outer: Window, clear: Any) -> NDArray[Any]:
