@@ -60,7 +60,7 @@ def test_of_a_run_that_was_taken_up_again_the_new_tiles_are_counted(tmp_path: Pa
         def warn(self, text: str) -> None:
             told.append(text)
 
-    receipt = Receipt(tiles=3, resumed=resumed, valid=100, lacking=50)
+    receipt = Receipt(tiles=3, resumed=resumed, valid=100, seen=100, lacking=50)
     tell_lacking(open_scene(str(scene(tmp_path, 40))), receipt, Hears())
     assert [says in line for line in told] == [True]
 

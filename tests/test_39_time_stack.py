@@ -255,3 +255,17 @@ def test_run_and_plan_take_dates(tmp_path: Path) -> None:
     first, last = item.common_metadata.start_datetime, item.common_metadata.end_datetime
     assert (item.datetime, f"{first:%Y%m%d}", f"{last:%Y%m%d}") == (None, *sorted(DAYS)[:: len(DAYS) - 1])
     assert call_json(*words)["scenes"][0]["status"] == "complete"
+
+
+@pytest.mark.parametrize("nodata", [-9999.0, None])
+def test_an_infinity_of_a_band_leaves_the_others_of_its_date(tmp_path: Path, nodata: float | None) -> None:
+    paths = []
+    for number, day in enumerate(("20160117", "20160206")):
+        block = np.random.default_rng([number]).normal(900, 9, (3, 20, 20)).astype("float32")
+        block[number, 3, 4:6], block[2, 9, 9] = np.inf, np.nan
+        paths.append(write_tif(tmp_path / f"a_{day}.tif", block, nodata=nodata))
+    expected = np.concatenate([read(path) for path in paths])
+    np.testing.assert_array_equal(whole(open_scene([str(path) for path in paths], stack=True))[0], expected)
+    assert call("compress", *paths, tmp_path / "s.zarr", "--stack", "--lossless").exit_code == 0
+    with xr.open_zarr(tmp_path / "s.zarr", mask_and_scale=False) as store:
+        np.testing.assert_array_equal(store.scene.values, expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.denoise.cost import flops_per_pixel
-from pipeline.flow.by_date import bands_together
+from pipeline.flow.by_date import bands_together, dates_of
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.feature_job import FeatureJob, shared_slabs
 from pipeline.flow.networks import AnyBank, is_mean
@@ -16,7 +16,7 @@ from pipeline.raster.scene import SceneInfo
 def scene_flops(info: SceneInfo, tile: int, denoising: Denoising) -> float:
     """Of denoising, halos counted, and of the rotation of bands before coding; coding itself multiplies nothing."""
     bands, pixels = len(info.bands), info.height * info.width
-    share = halo_share(Grid(info.height, info.width, tile), denoising.halo(tile))
+    share = halo_share(Grid(info.height, info.width, tile), denoising.halo(tile, dates_of(info)))
     return denoise_flops(info, denoising.quality) * pixels * share + 2.0 * bands**2 * pixels
 
 

@@ -18,7 +18,7 @@ from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
 from pipeline.errors import BankError, BlockError
-from pipeline.flow.array_dates import times_along
+from pipeline.flow.array_dates import date_tags
 from pipeline.flow.by_date import Dates, dates_among
 from pipeline.flow.cells import label
 from pipeline.flow.clear import Samples, clear_in, clear_of_dates
@@ -43,6 +43,7 @@ from pipeline.flow.told_at_once import tell_denoised, tell_featured
 from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
+from pipeline.raster.dates import TIME
 from pipeline.raster.nodata import valid_from
 from pipeline.storage import place
 
@@ -87,12 +88,15 @@ def denoise(
     if quality == "none":
         return scene
     scene = with_own(scene)
-    heart = partial(_denoised, denoising=denoising, dates=dates_along(scene), nodata=nodata_of(scene))
+    dates = dates_along(scene)
+    heart = partial(_denoised, denoising=denoising, dates=dates, nodata=nodata_of(scene))
     side = min(max(cube.chunks[1]), max(cube.chunks[2])) if is_dask_collection(cube) else tile
-    outer = partial(Window.expand, halo=Halo.even(denoising.halo(side)), height=cube.shape[1], width=cube.shape[2])
+    outer = partial(
+        Window.expand, halo=Halo.even(denoising.halo(side, dates)), height=cube.shape[1], width=cube.shape[2]
+    )
     words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
     data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
-    tell_denoised(scene, cube, nodata_of(scene), dates_along(scene))
+    tell_denoised(scene, cube, nodata_of(scene), dates)
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 
@@ -164,10 +168,11 @@ def _denoised(
 
 def dates_along(scene: xr.DataArray) -> Dates | None:
     """The dates of the bands of a scene: by a coordinate of times along them, or their dimension's name."""
-    times = times_along(scene)
-    if times is not None:
-        return dates_among([str(one) for one in times])
-    return dates_among(range(len(scene))) if scene.ndim == 3 and scene.dims[0] in ("time", "t") else None
+    tags = date_tags(scene)
+    if tags is not None:
+        return dates_among([one.get(TIME) for one in tags])
+    along = scene.ndim == 3 and scene.dims[0] in ("time", "t")
+    return dates_among([str(number) for number in range(len(scene))]) if along else None
 
 
 def _featured(

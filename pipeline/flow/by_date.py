@@ -6,8 +6,8 @@ bands of the day do (docs/algorithms.md, "Dates").
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,65 +24,92 @@ Bands = slice | NDArray[np.intp]
 
 WHOLE = slice(None)
 APART = 6
-"""Bands of a date that are denoised by themselves."""
+"""Bands of a date that is denoised by itself."""
 LEAST_TOGETHER = 0.5
-"""Of the pixels that some date has, what all must have for dates of fewer bands to be denoised as one block."""
+"""Of the pixels of the date that has most, what all dates must have that are denoised as one block."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Dates:
     """The bands of each date of a scene of several."""
 
-    bands: tuple[Bands, ...]
-    apart: bool
-    """Whether each is denoised by itself; else together, where all dates have a value."""
+    numbers: tuple[tuple[int, ...], ...]
+    """Of the bands of each date, rising, from 0."""
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the dates that are denoised together: those of few bands; each of the others is alone."""
+        few = tuple(number for number, bands in enumerate(self.numbers) if len(bands) < APART)
+        alone = ((number,) for number, bands in enumerate(self.numbers) if len(bands) >= APART)
+        return tuple(sorted([*alone, few])) if few else tuple(alone)
 
     @property
     def how(self) -> str:
         """For the configuration of a store."""
-        return "apart" if self.apart else "together"
+        groups = self.groups
+        return "together" if len(groups) == 1 else "mixed" if len(groups) < len(self.numbers) else "apart"
+
+    def bands(self, *dates: int) -> Bands:
+        """The bands of these dates, in the scene's order; a slice, and no copy, where they are neighbours."""
+        bands = sorted(band for date in dates for band in self.numbers[date])
+        neighbours = bands[-1] - bands[0] + 1 == len(bands)
+        return slice(bands[0], bands[-1] + 1) if neighbours else np.array(bands)
 
     def valid(self, block: NDArray[Any], valid: Bool, nodata: float | None) -> list[Bool]:
         """Where each date has all its bands (y, x), by the sentinels of block (band, y, x); what is not valid (y, x)
         though no band says so is missing on all dates."""
-        each = [valid_from(block[bands], (nodata,) * len(block[bands])) for bands in self.bands]
+        each = []
+        for date in range(len(self.numbers)):
+            part = block[self.bands(date)]
+            each.append(valid_from(part, (nodata,) * len(part)))
         unsaid = ~valid & np.logical_and.reduce(each)
         return [own & ~unsaid for own in each] if unsaid.any() else each
 
-    def are_together(self, valid: Bool, each: Sequence[Bool]) -> bool:
-        """Whether a block is denoised as one, of whose dates these (y, x) pixels are valid on all and on each."""
-        some, all_of_them = np.count_nonzero(np.logical_or.reduce(each)), np.count_nonzero(valid)
-        return not self.apart and bool(all_of_them >= LEAST_TOGETHER * some)
+    def __len__(self) -> int:
+        return len(self.numbers)
 
 
-def dates_among(labels: Sequence[Hashable]) -> Dates | None:
-    """The dates of bands with these labels, in the order in which they come; None of fewer than two."""
-    numbers: dict[Hashable, list[int]] = {}
+def joined(group: Sequence[int], each: Sequence[Bool]) -> tuple[tuple[int, ...], Bool]:
+    """The dates of a group that are denoised as one block, and where (y, x) all of these are valid.
+
+    They are taken from the one that has most pixels downwards, as long as enough are left that all have: a date that
+    has few takes nothing from the others.
+
+    Args:
+        each: (y, x) of every date of the scene, where it is valid.
+    """
+    first, *rest = sorted(group, key=lambda date: (-np.count_nonzero(each[date]), date))
+    chosen, shared = [first], each[first]
+    least = LEAST_TOGETHER * np.count_nonzero(shared)
+    for date in rest:
+        both = shared & each[date]
+        if np.count_nonzero(both) >= max(1.0, least):
+            chosen, shared = [*chosen, date], both
+    return tuple(sorted(chosen)), shared
+
+
+def dates_among(labels: Sequence[str | None]) -> Dates | None:
+    """The dates of bands with these labels, in the order in which they come; None of fewer than two. Bands without one
+    are as those of a date of their own."""
+    if len({*labels} - {None}) < 2:
+        return None
+    numbers: dict[str | None, list[int]] = {}
     for number, label in enumerate(labels):
         numbers.setdefault(label, []).append(number)
-    if len(numbers) < 2:
-        return None
-    bands = tuple(map(_indices, numbers.values()))
-    return Dates(bands, min(map(len, numbers.values())) >= APART)
+    return Dates(tuple(map(tuple, numbers.values())))
 
 
 def dates_of(info: SceneInfo) -> Dates | None:
     """The dates of a scene whose bands are of several (raster/dates.py)."""
-    labels = [tags.get(TIME) for tags in info.band_tags]
-    return None if len({*labels} - {None}) < 2 else dates_among(labels)
+    return dates_among([tags.get(TIME) for tags in info.band_tags])
 
 
 def bands_together(info: SceneInfo) -> list[int]:
     """How many bands each block of a scene has that is denoised as one."""
     dates = dates_of(info)
-    numbers = np.arange(len(info.bands))
-    return [len(numbers)] if dates is None or not dates.apart else [len(numbers[bands]) for bands in dates.bands]
-
-
-def _indices(numbers: list[int]) -> Bands:
-    """The bands of these numbers, which are rising; a slice, and no copy, where they are neighbours."""
-    first, last = numbers[0], numbers[-1]
-    return slice(first, last + 1) if last - first + 1 == len(numbers) else np.array(numbers)
+    if dates is None:
+        return [len(info.bands)]
+    return [sum(len(dates.numbers[date]) for date in group) for group in dates.groups]
 
 
 def clear_on(source: Source, window: Window, dates: Dates | None) -> list[Bool | None]:
@@ -91,9 +118,9 @@ def clear_on(source: Source, window: Window, dates: Dates | None) -> list[Bool |
     Raises:
         SourceError: a mask cannot be read.
     """
-    if dates is not None and isinstance(source, MaskedDates) and len(source.members) == len(dates.bands):
+    if dates is not None and isinstance(source, MaskedDates) and len(source.members) == len(dates):
         return [member.clear(window) for member in source.members]
-    return [clear_of(source, window)] * (1 if dates is None else len(dates.bands))
+    return [clear_of(source, window)] * (1 if dates is None else len(dates))
 
 
 def lessons_of_dates(source: Source, window: Window) -> Iterator[tuple[list[int], NDArray[Any], Bool]]:
@@ -107,37 +134,40 @@ def lessons_of_dates(source: Source, window: Window) -> Iterator[tuple[list[int]
     block, valid = source.read(window)
     masks = clear_on(source, window, dates)
     each = [valid] if dates is None else dates.valid(block, valid, source.info.nodata)
-    numbers = np.arange(len(block))
-    for bands, own, clear in zip((WHOLE,) if dates is None else dates.bands, each, masks, strict=True):
-        yield numbers[bands].tolist(), block[bands], own if clear is None else own & clear
+    for number, (own, clear) in enumerate(zip(each, masks, strict=True)):
+        bands = [*range(len(block))] if dates is None else [*dates.numbers[number]]
+        yield bands, block[bands], own if clear is None else own & clear
 
 
 @dataclass(frozen=True)
-class OneDate:
-    """The bands of one date of a scene. Picklable where that is."""
+class GroupOfDates:
+    """The bands of some dates of a scene. Picklable where that is."""
 
     source: Source
     dates: Dates
-    number: int
+    group: tuple[int, ...]
 
     @property
     def info(self) -> SceneInfo:
         """The facts of the scene, of these bands."""
-        whole = self.source.info
-        return whole.select(np.arange(len(whole.bands))[self.dates.bands[self.number]].tolist())
+        return self.source.info.select([band for date in self.group for band in self.dates.numbers[date]])
 
     def read(self, window: Window) -> tuple[NDArray[Any], Bool]:
-        """A window's block (band, y, x) of the date, and where (y, x) it has all its bands. Raises SourceError."""
+        """A window's block (band, y, x) of these dates, and where (y, x) they have all bands. Raises SourceError."""
         block, valid = self.source.read(window)
-        own = self.dates.valid(block, valid, self.source.info.nodata)[self.number]
-        return block[self.dates.bands[self.number]], own
+        each = self.dates.valid(block, valid, self.source.info.nodata)
+        return block[self.dates.bands(*self.group)], np.logical_and.reduce([each[date] for date in self.group])
 
 
-def one_date(source: Source, dates: Dates, number: int) -> Source:
-    """One date of a scene to learn from, with its mask; its own file, where the scene is made of those."""
-    bare = unmasked(source)
-    if isinstance(bare, DateStack) and len(bare.members) == len(dates.bands):
-        member: Source = bare.members[number]
-        masks = source.members if isinstance(source, MaskedDates) else ()
-        return masked_like(masks[number], member) if masks else member
-    return masked_like(source, OneDate(bare, dates, number))
+def group_of_dates(source: Source, dates: Dates, group: tuple[int, ...]) -> Source:
+    """Some dates of a scene to learn from, with their masks; of one date its own file, where there is one."""
+    if len(group) == len(dates):
+        return source
+    bare, part = unmasked(source), None
+    if isinstance(bare, DateStack) and len(bare.members) == len(dates) and len(group) == 1:
+        member = bare.members[group[0]]
+        part = member if member.info.dtype == bare.info.dtype else None
+    part = part or GroupOfDates(bare, dates, group)
+    if isinstance(source, MaskedDates) and len(source.members) == len(dates):
+        return replace(source, source=part, members=tuple(source.members[date] for date in group))
+    return masked_like(source, part)

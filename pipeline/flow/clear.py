@@ -42,16 +42,16 @@ def _read_clear(source: MaskedSource, dates: Dates | None, block_info: Any = Non
         if dates is None:
             return source.clear(window)
         found = np.empty((len(source.info.bands), *window.shape), bool)
-        for bands, clear in zip(dates.bands, clear_on(source, window, dates), strict=True):
-            found[bands] = clear
+        for date, clear in enumerate(clear_on(source, window, dates)):
+            found[dates.bands(date)] = clear
         return found
 
 
 def clear_of_dates(clear: NDArray[np.bool_] | None, dates: Dates | None) -> list[NDArray[np.bool_] | None]:
     """Of a mask (y, x) or (band, y, x) that of each date; what all bands say, where there are none."""
     if clear is None or clear.ndim == 2:
-        return [clear] * (1 if dates is None else len(dates.bands))
-    each = (WHOLE,) if dates is None else dates.bands
+        return [clear] * (1 if dates is None else len(dates))
+    each = [WHOLE] if dates is None else [dates.bands(date) for date in range(len(dates))]
     return [np.logical_and.reduce(clear[bands]) for bands in each]
 
 

@@ -85,6 +85,7 @@ class SceneJob:
             len(data) + len(mask),
             beside=len(mask),
             valid=int(np.count_nonzero(real)),
+            seen=read.seen,
             judged=masked.judged,
             masked=masked.out,
             clouded=masked.clouded,

@@ -22,6 +22,8 @@ QUALITIES, BASES = ("none", "fast", "quality"), ("tile", "scene")
 REPAIRS = ("auto", "all", "stripes", "none")
 FILE_KINDS = {"key": "U", **model_file.KINDS}
 """What the file of a scene's model holds; `key` is the configuration it was fitted under."""
+KEPT = 128
+"""Models that a process keeps, of 1 to 3 MB each."""
 _WIDE_TILE = 192
 
 
@@ -40,7 +42,7 @@ class ModelFile(NamedTuple):
         return _load(self)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=KEPT)
 def _load(file: ModelFile) -> SceneModel:
     path = place(file.path)
     try:
@@ -66,8 +68,7 @@ class Denoising:
     """all | stripes | none: which defects are mended before (denoise/defects.py); auto is all, of dates together
     stripes."""
     models: tuple[ModelFile | None, ...] = ()
-    """Of the scene, or of each date where dates are denoised apart, once they have been fitted; tiles without one use
-    their own."""
+    """Of the scene, or of each group of its dates, once they have been fitted; tiles without one use their own."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -79,11 +80,13 @@ class Denoising:
         if self.repair not in REPAIRS:
             raise ConfigError(f"repair {self.repair!r} is not known to denoise; use {', '.join(REPAIRS)}")
 
-    def halo(self, tile: int) -> int:
-        """Pixels borrowed on each side. Small tiles need more, where they learn from their own patches."""
+    def halo(self, tile: int, dates: Dates | None = None) -> int:
+        """Pixels borrowed on each side. Small tiles need more, where they learn from their own patches; of dates
+        together those do that not all have."""
         if self.quality == "none":
             return 0
-        return 16 if tile >= _WIDE_TILE or self.basis == "scene" else 32
+        by_scene = self.basis == "scene" and (dates is None or dates.how == "apart")
+        return 16 if tile >= _WIDE_TILE or by_scene else 32
 
     def configuration(self, dates: Dates | None = None) -> dict[str, Any]:
         """What decides the bytes, of a scene or of `dates` of one, for the configuration hash; bases of the tile are
@@ -91,21 +94,26 @@ class Denoising:
         named: dict[str, Any] = {"quality": self.quality, "sigma": "auto" if self.sigma is None else self.sigma}
         if self.quality == "none":
             return named
-        chosen = {"basis": self.basis, "repair": self.repair if dates is None else self.mends(dates)}
+        chosen = {"basis": self.basis, "repair": self.repair}
         named |= {} if dates is None else {"dates": dates.how}
         return named | {name: value for name, value in chosen.items() if value not in ("tile", "auto")}
 
-    def mends(self, dates: Dates | None) -> Repair:
-        """What is mended of a scene, or of `dates` of one: what stands on one date alone is no fault of a sensor, as
-        long as there are others to compare it with."""
+    def mends(self, dates: int = 1) -> Repair:
+        """What is mended of a scene, or of so many `dates` together: what stands on one of several is no fault of a
+        sensor."""
         if self.repair == "auto":
-            return "all" if dates is None or dates.apart else "stripes"
+            return "all" if dates == 1 else "stripes"
         return cast(Repair, self.repair)
 
-    def model(self, number: int) -> SceneModel | None:
-        """The model of this number, where it has been fitted."""
-        file = self.models[number] if number < len(self.models) else None
-        return None if file is None else file.load()
+    def fitted(self, number: int) -> int | None:
+        """The number of a model, where it has been fitted."""
+        return number if number < len(self.models) and self.models[number] is not None else None
+
+    def model(self, number: int) -> SceneModel:
+        """The model of this number, which has been fitted."""
+        file = self.models[number]
+        assert file is not None
+        return file.load()
 
     def block(
         self,

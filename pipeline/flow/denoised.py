@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.denoise import Denoised
 from pipeline.denoise.block import is_clouded
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.model import SceneModel
-from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, clear_on, dates_of
+from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, clear_on, dates_of, joined
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
@@ -25,7 +24,7 @@ Place = tuple[slice, slice]
 
 @dataclass
 class Masked:
-    """What masks take out of learning in a tile, in pixels; of dates apart, added up over them."""
+    """What masks take out of learning in a tile, in pixels; of dates that are denoised one by one, of each date."""
 
     judged: int = 0
     """Valid pixels."""
@@ -38,13 +37,12 @@ class Masked:
     on: dict[int, int] = field(default_factory=dict)
     """Of what is clouded, by the number of a date: what its mask takes out."""
 
-    def count(self, valid: Bool, clear: Bool | None, clouded: bool = False, date: int | None = None) -> None:
-        """Add what a mask takes out of valid (y, x) pixels; of one date by its number."""
+    def count(self, valid: Bool, clear: Bool | None, clouded: bool = False) -> None:
+        """Add what a mask takes out of valid (y, x) pixels."""
         out = 0 if clear is None else int(np.count_nonzero(valid & ~clear))
         self.judged, self.out = self.judged + int(np.count_nonzero(valid)), self.out + out
         if clouded:
             self.clouded, self.unheeded = True, self.unheeded + out
-            self.on |= {} if date is None else {date: out}
 
 
 class Made(NamedTuple):
@@ -53,6 +51,8 @@ class Made(NamedTuple):
     block: NDArray[Any]
     """(band, y, x), in the dtype it was read in"""
     masked: Masked
+    seen: int
+    """Pixels that have all bands, or all of some date"""
     mended: int = 0
     """Values that were taken for impulses or dead lines"""
 
@@ -66,7 +66,9 @@ class _Part(NamedTuple):
     """(y, x) of the window without its halo: where the result counts."""
     clear: Bool | None
     repair: Repair
-    model: SceneModel | None = None
+    model: int | None
+    """Number of the model, where there is one."""
+    dates: tuple[int, ...]
     counted: bool = True
     """Whether its mask is told of."""
 
@@ -89,53 +91,60 @@ def denoised_window(
         clear: (y, x), where may be learnt; of each date, where there are dates.
     """
     result, masked, mended = block[:, *place].copy(), Masked(), 0
-    for number, part in _parts(denoising, block, valid, place, nodata, clear, dates):
+    each = [valid] if dates is None else dates.valid(block, valid, nodata)
+    for part in _parts(denoising, each, place, clear, dates):
         own = part.valid[place]
         if part.counted:
             anew = part.model is None and bool(own.any())
             clouded = anew and part.clear is not None and is_clouded(part.valid, part.clear)
-            masked.count(own, None if part.clear is None else part.clear[place], clouded, number)
-            if clouded and number is None and dates is not None:
-                masked.on |= _on_dates(own, [one[place] for one in clear if one is not None])
+            masked.count(own, None if part.clear is None else part.clear[place], clouded)
+            if clouded:
+                masked.on |= _on_dates(part.dates, own, clear, place)
         if not part.wanted.any():  # its halo may hold pixels, which are not asked for
             continue
-        words: dict[str, Any] = {"repair": part.repair, "model": part.model, "bands": part.bands}
+        model = None if part.model is None else denoising.model(part.model)
+        words: dict[str, Any] = {"repair": part.repair, "model": model, "bands": part.bands}
         found = denoising.block(block[part.bands], part.valid, origin, part.clear, **words)
         kept = settle(found, place, block[part.bands][:, *place], own, nodata)
         result[part.bands] = np.where(part.wanted, kept, result[part.bands])
         mended += 0 if found.holes is None else int(np.count_nonzero(found.holes[:, *place] & part.wanted))
-    return Made(result, masked, mended)
+    seen = np.count_nonzero(np.logical_or.reduce(each)[place])
+    return Made(result, masked, int(seen), mended)
 
 
 def _parts(
     denoising: Denoising,
-    block: NDArray[Any],
-    valid: Bool,
+    each: Sequence[Bool],
     place: Place,
-    nodata: float | None,
     clear: Sequence[Bool | None],
     dates: Dates | None,
-) -> Iterator[tuple[int | None, _Part]]:
-    """The blocks that a window is denoised in, and of which date each of them is."""
-    repair = denoising.mends(dates)
+) -> Iterator[_Part]:
+    """The blocks that a window is denoised in: the whole; of dates, what `joined` says, and what is left of each."""
     if dates is None:
-        yield None, _Part(WHOLE, valid, valid[place], clear[0], repair, denoising.model(0))
+        model = denoising.fitted(0)
+        yield _Part(WHOLE, each[0], each[0][place], clear[0], denoising.mends(), model, ())
         return
-    each = dates.valid(block, valid, nodata)
-    together = dates.are_together(valid, each)
-    if together:
-        yield None, _Part(WHOLE, valid, valid[place], all_of(clear), repair, denoising.model(0))
-    for number, (bands, own, seen) in enumerate(zip(dates.bands, each, clear, strict=True)):
-        wanted = own[place] & ~valid[place] if together else own[place]
-        model = denoising.model(number) if dates.apart else None
-        yield number, _Part(bands, own, wanted, seen, repair, model, not together)
+    for number, group in enumerate(dates.groups):
+        repair, model = denoising.mends(len(group)), denoising.fitted(number)
+        together, shared = joined(group, each)
+        if len(together) > 1:
+            masks = all_of([clear[date] for date in together])
+            whole = model if together == group else None
+            bands = dates.bands(*together)
+            yield _Part(bands, shared, shared[place], masks, repair, whole, together)
+        for date in group:
+            left = len(together) > 1 and date in together
+            wanted = each[date][place] & ~shared[place] if left else each[date][place]
+            own = model if len(group) == 1 else None
+            yield _Part(dates.bands(date), each[date], wanted, clear[date], repair, own, (date,), not left)
 
 
-def _on_dates(valid: Bool, clear: Sequence[Bool]) -> dict[int, int]:
-    """By the number of a date, the valid (y, x) pixels that its mask takes out; nothing of a mask of all dates."""
-    if all(one is clear[0] for one in clear):
+def _on_dates(dates: Sequence[int], valid: Bool, clear: Sequence[Bool | None], place: Place) -> dict[int, int]:
+    """By the numbers of these dates, the valid (y, x) pixels that their masks take out; nothing of a mask of all."""
+    if len(clear) < 2 or all(one is clear[0] for one in clear):
         return {}
-    return {number: int(np.count_nonzero(valid & ~one)) for number, one in enumerate(clear)}
+    masks = {date: clear[date] for date in dates}
+    return {date: int(np.count_nonzero(valid & ~one[place])) for date, one in masks.items() if one is not None}
 
 
 def all_of(clear: Sequence[Bool | None]) -> Bool | None:
@@ -154,6 +163,8 @@ class Read(NamedTuple):
     original: NDArray[Any]
     """(band, y, x), as read"""
     masked: Masked
+    seen: int
+    """Pixels that have all bands, or all of some date"""
     mended: int = 0
     """Values that were taken for impulses or dead lines"""
 
@@ -166,16 +177,18 @@ def denoised_tile(source: Source, tile: Tile, side: int, denoising: Denoising) -
 
 def denoised_and_read(source: Source, tile: Tile, side: int, denoising: Denoising) -> Read:
     """As `denoised_tile`, how the tile was read, and what masks take out of learning."""
-    block, valid, outer = read_tile(source, tile, denoising.halo(side))
-    dates, place = dates_of(source.info), tile.window.within(outer)
+    dates = dates_of(source.info)
+    block, valid, outer = read_tile(source, tile, denoising.halo(side, dates))
+    place = tile.window.within(outer)
     clear, inner, real = clear_on(source, outer, dates), block[:, *place], valid[place]
     if denoising.quality == "none":
         masked = Masked()
         masked.count(real, all_of(clear))
-        return Read(inner, real, inner, masked)
+        each = [real] if dates is None else dates.valid(inner, real, source.info.nodata)
+        return Read(inner, real, inner, masked, int(np.count_nonzero(np.logical_or.reduce(each))))
     words: dict[str, Any] = {"clear": clear, "dates": dates}
     made = denoised_window(denoising, block, valid, (outer.y0, outer.x0), place, source.info.nodata, **words)
-    return Read(made.block, real, inner, made.masked, made.mended)
+    return Read(made.block, real, inner, made.masked, made.seen, made.mended)
 
 
 def settle(result: Denoised, place: Place, original: NDArray[Any], valid: Bool, nodata: float | None) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from pipeline.untrusted import one_line
 
 def tell_empty(source: Source, counted: Receipt, watch: Watch) -> None:
     """Warn where all tiles of a scene were read now and none had a pixel that is valid in all bands."""
-    if not counted.tiles or counted.valid or counted.resumed or counted.failed:
+    if not counted.tiles or counted.seen or counted.resumed or counted.failed:
         return
     info, scene = source.info, unmasked(source)
     declared = [] if info.nodata is None or info.nodata != info.nodata else [f"nodata {info.nodata:.9g}"]

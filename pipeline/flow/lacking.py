@@ -28,7 +28,7 @@ def lacking_pixels(
         return 0
     real = real_elements(block, valid, nodata)
     found = np.zeros(valid.shape, bool)
-    for bands in (WHOLE,) if dates is None else dates.bands:
+    for bands in [WHOLE] if dates is None else map(dates.bands, range(len(dates))):
         found |= real[bands].any(axis=0) & ~real[bands].all(axis=0)
     return int(np.count_nonzero(found))
 
@@ -36,14 +36,15 @@ def lacking_pixels(
 def tell_lacking(source: Source, receipt: Receipt, watch: Watch) -> None:
     """Warn of those of the tiles made now, where they are many."""
     where = " of the new tiles" if receipt.resumed else ""
-    text = lacking_text(source.info.name, receipt.lacking, receipt.valid, where)
+    text = lacking_text(source.info.name, receipt.lacking, receipt.seen, where)
     if text is not None:
         watch.warn(text)
 
 
-def lacking_text(name: str, lacking: int, valid: int, where: str = "") -> str | None:
-    """What is to be said of so many pixels that lack a band, beside those that lack none; None where they are few."""
-    share = lacking / max(1, lacking + valid)
+def lacking_text(name: str, lacking: int, seen: int, where: str = "") -> str | None:
+    """What is to be said of so many pixels that lack a band, beside those that lack none, or none of some date; None
+    where they are few."""
+    share = min(1.0, lacking / max(1, lacking + seen))
     if share <= MANY:
         return None
     what = f"{counted(lacking, 'pixel')}{where} ({share_text(share)}) lack a band and have others"

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.block import LEAST_CLEAR
 from pipeline.errors import BankError
+from pipeline.flow.by_date import dates_of
 from pipeline.flow.crew import Watch
 from pipeline.flow.ends import NO_PAIR, Pair, join, pair_of
 from pipeline.flow.paperwork import counted, share_text
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
 from pipeline.grid import Window
-from pipeline.raster.dates import MaskedDates
 from pipeline.raster.masks import MaskedSource, clear_of
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import Source
@@ -150,11 +150,14 @@ def _clouded(source: Source, found: Receipt) -> str:
     """How many tiles learn from masked pixels too, and what helps."""
     few, learn = ("are", "learn") if found.clouded > 1 else ("is", "learns")
     least = f"{100 * LEAST_CLEAR:g} %"
-    what = f"{found.clouded} of {counted(found.tiles, 'tile')} {few} less than {least} clear and {learn} from masked "
-    what += "pixels, too"
-    if not found.masked_on or not isinstance(source, MaskedDates):
-        return f"{what}; {_CLOUDED}"
+    what = f"{found.clouded} of {counted(found.tiles, 'tile')} {few} less than {least} clear"
+    dates = dates_of(source.info)
+    if not found.masked_on or dates is None:
+        return f"{what} and {learn} from masked pixels, too; {_CLOUDED}"
     worst = max(found.masked_on, key=lambda date: found.masked_on[date])
-    label = source.info.bands[worst * len(source.info.bands) // len(source.members)].partition(" ")[0]
+    label = source.info.bands[dates.numbers[worst][0]].partition(" ")[0]
+    if dates.how == "apart":
+        return f"{what} on some date, which learns from masked pixels there, too (most on {label}); {_CLOUDED}"
+    what += f" and {learn} from masked pixels, too"
     other = "" if found.clouded == found.tiles else f", or {_CLOUDED}"  # of nothing clear it learns nothing
     return f"{what} (most are masked on {label}); leave that date out{other}"

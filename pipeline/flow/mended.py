@@ -12,7 +12,7 @@ from pipeline.untrusted import one_line
 def tell_mended(source: Source, receipt: Receipt, watch: Watch) -> int:
     """Warn of those of the tiles made now; their number, 0 where some tiles were there already and were not seen."""
     if receipt.mended:
-        share = share_text(receipt.mended / max(1, receipt.valid * len(source.info.bands)))
+        share = share_text(receipt.mended / max(1, receipt.seen * len(source.info.bands)))
         what = f"{counted(receipt.mended, 'value')} of single bands ({share}) taken for impulses or dead lines"
         what += ", and replaced; --repair none (denoise: {repair: none} in a workflow) leaves them"
         watch.warn(one_line(f"{source.info.name}: {what}"))

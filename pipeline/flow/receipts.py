@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.flow.basis_files import models_in
 from pipeline.flow.history import earlier_runs, now
 from pipeline.flow.paperwork import counted, versions, write_json
 from pipeline.flow.tasks import Receipt
@@ -224,4 +225,6 @@ class SceneReceipt:
             if (folder / name / METADATA).is_file() and number < len(self.stages)
         }
         files = ("denoised.tif", "features.tif", "item.json", "report.html", "bank.npz", "basis.npz")
-        return sizes | {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}
+        sizes |= {name: (folder / name).stat().st_size for name in files if (folder / name).is_file()}
+        models = sum(file.stat().st_size for file in models_in(folder / "basis"))
+        return sizes | ({"basis": models} if models else {})

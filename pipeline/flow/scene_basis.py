@@ -22,7 +22,8 @@ from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.settings import groups, settings_for
 from pipeline.errors import BankError, OutputError, TerrasketchError, TileError
-from pipeline.flow.by_date import dates_of, one_date
+from pipeline.flow.basis_files import basis_folder, make_folder, model_file_of
+from pipeline.flow.by_date import dates_of, group_of_dates
 from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
@@ -127,7 +128,7 @@ def fit_scene(
 def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gather: Gather) -> Denoising:
     """The denoising with the scene's model, kept at `path` for the workers; fitted unless it is there under this key.
 
-    Dates that are denoised apart have a model each, in the folder `basis_folder` of the path.
+    Each group of dates has one of its own, in the folder `basis_folder` of the path.
 
     Raises:
         TileError: a window cannot be read.
@@ -136,19 +137,17 @@ def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gath
     if denoising.quality == "none" or denoising.basis == "tile":
         return denoising
     dates = dates_of(source.info)
-    if dates is None or not dates.apart:
-        parts = [(source, path)]
+    groups = dates.groups if dates is not None else ()
+    if dates is None or len(groups) == 1:
+        parts = [(source, path, 1 if dates is None else len(dates))]
     else:
         folder = basis_folder(path)
-        parts = [(one_date(source, dates, n), folder / f"{n:03d}.npz") for n in range(len(dates.bands))]
-    repair = denoising.mends(dates)
-    models = (_model_file(one, denoising, file, key, gather, repair) for one, file in parts)
+        parts = [
+            (group_of_dates(source, dates, group), model_file_of(folder, number), len(group))
+            for number, group in enumerate(groups)
+        ]
+    models = (_model_file(one, denoising, file, key, gather, denoising.mends(count)) for one, file, count in parts)
     return replace(denoising, models=tuple(models))
-
-
-def basis_folder(path: Place) -> Place:
-    """Where the models of dates are kept, of the path of the one of a scene."""
-    return path.with_name(path.name.removesuffix(".npz"))
 
 
 def _model_file(
@@ -159,13 +158,11 @@ def _model_file(
             model = fit_scene(source, denoising.quality, denoising.sigma, gather, repair)
         if model is None:
             return None
+        if isinstance(path, Path):
+            make_folder(path)
         arrays = {"key": np.array(key), **model_file.to_arrays(model)}
         try:
-            if isinstance(path, Path):
-                path.parent.mkdir(exist_ok=True)
             bank_file.write(path, bank_file.pack(arrays))
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made: {error.strerror}") from error
         except OutputError as error:
             raise OutputError(f"{path}: the basis of the scene cannot be written: {error.__cause__}") from error
     return ModelFile(str(path), _digest(path))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.codec import Bound
 from pipeline.errors import ConfigError, OutputError, TileError, elsewhere
+from pipeline.flow.basis_files import remove_models
 from pipeline.flow.compress import SceneJob, scene_plan
 from pipeline.flow.crew import Crew, Watch
 from pipeline.flow.denoise import Denoising
@@ -22,7 +23,7 @@ from pipeline.flow.networks import AnyBank, is_mean, model_of
 from pipeline.flow.not_finite import tell_features, tell_weights
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
-from pipeline.flow.scene_basis import basis_folder, with_basis
+from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt
 from pipeline.flow.told import tell_scene
@@ -104,8 +105,7 @@ def write_scene(
         tell_scene(source, receipt, denoising.quality, bound, crew.watch)
         return receipt
     finally:
-        remove_tree(basis)
-        remove_tree(basis_folder(basis))
+        remove_models(basis)
 
 
 def settled(denoising: Denoising, source: Source, plan: Plan, path: Place, crew: Crew) -> Denoising:

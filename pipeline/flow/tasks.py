@@ -51,7 +51,8 @@ class Counts:
     clipped: int = 0
     """Values beyond the range that the output can hold."""
     valid: int = 0
-    """Valid pixels of tiles of a scene."""
+    seen: int = 0
+    """Valid pixels of tiles of a scene, and those that have all bands of some date."""
     judged: int = 0
     masked: int = 0
     """Those, or the valid pixels of all dates that are denoised apart, and those of them that a mask takes out of

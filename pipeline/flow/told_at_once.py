@@ -36,11 +36,12 @@ def tell_denoised(scene: xr.DataArray, cube: Any, nodata: float | int | None, da
     """Warn of pixels that lack a band and have others, where they are many."""
     if is_dask_collection(cube) or len(cube) < 2:
         return
-    lacking = whole = 0
+    lacking = seen = 0
     for block, valid in _parts(cube, nodata):
         lacking += lacking_pixels(block, valid, nodata, dates)
-        whole += int(np.count_nonzero(valid))
-    text = lacking_text(str(scene.name or "scene"), lacking, whole)
+        each = [valid] if dates is None else dates.valid(block, valid, nodata)
+        seen += int(np.count_nonzero(np.logical_or.reduce(each)))
+    text = lacking_text(str(scene.name or "scene"), lacking, seen)
     if text is not None:
         warn_caller(text)
 

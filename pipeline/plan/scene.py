@@ -9,6 +9,7 @@ from pipeline.flow.arithmetic import denoise_flops, feature_flops, halo_share, s
 from pipeline.flow.at_rest import base_memory
 from pipeline.flow.banks import planned_bank
 from pipeline.flow.batches import tasks_for
+from pipeline.flow.by_date import dates_of
 from pipeline.flow.chunk_size import check_feature_chunk, check_scene_chunk
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.feature_job import filter_groups
@@ -95,7 +96,7 @@ def _scene_stage(info: SceneInfo, workflow: Workflow, workers: int) -> StagePlan
     tile, bands = workflow.read.tile, len(info.bands)
     grid = Grid(info.height, info.width, tile)
     denoising = Denoising(workflow.denoise.quality, basis=workflow.denoise.basis)
-    halo = denoising.halo(tile)
+    halo = denoising.halo(tile, dates_of(info))
     raw = bands * info.height * info.width * np.dtype(info.dtype).itemsize
     borrowed = halo_share(grid, halo)
     side = tile + 2 * halo

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.masks import MaskedSource, unmasked
-from pipeline.raster.nodata import is_nodata
+from pipeline.raster.nodata import valid_from
 from pipeline.raster.open import files_of, open_source
 from pipeline.raster.references import is_address
 from pipeline.raster.same_place import crs_words, same_crs, same_transform, transform_words
@@ -51,11 +51,10 @@ class DateStack:
         for part, member in zip(np.split(block, len(self.members)), self.members, strict=True):
             values, real = member.read(window)
             part[...] = values
-            if not real.all() and self.info.nodata is not None:
-                gone = ~real & ~is_nodata(part, self.info.nodata).any(axis=0)
-                part[:, gone] = self.info.nodata
-            elif not real.all() and part.dtype.kind == "f":
-                part[:, ~real & np.isfinite(part).all(axis=0)] = np.nan
+            nodata = np.nan if self.info.nodata is None and part.dtype.kind == "f" else self.info.nodata
+            if not real.all() and nodata is not None:
+                # By a mask: no band says so, by the sentinel, NaN or an infinity.
+                part[:, ~real & valid_from(part, (nodata,) * len(part))] = nodata
             valid &= real
         return block, valid
 
