@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from pipeline.denoise import denoise_block, settings_for
-from pipeline.denoise.noise import estimate_noise, spread
+from pipeline.denoise.noise import estimate_noise
+from pipeline.denoise.spread import spread
 
 
 def fields(bands, low, high):

@@ -26,18 +26,18 @@ write: {cog: [], report: false}
 """
 
 FIGURES = {
-    ("denoise", "fast"): 57.0882,
-    ("denoise", "quality"): 57.4090,
+    ("denoise", "fast"): 57.0409,
+    ("denoise", "quality"): 57.3228,
     ("codec", "rmse 20 fast"): 16337,
     ("codec", "max_error 20 best"): 20084,
     ("codec", "lossless fast"): 59729,
     ("features", "classic"): 0.27345,
     ("features", "rcf-mixed"): 0.84077,
 }
-"""Of algorithms 1, 1 and 1: where one turns red, raise its number (flow/algorithms.py) and write the new figure."""
+"""Of algorithms 2, 1 and 1: where one turns red, raise its number (flow/algorithms.py) and write the new figure."""
 TOLERANCE = 2e-3
 """More than processors and BLAS differ by."""
-NUMBERS = {"denoise": 1, "codec": 1, "features": 1}
+NUMBERS = {"denoise": 2, "codec": 1, "features": 1}
 
 
 def block() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise import defects
+from pipeline.denoise.corner import corner_details
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.details import Details, wavelet_details
-from pipeline.denoise.noise import large_values_told, less_texture, noise_with_texture
-from pipeline.denoise.stabilise import Stabiliser, fit_stabiliser
+from pipeline.denoise.noise import large_values_told, noise_with_texture, without_texture
+from pipeline.denoise.stabilise import BIN_SHARE, Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
 
 F32 = NDArray[np.float32]
@@ -30,6 +31,10 @@ SAMPLE_PIXELS = 1 << 16
 SAMPLE_SHARE = 0.75
 # A level farther from 1 than this factor was found by factors that ran away, not by the noise.
 FARTHEST = 1.25
+
+
+# Of so few bands texture is not told by what they share: what grows with the signal is sought where there is least.
+FEW, FEW_SHARE = 3, 0.1
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,12 @@ def _measured(
     if mended is not block:
         details = _details(mended, learn, rows)
         found = noise_with_texture(details)
-    stabiliser = fit_stabiliser(mended, learn, found, details)
+    shown = _some(mended, learn, rows)
+    seen = (corner_details(*shown, details), FEW_SHARE) if len(block) <= FEW else (details, BIN_SHARE)
+    stabiliser = fit_stabiliser(mended, learn, found, *seen)
     # Defects and the law of the noise are told by all that is in a band beside its signal: texture is taken off last.
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
-    final = less_texture(details, found) if stabiliser is None else stabiliser.sigma
+    final = stabiliser.sigma if stabiliser else without_texture(*shown, details, found)
     return Measured(mended, final, stabiliser, clean, holes)
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.corner import corner_noise
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
+from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.errors import BlockError
-from pipeline.jit import jit
 from pipeline.svd.gram import eigh_descending
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
-QUARTILE = 0.674489750196082  # of a unit gaussian
 FLAT_SHARE = 0.25
 FLAT_CELLS = 1024
 # Least share of a band's own estimate that the other bands may leave (real scenes: 0.22 and more): twins have noise.
@@ -37,11 +37,6 @@ OWN_FACTOR = 0.7
 # Where the factors take more than this of a band's noise, what is left cannot tell σ any better than regression did.
 MOST_LEVERAGE = 0.6
 CLIP = 5.0
-# Where the squares of a spread are clipped, in its σ; E min(x², TAMED²) of a unit gaussian x; and the variance of the
-# log of a variance so found from n cells, times n.
-TAMED = 1.5
-TAMED_SQUARE = 0.7784652
-SPREAD_ERROR = 3.3
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
 # Squares of larger values leave float32.
@@ -52,6 +47,8 @@ LARGE = 1e19
 TEXTURE = 0.16
 LEAST_NOISE = 0.85
 TEXTURED_BANDS = 16
+# What is left of σ at the least where the corner of the spectrum has less: resampled noise has least there, too.
+LEAST_CORNER = 0.5
 # Of the coarse details the flattest, where few objects (roofs, cars) stand in the way.
 COARSE_SHARE = 0.125
 COARSE_CELLS = 256
@@ -64,13 +61,13 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
 
     The spread of what a factor model of the bands leaves of the diagonal details, over the flattest quarter of the
     cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
-    the size tell of. Cells with an invalid pixel, or on a plateau (fill, saturation), are not read; with fewer than 16
-    left nothing can be said and σ is 0.
+    the size tell of, and no more than the corner of the spectrum shows where a band is calmest. Cells with an invalid
+    pixel, or on a plateau (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
     Raises BlockError for values whose squares leave float32.
     """
     with large_values_told(block, valid):
         details = wavelet_details(block, valid)
-        return less_texture(details, noise_with_texture(details))
+        return without_texture(block, valid, details, noise_with_texture(details))
 
 
 @contextmanager
@@ -103,6 +100,19 @@ def noise_with_texture(details: Details) -> F64:
     if x.shape[1] >= 4 * noisy.size > 8:
         sigma[noisy] = _without_factors(x[noisy], sigma[noisy])
     return np.where(sigma > NOISELESS * contrast, sigma, 0.0)
+
+
+def without_texture(block: NDArray[Any], valid: Valid, details: Details, sigma: F64) -> F64:
+    """σ (band,) of block (band, y, x) where valid (y, x), as it was read from its `details`, less texture: what the
+    next level of the wavelet tells of, and what is not in the corner of the spectrum."""
+    noisy = np.flatnonzero(sigma)
+    if not 0 < noisy.size <= TEXTURED_BANDS:
+        return sigma
+    less = less_texture(details, sigma)
+    chosen = block if noisy.size == len(block) else block[noisy]
+    corner = np.maximum(corner_noise(chosen, valid, details.readable[0]), LEAST_CORNER * less[noisy])
+    less[noisy] = np.minimum(less[noisy], corner)
+    return less
 
 
 def less_texture(details: Details, sigma: F64) -> F64:
@@ -188,48 +198,3 @@ def factor_projection(covariance: F64, sigma: F64, cells: int) -> tuple[F64, F64
 def _clipped_spread(details: F32) -> F64:
     """σ of each row (band, cell) of about unit spread from its squares, the largest tamed: quick, for a round."""
     return np.asarray(np.sqrt(np.mean(np.square(np.clip(details, -4, 4)), axis=1, dtype=np.float64)))
-
-
-def spread(details: F32) -> F64:
-    """σ of each row (band, cell), 0 of no cells: one step of a clipped variance (Huber 1964) from the quartiles.
-
-    The quartiles bear edges and the steps of integers; the clipped variance has four fifths of their error.
-    """
-    if details.shape[1] == 0:
-        return np.zeros(len(details))
-    quartiles = np.empty(len(details))
-    _all_mid_quartiles(np.sort(details, axis=1), quartiles)
-    limit = (TAMED**2 * quartiles[:, None] ** 2).astype(np.float32)
-    variance = np.minimum(np.square(details), limit).mean(axis=1, dtype=np.float64) / TAMED_SQUARE
-    return np.asarray(np.sqrt(variance))
-
-
-@jit
-def _all_mid_quartiles(rows: F32, found: F64) -> None:
-    """`_mid_quartiles` of each of rows (row, value), all in order, into found (row,)."""
-    for n in range(len(rows)):
-        found[n] = _mid_quartiles(rows[n])
-
-
-@jit
-def _mid_quartiles(row: F32) -> float:
-    """Half the interquartile range of one row, in order, over that of a unit gaussian; ties share their rank."""
-    return (_mid_quantile(row, 0.75) - _mid_quantile(row, 0.25)) / (2 * QUARTILE)
-
-
-@jit
-def _mid_quantile(row: F32, share: float) -> float:
-    """Where the mid-ranks of the values of a row, in order, reach this share of it; a line between two of them."""
-    rank = share * row.size
-    value = row[int(rank)]
-    first, end = np.searchsorted(row, value), np.searchsorted(row, value, side="right")
-    middle = 0.5 * (first + end)
-    if middle > rank and first > 0:
-        other = row[first - 1]
-        beside = 0.5 * (np.searchsorted(row, other) + first)
-    elif middle < rank and end < row.size:
-        other = row[end]
-        beside = 0.5 * (end + np.searchsorted(row, other, side="right"))
-    else:
-        return float(value)
-    return float(value) + float((rank - middle) / (beside - middle)) * (float(other) - float(value))

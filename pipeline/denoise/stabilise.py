@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.anscombe import SHIFT, destabilised, stabilised, variance_sum
 from pipeline.denoise.details import Details, cells, lowest, wavelet_details
-from pipeline.denoise.noise import MOST_LEVERAGE, QUARTILE, SPREAD_ERROR, factor_projection, spread
+from pipeline.denoise.noise import MOST_LEVERAGE, factor_projection
+from pipeline.denoise.spread import QUARTILE, SPREAD_ERROR, spread
 from pipeline.denoise.whiten import native
 from pipeline.jit import jit
 
@@ -103,9 +104,12 @@ class Seen:
     """(band, band) whose noise, in units of σ², the variance of each band is made of."""
 
 
-def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Details | None = None) -> Stabiliser | None:
+def fit_stabiliser(
+    block: NDArray[Any], valid: Valid, sigma: F64, details: Details | None = None, share: float = BIN_SHARE
+) -> Stabiliser | None:
     """The stabiliser of block (band, y, x), finite where valid (y, x), of noise σ (band,) as `estimate_noise` finds it.
 
+    share: of the cells of each brightness that are read, the flattest.
     None where the noise does not depend on the signal, or too little is seen to say so. The decision is one for all
     bands (the median of their slopes): texture that brightens with the signal fools one band, seldom most of them.
     """
@@ -114,7 +118,7 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Detai
         return None
     chosen = block if noisy.size == sigma.size else block[noisy]
     details = wavelet_details(block, valid) if details is None else details
-    seen = _flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy])
+    seen = _flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy], share)
     if seen is None:
         return None
     mean, variance, count = seen.mean, seen.variance, seen.count
@@ -138,14 +142,14 @@ def fit_stabiliser(block: NDArray[Any], valid: Valid, sigma: F64, details: Detai
     return Stabiliser(found[0], found[1], _root_mean_square(block, valid, lines[0], lines[1], noisy))
 
 
-def _flat_cells(details: Details, sigma: F64) -> Seen | None:
+def _flat_cells(details: Details, sigma: F64, share: float) -> Seen | None:
     """The flat cells of each brightness; None where there are too few.
 
     The flattest cells are chosen in bins of the mean of all bands, so that bright and dark ones are both seen, and
     binned anew by each band's own brightness.
     """
     lively, _ = details.readable
-    if np.count_nonzero(lively) * BIN_SHARE < BINS * MIN_BIN:
+    if np.count_nonzero(lively) * share < BINS * MIN_BIN:
         return None
     energy = details.flatness[lively]
     x = cells(details.diagonal, lively)
@@ -158,7 +162,7 @@ def _flat_cells(details: Details, sigma: F64) -> Seen | None:
         project = np.where(leverage[:, None] < MOST_LEVERAGE, cleared, project)
     brightness = cells(details.mean, lively)
     overall = np.mean(brightness / sigma[:, None].astype(np.float32), axis=0)
-    chosen = np.concatenate([some[energy[some] <= lowest(energy[some], BIN_SHARE)] for some in _bins(overall)])
+    chosen = np.concatenate([some[energy[some] <= lowest(energy[some], share)] for some in _bins(overall)])
     count = chosen.size // BINS
     if count == 0:
         return None
