@@ -49,6 +49,7 @@ LEAST_NOISE = 0.85
 TEXTURED_BANDS = 16
 # What is left of σ at the least where the corner of the spectrum has less: resampled noise has least there, too.
 LEAST_CORNER = 0.5
+CORNER_BANDS = 64
 # Of the coarse details the flattest, where few objects (roofs, cars) stand in the way.
 COARSE_SHARE = 0.125
 COARSE_CELLS = 256
@@ -106,9 +107,9 @@ def without_texture(block: NDArray[Any], valid: Valid, details: Details, sigma: 
     """σ (band,) of block (band, y, x) where valid (y, x), as it was read from its `details`, less texture: what the
     next level of the wavelet tells of, and what is not in the corner of the spectrum."""
     noisy = np.flatnonzero(sigma)
-    if not 0 < noisy.size <= TEXTURED_BANDS:
+    if not 0 < noisy.size <= CORNER_BANDS:
         return sigma
-    less = less_texture(details, sigma)
+    less = less_texture(details, sigma).copy()
     chosen = block if noisy.size == len(block) else block[noisy]
     corner = np.maximum(corner_noise(chosen, valid, details.readable[0]), LEAST_CORNER * less[noisy])
     less[noisy] = np.minimum(less[noisy], corner)
