@@ -23,6 +23,7 @@ from pipeline.flow.holes import tell_unanswered
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.stages import RASTERS, fill, raise_failures
 from pipeline.flow.tasks import Receipt, Wrote
+from pipeline.flow.unread import tell_unread
 from pipeline.flow.values import Values
 from pipeline.flow.write import store_windows
 from pipeline.grid import Grid, Halo, Tile
@@ -172,6 +173,7 @@ def write_map(
             bank_file.write(path, content)
             plan = _plan(staging, values, layer, kind, digest)
             _clear(plan)
+            tell_unread(values.source, crew.watch)
             store, receipt = fill(
                 plan,
                 lambda store: MapJob(values, store, layer, kind, str(path), digest, halo),
