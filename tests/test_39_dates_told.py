@@ -51,8 +51,9 @@ def test_files_of_several_days_without_stack_are_told_of(folder: Path, tmp_path:
 
 def test_answers_and_python_tell_of_them_too(folder: Path, tmp_path: Path) -> None:
     assert SEVERAL in call("cluster", folder, tmp_path / "a.tif", "--groups", 2).stderr
-    with pytest.warns(UserWarning, match="have the same bands: stack=True"):
+    with pytest.warns(UserWarning, match="have the same bands: stack=True") as told:
         pipeline.open_scene(folder)
+    assert [one.filename for one in told] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         pipeline.open_scene(folder, stack=True)
