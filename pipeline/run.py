@@ -41,7 +41,7 @@ from pipeline.flow.gallery import write_gallery
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.networks import model_of, seen_text
 from pipeline.flow.networks import settled as settled_bank
-from pipeline.flow.not_finite import tell_features, tell_weights
+from pipeline.flow.not_finite import tell_weights
 from pipeline.flow.outputs import check_ours, clear
 from pipeline.flow.quantise import stored_coding, with_coding
 from pipeline.flow.read import open_scene
@@ -53,7 +53,7 @@ from pipeline.flow.storing import SAMPLED, known_facts, storing_facts
 from pipeline.flow.summary import Summary, remember
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import in_background
-from pipeline.flow.told import tell_scene
+from pipeline.flow.told import tell_made, tell_scene
 from pipeline.flow.undated import tell_undated
 from pipeline.flow.written_since import tell_written_since
 from pipeline.grid import Grid
@@ -267,7 +267,7 @@ def _store_features(
         receipt,
         map_flops(job, bank, crew.workers),
     )
-    tell_features(receipt.name, bank, pool, stride, counted, crew.watch)
+    tell_made(job, bank, counted, crew.watch, receipt.name)
     return made_store
 
 

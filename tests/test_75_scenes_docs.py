@@ -37,6 +37,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in ("my_scene", "S2_20160117", "S2_20160206", "dates/S2_20160117", "dates/S2_20160206", "before", "after"):
         block = np.concatenate([rng.integers(300, 900, (3, 64, 72)), scl]).astype("uint16")
         write_named(tmp_path / f"{path}.tif", block, name)
+    for folder in ("S2_20160117", "S2_20160206"):
+        (tmp_path / folder).mkdir()
+        write_named(tmp_path / folder / "B02.tif", rng.integers(300, 900, (1, 64, 72)).astype("uint16"))
+        write_named(tmp_path / folder / "SCL.tif", scl.astype("uint8"))
     for band in ("B02", "B03"):
         write_named(tmp_path / f"{band}.tif", rng.integers(300, 900, (1, 64, 72)).astype("uint16"))
     coarse = rng.integers(300, 900, (1, 11, 12)).astype("uint16")

@@ -15,6 +15,7 @@ from pipeline.answers.tail import histogram, threshold
 from pipeline.errors import ConfigError
 from pipeline.flow.answer_tables import write_shapes
 from pipeline.flow.crew import Crew
+from pipeline.flow.holes import blamed
 from pipeline.flow.maps import TABLE, Layer, tiles_of, write_map
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.threads import one_blas_thread
@@ -41,7 +42,7 @@ def write_anomaly(
     info = values.source.info
     crew.watch.note(f"{info.name}: the background of {len(info.bands)} bands")
     moments = background_moments(values, background, crew.gather)
-    with one_blas_thread():
+    with one_blas_thread(), blamed(values.source, values.tile):
         model = Anomaly.fit(moments, background)
     finish = partial(_detect, target=target, dimensions=len(model.whitening), rate=rate)
     beside = [target.with_suffix(TABLE)]

@@ -146,7 +146,8 @@ def features(
     outer = partial(block_window, fitted, pool, stride, scene_shape=shape)
     count, dtype = len(fitted.features), np.dtype("float32")
     data = map_windows(cube, heart, outer, tile=tile, stride=stride, count=count, dtype=dtype, name="features")
-    tell_featured(scene, cube, nodata, data, fitted, pool, stride)
+    bands, dates = band_labels(scene, cube), dates_along(scene)
+    tell_featured(scene, cube, nodata, data, fitted, pool, stride, bands, dates)
     return label(scene, data, fitted, pool, stride)
 
 

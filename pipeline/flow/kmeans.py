@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.answers import Groups
 from pipeline.answers.colours import hex_of, palette
 from pipeline.flow.crew import Crew
+from pipeline.flow.holes import blamed
 from pipeline.flow.legend import legend_files, write_legend
 from pipeline.flow.maps import Layer, write_map
 from pipeline.flow.tasks import Receipt
@@ -28,7 +29,7 @@ def write_groups(
     info = values.source.info
     crew.watch.note(f"{info.name}: {count} groups of {len(info.bands)} features")
     sample = sample_cells(values, seed, crew.gather)
-    with one_blas_thread():
+    with one_blas_thread(), blamed(values.source, values.tile):
         model = Groups.fit(sample, count, seed)
     colours = palette(count)
     names = [f"group {number}" for number in range(1, count + 1)]

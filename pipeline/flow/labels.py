@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.flow import drawn
 from pipeline.flow.crew import Crew
 from pipeline.flow.drawn import Drawn
+from pipeline.flow.holes import or_else
 from pipeline.flow.paperwork import counted
 from pipeline.flow.stands import stands
 from pipeline.flow.values import Look, Values
@@ -60,7 +61,8 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     kind: classes, numbers, or auto: numbers are numbers, anything else is a class.
 
     Raises:
-        SourceError: the file cannot be read, or none of its places with a label has a valid cell.
+        SourceError: the file cannot be read, or none of its places with a label has a valid cell, or those of one class
+            alone have some.
         ConfigError: there is no such field, or its values are not what `kind` says.
         TileError: a tile cannot be read.
     """
@@ -80,7 +82,8 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
         raise SourceError(f"{path}: no cell of {info.name} has one {field} alone; give places that do not overlap")
     features, there = _looked_up(values, found.cells, crew)
     if not there.any():
-        raise SourceError(f"{path}: its places lie on nodata of {info.name}; give places that have values")
+        remedy = or_else(values.source, values.tile, "give places that have values")
+        raise SourceError(one_line(f"{path}: its places lie on nodata of {info.name}{remedy}"))
     _, place, rows, columns = found.cells[:, there]
     none = int(np.isnan(own).sum())
     # Of places in a sample it is not known why: they may have valid cells that are not in it.
@@ -96,6 +99,11 @@ def labelled(values: Values, path: str, field: str, kind: str, seed: int, crew: 
     if any(left.values()):
         crew.watch.warn(left_out_text(path, left, bare + len(shapes)))
     labels = found.labels[there].astype(np.intp if classes else np.float64)
+    if classes and (labels == labels[0]).all():
+        some = f"{len(np.unique(place))} of {counted(bare + len(shapes), 'place')}"
+        remedy = or_else(values.source, values.tile, "give places of two classes or more that have values")
+        what = f"of {field}, {classes[labels[0]]} alone has values in {info.name} ({some})"
+        raise SourceError(one_line(f"{path}: {what}{remedy}"))
     stand = stands(found.shapes, place, labels)
     return Labelled(features, labels, rows, columns, place, stand, classes, found.added[there])
 

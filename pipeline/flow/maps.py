@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from pipeline.answers import Anomaly, Groups, Regressor, Similar
 from pipeline.errors import ConfigError, OutputError, unwritable
 from pipeline.flow.crew import Crew
+from pipeline.flow.holes import tell_unanswered
 from pipeline.flow.journal import Plan, alone
 from pipeline.flow.stages import RASTERS, fill, raise_failures
 from pipeline.flow.tasks import Receipt, Wrote
+from pipeline.flow.unread import tell_unread
 from pipeline.flow.values import Values
 from pipeline.flow.write import store_windows
 from pipeline.grid import Grid, Halo, Tile
@@ -171,6 +173,7 @@ def write_map(
             bank_file.write(path, content)
             plan = _plan(staging, values, layer, kind, digest)
             _clear(plan)
+            tell_unread(values.source, crew.watch)
             store, receipt = fill(
                 plan,
                 lambda store: MapJob(values, store, layer, kind, str(path), digest, halo),
@@ -180,6 +183,7 @@ def write_map(
             raise_failures(receipt, values.source.info.name)
             with _together(beside):
                 found = finish(open_store(store), receipt)
+                tell_unanswered(values.source, values.tile, _answered(open_store(store), layer), crew.watch)
                 crew.watch.note(f"write {target}")
                 assert isinstance(store, Path)
                 _to_cog(store, target, layer)
@@ -205,6 +209,12 @@ def tiles_of(store: StoreSource, halo: int = 0) -> Iterator[tuple[Tile, NDArray[
     for tile in Grid(height, width, store.tile):
         outer = tile.window.expand(Halo.even(halo), height, width)
         yield tile, store.read(outer)[0][0], tile.window.within(outer)
+
+
+def _answered(store: StoreSource, layer: Layer) -> int:
+    """How many cells of a finished map have an answer."""
+    planes = (plane[inner] for _, plane, inner in tiles_of(store))
+    return sum(int(np.count_nonzero(plane if layer.fill == 0 else ~np.isnan(plane))) for plane in planes)
 
 
 def _plan(staging: Path, values: Values, layer: Layer, kind: str, digest: str) -> Plan:

@@ -4,6 +4,7 @@ their pixels are: told, for they count as nodata."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,30 @@ def feature_counts(features: NDArray[np.float32], valid: NDArray[np.bool_], sour
     )
 
 
-def tell_features(name: str, bank: AnyBank, pool: int, stride: int, receipt: Receipt, watch: Watch) -> None:
-    """Warn of what is wrong with the features of tiles made now."""
-    _tell_lost(name, bank, pool, stride, receipt, watch)
+def tell_features(
+    name: str,
+    bank: AnyBank,
+    pool: int,
+    stride: int,
+    receipt: Receipt,
+    watch: Watch,
+    holes: Callable[[], str] = str,
+) -> None:
+    """Warn of what is wrong with the features of tiles made now. holes: what is to be said of the scene's dates, where
+    many pixels lack one; it may be dear.
+
+    Raises:
+        SourceError: of `holes`.
+    """
+    lacking = holes() if 2 * receipt.featured < receipt.cells else ""
+    if lacking:
+        lost = receipt.cells - receipt.featured
+        share = share_text(lost / receipt.cells)
+        watch.warn(
+            one_line(f"{name}: {lost} of {counted(receipt.cells, 'cell')} ({share}) have no features: {lacking}")
+        )
+    else:
+        _tell_lost(name, bank, pool, stride, receipt, watch)
     _tell_not_finite(name, bank, receipt, watch)
 
 

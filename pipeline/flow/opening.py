@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from datetime import date
 from numbers import Integral
@@ -35,7 +34,8 @@ from pipeline.flow.python_values import (
     whole_number,
     whole_numbers,
 )
-from pipeline.flow.python_words import python_words
+from pipeline.flow.python_words import in_python, python_words
+from pipeline.flow.sentinels import warn_caller
 from pipeline.flow.unread import tell_unread
 from pipeline.grid import Window
 from pipeline.raster.masks import MaskedSource, unmasked
@@ -118,7 +118,7 @@ class _Warner(Nobody):
     """A Watch that warns as Python does, in the name of the caller of `open_scene`."""
 
     def warn(self, text: str) -> None:
-        warnings.warn(text, UserWarning, stacklevel=4)
+        warn_caller(in_python(text))
 
 
 def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:

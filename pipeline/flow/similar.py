@@ -16,6 +16,7 @@ from pipeline.answers import Similar, best, peaks
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.answer_tables import write_cells
 from pipeline.flow.crew import Crew
+from pipeline.flow.holes import blamed, or_else
 from pipeline.flow.labels import left_out_text, reasons_of
 from pipeline.flow.maps import TABLE, Layer, tiles_of, write_map
 from pipeline.flow.tasks import Receipt
@@ -23,6 +24,7 @@ from pipeline.flow.values import Look, Values, sample_cells
 from pipeline.raster.placement import Placement
 from pipeline.raster.places import Places, read_places
 from pipeline.raster.store_source import StoreSource
+from pipeline.untrusted import one_line
 
 Index = NDArray[np.intp]
 F32 = NDArray[np.float32]
@@ -98,7 +100,8 @@ def asked(values: Values, shapes: NDArray[Any], words: str, crew: Crew, remedy: 
         rows.append(r[valid] + window.y0)
         columns.append(c[valid] + window.x0)
     if not count.any():
-        raise SourceError(f"{words}: nodata in {info.name}; give a place that has values")
+        remedy = or_else(values.source, values.tile, "give a place that has values")
+        raise SourceError(one_line(f"{words}: nodata in {info.name}{remedy}"))
     known = count > 0
     if reasons := reasons_of(shapes, {shape for _, shape, *_ in members}, count, info.name):
         crew.watch.warn(left_out_text(words, reasons, len(shapes)))
@@ -118,7 +121,8 @@ def write_similar(
         BlockError: the scene is flat, or all nodata.
     """
     crew.watch.note(f"{values.source.info.name}: the scale of {len(values.source.info.bands)} features")
-    model = Similar.to(places.features, sample_cells(values, seed, crew.gather))
+    with blamed(values.source, values.tile):
+        model = Similar.to(places.features, sample_cells(values, seed, crew.gather))
 
     def finish(store: StoreSource, _: Receipt) -> dict[str, Any]:
         rows, columns, similarity = hits(store, places, top, apart)

@@ -20,13 +20,13 @@ from pipeline.flow.features import check_bank, feature_plan
 from pipeline.flow.journal import Plan, alone, configuration_hash
 from pipeline.flow.network_mean import mean_job, remove_sums
 from pipeline.flow.networks import AnyBank, is_mean, model_of
-from pipeline.flow.not_finite import tell_features, tell_weights
+from pipeline.flow.not_finite import tell_weights
 from pipeline.flow.paperwork import counted
 from pipeline.flow.quantise import with_coding
 from pipeline.flow.scene_basis import with_basis
 from pipeline.flow.seen import check_seen
 from pipeline.flow.tasks import Job, Receipt
-from pipeline.flow.told import tell_scene
+from pipeline.flow.told import tell_made, tell_scene
 from pipeline.flow.unread import tell_unread
 from pipeline.flow.write import store_to_cog, writing_threads
 from pipeline.gemm.memory import let_go
@@ -168,7 +168,7 @@ def write_features(
     )
     make_job: MakeJob = partial(filling, job, bank, crew)
     receipt = _whole(plan, make_job, "features", crew, target, creation_options, finish)
-    tell_features(source.info.name, bank, pool, stride, receipt, crew.watch)
+    tell_made(job, bank, receipt, crew.watch)
     return receipt
 
 
@@ -183,7 +183,7 @@ def filling(job: FeatureJob, bank: AnyBank, crew: Crew, store: str) -> Job:
 
     def told(stage: str, sums: Job) -> Receipt:
         receipt = crew.run(stage, sums)
-        tell_features(job.source.info.name, bank, job.pool, job.stride, receipt, crew.watch)
+        tell_made(job, bank, receipt, crew.watch)
         return receipt
 
     return mean_job(job, told) if is_mean(bank) else job

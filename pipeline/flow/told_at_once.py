@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
+from pipeline.flow.array_dates import date_tags
 from pipeline.flow.by_date import Dates
 from pipeline.flow.crew import Nobody
+from pipeline.flow.holes import holes_of
 from pipeline.flow.lacking import lacking_pixels, lacking_text
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.not_finite import not_finite, tell_features
@@ -20,6 +22,7 @@ from pipeline.flow.sentinels import warn_caller
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.windows import windows
 from pipeline.network.sample import usable
+from pipeline.raster.dates import TIME
 from pipeline.raster.nodata import valid_from
 
 _SIDE = 1024
@@ -54,8 +57,10 @@ def tell_featured(
     bank: AnyBank,
     pool: int,
     stride: int,
+    bands: Sequence[str],
+    dates: Dates | None,
 ) -> None:
-    """Warn of what is wrong with features (F, y, x)."""
+    """Warn of what is wrong with features (F, y, x); bands: names of the scene's."""
     if is_dask_collection(cube):
         return
     known = np.zeros(features.shape[1:], bool)
@@ -71,7 +76,14 @@ def tell_featured(
         pixels=pixels,
         scene_pixels=cube[0].size,
     )
-    tell_features(str(scene.name or "scene"), bank, pool, stride, receipt, _Warner())
+
+    def holes() -> str:
+        tags = date_tags(scene) or [{}] * len(bands)
+        days = [one.get(TIME, name)[:10] for one, name in zip(tags, bands, strict=True)]
+        found = holes_of(_parts(cube, nodata), bands if dates is None else days, dates, nodata)
+        return found.text() if len(bands) > 1 and found.many else ""
+
+    tell_features(str(scene.name or "scene"), bank, pool, stride, receipt, _Warner(), holes)
 
 
 def _parts(cube: Any, nodata: float | int | None) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:

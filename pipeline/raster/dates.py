@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.grid import Window
+from pipeline.raster.dates_given import check_no_items, dates_in, same_time_remedy
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import valid_from
-from pipeline.raster.open import files_of, open_source
+from pipeline.raster.open import open_source
 from pipeline.raster.references import is_address
 from pipeline.raster.same_place import crs_words, same_crs, same_transform, transform_words
 from pipeline.raster.scene import SceneInfo, Source
@@ -91,9 +92,11 @@ def open_dates(
         ConfigError: as many times as paths are wanted, or one is no time.
     """
     if len(paths) == 1 and os.path.isdir(paths[0]):
-        paths = files_of(Path(paths[0]))
+        paths = dates_in(Path(paths[0]))
     if len(paths) < 2:
         _check_there(paths)
+        for path in paths:
+            check_no_items(path)
         raise ConfigError("--stack wants two dates or more; name their files, or their folder")
     if times is not None and len(times) != len(paths):
         raise ConfigError(f"{len(times)} --times for {len(paths)} dates; give one for each file, in their order")
@@ -102,9 +105,8 @@ def open_dates(
     order = sorted(range(len(paths)), key=lambda number: whens[number])
     for one, two in pairwise(order):
         if whens[one] == whens[two]:
-            raise SourceError(
-                f"{paths[one]} and {paths[two]} are both of {_iso(whens[one])}; tell them apart by --times"
-            )
+            both = f"{paths[one]} and {paths[two]} are both of {_iso(whens[one])}"
+            raise SourceError(f"{both}; {same_time_remedy(paths[one], paths[two])}")
     for number in order:
         _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
     name = name or f"{opened[order[0]].info.name}-stack"

@@ -30,6 +30,11 @@ MOST_VALUE, MOST_BIT = (1 << 32) - 1, 31
 _SHOWN = 20
 """Names of bands that a line has room for."""
 
+OWN_MASKS = (
+    "for masks of their own give dates (--stack) that have one as a band (--mask-band SCL), or each date as a folder "
+    "of band files with its mask among them"
+)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -126,8 +131,13 @@ class MaskChoice:
 
         Raises:
             ConfigError: it is neither a file nor a band of the scene.
-            SourceError: it is named as a file, and is none; it cannot be opened, or has several bands.
+            SourceError: it is named as a file, and is none, or several or a folder; it cannot be opened, or has several
+                bands.
         """
+        if os.path.isdir(self.target):
+            raise SourceError(f"--mask-band {self.target}: a folder, and a mask is one file or a band; {OWN_MASKS}")
+        if "," in self.target and all(map(os.path.exists, self.target.split(","))):
+            raise SourceError(f"--mask-band {self.target}: several files, and a mask is one, or a band; {OWN_MASKS}")
         there = os.path.isfile(self.target)
         if not there and not is_remote(self.target):
             # What is named as a file is input that is not there, as a scene may be; else it is a word for a band.

@@ -8,6 +8,8 @@ from pathlib import PurePath
 
 from pipeline.errors import ConfigError
 
+_SHOWN, _FIRST, _ALIKE = 16, 8, 3
+"""Names of bands that a line has room for, those of more that it shows, and those of one band on several dates."""
 _SEPARATORS = re.compile(r"[_\-. ]+")
 
 
@@ -66,6 +68,19 @@ def file_labels(paths: Sequence[str]) -> list[str]:
     return [label or scene_name(path) for label, path in zip(labels, paths, strict=True)]
 
 
+def _there(names: Sequence[str], wrong: Sequence[str] = ()) -> str:
+    """Which bands there are; of many the first few, and before them those that a name that is wrong ends."""
+    for name in wrong:
+        dated = [there for there in names if there.endswith((f" {name}", f"_{name}"))]
+        if len(dated) > 1:
+            more = ", ..." if len(dated) > _ALIKE else ""
+            return f"there are {len(dated)} of {name}: {', '.join(dated[:_ALIKE])}{more}"
+    listed = [f"{number} {name}" for number, name in enumerate(names, 1)]
+    if len(listed) <= _SHOWN:
+        return f"there are {', '.join(listed)}"
+    return f"there are {', '.join(listed[:_FIRST])} and {len(listed) - _FIRST} more, to {listed[-1]}"
+
+
 def choose(
     names: Sequence[str], bidx: Sequence[int] | None, bands: Sequence[str] | None, where: str
 ) -> tuple[int, ...]:
@@ -76,7 +91,6 @@ def choose(
     """
     if bidx is not None and bands is not None:
         raise ConfigError(f"{where}: choose bands by number or by name, not both")
-    there = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
     if bidx is not None:
         wrong = [str(number) for number in bidx if not 1 <= number <= len(names)]
         chosen = [number - 1 for number in bidx]
@@ -86,7 +100,7 @@ def choose(
     else:
         return tuple(range(len(names)))
     if wrong:
-        raise ConfigError(f"{where}: no band {', '.join(wrong)}; there are {there}")
+        raise ConfigError(f"{where}: no band {', '.join(wrong)}; {_there(names, wrong)}")
     if not chosen or len(set(chosen)) != len(chosen):
-        raise ConfigError(f"{where}: choose at least one band, and each once; there are {there}")
+        raise ConfigError(f"{where}: choose at least one band, and each once; {_there(names)}")
     return tuple(chosen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME")
@@ -47,6 +48,18 @@ def named_times(name: str) -> list[datetime]:
 def holds_several_days(name: str) -> bool:
     """Whether the times in a name are of several days, and nothing says which is that of acquisition."""
     return len({time.date() for time in named_times(name)}) > 1 and not _ACQUIRED_FIRST.match(name)
+
+
+def day_named(path: str) -> str | None:
+    """The day, in ISO 8601, that the name of a file tells, or that of its folder; None where it tells several."""
+    names = PurePath(path).name, PurePath(path).parent.name
+    name = next((name for name in names if named_times(name)), "")
+    return named_times(name)[0].date().isoformat() if name and not holds_several_days(name) else None
+
+
+def undated(name: str) -> str:
+    """A name without its times."""
+    return _DATE.sub("", name)
 
 
 def told_by(names: Sequence[str]) -> datetime | None:
