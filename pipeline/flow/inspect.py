@@ -22,6 +22,7 @@ from pipeline.network.network_bank import PREFIX, SUFFIX, network_facts, split
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
+from pipeline.raster.store_bands import stored
 from pipeline.raster.store_check import check_head
 from pipeline.raster.store_source import StoreSource
 from pipeline.raster.zarr_store import read_attributes
@@ -57,11 +58,11 @@ def inspect_path(
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
     tell_unread(source, watch or Nobody())
-    facts, store = _scene(source), unmasked(source)
-    checked = verify_store(store).to_json() if verify and isinstance(store, StoreSource) else {}
+    facts, store = _scene(source), stored(unmasked(source))
+    checked = verify_store(store).to_json() if verify and store is not None else {}
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):
         return facts | _store(source) | checked
-    if checked:  # under a mask; of chunks that are damaged there is no noise
+    if checked:  # under a mask, or of some bands; of chunks that are damaged there is no noise
         return facts | checked
     sigma = measure_noise(source)
     named = None if sigma is None else dict(zip(source.info.bands, _rounded(sigma), strict=True))

@@ -24,10 +24,8 @@ from pipeline.raster.same_place import crs_words, same_crs, same_transform, tran
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac_assets import read_item
 from pipeline.raster.stac_json import is_stac, split_reference
-from pipeline.raster.times import acquisition_time, file_time, holds_several_days, named_times
+from pipeline.raster.times import BAND, TIME, acquisition_time, file_time, holds_several_days, iso, moment, named_times
 
-TIME, BAND = "STACK_TIME", "STACK_BAND"
-"""Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
 _ONE_GRID = "a stack has one grid: warp it to that (gdalwarp, or rio warp --like)"
 
 
@@ -103,7 +101,7 @@ def open_dates(
     for one, two in pairwise(order):
         if whens[one] == whens[two]:
             raise SourceError(
-                f"{paths[one]} and {paths[two]} are both of {_iso(whens[one])}; tell them apart by --times"
+                f"{paths[one]} and {paths[two]} are both of {iso(whens[one])}; tell them apart by --times"
             )
     for number in order:
         _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
@@ -135,9 +133,9 @@ def times_of(info: SceneInfo) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
 def _stacked(name: str, members: list[Source], whens: list[datetime]) -> Source:
     infos = [member.info for member in members]
     days = [when.date().isoformat() for when in whens]
-    labels = days if len(set(days)) == len(days) else [_iso(when) for when in whens]
+    labels = days if len(set(days)) == len(days) else [iso(when) for when in whens]
     tags = tuple(
-        {**of_band, TIME: _iso(when), BAND: band}
+        {**of_band, TIME: iso(when), BAND: band}
         for info, when in zip(infos, whens, strict=True)
         for band, of_band in zip(info.bands, info.band_tags, strict=True)
     )
@@ -230,15 +228,10 @@ def _found(path: str, source: Source) -> datetime:
 
 def _said(text: str) -> datetime:
     try:
-        when = datetime.fromisoformat(text.strip())
+        return moment(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no time; give --times 2016-01-17,2016-02-06T15:56:22 in ISO 8601") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def _nodata_words(info: SceneInfo) -> str:
     return "none" if info.nodata is None else f"{info.nodata:.17g}"
-
-
-def _iso(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
