@@ -56,14 +56,16 @@ def test_chosen_bands_have_their_own_values_and_holes(stack: Path) -> None:
     assert valid[:5].all()
 
 
-def test_what_a_mask_takes_out_of_all_bands_is_out_of_each(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_what_a_mask_takes_out_of_all_bands_is_out_of_each(tmp_path: Path, dtype: str) -> None:
     def mask(dataset) -> None:
         shown = np.full((40, 50), 255, "uint8")
         shown[3:9] = 0
         dataset.write_mask(shown)
 
-    block = numbers(3, 40, 50).astype("float32")
-    block[0, 20] = np.nan
+    block = numbers(3, 40, 50).astype(dtype)
+    if dtype == "float32":
+        block[0, 20] = np.nan
     call("compress", write_tif(tmp_path / "a.tif", block, mask), tmp_path / "a.zarr", "--lossless", "--tile", 32)
     _, valid = whole(open_scene(str(tmp_path / "a.zarr"), bidx=[2, 3]))
     assert not valid[3:9].any()
