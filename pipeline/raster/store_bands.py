@@ -105,19 +105,20 @@ def _date(store: StoreSource, text: str) -> tuple[tuple[int, ...], SceneInfo]:
     if len(found) > 1:
         raise ConfigError(f"{store.path}: {len(found)} dates are of {asked}; give the time of one: {_listed(found)}")
     positions = tuple(number for number, time in enumerate(said) if time == found[0])
-    return positions, _as_date(store.info.select(positions), moment(found[0]))
+    return positions, as_date(store.info.select(positions), moment(found[0]))
 
 
 def _fits(time: datetime, when: datetime, *, day: bool) -> bool:
     return time.date() == when.date() if day else time == when
 
 
-def _as_date(info: SceneInfo, when: datetime) -> SceneInfo:
+def as_date(info: SceneInfo, when: datetime) -> SceneInfo:
     """The bands of one date as a scene: called as on that date, its time a tag of the scene, as files tell it."""
     names = tuple(tags.get(BAND, band) for band, tags in zip(info.bands, info.band_tags, strict=True))
     kept = {name: value for name, value in info.tags.items() if name.upper() not in ACQUIRED}
     return replace(
         info,
+        name=when.date().isoformat(),  # a stack is called by its first date
         bands=names if len(set(names)) == len(names) else info.bands,
         tags=kept | {ACQUIRED[0]: iso(when)},
         band_tags=tuple({key: tags[key] for key in tags if key not in (TIME, BAND)} for tags in info.band_tags),
