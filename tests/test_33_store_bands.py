@@ -205,3 +205,17 @@ def test_a_store_that_is_no_stack_has_no_dates(stack: Path, tmp_path: Path) -> N
     result = call("decompress", tmp_path / "one.zarr", tmp_path / "one.tif", "--date", "2016-02-06")
     assert "is no stack of dates, which --date chooses one of; leave it out" in result.stderr
     assert isinstance(open_scene(str(tmp_path / "one.zarr"), bidx=[1]), StoreBands)
+
+
+def test_inspect_tells_the_dates_of_a_stack_and_what_each_lacks(stack: Path, tmp_path: Path) -> None:
+    facts = call_json("inspect", stack)
+    lacking = round((5 * 90 + 7) / (70 * 90), 4)
+    expected = [{"time": f"{day}T00:00:00Z", "bands": list(NAMES), "missing": lacking} for day in DAYS]
+    assert facts["dates"] == expected
+    told = call("inspect", stack).stdout
+    assert "dates  " in told
+    assert "3, 2016-01-17T00:00:00Z to 2016-03-05T00:00:00Z, missing 7.2 %, 7.2 %, 7.2 %\n" in told
+    assert "dates" not in call_json("inspect", stack, "-b", "1..3")
+    many = write_tif(tmp_path / "many.tif", numbers(70, 8, 8))
+    assert call_json("inspect", many)["bands"] == [f"band_{number}" for number in range(1, 71)]
+    assert "['band_1', 'band_2', 'band_3', '...', 'band_70']" in call("inspect", many).stdout

@@ -58,7 +58,8 @@ def test_an_item_without_a_cog_of_the_scene_is_its_store(folder: Path, tmp_path:
         (bare / "item.json").write_text(json.dumps(item))
         facts = call_json("inspect", bare / "item.json")
         assert facts["bands"] == call_json("inspect", folder / "denoised.tif")["bands"]
-        assert call_json("inspect", bare / "item.json", "--bands", "1188 nm")["bands"] == ["1188 nm"]
+        one = call_json("inspect", bare / "item.json", "--bands", "1188 nm")
+        assert (one["bands"], one["shape"]) == (["1188 nm"], [1, 80, 90]), "a feature is called so too"
     shutil.rmtree(bare / "scene.zarr")
     result = call("inspect", bare / "item.json")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
