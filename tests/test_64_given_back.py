@@ -50,15 +50,20 @@ def test_an_item_of_before_is_too(folder: Path, tmp_path: Path) -> None:
     assert call_json("inspect", old / "item.json")["shape"] == [4, 80, 90]
 
 
-def test_an_item_without_a_cog_of_the_scene_names_its_store(folder: Path, tmp_path: Path) -> None:
+def test_an_item_without_a_cog_of_the_scene_is_its_store(folder: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(folder, tmp_path / "bare")
     item = json.loads((bare / "item.json").read_text())
     for key in ("denoised_cog", "features_cog"):
         del item["assets"][key]
         (bare / "item.json").write_text(json.dumps(item))
-        result = call("inspect", bare / "item.json")
-        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-        assert result.stderr.endswith(f"; give its {bare / 'scene.zarr'}\n")
+        facts = call_json("inspect", bare / "item.json")
+        assert facts["bands"] == call_json("inspect", folder / "denoised.tif")["bands"]
+        one = call_json("inspect", bare / "item.json", "--bands", "1188 nm")
+        assert (one["bands"], one["shape"]) == (["1188 nm"], [1, 80, 90]), "a feature is called so too"
+    shutil.rmtree(bare / "scene.zarr")
+    result = call("inspect", bare / "item.json")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{bare / 'scene.zarr'}: there is no such store" in result.stderr
 
 
 @pytest.mark.parametrize("words", ["inspect", "plan W", "run W", "fit -o b.npz", "compress z.zarr"])

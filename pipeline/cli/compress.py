@@ -59,24 +59,38 @@ def compress(
 @click.command()
 @click.argument("src", type=options.where)
 @click.argument("dst", type=options.output, metavar="DST.tif")
-@options.together(options.creation, options.overwrite, options.watching)
+@options.together(options.bidx, options.bands, options.date, options.creation, options.overwrite, options.watching)
 def decompress(
     src: Place,
     dst: Place,
+    bidx: list[int] | None,
+    bands: list[str] | None,
+    date: str | None,
     creation_options: dict[str, str],
     overwrite: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Write the store SRC.zarr as DST.tif, a COG with the scene's CRS, nodata, band names and tags.
+    """Write the store SRC.zarr, some bands of it, or one date of a stack of dates, as DST.tif, a COG with the scene's
+    CRS, nodata, band names and tags.
 
     \b
     Example:
       terrasketch decompress scene.zarr scene.tif --co COMPRESS=ZSTD
+      terrasketch decompress stack.zarr S2_20160117.tif --date 2016-01-17 --bands B04,B03,B02
     """
     if dst.suffix not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
     check_apart([src], dst)
-    store_to_cog(src, dst, overwrite=overwrite, creation_options=creation_options, threads=writing_threads())
+    store_to_cog(
+        src,
+        dst,
+        overwrite=overwrite,
+        creation_options=creation_options,
+        threads=writing_threads(),
+        bidx=bidx,
+        bands=bands,
+        date=date,
+    )
     print_result({"output": str(dst), "bytes": dst.stat().st_size}, as_json)

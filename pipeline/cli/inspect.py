@@ -15,11 +15,13 @@ from pipeline.flow.apart import differences
 from pipeline.flow.compare import Scores
 from pipeline.flow.compare import compare as compare_scenes
 from pipeline.flow.inspect import inspect_path
-from pipeline.flow.paperwork import counted
+from pipeline.flow.paperwork import counted, share_text
 from pipeline.flow.read import open_scene
 from pipeline.flow.threads import one_blas_thread
 from pipeline.storage import Place
 from pipeline.untrusted import one_line
+
+_MOST_BANDS, _MOST_DATES = 64, 12
 
 
 @click.command()
@@ -47,6 +49,7 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
     tensors = None if as_json else facts.pop("tensors", None)
     if not as_json:  # most often one for all bands
         facts |= {name: sorted(set(facts[name])) for name in ("scales", "offsets") if name in facts}
+        facts |= _shortened(facts)
     print_result(facts, as_json)
     if tensors is not None:
         head = ["tensor", "operator", "features", "stride", "halo", "in tiles"]
@@ -93,6 +96,22 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
     click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))
+
+
+def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
+    """Many bands, and dates, in the words that a line has room for."""
+    bands, dates = facts.get("bands", []), facts.get("dates")
+    short: dict[str, Any] = {}
+    if "shape" in facts and len(bands) > _MOST_BANDS:
+        short["bands"] = [*bands[:3], "...", bands[-1]]
+    if dates:
+        shares = [date["missing"] for date in dates if "missing" in date]
+        if len(shares) > _MOST_DATES:
+            shares = [min(shares), max(shares)]
+        lacking = (" to " if len(dates) > _MOST_DATES else ", ").join(map(share_text, shares))
+        ends = f"{len(dates)}, {dates[0]['time']} to {dates[-1]['time']}"
+        short["dates"] = f"{ends}, missing {lacking}" if any(shares) else ends
+    return short
 
 
 def _check_verdict(path: str, facts: dict[str, Any]) -> None:

@@ -219,6 +219,11 @@ times = click.option(
     "--times", metavar="T,T", callback=parse_names, help="When they were taken, ISO 8601, where nothing else says."
 )
 stacking = together(stack, times)
+date = click.option(
+    "--date",
+    metavar="DATE",
+    help="Of a stack of dates this one: a day or a time, ISO 8601. Its bands are counted and called as on that date.",
+)
 masking = together(mask_band, mask_values, mask_bits)
 watching = together(as_json, verbose, quiet)
 placing = together(scheduler, workers)

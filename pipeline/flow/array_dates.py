@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from pipeline.flow.compress import TIME_ATTRIBUTES
-from pipeline.raster.dates import BAND, TIME, times_of
+from pipeline.raster.dates import times_of
 from pipeline.raster.scene import SceneInfo
+from pipeline.raster.times import BAND, TIME
 
 _ENCODING = ("units", "calendar")
 

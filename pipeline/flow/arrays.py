@@ -43,8 +43,8 @@ from pipeline.flow.told_at_once import tell_denoised, tell_featured
 from pipeline.flow.windows import map_windows, windows
 from pipeline.grid import Halo, Window
 from pipeline.network import Bank, fit_bank
-from pipeline.raster.dates import TIME
 from pipeline.raster.nodata import valid_from
+from pipeline.raster.times import TIME
 from pipeline.storage import place
 
 TILE = 256

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.grid import Window
-from pipeline.raster.dates import TIME, DateStack, MaskedDates
+from pipeline.raster.dates import DateStack, MaskedDates
 from pipeline.raster.masks import clear_of, masked_like, unmasked
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.scene import SceneInfo, Source
+from pipeline.raster.times import TIME
 
 Bool = NDArray[np.bool_]
 Bands = slice | NDArray[np.intp]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipeline.codec import Bound
 from pipeline.flow.crew import Watch
 from pipeline.raster.classes import is_classes
-from pipeline.raster.dates import BAND
 from pipeline.raster.scene import Source
+from pipeline.raster.times import BAND
 from pipeline.untrusted import one_line
 
 _NAMED = 3

@@ -14,6 +14,7 @@ from pipeline.grid import Grid, Halo, Tile, Window
 from pipeline.network import Bank, Mosaic, Piece
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.scene import Source
+from pipeline.raster.store_bands import StoreBands
 from pipeline.raster.store_source import StoreSource
 from pipeline.storage import place
 
@@ -51,7 +52,10 @@ def choose_domain(source: Source, bank: AnyBank, pool: int, stride: int, wanted:
     stored = isinstance(source, StoreSource) and source.is_low_rank
     linear = isinstance(bank, Bank) and not len(bank.hidden)
     if wanted == "factors" and not stored:
-        raise ConfigError(f"{source.info.name} is no compressed store of ours, which has factors; leave out the domain")
+        what = (
+            "some bands of a store, read as pixels" if isinstance(source, StoreBands) else "no compressed store of ours"
+        )
+        raise ConfigError(f"{source.info.name} is {what}, and the domain factors wants one whole; leave out the domain")
     if wanted == "factors" and not linear:
         raise ConfigError(f"the first layer of {bank.name} is not linear in the bands; leave out the domain factors")
     if (

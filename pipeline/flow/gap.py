@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.network.network_bank import PREFIX
 from pipeline.raster.sight import sight
 from pipeline.raster.stack import StackSource
-from pipeline.raster.store_source import StoreSource
+from pipeline.raster.store_bands import stored
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import place
 
@@ -29,11 +29,12 @@ def reach(source: Any) -> tuple[int, str]:
         seen, stride = told
         return -(-seen // stride), ""
     cells, known = 1, not any(map(_OURS.fullmatch, info.bands))
-    if isinstance(source, StoreSource):
-        features = read_attributes(place(source.path)).get("configuration", {}).get("features", {})
+    store = stored(source)
+    if store is not None:
+        features = read_attributes(place(store.path)).get("configuration", {}).get("features", {})
         if features:
             pool, stride = int(features.get("pool", 1)), int(features.get("stride", 1))
-            bank = str(source.arrays[source.variable].attrs.get("bank", ""))
+            bank = str(store.arrays[store.variable].attrs.get("bank", ""))
             cells, known = -(-(pool + FILTER - 1) // stride), not bank.startswith(PREFIX)
     if known:
         return cells, ""

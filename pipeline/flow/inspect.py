@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BankError, ConfigError, SourceError, StorageError
+from pipeline.flow.by_date import Dates, dates_of
 from pipeline.flow.compress import SCENE
 from pipeline.flow.crew import Nobody, Watch
-from pipeline.flow.read import is_store, open_scene
+from pipeline.flow.read import is_store, open_scene, sample_windows
 from pipeline.flow.report import measure_noise, storage_facts
 from pipeline.flow.unread import tell_unread
 from pipeline.flow.verify import verify as verify_store
@@ -22,10 +23,15 @@ from pipeline.network.network_bank import PREFIX, SUFFIX, network_facts, split
 from pipeline.raster.chunks import chunk_path
 from pipeline.raster.masks import unmasked
 from pipeline.raster.scene import Source
+from pipeline.raster.store_bands import stored
 from pipeline.raster.store_check import check_head
 from pipeline.raster.store_source import StoreSource
+from pipeline.raster.times import BAND, TIME
 from pipeline.raster.zarr_store import read_attributes
 from pipeline.storage import ObjectPath, place
+
+_SIDE = 256
+"""Of the windows that are looked at of what has no tiles of its own."""
 
 
 def inspect_path(
@@ -57,11 +63,11 @@ def inspect_path(
             return _bank(Bank.load(place(paths[0])))
     source = open_scene(paths, **reading)
     tell_unread(source, watch or Nobody())
-    facts, store = _scene(source), unmasked(source)
-    checked = verify_store(store).to_json() if verify and isinstance(store, StoreSource) else {}
+    facts, store = _scene(source), stored(unmasked(source))
+    checked = verify_store(store).to_json() if verify and store is not None else {}
     if len(paths) == 1 and is_store(paths[0]) and isinstance(source, StoreSource):
         return facts | _store(source) | checked
-    if checked:  # under a mask; of chunks that are damaged there is no noise
+    if checked:  # under a mask, or of some bands; of chunks that are damaged there is no noise
         return facts | checked
     sigma = measure_noise(source)
     named = None if sigma is None else dict(zip(source.info.bands, _rounded(sigma), strict=True))
@@ -74,7 +80,7 @@ def _scene(source: Source) -> dict[str, Any]:
         "name": info.name,
         "shape": [len(info.bands), info.height, info.width],
         "dtype": info.dtype,
-        "bands": list(info.bands) if len(info.bands) <= 64 else [*info.bands[:3], "...", info.bands[-1]],
+        "bands": list(info.bands),
         "crs": f"EPSG:{info.geo.epsg}" if info.geo.epsg else info.geo.crs_wkt,
         "transform": list(info.geo.transform) if info.geo.transform else None,
         "gcps": len(info.geo.gcps),
@@ -82,7 +88,43 @@ def _scene(source: Source) -> dict[str, Any]:
         "masked": info.masked,
         "scales": list(info.scales),
         "offsets": list(info.offsets),
+    } | _dates(unmasked(source))
+
+
+def _dates(source: Source) -> dict[str, Any]:
+    """Of a stack the time and the bands of each date, and the share of its pixels that lack one: of the sample windows,
+    where these can be read and are not requests."""
+    info, dates = source.info, dates_of(source.info)
+    if dates is None:
+        return {}
+    missing = _missing(source, dates)
+    return {
+        "dates": [
+            {
+                "time": info.band_tags[bands[0]].get(TIME),
+                "bands": [info.band_tags[band].get(BAND, info.bands[band]) for band in bands],
+            }
+            | ({} if missing is None else {"missing": round(missing[number], 4)})
+            for number, bands in enumerate(dates.numbers)
+        ]
     }
+
+
+def _missing(source: Source, dates: Dates) -> list[float] | None:
+    store = stored(source)
+    if not source.info.masked:
+        return [0.0] * len(dates)
+    if store is not None and isinstance(place(store.path), ObjectPath):
+        return None
+    lacking, seen = np.zeros(len(dates), np.int64), 0
+    try:
+        for window in sample_windows(source, _SIDE):
+            each = dates.valid(*source.read(window), source.info.nodata)
+            lacking += [np.count_nonzero(~valid) for valid in each]
+            seen += each[0].size
+    except SourceError:  # of a store: what is missing or damaged is told below
+        return None
+    return [float(count) / seen for count in lacking]
 
 
 def _store(source: StoreSource) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
-from pipeline.raster.store_source import StoreSource
+from pipeline.raster.store_bands import StoreBands, stored
 
 
 def open_scene(
@@ -124,8 +124,8 @@ class _Warner(Nobody):
 def as_array(source: Source, masked: bool | None = None, tile: int | None = None) -> xr.DataArray:
     """A source as a lazy array; see `open_scene`."""
     info = source.info
-    store = isinstance(source, StoreSource)
-    side = tile or (source.tile if isinstance(source, StoreSource) else TILE)
+    store = stored(source)
+    side = tile or (TILE if store is None else store.tile)
     if masked is None:
         masked = info.masked and info.nodata is None and np.dtype(info.dtype).kind != "f"
     dtype = _masked_dtype(info.dtype) if masked else np.dtype(info.dtype)
@@ -133,10 +133,12 @@ def as_array(source: Source, masked: bool | None = None, tile: int | None = None
     data = da.map_blocks(  # type: ignore[no-untyped-call]
         _read_block, source, masked, dtype=dtype, chunks=chunks, meta=np.empty((0, 0, 0), dtype)
     )
-    given = given_frame(source) if isinstance(source, StoreSource) else None
+    given = None if store is None else given_frame(store)
+    if given is not None and isinstance(source, StoreBands):
+        given = given.isel({given.dims[0]: list(source.positions)})
     if given is not None:
         return _marked(given.copy(deep=False, data=data).rename(info.name), info, masked)
-    axis = "feature" if store and getattr(source, "variable", "") == "features" else "band"
+    axis = "feature" if store is not None and store.variable == "features" else "band"
     scene = xr.DataArray(data, dims=(axis, "y", "x"), coords=_coordinates(info, axis), name=info.name)
     return _with_facts(scene, info, masked)
 

@@ -20,7 +20,9 @@ from pipeline.raster.masks import teaching, unmasked
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source, with_mask_file
 from pipeline.raster.scene import Source
-from pipeline.raster.store_source import StoreSource, open_store
+from pipeline.raster.stac_assets import StoreItem
+from pipeline.raster.store_bands import select_bands, stored
+from pipeline.raster.store_source import open_store
 from pipeline.storage import ObjectPath, Place, check_named, place
 
 SAMPLES = 16
@@ -29,7 +31,8 @@ SAMPLES = 16
 def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     """Open a raster, a folder or list of band files, a STAC item, or a store of ours.
 
-    `options` are those of `raster.open.open_source`; a store knows its bands and takes none. With `stack` the paths are
+    `options` are those of `raster.open.open_source`; of a store its bands and a mask can be chosen, for it has its grid
+    and nodata. With `stack` the paths are
     dates of one place, `times` and `name` those of `raster.dates.open_dates`; other scenes have names of their own.
 
     Raises:
@@ -39,19 +42,35 @@ def open_scene(source: str | Sequence[str], **options: Any) -> Source:
     paths = [_absolute(path) for path in ([source] if isinstance(source, str) else source)]
     dates, times, name = options.pop("stack", False), options.pop("times", None), options.pop("name", None)
     if dates:
-        return open_dates(paths, times=times, name=name, **options)
+        return open_dates(paths, times=times, name=name, opener=_open_one, **options)
     if times is not None:
         raise ConfigError("--times are those of the dates of a --stack; leave them out, or give --stack too")
-    path = paths[0] if len(paths) == 1 else None
-    if path is not None and is_store(path):
-        mask = {name: options.pop(name, None) for name in ("mask_band", "mask_values", "mask_bits")}
-        given = [name for name, value in options.items() if value not in (None, "nearest")]
-        if given:
-            raise ConfigError(f"{path} is a store, which has its bands and grid already; leave out {', '.join(given)}")
-        return with_mask_file(open_store(place(path)), **mask)
+    if len(paths) == 1:
+        return _open_one(paths[0], **options)
     for one in paths:
         _check_store(one)
-    return open_source(paths if path is None else path, **options)
+    return open_source(paths, **options)
+
+
+def _open_one(path: str, **options: Any) -> Source:
+    """What one path names. An item of ours that has a store alone is that. Raises as `open_scene` does."""
+    if is_store(path):
+        return _open_store(path, **options)
+    _check_store(path)
+    try:
+        return open_source(path, **options)
+    except StoreItem as item:
+        return _open_store(item.href, **options)
+
+
+def _open_store(path: str, **options: Any) -> Source:
+    """A store of ours, or some bands of it, with a mask of its own file where one is named."""
+    mask = {name: options.pop(name, None) for name in ("mask_band", "mask_values", "mask_bits")}
+    chosen = {name: options.pop(name, None) for name in ("bidx", "bands")}
+    given = [f"--{name}" for name, value in options.items() if value not in (None, "nearest")]
+    if given:
+        raise ConfigError(f"{path} is a store, which has its grid and nodata already; leave out {', '.join(given)}")
+    return with_mask_file(select_bands(open_store(place(path)), **chosen), **mask)
 
 
 def _check_store(path: str) -> None:
@@ -101,8 +120,8 @@ def read_tile(source: Source, tile: Tile, halo: int) -> tuple[NDArray[Any], NDAr
 
 def sample_windows(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:
     """Windows spread evenly over the scene, the same for the same grid: for noise, banks and pictures."""
-    bare = unmasked(source)
-    return spread(source, bare.tile if isinstance(bare, StoreSource) else tile, count)
+    store = stored(unmasked(source))
+    return spread(source, tile if store is None else store.tile, count)
 
 
 def spread(source: Source, tile: int, count: int = SAMPLES) -> list[Window]:

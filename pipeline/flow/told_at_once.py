@@ -22,8 +22,8 @@ from pipeline.flow.sentinels import warn_caller
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.windows import windows
 from pipeline.network.sample import usable
-from pipeline.raster.dates import TIME
 from pipeline.raster.nodata import valid_from
+from pipeline.raster.times import TIME
 
 _SIDE = 1024
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pipeline.flow.crew import Watch
 from pipeline.flow.rasters import rasters_of
-from pipeline.raster.dates import BAND, DateStack, MaskedDates
+from pipeline.raster.dates import DateStack, MaskedDates
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.masks import OWN_MASKS, unmasked
 from pipeline.raster.names import band_names
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stack import StackSource
-from pipeline.raster.times import day_named, undated
+from pipeline.raster.times import BAND, day_named, undated
 from pipeline.untrusted import one_line
 
 

@@ -16,7 +16,7 @@ from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import EXACT
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stack import StackSource
-from pipeline.raster.store_source import StoreSource
+from pipeline.raster.store_bands import stored
 from pipeline.untrusted import one_line
 
 SOME = 16
@@ -37,7 +37,7 @@ def tell_fill(source: Source, pair: Pair, watch: Watch) -> str | None:
     """
     scene = source.source if isinstance(source, MaskedSource) else source
     tell_different(scene, watch)
-    text = None if isinstance(scene, StoreSource) else fill_text(source.info, pair)
+    text = None if stored(scene) is not None else fill_text(source.info, pair)
     if text is not None:
         watch.warn(text)
     return text

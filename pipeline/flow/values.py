@@ -14,7 +14,7 @@ from pipeline.errors import TerrasketchError, TileError
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Grid, Tile, Window
 from pipeline.raster.scene import Source
-from pipeline.raster.store_source import StoreSource
+from pipeline.raster.store_bands import stored
 
 F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -35,7 +35,8 @@ class Values:
     @classmethod
     def of(cls, source: Source, tile: int) -> Values:
         """A store is read in its own tiles, a raster in tiles of `tile` pixels."""
-        return cls(source, source.tile if isinstance(source, StoreSource) else tile)
+        store = stored(source)
+        return cls(source, tile if store is None else store.tile)
 
     @property
     def grid(self) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline.machine import cores
 from pipeline.raster.cog import write_cog
 from pipeline.raster.cog_options import BLOCK, block_side
 from pipeline.raster.look import with_colours
+from pipeline.raster.store_bands import StoreBands, select_bands
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.storage import Place
 
@@ -38,17 +39,22 @@ def store_to_cog(
     overwrite: bool = False,
     creation_options: Mapping[str, str] | None = None,
     threads: int = 1,
+    bidx: Sequence[int] | None = None,
+    bands: Sequence[str] | None = None,
+    date: str | None = None,
 ) -> None:
-    """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags.
+    """Write a store of ours as a COG with its CRS, transform, dtype, nodata or mask, band names and tags; or some of
+    its bands, or one date of a stack.
 
     It says what a viewer asks first: statistics of its bands, and which of them are red, green and blue. The bytes do
     not depend on how many threads read chunks ahead and compress blocks.
 
     Raises:
+        ConfigError: there is no such band or date.
         SourceError: the store is damaged.
         OutputError: the target exists (without overwrite) or cannot be written; nothing is left behind.
     """
-    source = open_store(store)
+    source = select_bands(open_store(store), bidx, bands, date)
     with one_blas_thread(), closing(store_windows(source, ahead=threads > 1)) as windows:
         write_cog(
             target,
@@ -61,7 +67,7 @@ def store_to_cog(
         )
 
 
-def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piece]:
+def store_windows(source: StoreSource | StoreBands, *, ahead: bool = False) -> Generator[Piece]:
     """A store in windows of whole chunks in raster order: window, block and valid (None where every pixel is real).
 
     A thread of its own decodes the one `ahead` of who takes them, if it is not large. Small chunks go together: files
@@ -72,7 +78,8 @@ def store_windows(source: StoreSource, *, ahead: bool = False) -> Generator[Piec
         block, valid = source.read(tile.window, once=True)
         return tile.window, block, (valid if source.info.masked else None)
 
-    side, pixel = source.tile, len(source.info.bands) * np.dtype(source.info.dtype).itemsize
+    whole = source.store if isinstance(source, StoreBands) else source  # all bands of a chunk are decoded
+    side, pixel = source.tile, len(whole.info.bands) * np.dtype(source.info.dtype).itemsize
     while 2 * side <= BLOCK and pixel * (2 * side) ** 2 <= PIECE_BYTES:
         side *= 2
     grid = Grid(source.info.height, source.info.width, side)

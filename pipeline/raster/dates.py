@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,16 +19,26 @@ from pipeline.raster.dates_given import check_no_items, dates_in, same_time_reme
 from pipeline.raster.fingerprint import content_fingerprint
 from pipeline.raster.masks import MaskedSource, unmasked
 from pipeline.raster.nodata import valid_from
+from pipeline.raster.object_stores import METADATA
 from pipeline.raster.open import open_source
 from pipeline.raster.references import is_address
 from pipeline.raster.same_place import crs_words, same_crs, same_transform, transform_words
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.stac_assets import read_item
 from pipeline.raster.stac_json import is_stac, split_reference
-from pipeline.raster.times import acquisition_time, file_time, holds_several_days, named_times
+from pipeline.raster.store_bands import as_date
+from pipeline.raster.times import (
+    BAND,
+    EARLIEST,
+    TIME,
+    acquisition_time,
+    file_time,
+    holds_several_days,
+    iso,
+    moment,
+    named_times,
+)
 
-TIME, BAND = "STACK_TIME", "STACK_BAND"
-"""Tags of a band of a stack: its time in ISO 8601, UTC, and what it is called on its date."""
 _ONE_GRID = "a stack has one grid: warp it to that (gdalwarp, or rio warp --like)"
 
 
@@ -76,22 +86,28 @@ class MaskedDates(MaskedSource):
 
 
 def open_dates(
-    paths: Sequence[str], *, times: Sequence[str] | None = None, name: str | None = None, **options: Any
+    paths: Sequence[str],
+    *,
+    times: Sequence[str] | None = None,
+    name: str | None = None,
+    opener: Callable[..., Source] = open_source,
+    **options: Any,
 ) -> Source:
     """Open the dates of one place, or a folder of them, as one scene of bands `2016-01-17 B02`, in order of time.
 
     Args:
-        paths: rasters, folders of band files or STAC items, one a date; or one folder of rasters.
+        paths: rasters, folders of band files, STAC items or what `opener` takes, one a date; or one folder of rasters.
         times: when they were taken, ISO 8601, one for each path in its order; found in items, tags and names else.
         name: of the scene, in warnings and stores; by default that of the first date in time, and -stack.
-        options: of `open_source`, for every date.
+        opener: opens one date as `open_source` does, whose options it takes.
+        options: of every date.
 
     Raises:
         SourceError: a date is not there or cannot be opened, its time is not to be found, or its grid or bands are not
             the first's.
         ConfigError: as many times as paths are wanted, or one is no time.
     """
-    if len(paths) == 1 and os.path.isdir(paths[0]):
+    if len(paths) == 1 and os.path.isdir(paths[0]) and not (Path(paths[0]) / METADATA).is_file():
         paths = dates_in(Path(paths[0]))
     if len(paths) < 2:
         _check_there(paths)
@@ -100,17 +116,18 @@ def open_dates(
         raise ConfigError("--stack wants two dates or more; name their files, or their folder")
     if times is not None and len(times) != len(paths):
         raise ConfigError(f"{len(times)} --times for {len(paths)} dates; give one for each file, in their order")
-    opened = [open_source(path, **options) for path in paths]
-    whens = [_said(text) for text in times] if times else [_found(p, s) for p, s in zip(paths, opened, strict=True)]
+    opened = [opener(path, **options) for path in paths]
+    infos = [_of_one_date(path, source.info) for path, source in zip(paths, opened, strict=True)]
+    whens = [_said(text) for text in times] if times else [_found(p, i) for p, i in zip(paths, infos, strict=True)]
     order = sorted(range(len(paths)), key=lambda number: whens[number])
     for one, two in pairwise(order):
         if whens[one] == whens[two]:
-            both = f"{paths[one]} and {paths[two]} are both of {_iso(whens[one])}"
+            both = f"{paths[one]} and {paths[two]} are both of {iso(whens[one])}"
             raise SourceError(f"{both}; {same_time_remedy(paths[one], paths[two])}")
     for number in order:
-        _check_same(paths[order[0]], opened[order[0]].info, paths[number], opened[number].info)
-    name = name or f"{opened[order[0]].info.name}-stack"
-    return _stacked(name, [opened[number] for number in order], [whens[number] for number in order])
+        _check_same(paths[order[0]], infos[order[0]], paths[number], infos[number])
+    name = name or f"{infos[order[0]].name}-stack"
+    return _stacked(name, [(opened[number], infos[number], whens[number]) for number in order])
 
 
 def _check_there(paths: Sequence[str]) -> None:
@@ -134,12 +151,30 @@ def times_of(info: SceneInfo) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
     return seconds, tuple(tags[BAND] for tags in info.band_tags)
 
 
-def _stacked(name: str, members: list[Source], whens: list[datetime]) -> Source:
-    infos = [member.info for member in members]
+def _of_one_date(path: str, info: SceneInfo) -> SceneInfo:
+    """The facts of a date; of one that was taken out of a stack, as on that date.
+
+    Raises:
+        SourceError: it is a stack itself.
+    """
+    times = sorted({tags.get(TIME, "") for tags in info.band_tags})
+    if len(times) > 1:
+        raise SourceError(
+            f"{path} is {len(times)} dates itself; give the files of its dates, which "
+            f"`decompress STORE DATE.tif --date {times[-1][:10]}` writes"
+        )
+    try:
+        return as_date(info, moment(times[0])) if times[0] else info
+    except ValueError:
+        return info
+
+
+def _stacked(name: str, dates: list[tuple[Source, SceneInfo, datetime]]) -> Source:
+    members, infos, whens = zip(*dates, strict=True)
     days = [when.date().isoformat() for when in whens]
-    labels = days if len(set(days)) == len(days) else [_iso(when) for when in whens]
+    labels = days if len(set(days)) == len(days) else [iso(when) for when in whens]
     tags = tuple(
-        {**of_band, TIME: _iso(when), BAND: band}
+        {**of_band, TIME: iso(when), BAND: band}
         for info, when in zip(infos, whens, strict=True)
         for band, of_band in zip(info.bands, info.band_tags, strict=True)
     )
@@ -199,7 +234,7 @@ def _check_same(first_path: str, first: SceneInfo, path: str, info: SceneInfo) -
         raise SourceError(f"{path} has a mask and no nodata to say so on one date alone; give --nodata")
 
 
-def _found(path: str, source: Source) -> datetime:
+def _found(path: str, info: SceneInfo) -> datetime:
     """When a date was taken: by its STAC item, else by its name and its tags, which must agree on the day.
 
     When its file was made counts where that is of the day of its name, or nothing else tells.
@@ -207,11 +242,12 @@ def _found(path: str, source: Source) -> datetime:
     if is_stac(path):
         item = read_item(path)
         when = item.datetime or item.common_metadata.start_datetime
-        if when is not None:
+        if when is not None and when.astimezone(UTC) != EARLIEST:  # which our items say where nothing tells it
             return when.astimezone(UTC)
-    # Of a file, or of its folder where that alone says it.
-    name = Path(path).name if named_times(Path(path).name) else Path(path).resolve().parent.name
-    named, tagged = named_times(name), acquisition_time(source.info.tags)
+    # Of a file, of what a store was made of, or of the folder where that alone says it.
+    names = (Path(path).name, info.name, Path(path).resolve().parent.name)
+    name = next(filter(named_times, names), "")
+    named, tagged = named_times(name), acquisition_time(info.tags)
     if holds_several_days(name):
         same = [when for when in named if tagged is not None and when.date() == tagged.date()]
         if not same:
@@ -222,7 +258,7 @@ def _found(path: str, source: Source) -> datetime:
         raise SourceError(
             f"{path}: its name says {named[0].date()}, its tags say {tagged.date()}; say which by --times"
         )
-    made = file_time(source.info.tags)
+    made = file_time(info.tags)
     if tagged is None and made is not None and (not named or named[0].date() == made.date()):
         tagged = made
     if not named and tagged is None:
@@ -232,15 +268,10 @@ def _found(path: str, source: Source) -> datetime:
 
 def _said(text: str) -> datetime:
     try:
-        when = datetime.fromisoformat(text.strip())
+        return moment(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no time; give --times 2016-01-17,2016-02-06T15:56:22 in ISO 8601") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def _nodata_words(info: SceneInfo) -> str:
     return "none" if info.nodata is None else f"{info.nodata:.17g}"
-
-
-def _iso(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,10 +19,23 @@ _RASTER_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "applicati
 _ENDINGS = (".tif", ".tiff", ".jp2", ".vrt")
 EO_TAGS = {name: f"eo:{name}" for name in ("common_name", "center_wavelength", "full_width_half_max")}
 """Tags of our bands that STAC's eo extension has fields for; lengths in micrometres."""
+STORE = "scene.zarr"
+"""The store of ours that our items name."""
 Look = Callable[[str], Sequence[str]]
 FEATURES = "features"
 """The role of maps of features in our items: made of the scene, and none of its bands."""
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
+
+
+class StoreItem(SourceError):
+    """An item of ours whose scene is a store alone."""
+
+    def __init__(self, message: str, href: str) -> None:
+        super().__init__(message)
+        self.href = href
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.href)
 
 
 @dataclass(frozen=True)
@@ -96,30 +109,37 @@ def chosen_assets(item: pystac.Item, bands: Sequence[str] | None, path: str, loo
     ASSET_NAME says of which asset it is.
 
     Raises:
-        SourceError: the item has no raster asset, or one of features alone.
+        SourceError: the item has no raster asset, or one of features alone; a StoreItem where it has a store of ours.
         ConfigError: nothing in it has a name of `bands`, or files of two assets have it.
     """
     rasters = {key: asset for key, asset in item.assets.items() if _is_raster(asset)}
     if not rasters:
-        raise SourceError(f"{path} has no raster among its assets ({', '.join(item.assets) or 'none'}){_store(item)}")
+        raise _refusal(item, path, f"has no raster among its assets ({', '.join(item.assets) or 'none'})")
+    scene = _data(rasters)
+    alone = f"has no raster of the scene, but of features alone ({', '.join(rasters)})"
     if bands is not None:
+        if not scene and _store(item) is not None and not rasters.keys() >= {*bands}:
+            raise _refusal(item, path, alone)
         if not bands or len(set(bands)) != len(bands):
             raise ConfigError(f"{path}: choose at least one band, and each once; got {', '.join(bands) or 'none'}")
         return list(_together([_find(rasters, name, path, look) for name in bands]))
-    scene = _data(rasters)
     if not scene:
-        raise SourceError(
-            f"{path} has no raster of the scene, but of features alone ({', '.join(rasters)}){_store(item)}"
-        )
+        raise _refusal(item, path, alone)
     return [_whole(key, asset, path) for key, asset in scene.items()]
 
 
-def _store(item: pystac.Item) -> str:
-    """What to give in place of an item of ours whose scene is a store alone."""
+def _store(item: pystac.Item) -> pystac.Asset | None:
+    """The store of an item of ours."""
     asset = item.assets.get("scene")
-    if asset is None or not asset.href.endswith("scene.zarr"):
-        return ""
-    return f"; give its {asset.href}"
+    return asset if asset is not None and asset.href.endswith(STORE) else None
+
+
+def _refusal(item: pystac.Item, path: str, why: str) -> SourceError:
+    """What to say of an item without a raster of its scene."""
+    asset = _store(item)
+    if asset is None:
+        return SourceError(f"{path} {why}")
+    return StoreItem(f"{path} {why}; give its {asset.href}", _href(asset, path))
 
 
 def _is_features(key: str, asset: pystac.Asset) -> bool:

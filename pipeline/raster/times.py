@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePath
 
+TIME, BAND = "STACK_TIME", "STACK_BAND"
+"""Tags of a band of a stack of dates: its time in ISO 8601, UTC, and what it is called on its date."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME")
+ACQUIRED = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "DATETIME", "SENSING_TIME")
+"""Tags of a file with its time of acquisition, the best first."""
 _OF_FILE = ("TIFFTAG_DATETIME",)
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d))?(?!\d)"
@@ -23,9 +26,20 @@ _ACQUIRED_FIRST = re.compile(r"L[COTEM]0\d_|S1[A-D]_|S2[A-D]_MSIL")
 """Names of products (Landsat, Sentinel) with the time of acquisition first, then its end, or that of processing."""
 
 
+def moment(text: str) -> datetime:
+    """A time in ISO 8601, UTC where it says no other zone. Raises ValueError."""
+    when = datetime.fromisoformat(text.strip())
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def iso(when: datetime) -> str:
+    """A time in ISO 8601, to the second; it is of UTC."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def acquisition_time(tags: Mapping[str, str]) -> datetime | None:
     """The time of acquisition that the tags of a file tell, in UTC."""
-    return _tagged(tags, _TAGS)
+    return _tagged(tags, ACQUIRED)
 
 
 def file_time(tags: Mapping[str, str]) -> datetime | None:
