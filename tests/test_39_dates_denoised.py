@@ -10,7 +10,7 @@ import xarray as xr
 import pipeline
 from pipeline.denoise import denoise_block
 from pipeline.flow.arithmetic import denoise_flops
-from pipeline.flow.by_date import bands_together, dates_among, dates_of, group_of_dates
+from pipeline.flow.by_date import bands_together, dates_among, dates_of, some_dates
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import denoised_window
 from pipeline.flow.lacking import lacking_pixels
@@ -214,7 +214,7 @@ def test_one_date_to_learn_from_is_its_file(tmp_path: Path, masked: list[Path]) 
     words = {"bidx": (1, 2, 3, 4, 5, 6), "mask_band": "7", "mask_values": (4,)}
     stack = open_scene([str(path) for path in masked], stack=True, **words)
     for number, path in enumerate(masked):
-        alone, part = open_scene(str(path), **words), group_of_dates(stack, dates_of(stack.info), (number,))
+        alone, part = open_scene(str(path), **words), some_dates(stack, dates_of(stack.info), (number,))
         for one, other in zip(whole(part), whole(alone), strict=True):
             np.testing.assert_array_equal(one, other)
         window = Window(0, 80, 0, 90)
@@ -228,7 +228,7 @@ def test_a_date_of_a_store_has_its_own_bands_and_holes(tmp_path: Path) -> None:
     source = open_scene(str(tmp_path / "s.zarr"))
     found = dates_of(source.info)
     for number, path in enumerate(paths):
-        part = group_of_dates(source, found, (number,))
+        part = some_dates(source, found, (number,))
         assert part.info.bands == source.info.bands[6 * number : 6 * number + 6]
         block, valid = whole(part)
         np.testing.assert_array_equal(block, read(path))

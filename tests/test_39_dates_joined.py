@@ -1,5 +1,6 @@
 """Dates of few bands are denoised as one block as far as they share their pixels, what is left of each by itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from pipeline.flow.by_date import LEAST_TOGETHER, dates_among, dates_of, joined
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import Masked, denoised_window
 from pipeline.flow.read import open_scene
+from pipeline.flow.scene_basis import PASSES, fit_scene, with_basis
 from pipeline.grid import Window
 from tests.scenes import call
-from tests.test_39_dates_denoised import ALL, dates, labels, truth, written
+from tests.test_39_dates_denoised import ALL, DAYS, dates, labels, truth, written
 
 
 def test_dates_of_few_bands_together_and_what_is_left_of_each_by_itself() -> None:
@@ -120,3 +122,33 @@ def test_masks_are_counted_once_for_dates_together() -> None:
     words["clear"] = [clear[2]] * 3
     made = denoised_window(Denoising("fast"), cube, np.ones((80, 90), bool), (0, 0), ALL, 0, **words)
     assert made.masked == Masked(7200, 1800)
+
+
+def test_models_of_dates_are_found_side_by_side(tmp_path: Path) -> None:
+    """Whatever their number, a window of a store is read once a pass; a group without a time has a model, too."""
+    store = tmp_path / "s.zarr"
+    assert call("compress", *written(tmp_path, dates(6)), store, "--stack", "--lossless").exit_code == 0
+    whole = open_scene(str(store))
+    tags = tuple({} if tag["STACK_TIME"].startswith("2016-03") else tag for tag in whole.info.band_tags)
+    reads = []
+
+    class Counted:
+        info = replace(whole.info, band_tags=tags)
+
+        def read(self, window: Window):
+            reads.append(window)
+            return whole.read(window)
+
+    found = with_basis(Counted(), Denoising("fast", basis="scene"), tmp_path / "basis.npz", "key", map)
+    assert len(reads) <= PASSES
+    assert len(found.models) == 3
+    window = Window(0, 80, 0, 90)
+    block, _ = whole.read(window)
+    for number, one in enumerate(dates(6)):
+        alone = fit_scene(open_scene(str(tmp_path / f"s_{DAYS[number]}.tif")), "fast", None, map)
+        np.testing.assert_array_equal(found.model(number).sigma, alone.sigma)
+        np.testing.assert_array_equal(block[6 * number : 6 * number + 6], one)
+    reads.clear()
+    (tmp_path / "basis" / "001.npz").unlink()
+    again = with_basis(Counted(), Denoising("fast", basis="scene"), tmp_path / "basis.npz", "key", map)
+    assert again.models == found.models

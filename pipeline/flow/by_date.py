@@ -56,6 +56,12 @@ class Dates:
         neighbours = bands[-1] - bands[0] + 1 == len(bands)
         return slice(bands[0], bands[-1] + 1) if neighbours else np.array(bands)
 
+    def only(self, chosen: Sequence[int]) -> Dates:
+        """These dates, of a block of their bands alone."""
+        bands = sorted(band for date in chosen for band in self.numbers[date])
+        at = {band: number for number, band in enumerate(bands)}
+        return Dates(tuple(tuple(at[band] for band in self.numbers[date]) for date in chosen))
+
     def valid(self, block: NDArray[Any], valid: Bool, nodata: float | None) -> list[Bool]:
         """Where each date has all its bands (y, x), by the sentinels of block (band, y, x); what is not valid (y, x)
         though no band says so is missing on all dates."""
@@ -124,6 +130,12 @@ def clear_on(source: Source, window: Window, dates: Dates | None) -> list[Bool |
     return [clear_of(source, window)] * (1 if dates is None else len(dates))
 
 
+def all_of(clear: Sequence[Bool | None]) -> Bool | None:
+    """Where (y, x) all masks let learn; None where there are none."""
+    masks = [one for one in clear if one is not None]
+    return np.logical_and.reduce(masks) if masks else None
+
+
 def lessons_of_dates(source: Source, window: Window) -> Iterator[tuple[list[int], NDArray[Any], Bool]]:
     """Of each date of a window, or of the whole where there are none: the numbers of its bands, its block (band, y, x)
     and where (y, x) it teaches.
@@ -141,34 +153,34 @@ def lessons_of_dates(source: Source, window: Window) -> Iterator[tuple[list[int]
 
 
 @dataclass(frozen=True)
-class GroupOfDates:
+class SomeDates:
     """The bands of some dates of a scene. Picklable where that is."""
 
     source: Source
     dates: Dates
-    group: tuple[int, ...]
+    chosen: tuple[int, ...]
 
     @property
     def info(self) -> SceneInfo:
         """The facts of the scene, of these bands."""
-        return self.source.info.select([band for date in self.group for band in self.dates.numbers[date]])
+        whole = self.source.info
+        return whole.select(np.arange(len(whole.bands))[self.dates.bands(*self.chosen)].tolist())
 
     def read(self, window: Window) -> tuple[NDArray[Any], Bool]:
         """A window's block (band, y, x) of these dates, and where (y, x) they have all bands. Raises SourceError."""
         block, valid = self.source.read(window)
         each = self.dates.valid(block, valid, self.source.info.nodata)
-        return block[self.dates.bands(*self.group)], np.logical_and.reduce([each[date] for date in self.group])
+        return block[self.dates.bands(*self.chosen)], np.logical_and.reduce([each[date] for date in self.chosen])
 
 
-def group_of_dates(source: Source, dates: Dates, group: tuple[int, ...]) -> Source:
-    """Some dates of a scene to learn from, with their masks; of one date its own file, where there is one."""
-    if len(group) == len(dates):
+def some_dates(source: Source, dates: Dates, chosen: tuple[int, ...]) -> Source:
+    """Some dates of a scene, rising, with their masks; of files no others are read."""
+    if len(chosen) == len(dates):
         return source
-    bare, part = unmasked(source), None
-    if isinstance(bare, DateStack) and len(bare.members) == len(dates) and len(group) == 1:
-        member = bare.members[group[0]]
-        part = member if member.info.dtype == bare.info.dtype else None
-    part = part or GroupOfDates(bare, dates, group)
+    bare = unmasked(source)
+    part: Source = SomeDates(bare, dates, chosen)
+    if isinstance(bare, DateStack) and len(bare.members) == len(dates):
+        part = replace(bare, members=tuple(bare.members[date] for date in chosen), info=part.info)
     if isinstance(source, MaskedDates) and len(source.members) == len(dates):
-        return replace(source, source=part, members=tuple(source.members[date] for date in group))
+        return replace(source, source=part, members=tuple(source.members[date] for date in chosen))
     return masked_like(source, part)

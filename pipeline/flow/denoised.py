@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.denoise import Denoised
 from pipeline.denoise.block import is_clouded
 from pipeline.denoise.defects import Repair
-from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, clear_on, dates_of, joined
+from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, all_of, clear_on, dates_of, joined
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
@@ -145,12 +145,6 @@ def _on_dates(dates: Sequence[int], valid: Bool, clear: Sequence[Bool | None], p
         return {}
     masks = {date: clear[date] for date in dates}
     return {date: int(np.count_nonzero(valid & ~one[place])) for date, one in masks.items() if one is not None}
-
-
-def all_of(clear: Sequence[Bool | None]) -> Bool | None:
-    """Where (y, x) all masks let learn; None where there are none."""
-    masks = [one for one in clear if one is not None]
-    return np.logical_and.reduce(masks) if masks else None
 
 
 class Read(NamedTuple):

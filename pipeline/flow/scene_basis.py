@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from pipeline.denoise.model import SceneModel
 from pipeline.denoise.settings import groups, settings_for
 from pipeline.errors import BankError, OutputError, TerrasketchError, TileError
 from pipeline.flow.basis_files import basis_folder, make_folder, model_file_of
-from pipeline.flow.by_date import dates_of, group_of_dates
+from pipeline.flow.by_date import Dates, all_of, clear_on, dates_of, some_dates
 from pipeline.flow.denoise import FILE_KINDS, Denoising, ModelFile
 from pipeline.flow.threads import one_blas_thread
 from pipeline.grid import Window
@@ -41,6 +41,9 @@ BATCH = 2
 SCORES = 1 << 24
 """Scores that come back to the driver to find the classes with: 64 MB."""
 
+AT_ONCE = 8
+"""Groups of dates whose models are found side by side: a task carries all of them."""
+
 Step = Callable[..., Any]
 """(block, valid, origin) to what a window adds, or None."""
 
@@ -51,25 +54,59 @@ class Gather(Protocol):
     def __call__(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]: ...
 
 
-@dataclass(frozen=True)
-class Look:
-    """One task: what a step finds in a few windows, added up where it can be."""
+class Ask(NamedTuple):
+    """What is wanted of every window."""
 
-    source: Source
     step: Step
     merge: bool
+    """Whether the answers are added up where they can be."""
 
-    def __call__(self, windows: Sequence[Window]) -> Any:
+
+Fit = Generator[Ask, Any, SceneModel | None]
+"""Asks, is sent the answers, and returns a model."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One task: what is asked of a few windows of a scene, or of groups of its dates; each window is read once."""
+
+    source: Source
+    asks: tuple[Ask, ...]
+    dates: Dates | None = None
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Of each ask the numbers of its dates; without dates there is one ask, of all bands."""
+
+    def __call__(self, windows: Sequence[Window]) -> list[Any]:
+        found: list[list[Any]] = [[] for _ in self.asks]
         with one_blas_thread():
-            found = [one for one in map(self._window, windows) if one is not None]
-            return pool.merged(found) if self.merge else found
+            for window in windows:
+                for number, answer in enumerate(self._window(window)):
+                    found[number] += [] if answer is None else [answer]
+            return [pool.merged(one) if ask.merge else one for ask, one in zip(self.asks, found, strict=True)]
 
-    def _window(self, window: Window) -> Any:
+    def _window(self, window: Window) -> list[Any]:
         try:
-            return self.step(*self.source.read(window), (window.y0, window.x0), clear=clear_of(self.source, window))
+            parts = self._parts(window)
+            steps = (ask.step for ask in self.asks)
+            return [
+                step(block, valid, (window.y0, window.x0), clear=clear)
+                for step, (block, valid, clear) in zip(steps, parts, strict=True)
+            ]
         except TerrasketchError as error:
             message = f"{self.source.info.name}: basis of the scene ({window}): {error}"
             raise TileError(message).of(error.file, window.to_json()) from error
+
+    def _parts(self, window: Window) -> Iterator[tuple[Any, Any, Any]]:
+        """What each ask is put to: block (band, y, x), valid (y, x) and clear (y, x) or None."""
+        block, valid = self.source.read(window)
+        dates = self.dates
+        if dates is None:
+            yield block, valid, clear_of(self.source, window)
+            return
+        each, masks = dates.valid(block, valid, self.source.info.nodata), clear_on(self.source, window, dates)
+        for group in self.groups:
+            shared = np.logical_and.reduce([each[date] for date in group])
+            yield block[dates.bands(*group)], shared, all_of([masks[date] for date in group])
 
 
 def spread_windows(height: int, width: int, side: int = SIDE, most: int = MOST_WINDOWS) -> list[Window]:
@@ -91,38 +128,67 @@ def fit_scene(
     Raises:
         TileError: a window cannot be read.
     """
+    return run_fits(source, [_fit(len(source.info.bands), quality, sigma, repair)], gather)[0]
+
+
+def run_fits(
+    source: Source,
+    fits: Sequence[Fit],
+    gather: Gather,
+    dates: Dates | None = None,
+    groups: Sequence[tuple[int, ...]] = (),
+) -> list[SceneModel | None]:
+    """The models that `fits` return, of all bands or of groups of `dates`, step by step side by side: whatever their
+    number, a window is read no more often.
+
+    Raises:
+        TileError: a window cannot be read.
+    """
     windows = spread_windows(source.info.height, source.info.width)
     batches = [windows[first : first + BATCH] for first in range(0, len(windows), BATCH)]
+    models: list[SceneModel | None] = [None] * len(fits)
+    asked = {number: next(fit) for number, fit in enumerate(fits)}
+    while asked:
+        numbers = list(asked)
+        look = Look(source, tuple(asked.values()), dates, tuple(groups[number] for number in numbers) if dates else ())
+        answers = zip(*gather(look, batches), strict=True)
+        for number, found in zip(numbers, answers, strict=True):
+            ask = asked.pop(number)
+            try:
+                asked[number] = fits[number].send(
+                    pool.merged(found) if ask.merge else [one for some in found for one in some]
+                )
+            except StopIteration as end:
+                models[number] = end.value
+    return models
 
-    def each(step: Step) -> list[Any]:
-        return [one for found in gather(Look(source, step, False), batches) for one in found]
 
-    def total(step: Step) -> Any:
-        return pool.merged(gather(Look(source, step, True), batches))
-
-    surveys = each(partial(pool.survey, sigma=sigma, repair=repair))
+def _fit(bands: int, quality: str, sigma: float | None, repair: Repair) -> Fit:
+    """How a model of so many bands is found."""
+    surveys = yield Ask(partial(pool.survey, sigma=sigma, repair=repair), False)
     if not surveys:
         return None
     model, pixels = replace(pool.agree(surveys), repair=repair), sum(one.pixels for one in surveys)
     if not model.sigma.any():
         return model
     if model.stabiliser is not None:
-        model = pool.levelled(model, each(partial(pool.level, model=model)))
-    bands, found = len(source.info.bands), model.whitening.V.shape[1]
+        model = pool.levelled(model, (yield Ask(partial(pool.level, model=model), False)))
+    found = model.whitening.V.shape[1]
     settings, most = (settings_for(q, bands, found).aligned(model.replicated) for q in (quality, "quality"))
     planes = groups(found, settings.patch)[0].stop
     # More classes want more patches, whatever the quality; a scene learns once.
     steps = most.learning(pixels, planes)
     settings = replace(settings, learn=steps, classes=most.classes)
-    moments = total(partial(pool.basis_moments, model=model, settings=settings))
+    moments = yield Ask(partial(pool.basis_moments, model=model, settings=settings), True)
     if moments is None or moments[0].count == 0:
         return None
     model = pool.based(model, moments, settings)
     leading = sum(one.basis.leading(settings.leading).V.shape[1] for one in model.learnt)
     share = min(1.0, SCORES / (leading * moments[0].count))
-    rows = each(partial(pool.leading_rows, model=model, settings=settings, share=share))
+    rows = yield Ask(partial(pool.leading_rows, model=model, settings=settings, share=share), False)
     model = pool.sorted_out(model, rows, settings, pixels)
-    return pool.finished(model, total(partial(pool.members_moments, model=model, settings=settings)))
+    members = yield Ask(partial(pool.members_moments, model=model, settings=settings), True)
+    return pool.finished(model, members)
 
 
 def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gather: Gather) -> Denoising:
@@ -137,35 +203,53 @@ def with_basis(source: Source, denoising: Denoising, path: Place, key: str, gath
     if denoising.quality == "none" or denoising.basis == "tile":
         return denoising
     dates = dates_of(source.info)
-    groups = dates.groups if dates is not None else ()
-    if dates is None or len(groups) == 1:
-        parts = [(source, path, 1 if dates is None else len(dates))]
-    else:
-        folder = basis_folder(path)
-        parts = [
-            (group_of_dates(source, dates, group), model_file_of(folder, number), len(group))
-            for number, group in enumerate(groups)
-        ]
-    models = (_model_file(one, denoising, file, key, gather, denoising.mends(count)) for one, file, count in parts)
-    return replace(denoising, models=tuple(models))
+    if dates is None or len(dates.groups) == 1:
+        if not _made_for(path, key):
+            with one_blas_thread():
+                repair = denoising.mends(1 if dates is None else len(dates))
+                model = fit_scene(source, denoising.quality, denoising.sigma, gather, repair)
+            _write(model, path, key)
+        return replace(denoising, models=(_model_file(path, key),))
+    folder = basis_folder(path)
+    files = [model_file_of(folder, number) for number in range(len(dates.groups))]
+    wanted = [number for number, file in enumerate(files) if not _made_for(file, key)]
+    for first in range(0, len(wanted), AT_ONCE):
+        numbers = wanted[first : first + AT_ONCE]
+        groups = [dates.groups[number] for number in numbers]
+        for number, model in zip(numbers, _fit_dates(source, dates, groups, denoising, gather), strict=True):
+            _write(model, files[number], key)
+    return replace(denoising, models=tuple(_model_file(file, key) for file in files))
 
 
-def _model_file(
-    source: Source, denoising: Denoising, path: Place, key: str, gather: Gather, repair: Repair
-) -> ModelFile | None:
-    if not _made_for(path, key):
-        with one_blas_thread():
-            model = fit_scene(source, denoising.quality, denoising.sigma, gather, repair)
-        if model is None:
-            return None
-        if isinstance(path, Path):
-            make_folder(path)
-        arrays = {"key": np.array(key), **model_file.to_arrays(model)}
-        try:
-            bank_file.write(path, bank_file.pack(arrays))
-        except OutputError as error:
-            raise OutputError(f"{path}: the basis of the scene cannot be written: {error.__cause__}") from error
-    return ModelFile(str(path), _digest(path))
+def _fit_dates(
+    source: Source, dates: Dates, groups: Sequence[tuple[int, ...]], denoising: Denoising, gather: Gather
+) -> list[SceneModel | None]:
+    """The models of some groups of dates."""
+    chosen = tuple(sorted(date for group in groups for date in group))
+    own = [tuple(chosen.index(date) for date in group) for group in groups]
+    fits = []
+    for group in groups:
+        bands = sum(len(dates.numbers[date]) for date in group)
+        fits.append(_fit(bands, denoising.quality, denoising.sigma, denoising.mends(len(group))))
+    with one_blas_thread():
+        return run_fits(some_dates(source, dates, chosen), fits, gather, dates.only(chosen), own)
+
+
+def _write(model: SceneModel | None, path: Place, key: str) -> None:
+    if model is None:
+        return
+    if isinstance(path, Path):
+        make_folder(path)
+    arrays = {"key": np.array(key), **model_file.to_arrays(model)}
+    try:
+        bank_file.write(path, bank_file.pack(arrays))
+    except OutputError as error:
+        raise OutputError(f"{path}: the basis of the scene cannot be written: {error.__cause__}") from error
+
+
+def _model_file(path: Place, key: str) -> ModelFile | None:
+    """The model that was made under this key; None where no patch was to learn from."""
+    return ModelFile(str(path), _digest(path)) if _made_for(path, key) else None
 
 
 def _made_for(path: Place, key: str) -> bool:
