@@ -63,6 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scenes" / "east").mkdir(parents=True)
     for copy in ("my_scene.tif", "scenes/one.tif", "scenes/two.tif", "scenes/east/three.tif"):
         shutil.copy(scene, folder / copy)
+    dates = [folder / "scenes" / "one.tif", folder / "scenes" / "two.tif"]
     (folder / "workflows").mkdir()
     (folder / "out" / "scene").mkdir(parents=True)
     (folder / "workflows" / "scene.yaml").write_text(FLOW)
@@ -75,6 +76,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["fit", scene, "-o", folder / "bank.npz", "--count", 8],
         ["compress", scene, folder / "out" / "scene" / "scene.zarr"],
         ["features", scene, folder / "out" / "scene" / "features.zarr", "--bank", "classic", "--stride", 2],
+        ["compress", *dates, folder / "stack.zarr", "--stack", "--times", "2016-01-17,2016-02-06"],
     ):
         made = call(*words)
         assert made.exit_code == 0, made.stderr
