@@ -14,6 +14,7 @@ from pipeline.denoise import denoise_block, estimate_noise
 from pipeline.denoise.corner import EVERY, LEAST, TAPS, corner_details, corner_noise, corners
 from pipeline.denoise.details import wavelet_details
 from pipeline.denoise.noise import noise_with_texture
+from pipeline.denoise.spread import SPREAD_ERROR, spread
 
 SAMPLE = next((Path(__file__).parents[1] / "sample_data").glob("*.tif"))
 
@@ -146,3 +147,34 @@ def test_third_differences_stand_where_the_wavelets_do():
         np.testing.assert_allclose(found.diagonal[:, y, x], wanted, atol=1e-4)
     small = wavelet_details(block[:, :8, :8], valid[:8, :8])
     assert corner_details(block[:, :8, :8], valid[:8, :8], small) is small
+
+
+def test_slivers_of_valid_pixels_are_left_to_the_details():
+    """Their cells are Haar's, of 2 x 2 pixels: a window of 4 x 4 would reach over what is not valid."""
+    y, x = np.mgrid[:256, :256]
+    block = np.random.default_rng([7]).normal(900, 20, (3, 256, 256))
+    for valid in ((y % 4 < 2) & (x % 4 < 2), x % 6 < 2):
+        usable = wavelet_details(block, valid).readable[0]
+        assert np.isinf(corner_noise(block, valid, usable)).all()
+        np.testing.assert_allclose(estimate_noise(block, valid), 20, rtol=0.12)
+
+
+@pytest.mark.parametrize("share", [0.04, 0.06, 0.08])
+def test_a_small_part_of_less_noise_does_not_speak_for_the_rest(share):
+    rng, valid = np.random.default_rng([8]), np.ones((256, 256), bool)
+    block, columns = rng.normal(800, 20, (2, 256, 256)), int(256 * share)
+    block[:, :, :columns] = rng.normal(300, 3, (2, 256, columns))
+    assert np.isinf(corner_noise(block, valid, everywhere(valid.shape))).all()
+    assert (estimate_noise(block, valid) > 13).all()
+
+
+def test_windows_of_equal_energy_are_all_taken():
+    """Which of them a sort puts first depends on the processor."""
+    block = np.rint(np.random.default_rng([9]).normal(100, 3, (1, 128, 128))).astype(np.uint8)
+    valid, usable = np.ones((128, 128), bool), everywhere((128, 128))
+    corner, energy = np.empty((2, 128 * 128), np.float32)
+    count = corners(block[0].astype(np.float32) - np.float32(block.mean()), usable, 1, TAPS, corner, energy)
+    limit = np.sort(energy[:count])[LEAST - 1]
+    assert np.count_nonzero(energy[:count] <= limit) >= LEAST
+    wanted = spread(corner[:count][energy[:count] <= limit][None])[0] * (1 + np.sqrt(SPREAD_ERROR / LEAST) / 2)
+    assert corner_noise(block, valid, usable)[0] == pytest.approx(wanted, rel=1e-4)

@@ -33,6 +33,9 @@ EVERY = 1 << 18
 # Share of windows without any difference, above which whole numbers are coarser than the noise: the calm windows are
 # then those that chance has left without.
 MOST_ZEROS = 1 / 64
+# How much larger differences may be in the calmest quarter: where it is more, the calm windows are of a part with less
+# noise (water, a gap that was filled), and not of one with less texture.
+MOST_RISE = 1.5
 # Constant, line, parabola and third difference over four pixels, each of unit length.
 TAPS = np.array(
     [
@@ -80,10 +83,15 @@ def corners(pixels: F32, usable: Valid, step: int, taps: F32, corner: F32, energ
     return count
 
 
+def cells_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many cells of 4 x 4 pixels stand at every second row and column (y, x) of this many; none in fewer than 4."""
+    return tuple(max(0, (length - SIDE) // 2 + 1) for length in shape)
+
+
 def corner_details(block: NDArray[Any], valid: Valid, details: Details) -> Details:
     """The details of block (band, y, x) where valid (y, x), with third differences for the diagonal ones, where the
     cells are of 4 x 4 pixels; as they are else."""
-    shape = tuple((length - SIDE) // 2 + 1 for length in valid.shape)
+    shape = cells_of(valid.shape)
     if details.whole.shape != shape or not valid.any():
         return details
     diagonal, pixels = np.empty_like(details.diagonal), np.empty(valid.shape, np.float32)
@@ -101,7 +109,7 @@ def corner_noise(block: NDArray[Any], valid: Valid, usable: Valid) -> F64:
     usable: (y, x) cells of `details.Details` without holes and plateaus.
     """
     sigma, count = np.full(len(block), np.inf), int(np.count_nonzero(valid))
-    if min(valid.shape) < SIDE or not usable.any():
+    if usable.shape != cells_of(valid.shape) or not usable.any():
         return sigma
     step = 1 if block.size <= EVERY else 2
     windows = [(length - SIDE) // step + 1 for length in valid.shape]
@@ -113,7 +121,10 @@ def corner_noise(block: NDArray[Any], valid: Valid, usable: Valid) -> F64:
         chosen = min(found, max(LEAST, int(CALM_SHARE * found)))
         if chosen < LEAST:
             continue
-        calm = corner[:found][np.argpartition(energy[:found], chosen - 1)[:chosen]]
-        if np.count_nonzero(calm == 0) <= MOST_ZEROS * chosen:
+        # In the order of the windows, ties and all: the same on every processor.
+        limits = np.partition(energy[:found], [chosen - 1, max(chosen, found // 4) - 1])
+        calm, more = (corner[:found][energy[:found] <= limits[n - 1]] for n in (chosen, max(chosen, found // 4)))
+        fine = np.count_nonzero(calm == 0) <= MOST_ZEROS * len(calm)
+        if fine and np.abs(more).mean() <= MOST_RISE * np.abs(calm).mean():
             sigma[b] = spread(calm[None])[0] * (1 + np.sqrt(SPREAD_ERROR / chosen) / 2)
     return sigma
