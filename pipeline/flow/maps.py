@@ -183,7 +183,8 @@ def write_map(
             raise_failures(receipt, values.source.info.name)
             with _together(beside):
                 found = finish(open_store(store), receipt)
-                tell_unanswered(values.source, values.tile, _answered(open_store(store), layer), crew.watch)
+                if len(values.source.info.bands) > 1:  # of which a pixel may lack some
+                    tell_unanswered(values.source, values.tile, _answered(open_store(store), layer), crew.watch)
                 crew.watch.note(f"write {target}")
                 assert isinstance(store, Path)
                 _to_cog(store, target, layer)
