@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 from pipeline.errors import BlockError
 from pipeline.flow import compare as module
 from pipeline.flow.read import open_scene
-from tests.scenes import CRS, TRANSFORM, call, read, write_tif
+from tests.scenes import CRS, TRANSFORM, call, call_json, read, write_tif
 
 
 def _pair(folder: Path, shape: tuple[int, int, int], **profile: object) -> tuple[np.ndarray, np.ndarray, Path, Path]:
@@ -236,4 +236,27 @@ def test_bands_of_other_units_or_order_are_warned_of(
     told = [line.partition("; ") for line in result.stderr.splitlines()]
     assert [(front, rest.endswith("all the same")) for front, _, rest in told] == (
         [] if says is None else [(f"Warning: {says}", True)]
+    )
+
+
+def test_chosen_bands_are_compared_of_files_and_stores(tmp_path: Path) -> None:
+    block = np.random.default_rng([6]).integers(1, 900, (3, 20, 30)).astype("uint16")
+    scene, part = write_tif(tmp_path / "s.tif", block), write_tif(tmp_path / "p.tif", block[:2])
+    assert call("compress", scene, tmp_path / "s.zarr", "--rmse", 5).exit_code == 0
+    refused = call("compare", scene, part)
+    assert refused.exit_code != 0
+    assert (
+        "s is 3 x 20 x 30, p is 2 x 20 x 30 (band x y x x); compare scenes of one shape, or the bands" in refused.stderr
+    )
+    (tmp_path / "other").mkdir()
+    refused = call("compare", scene, write_tif(tmp_path / "other" / "s.tif", block[:2]))
+    assert "A is 3 x 20 x 30, B is 2 x 20 x 30" in refused.stderr
+    assert call_json("compare", scene, part, "-b", "1,2")["overall"]["rmse"] == 0
+    whole, some = (call_json("compare", scene, tmp_path / "s.zarr", *words) for words in ((), ("-b", "2..3")))
+    names = list(whole["bands"])
+    assert list(some["bands"]) == names[1:]
+    assert all(some["bands"][name] == whole["bands"][name] for name in names[1:])
+    assert (
+        call_json("compare", scene, tmp_path / "s.zarr", "--bands", names[2])["overall"]["rmse"]
+        == (whole["bands"][names[2]]["rmse"])
     )

@@ -63,8 +63,10 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
 @click.command()
 @click.argument("a", type=options.where)
 @click.argument("b", type=options.where)
-@options.together(options.as_json, options.tracing)
-def compare(a: Place, b: Place, as_json: bool) -> None:
+@options.together(options.bidx, options.bands, options.as_json, options.tracing)
+def compare(
+    a: Place, b: Place, as_json: bool, bidx: tuple[int, ...] | None = None, bands: tuple[str, ...] | None = None
+) -> None:
     """Compare scene B with the reference A, per band and overall, where both have a value.
 
     Pixels are compared by row and column; scenes that say they lie elsewhere than one another,
@@ -75,9 +77,10 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     \b
     Example:
       terrasketch compare scene.tif scene.zarr
+      terrasketch compare scene.tif scene.zarr -b 1..3
     """
     with one_blas_thread():
-        one, other = open_scene(str(a)), open_scene(str(b))
+        one, other = (open_scene(str(scene), bidx=bidx, bands=bands) for scene in (a, b))
         result = compare_scenes(one, other)
     for difference in differences(one, other):
         click.echo(f"Warning: {one_line(difference)}", err=True)
@@ -89,10 +92,10 @@ def compare(a: Place, b: Place, as_json: bool) -> None:
     if result.partial:
         click.echo(f"Warning: {counted(result.partial, 'pixel')} lack a band: compared in the others", err=True)
     if as_json:
-        bands = {name: scores.to_json() for name, scores in result.bands.items()}
+        scored = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}
         facts["lacking_a_band"] = result.partial
-        click.echo(json.dumps({"bands": bands} | facts))
+        click.echo(json.dumps({"bands": scored} | facts))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
     click.echo(table(["band", "rmse", "snr", "psnr", "ssim", "max error", "sam"], rows))

@@ -87,8 +87,10 @@ def compare(a: Source, b: Source) -> Comparison:
         BlockError: shapes differ, or no pixel has a value in both.
     """
     if (a.info.height, a.info.width, len(a.info.bands)) != (b.info.height, b.info.width, len(b.info.bands)):
+        one, other = (a.info.name, b.info.name) if a.info.name != b.info.name else ("A", "B")
         raise BlockError(
-            f"{a.info.name} is {_shape(a)}, {b.info.name} is {_shape(b)} (band x y x x); compare scenes of one shape"
+            f"{one} is {_shape(a)}, {other} is {_shape(b)} (band x y x x); compare scenes of one shape, or the bands "
+            "that both have (-b, --bands)"
         )
     with np.errstate(all="ignore"):
         return _compared(a, b)
