@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.denoise import denoise_block
+from pipeline.flow.basis_files import remove_models
 from pipeline.flow.by_date import LEAST_TOGETHER, dates_among, dates_of, joined
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import Masked, denoised_window
@@ -152,3 +153,16 @@ def test_models_of_dates_are_found_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "basis" / "001.npz").unlink()
     again = with_basis(Counted(), Denoising("fast", basis="scene"), tmp_path / "basis.npz", "key", map)
     assert again.models == found.models
+
+
+def test_who_removes_models_leaves_what_others_put_beside_them(tmp_path: Path) -> None:
+    folder = tmp_path / "o.tif.basis"
+    folder.mkdir()
+    for name in ("000.npz", "001.npz", "mine.txt"):
+        (folder / name).touch()
+    (tmp_path / "o.tif.basis.npz").touch()
+    remove_models(tmp_path / "o.tif.basis.npz")
+    assert [path.name for path in tmp_path.rglob("*")] == ["o.tif.basis", "mine.txt"]
+    (folder / "mine.txt").rename(folder / "000.npz")
+    remove_models(tmp_path / "o.tif.basis.npz")
+    assert list(tmp_path.iterdir()) == []

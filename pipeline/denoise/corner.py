@@ -103,12 +103,14 @@ def corner_details(block: NDArray[Any], valid: Valid, details: Details) -> Detai
 
 
 def corner_noise(block: NDArray[Any], valid: Valid, usable: Valid) -> F64:
-    """σ (band,), data units, of block (band, y, x) where valid (y, x), each band by itself, and its standard error on
-    top; infinite where it cannot be told: with fewer than LEAST windows, or where whole numbers are no noise's.
+    """σ (band,), data units, of block (band, y, x) where valid (y, x), each band by itself, and half its standard error
+    on top; infinite where it cannot be told: with fewer than LEAST windows, of whole numbers coarser than the noise,
+    and where the calm windows are of a part with less noise.
 
-    usable: (y, x) cells of `details.Details` without holes and plateaus.
+    usable: (y, x) cells of `details.Details` without holes and plateaus; those smaller than 4 x 4 pixels, which slivers
+    have, tell nothing of windows.
     """
-    sigma, count = np.full(len(block), np.inf), int(np.count_nonzero(valid))
+    sigma, pixels_valid = np.full(len(block), np.inf), int(np.count_nonzero(valid))
     if usable.shape != cells_of(valid.shape) or not usable.any():
         return sigma
     step = 1 if block.size <= EVERY else 2
@@ -116,14 +118,15 @@ def corner_noise(block: NDArray[Any], valid: Valid, usable: Valid) -> F64:
     corner, energy = (np.empty(windows[0] * windows[1], np.float32) for _ in range(2))
     pixels = np.empty(valid.shape, np.float32)
     for b, band in enumerate(block.astype(native(block.dtype), copy=False)):
-        centred(band, valid, count, pixels)
+        centred(band, valid, pixels_valid, pixels)
         found = corners(pixels, usable, step, TAPS, corner, energy)
         chosen = min(found, max(LEAST, int(CALM_SHARE * found)))
         if chosen < LEAST:
             continue
         # In the order of the windows, ties and all: the same on every processor.
-        limits = np.partition(energy[:found], [chosen - 1, max(chosen, found // 4) - 1])
-        calm, more = (corner[:found][energy[:found] <= limits[n - 1]] for n in (chosen, max(chosen, found // 4)))
+        counts = chosen, max(chosen, found // 4)
+        limits = np.partition(energy[:found], [count - 1 for count in counts])
+        calm, more = (corner[:found][energy[:found] <= limits[count - 1]] for count in counts)
         fine = np.count_nonzero(calm == 0) <= MOST_ZEROS * len(calm)
         if fine and np.abs(more).mean() <= MOST_RISE * np.abs(calm).mean():
             sigma[b] = spread(calm[None])[0] * (1 + np.sqrt(SPREAD_ERROR / chosen) / 2)
