@@ -6,20 +6,20 @@ Source: docs/algorithms.md, "Denoise".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.measure import measure, sample_rows
+from pipeline.denoise.measure import Measured, measure, sample_rows
 from pipeline.denoise.model import SceneModel
-from pipeline.denoise.patches import fill_holes, replication
+from pipeline.denoise.patches import Place, fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
 from pipeline.denoise.settings import Settings, groups, settings_for
-from pipeline.denoise.targets import keep_beyond, keep_targets
-from pipeline.denoise.whiten import KEEP_ALL, fit_whitening, slabs
+from pipeline.denoise.targets import AROUND, keep_beyond, keep_targets
+from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
 from pipeline.plain import no_plain_array
 
@@ -27,6 +27,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
+# Pixels around a place that is wanted that are denoised with it: targets are told by what is around them.
+REACH = AROUND + 1
 # Least share of the valid pixels that must be clear for a block to be learnt from those alone.
 LEAST_CLEAR = 0.25
 
@@ -57,6 +59,7 @@ def denoise_block(
     model: SceneModel | None = None,
     clear: Valid | None = None,
     repair: Repair = "all",
+    place: Place | None = None,
 ) -> Denoised:
     """Denoise block (band, y, x), any real dtype, where valid (y, x) bool; finite there.
 
@@ -65,9 +68,10 @@ def denoise_block(
     block's own; sigma is then the model's. A sigma below what float32, in which blocks come back, rounds a band's
     values to is none: the band comes back as it is. clear: (y, x) bool, where noise, planes and bases are learnt; other
     pixels (clouds) are denoised by bases of all valid ones. repair: what is mended before: "all", "stripes" (and dead
-    lines) or "none"; a model has its own. Bands of noise 0 and blocks smaller than a patch come back as they are.
-    Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
-    unknown quality.
+    lines) or "none"; a model has its own. place: the rows and columns that are wanted, both ends given: the others
+    teach, and what comes back there is to be thrown away. Bands of noise 0 and blocks smaller than a patch come back as
+    they are. Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError
+    for an unknown quality.
     """
     _check(block, valid, clear)
     settings = settings_for(quality, len(block))
@@ -92,31 +96,81 @@ def denoise_block(
         return Denoised(result, found, 0, touched=False)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.widest)
-    smooth = _smoothed(planes, valid, settings, origin, model, trusted)
+    inner = around(place, valid.shape)
+    smooth = _smoothed(planes, valid, settings, origin, model, trusted, inner)
     masked = valid & ~trusted
-    # What a mask takes out of learning is given back beyond the planes in any case.
-    beyond = masked | keep_targets(smooth, planes, unit, model.whitening, trusted, measured.clean[noisy])
     witnesses = apart_from(masked, trusted, settings.widest)
-    whole, taken = bool(valid.all()), np.zeros(noisy.size)
-    for slab in slabs(result.shape):
-        bands = model.whitening.bands(smooth, slab)
-        keep_beyond(bands, unit, planes, slab, model.whitening, beyond)
-        bands = measured.back(bands, noisy)
-        taken += energy_taken(measured.block[noisy, slab], bands, found[noisy], witnesses[slab])
-        result[noisy, slab] = bands if whole else np.where(valid[slab], bands, result[noisy, slab])
-    if len(result) <= KEEP_ALL and witnesses.any():
-        hold_back(result, measured.block, noisy, taken / np.count_nonzero(witnesses), valid)
+    cubes = (measured.block[:, *inner], unit[:, *inner], planes[:, *inner])
+    here = _Inner(*cubes, *(one[inner] for one in (valid, trusted, masked, witnesses)))
+    _put_back(result[:, *inner], smooth, here, measured, model.whitening, found, noisy)
     return Denoised(result, found, model.whitening.rank, holes=measured.holes)
 
 
+def around(place: Place | None, shape: tuple[int, ...]) -> Place:
+    """The rows and columns of a block (y, x) in which what is wanted of it, or all, is denoised."""
+    if place is None:
+        return slice(0, shape[0]), slice(0, shape[1])
+    rows, columns = (
+        slice(max(0, one.start - REACH), min(one.stop + REACH, side)) for one, side in zip(place, shape, strict=True)
+    )
+    return rows, columns
+
+
+class _Inner(NamedTuple):
+    """The part of a block that is denoised."""
+
+    before: NDArray[Any]
+    """(band, y, x) as mended, data units."""
+    unit: NDArray[Any]
+    """(band, y, x) noisy bands of level noise."""
+    planes: F32
+    """(plane, y, x) of unit noise."""
+    valid: Valid
+    trusted: Valid
+    masked: Valid
+    """What a mask takes out of learning."""
+    witnesses: Valid
+    """Of whose pixels the noise taken is held against the noise found."""
+
+
+def _put_back(
+    result: F32,
+    smooth: F32,
+    here: _Inner,
+    measured: Measured,
+    whitening: Whitening,
+    sigma: F64,
+    noisy: NDArray[np.intp],
+) -> None:
+    """Set noisy bands of result (band, y, x), where valid, to what the smooth planes (plane, y, x) say, in place."""
+    # What a mask takes out of learning is given back beyond the planes in any case.
+    targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
+    beyond = here.masked | targets
+    whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
+    for slab in slabs(result.shape):
+        bands = whitening.bands(smooth, slab)
+        keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
+        bands = measured.back(bands, noisy)
+        taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
+        result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
+    if len(result) <= KEEP_ALL and here.witnesses.any():
+        hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
+
+
 def _smoothed(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], model: SceneModel, trusted: Valid
+    planes: F32,
+    valid: Valid,
+    settings: Settings,
+    origin: tuple[int, int],
+    model: SceneModel,
+    trusted: Valid,
+    inner: Place,
 ) -> F32:
-    """The planes, denoised, as many together as a patch matrix holds; holes of planes may be filled anew."""
-    smooth = np.empty_like(planes)
+    """The planes at inner, denoised, as many together as a patch matrix holds; holes of planes may be filled anew."""
+    smooth = np.empty_like(planes[:, *inner])
     for number, group in enumerate(groups(len(planes), settings.patch)):
         learnt = model.learnt[number] if model.learnt else None
-        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted)
+        smooth[group] = denoise_planes(planes[group], valid, settings, origin, learnt, trusted, inner)
     return smooth
 
 

@@ -125,7 +125,7 @@ def sample_rows(valid: Valid) -> Index | None:
     """
     height, width = valid.shape
     strips = max(1, -(-SAMPLE_PIXELS // (STRIP * width)))
-    if height < 2 * strips * STRIP:
+    if 2 * height < 3 * strips * STRIP:
         return None
     first = (2 * np.arange(strips) + 1) * height // (2 * strips) - STRIP // 2
     rows = (first[:, None] + np.arange(STRIP)).ravel()

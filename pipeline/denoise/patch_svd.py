@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.moments import Moments
-from pipeline.denoise.patches import Patches
+from pipeline.denoise.patches import Patches, Place
 from pipeline.gemm.im2col import col2im
 from pipeline.svd.gram import eigh_descending
 from pipeline.svd.shrinkage import frobenius_gains
@@ -77,8 +77,8 @@ def project(planes: F32, patches: Patches, basis: PatchBasis) -> F32:
     return scores
 
 
-def fold(parts: Sequence[tuple[Patches, Restore]], shape: tuple[int, ...], kaiser: float) -> F32:
-    """Planes of shape (plane, y, x): the weighted average where patches, in parts that cover them, overlap.
+def fold(parts: Sequence[tuple[Patches, Restore]], shape: tuple[int, ...], kaiser: float, place: Place) -> F32:
+    """Planes of shape (plane, y, x) at place: the weighted average where patches, in parts that cover it, overlap.
 
     Within a patch the middle weighs more than the rim, by a Kaiser window.
     """
@@ -89,8 +89,9 @@ def fold(parts: Sequence[tuple[Patches, Restore]], shape: tuple[int, ...], kaise
         window = np.outer(ramp, ramp).ravel().astype(np.float32)
         room = patches.room(shape[0])
         for numbers in patches.panels():
-            place, weights = restored(numbers, room)
+            row, weights = restored(numbers, room)
             ys, xs = patches.ys[numbers], patches.xs[numbers]
-            col2im(room, place, weights, window, ys, xs, patches.size, total, weight)
-    total /= weight
-    return total
+            col2im(room, row, weights, window, ys, xs, patches.size, total, weight)
+    wanted = total[:, *place]
+    wanted /= weight[place]
+    return wanted

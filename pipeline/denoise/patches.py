@@ -20,6 +20,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
+Place = tuple[slice, slice]
+"""Rows and columns of a block, both ends given."""
 
 # A patch votes on bases and classes where this share of it is real.
 VOTING_SHARE = 0.75
@@ -52,6 +54,12 @@ class Patches:
     def take(self, chosen: NDArray[np.bool_]) -> Patches:
         """Those of them that are chosen (patch,); the very ones where all are."""
         return self if chosen.all() else Patches(self.size, self.ys[chosen], self.xs[chosen])
+
+    def meeting(self, place: Place) -> NDArray[np.bool_]:
+        """(patch,) which of them have a pixel at place."""
+        rows, columns = place
+        down = (self.ys < rows.stop) & (self.ys + self.size > rows.start)
+        return np.asarray(down & (self.xs < columns.stop) & (self.xs + self.size > columns.start))
 
     def panels(self) -> Iterator[slice]:
         """Numbers of consecutive patches, at most PANEL_ROWS at a time."""

@@ -20,7 +20,7 @@ from pipeline.denoise.mixture import (
 )
 from pipeline.denoise.model import Learnt
 from pipeline.denoise.patch_svd import Restore, fold, patch_basis, patch_moments, project
-from pipeline.denoise.patches import Patches, box_sums, patches_among, patches_over, spared, voters
+from pipeline.denoise.patches import Patches, Place, box_sums, patches_among, patches_over, spared, voters
 from pipeline.denoise.settings import Settings
 
 F32 = NDArray[np.float32]
@@ -42,6 +42,7 @@ def denoise_planes(
     origin: tuple[int, int],
     learnt: Learnt | None = None,
     trusted: Valid | None = None,
+    place: Place | None = None,
 ) -> F32:
     """Planes (plane, y, x) of unit noise, denoised: one basis for all patches, within it one Gaussian for each class.
 
@@ -49,14 +50,15 @@ def denoise_planes(
     fitted anew to its own: a shrinker knows the noise best that it has seen. `learnt` takes the place of all that.
     Patches of `trusted` (y, x) pixels are denoised by what such patches teach, the others by all that is valid.
     Where holes are scattered they are filled with what came out, in planes, and all is done again: a mean of what is
-    around knows no texture.
+    around knows no texture. All planes teach; what comes back are those at `place`, if one is given.
     """
     trusted = valid if trusted is None else trusted
+    everywhere = slice(0, valid.shape[0]), slice(0, valid.shape[1])
     # With the scene's bases a pixel must not hang on what else its tile holds.
     for _ in range(REFILLS if learnt is None and scattered(valid, settings.patch) else 0):
-        smooth = _by_sizes(planes, valid, settings, origin, learnt, trusted)
+        smooth = _by_sizes(planes, valid, settings, origin, learnt, trusted, everywhere)
         planes[:, ~valid] = smooth[:, ~valid]
-    return _by_sizes(planes, valid, settings, origin, learnt, trusted)
+    return _by_sizes(planes, valid, settings, origin, learnt, trusted, place or everywhere)
 
 
 def scattered(valid: Valid, size: int) -> bool:
@@ -68,23 +70,35 @@ def scattered(valid: Valid, size: int) -> bool:
 
 
 def _by_sizes(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None, trusted: Valid
+    planes: F32,
+    valid: Valid,
+    settings: Settings,
+    origin: tuple[int, int],
+    learnt: Learnt | None,
+    trusted: Valid,
+    place: Place,
 ) -> F32:
     """`denoise_planes`, once. Few pixels teach a basis badly: there the mean with what patches of another size give is
     nearer to the truth."""
     pixels, side = int(np.count_nonzero(trusted)), min(valid.shape)
     sizes = [settings] if learnt is not None else settings.sizes(pixels, len(planes), side)
-    told = [_by_patches(planes, valid, size, origin, learnt, trusted) for size in sizes]
+    told = [_by_patches(planes, valid, size, origin, learnt, trusted, place) for size in sizes]
     match [one for one in told if one is not None]:
         case [one, other]:
             return np.asarray((one + other) / 2)
         case [one]:
             return one
-    return planes.copy()
+    return planes[:, *place].copy()
 
 
 def _by_patches(
-    planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], learnt: Learnt | None, trusted: Valid
+    planes: F32,
+    valid: Valid,
+    settings: Settings,
+    origin: tuple[int, int],
+    learnt: Learnt | None,
+    trusted: Valid,
+    place: Place,
 ) -> F32 | None:
     """`denoise_planes` by patches of one size; None where holes leave nothing to learn from."""
     apply = patches_over(valid.shape, settings.patch, settings.apply, origin, settings.shift)
@@ -99,19 +113,27 @@ def _by_patches(
                 return None
         if learning is not None:
             votes = voters(valid, some, teachers)
-            parts.append((some, restorer(planes, some, votes, learning)))
-    return fold(parts, planes.shape, settings.kaiser)
+            parts.append(restored(planes, some, votes, learning, place))
+    return fold(parts, planes.shape, settings.kaiser, place)
 
 
-def restorer(planes: F32, patches: Patches, votes: Valid, learning: Learnt) -> Restore:
-    """What gives the denoised patches of these numbers; votes (patch,) say which of them the classes are fitted to."""
+def restored(planes: F32, patches: Patches, votes: Valid, learning: Learnt, place: Place) -> tuple[Patches, Restore]:
+    """Those of the patches that reach into place, and what gives them denoised, by their numbers.
+
+    votes (patch,): to which of all patches the classes are fitted.
+    """
     basis, sorters, classes = learning.basis, learning.sorters, learning.classes
+    reach = patches.meeting(place)
+    if classes:  # the others have no say
+        patches, reach = patches.take(reach), np.ones(np.count_nonzero(reach), np.bool_)
     scores = project(planes, patches, basis)
     label = assign(scores[:, : sorters[0].size], sorters)
     if not classes:
         classes = gaussians(class_moments(scores, np.where(votes, label, np.int8(-1)), len(sorters)))
     restore = shrinker(classes, basis)
-    return lambda numbers, room: restore(scores[numbers], label[numbers], room)
+    if not reach.all():
+        scores, label = scores[reach], label[reach]
+    return patches.take(reach), lambda numbers, room: restore(scores[numbers], label[numbers], room)
 
 
 def learn(planes: F32, valid: Valid, settings: Settings, origin: tuple[int, int], trusted: Valid) -> Learnt | None:

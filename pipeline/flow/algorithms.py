@@ -8,7 +8,7 @@ figures of each that turn red where that was forgotten.
 
 from __future__ import annotations
 
-DENOISE = 2
+DENOISE = 3
 """What `denoise` makes of a block, or of a scene with its basis."""
 CODEC = 1
 """What is stored of a block under a bound, as bytes; whether they can be read is the container's version."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.denoise import Denoised, denoise_block, model_file
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
+from pipeline.denoise.patches import Place
 from pipeline.errors import BankError, ConfigError, SourceError
 from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates
 from pipeline.network import bank_file
@@ -24,7 +25,10 @@ FILE_KINDS = {"key": "U", **model_file.KINDS}
 """What the file of a scene's model holds; `key` is the configuration it was fitted under."""
 KEPT = 128
 """Models that a process keeps, of 1 to 3 MB each."""
-_WIDE_TILE = 192
+WIDE_TILE = 192
+"""From this side on halos of WIDE_HALO give a tile enough to learn from; a smaller tile's are half of its side, at
+least SCENE_HALO twice and at most LARGEST_HALO."""
+SCENE_HALO, WIDE_HALO, LARGEST_HALO = 16, 48, 64
 
 
 class ModelFile(NamedTuple):
@@ -81,12 +85,16 @@ class Denoising:
             raise ConfigError(f"repair {self.repair!r} is not known to denoise; use {', '.join(REPAIRS)}")
 
     def halo(self, tile: int, dates: Dates | None = None) -> int:
-        """Pixels borrowed on each side. Small tiles need more, where they learn from their own patches; of dates
-        together those do that not all have."""
+        """Pixels borrowed on each side: to learn from, or where the bases are the scene's as far as a pixel reaches.
+
+        Neighbours learn alike from what they share. Of dates together those learn by themselves that not all have.
+        """
         if self.quality == "none":
             return 0
         by_scene = self.basis == "scene" and (dates is None or dates.how == "apart")
-        return 16 if tile >= _WIDE_TILE or by_scene else 32
+        if by_scene:
+            return SCENE_HALO
+        return WIDE_HALO if tile >= WIDE_TILE else min(max(2 * SCENE_HALO, tile // 2), LARGEST_HALO)
 
     def configuration(self, dates: Dates | None = None) -> dict[str, Any]:
         """What decides the bytes, of a scene or of `dates` of one, for the configuration hash; bases of the tile are
@@ -125,12 +133,14 @@ class Denoising:
         repair: Repair = "all",
         model: SceneModel | None = None,
         bands: Bands = WHOLE,
+        place: Place | None = None,
     ) -> Denoised:
         """Denoise block (band, y, x), whose first pixel stands at origin (y, x) of the scene, learning where clear.
 
-        model: the scene's, in place of the block's own. bands: which of the scene's they are.
+        model: the scene's, in place of the block's own. bands: which of the scene's they are. place: the rows and
+        columns that are wanted.
         """
         model = None if model is None else replace(model, repair=repair)
         sigma = self.sigma if self.sigma is None or np.ndim(self.sigma) == 0 else np.asarray(self.sigma)[bands]
-        words: dict[str, Any] = {"origin": origin, "model": model, "clear": clear, "repair": repair}
+        words: dict[str, Any] = {"origin": origin, "model": model, "clear": clear, "repair": repair, "place": place}
         return denoise_block(block, valid, quality=self.quality, sigma=sigma, **words)

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from pipeline.denoise import Denoised
 from pipeline.denoise.block import is_clouded
 from pipeline.denoise.defects import Repair
+from pipeline.denoise.patches import Place
 from pipeline.flow.by_date import WHOLE, Bands, Bool, Dates, all_of, clear_on, dates_of, joined
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import read_tile
 from pipeline.grid import Tile
 from pipeline.raster.nodata import restore
 from pipeline.raster.scene import Source
-
-Place = tuple[slice, slice]
 
 
 @dataclass
@@ -103,7 +102,7 @@ def denoised_window(
         if not part.wanted.any():  # its halo may hold pixels, which are not asked for
             continue
         model = None if part.model is None else denoising.model(part.model)
-        words: dict[str, Any] = {"repair": part.repair, "model": model, "bands": part.bands}
+        words: dict[str, Any] = {"repair": part.repair, "model": model, "bands": part.bands, "place": place}
         found = denoising.block(block[part.bands], part.valid, origin, part.clear, **words)
         kept = settle(found, place, block[part.bands][:, *place], own, nodata)
         result[part.bands] = np.where(part.wanted, kept, result[part.bands])
