@@ -15,6 +15,7 @@ from pipeline.denoise import defects
 from pipeline.denoise.corner import corner_details
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.details import Details, wavelet_details
+from pipeline.denoise.growth import is_texture
 from pipeline.denoise.noise import large_values_told, noise_with_texture, without_texture
 from pipeline.denoise.stabilise import BIN_SHARE, Stabiliser, fit_stabiliser
 from pipeline.errors import BlockError
@@ -110,8 +111,11 @@ def _measured(
         details = _details(mended, learn, rows)
         found = noise_with_texture(details)
     shown = _some(mended, learn, rows)
-    seen = (corner_details(*shown, details), FEW_SHARE) if len(block) <= FEW else (details, BIN_SHARE)
+    few = len(block) <= FEW
+    seen = (corner_details(*shown, details), FEW_SHARE) if few else (details, BIN_SHARE)
     stabiliser = fit_stabiliser(mended, learn, found, *seen)
+    if stabiliser and not few and is_texture(details, corner_details(*shown, details), found):
+        stabiliser = None
     # Defects and the law of the noise are told by all that is in a band beside its signal: texture is taken off last.
     # Of noise that grows with the signal σ is the root mean square, not that of the calm places it was found in.
     final = stabiliser.sigma if stabiliser else without_texture(*shown, details, found)

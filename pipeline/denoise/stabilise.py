@@ -118,7 +118,7 @@ def fit_stabiliser(
         return None
     chosen = block if noisy.size == sigma.size else block[noisy]
     details = wavelet_details(block, valid) if details is None else details
-    seen = _flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy], share)
+    seen = flat_cells(details if noisy.size == sigma.size else details.of(noisy), sigma[noisy], share)
     if seen is None:
         return None
     mean, variance, count = seen.mean, seen.variance, seen.count
@@ -142,7 +142,7 @@ def fit_stabiliser(
     return Stabiliser(found[0], found[1], _root_mean_square(block, valid, lines[0], lines[1], noisy))
 
 
-def _flat_cells(details: Details, sigma: F64, share: float) -> Seen | None:
+def flat_cells(details: Details, sigma: F64, share: float) -> Seen | None:
     """The flat cells of each brightness; None where there are too few.
 
     The flattest cells are chosen in bins of the mean of all bands, so that bright and dark ones are both seen, and
