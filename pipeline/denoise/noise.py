@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.corner import corner_noise
+from pipeline.denoise.corner import corner_details, corner_noise
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
 from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.errors import BlockError
@@ -50,6 +50,13 @@ TEXTURED_BANDS = 16
 # What is left of σ at the least where the corner of the spectrum has less: resampled noise has least there, too.
 LEAST_CORNER = 0.5
 CORNER_BANDS = 64
+# Of more than LONE bands the corner is read by all of them together, too, over this share of the cells, the flattest, or
+# so many, in blocks that have SOME times as many. Where it has less than σ by more than this factor the calm cells are
+# of a part with less noise; where more than this share of a band's are 0, whole numbers are coarser than the noise.
+LONE = 3
+CALM_SHARE, CALM_CELLS, SOME = 0.05, 1024, 6
+CALM_FACTOR = 1.3
+CALM_ZEROS = 1 / 16
 # Of the coarse details the flattest, where few objects (roofs, cars) stand in the way.
 COARSE_SHARE = 0.125
 COARSE_CELLS = 256
@@ -86,8 +93,11 @@ def large_values_told(block: NDArray[Any], valid: Valid) -> Iterator[None]:
         raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing") from error
 
 
-def noise_with_texture(details: Details) -> F64:
-    """σ (band,) as `estimate_noise` finds it in details, with the texture that one band alone shows."""
+def noise_with_texture(details: Details, share: float = FLAT_SHARE, least: int = FLAT_CELLS) -> F64:
+    """σ (band,) as `estimate_noise` finds it in details, with the texture that one band alone shows.
+
+    Over this share of the cells, the flattest, and so many at the least.
+    """
     sigma = np.zeros(len(details.diagonal))
     contrast = details.contrast
     lively, live = details.readable
@@ -95,7 +105,7 @@ def noise_with_texture(details: Details) -> F64:
     count = int(np.count_nonzero(lively))
     if count < MIN_CELLS or not live.any():
         return sigma
-    x = cells(details.diagonal, details.flattest(max(FLAT_SHARE, min(1.0, FLAT_CELLS / count))))
+    x = cells(details.diagonal, details.flattest(max(share, min(1.0, least / count))))
     sigma[live] = spread(x[live])
     noisy = np.flatnonzero(sigma > NOISELESS * contrast)
     if x.shape[1] >= 4 * noisy.size > 8:
@@ -112,8 +122,23 @@ def without_texture(block: NDArray[Any], valid: Valid, details: Details, sigma: 
     less = less_texture(details, sigma).copy()
     chosen = block if noisy.size == len(block) else block[noisy]
     corner = np.maximum(corner_noise(chosen, valid, details.readable[0]), LEAST_CORNER * less[noisy])
+    if noisy.size > LONE and np.count_nonzero(details.readable[0]) >= SOME * CALM_CELLS:
+        some = details if noisy.size == len(block) else details.of(noisy)
+        calm = calm_noise(corner_details(chosen, valid, some))
+        corner = np.where(calm * CALM_FACTOR < less[noisy], corner, np.minimum(corner, calm))
     less[noisy] = np.minimum(less[noisy], corner)
     return less
+
+
+def calm_noise(corner: Details) -> F64:
+    """σ (band,) of bands that share factors, and half its standard error on top, where a scene has least texture: in
+    the third differences `corner` of the flattest cells. Infinite where it cannot be told."""
+    count = int(np.count_nonzero(corner.readable[0]))
+    read = max(CALM_SHARE * count, min(CALM_CELLS, count))
+    x = cells(corner.diagonal, corner.flattest(read / count))
+    sigma = noise_with_texture(corner, CALM_SHARE, CALM_CELLS) * (1 + np.sqrt(SPREAD_ERROR / read) / 2)
+    told = (sigma > 0) & (np.count_nonzero(x == 0, axis=1) <= CALM_ZEROS * x.shape[1])
+    return np.asarray(np.where(told, sigma, np.inf))
 
 
 def less_texture(details: Details, sigma: F64) -> F64:
