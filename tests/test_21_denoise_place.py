@@ -72,8 +72,14 @@ def test_patches_that_meet_a_place_are_those_that_share_a_pixel_with_it() -> Non
 def test_a_tile_borrows_what_it_has_to_learn_from() -> None:
     denoising = Denoising("fast")
     assert {tile: denoising.halo(tile) for tile in (16, 64, 96, 128, 191, 192, 256, 1024)} == {
-        **{16: 32, 64: 32, 96: 48, 128: 64, 191: 64},
-        **{192: 48, 256: 48, 1024: 48},
+        16: 32,
+        64: 32,
+        96: 48,
+        128: 64,
+        191: 64,
+        192: 48,
+        256: 48,
+        1024: 48,
     }
     assert Denoising("fast", basis="scene").halo(128) == 16
     assert Denoising("none").halo(128) == 0

@@ -18,7 +18,7 @@ from pipeline.denoise.model import SceneModel
 from pipeline.denoise.patches import Place, fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
 from pipeline.denoise.settings import Settings, groups, settings_for
-from pipeline.denoise.targets import AROUND, keep_beyond, keep_targets
+from pipeline.denoise.targets import AROUND, LOOK, keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
 from pipeline.plain import no_plain_array
@@ -28,7 +28,7 @@ F64 = NDArray[np.float64]
 Valid = NDArray[np.bool_]
 
 # Pixels around a place that is wanted that are denoised with it: targets are told by what is around them.
-REACH = AROUND + 1
+REACH = max(AROUND, LOOK)
 # Least share of the valid pixels that must be clear for a block to be learnt from those alone.
 LEAST_CLEAR = 0.25
 

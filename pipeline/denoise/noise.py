@@ -50,9 +50,9 @@ TEXTURED_BANDS = 16
 # What is left of σ at the least where the corner of the spectrum has less: resampled noise has least there, too.
 LEAST_CORNER = 0.5
 CORNER_BANDS = 64
-# Of more than LONE bands the corner is read by all of them together, too, over this share of the cells, the flattest, or
-# so many, in blocks that have SOME times as many. Where it has less than σ by more than this factor the calm cells are
-# of a part with less noise; where more than this share of a band's are 0, whole numbers are coarser than the noise.
+# Of more than LONE bands the corner is read by all of them together, too, over this share of the cells, the flattest,
+# or so many, in blocks that have SOME times as many. Where it has less than σ by more than this factor the calm cells
+# are of a part with less noise; where more than this share of a band's are 0, whole numbers are coarser than the noise.
 LONE = 3
 CALM_SHARE, CALM_CELLS, SOME = 0.05, 1024, 6
 CALM_FACTOR = 1.3
