@@ -72,7 +72,8 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
     the size tell of, and no more than the corner of the spectrum shows where a band is calmest. Cells with an invalid
     pixel, or on a plateau (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
-    A few pixels far from all others (`stray.py`) are not read. Raises BlockError for values whose squares leave float32.
+    A few pixels far from all others are not read (`stray.py`). Raises BlockError for values whose squares leave
+    float32.
     """
     valid = without_stray(block, valid)
     with large_values_told(block, valid):

@@ -32,20 +32,20 @@ def without_stray(block: NDArray[Any], valid: Valid) -> Valid:
     return valid if astray is None else valid & ~astray
 
 
-def stray(block: NDArray[Any], valid: Valid) -> Valid | None:
+def stray(block: NDArray[Any], valid: Valid, far: float = FAR) -> Valid | None:
     """(y, x) which valid pixels of block (band, y, x), any real dtype, are astray in some band; None where none is.
 
-    What is not finite is not looked at.
+    far: in how many distances of nearly all others. What is not finite is not looked at.
     """
     found = None
-    for b in _suspected(block, valid):
-        astray = _astray(block[b], valid)
+    for b in _suspected(block, valid, far):
+        astray = _astray(block[b], valid, far)
         if astray is not None:
             found = astray if found is None else found | astray
     return found
 
 
-def _suspected(block: NDArray[Any], valid: Valid) -> Index:
+def _suspected(block: NDArray[Any], valid: Valid, far: float) -> Index:
     """Numbers of bands to be looked at closely: a quick look at some pixels, and at the least and the most of all."""
     step = max(1, math.isqrt(valid.size // SAMPLE))
     some = block[:, ::step, ::step][:, valid[::step, ::step]].astype(np.float64)
@@ -55,7 +55,7 @@ def _suspected(block: NDArray[Any], valid: Valid) -> Index:
     with np.errstate(over="ignore", invalid="ignore"):
         middle = np.partition(some, count // 2, axis=1)[:, count // 2]
         usual = np.partition(np.abs(some - middle[:, None]), int(SAMPLE_SHARE * count), axis=1)
-        near = FAR * usual[:, int(SAMPLE_SHARE * count)]
+        near = far * usual[:, int(SAMPLE_SHARE * count)]
         # Fills beneath holes are no matter, and mostly near: those that are not are looked at again without.
         suspects = [b for b, band in enumerate(block) if not _within(band, middle[b], near[b])]
         if suspects and not valid.all():
@@ -69,7 +69,7 @@ def _within(values: NDArray[Any], middle: float, near: float) -> bool:
     return max(most - middle, middle - least) <= near
 
 
-def _astray(band: NDArray[Any], valid: Valid) -> Valid | None:
+def _astray(band: NDArray[Any], valid: Valid, far: float) -> Valid | None:
     """(y, x) which valid pixels of a band are astray; None where none is."""
     real = valid & np.isfinite(band)
     values = band[real].astype(np.float64)
@@ -79,9 +79,9 @@ def _astray(band: NDArray[Any], valid: Valid) -> Valid | None:
         away = np.abs(values - np.partition(values, values.size // 2)[values.size // 2])
         last = values.size - 1 - max(1, int(SHARE * values.size))
         usual = np.partition(away, last)[last]
-        far = away > FAR * usual
-    if usual == 0 or not far.any():
+        beyond = away > far * usual
+    if usual == 0 or not beyond.any():
         return None
     astray = np.zeros_like(valid)
-    astray[real] = far
+    astray[real] = beyond
     return astray
