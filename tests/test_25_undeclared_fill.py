@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import pipeline
 from pipeline.denoise.measure import rounding
 from pipeline.flow.ends import NO_ENDS, Ends, ends_of
+from pipeline.flow.far import NO_FAR, Far, far_of
 from pipeline.flow.undeclared import fill_of
+from pipeline.grid import Window
 from tests.scenes import call, write_tif
 
 
@@ -219,3 +222,79 @@ def test_ends_of_parts_add_up_to_those_of_the_whole(parts: list[list[float]]) ->
     blocks = [np.array(part, "float32").reshape(1, -1) for part in parts]
     found = reduce(Ends.joined, [ends_of(block, np.ones(block.shape, bool)) for block in blocks], NO_ENDS)
     assert found == ends_slowly(np.array([*chain.from_iterable(parts)], "float32"))
+
+
+def spotted(values: list[float], dtype: str = "float32", band: int = 1) -> NDArray[np.generic]:
+    """Three bands of 100 to 900 with noise, and in one of them such single pixels, one below the other."""
+    block = np.concatenate([filled(500, pixels=0)] * 2)[:3].astype(dtype)
+    block[band, 40 : 40 + len(values), 70] = values
+    return block
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1e15], "the values of 1 pixel (1e+15 in band_2 at row 40, column 70; all others of that tile "),
+        ([-3.4028235e38], "the values of 1 pixel (-3.4028235e+38 in band_2 at row 40, "),
+        ([9.96921e36] * 2, "the values of 2 pixels (9.96921e+36 in band_2 at row 40, "),
+        ([1e8, 1e12], "the values of 2 pixels (1e+12 in band_2 at row 41, "),
+    ],
+)
+def test_a_few_pixels_that_outweigh_their_tile_are_told(tmp_path: Path, values: list[float], said: str) -> None:
+    scene = write_tif(tmp_path / "s.tif", spotted(values))
+    (line,) = warnings_of("compress", scene, tmp_path / "s.zarr", "--snr", 40, "--tile", 64)
+    value = said.partition("(")[2].partition(" in ")[0]
+    assert line.startswith(f"Warning: s: {said}")
+    assert ") are nearly all that an SNR of " in line
+    assert f", and no nodata sets them apart: they count as data; if they are none, say --nodata={value}, in a" in line
+    assert line.endswith("; or give --rmse, which does not hang on them")
+    words = ("--snr", 40, "--tile", 64, f"--nodata={value}")
+    assert len(warnings_of("compress", scene, tmp_path / "n.zarr", *words)) == len(set(values)) - 1
+
+
+@pytest.mark.parametrize(
+    "words", [("denoise", "d.tif"), ("denoise", "d.zarr", "--basis", "scene"), ("features", "f.zarr")]
+)
+def test_every_command_that_reads_a_scene_tells_them_once(tmp_path: Path, words: tuple[object, ...]) -> None:
+    command, name, *more = words
+    scene = write_tif(tmp_path / "s.tif", spotted([1e20]))
+    told = [line for line in warnings_of(command, scene, tmp_path / str(name), *more) if "sets them apart" in line]
+    assert len(told) == 1
+    assert "the values of 1 pixel (1e+20 in band_2" in told[0]
+
+
+def test_python_tells_them_too(tmp_path: Path) -> None:
+    array = pipeline.open_scene(str(write_tif(tmp_path / "s.tif", spotted([1e20]))))
+    with pytest.warns(UserWarning, match="nearly all that an SNR") as told:
+        array.terrasketch.compress(tmp_path / "p.zarr", snr=40)
+    assert ["the values of 1 pixel (1e+20 in band_2 at row 40, column 70" in str(one.message) for one in told].count(
+        True
+    ) == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [spotted([-9999]), spotted([65535], "uint16"), spotted([30000] * 9, "int16"), spotted([2e4, 5e4])],
+    ids=["few fills", "saturated", "ship", "glint"],
+)
+def test_nothing_is_said_of_bright_pixels(tmp_path: Path, block: NDArray[np.generic]) -> None:
+    scene = write_tif(tmp_path / "s.tif", block)
+    assert warnings_of("compress", scene, tmp_path / "s.zarr", "--snr", 40, "--tile", 64) == []
+
+
+def test_nothing_is_said_of_what_decides_no_snr() -> None:
+    """Kelvins: the mean is signal, too. And of the sentinel of a band of dates."""
+    block = 290 + np.random.default_rng(0).normal(0, 0.01, (2, 64, 64))
+    block[0, 5, 5] = 1200
+    valid, window = np.ones((64, 64), bool), Window(64, 128, 0, 64)
+    assert far_of(block, valid, window, None) == NO_FAR
+    block[1, 5, 5] = 1e9
+    found = far_of(block, valid, window, None)
+    assert (found.pixels, found.value, found.band, found.y, found.x) == (1, 1e9, 1, 69, 5)
+    assert far_of(block, valid, window, 1e9) == NO_FAR
+
+
+def test_those_of_tiles_add_up_to_the_worst() -> None:
+    one, other = Far(2, 5.0, 1e9, 1, 3, 4, 0, 1), Far(1, 9.0, 1e12, 0, 7, 8, 0, 2)
+    assert one.joined(other) == other.joined(one) == other._replace(pixels=3)
+    assert NO_FAR.joined(one) == one.joined(NO_FAR) == one

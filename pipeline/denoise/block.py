@@ -5,7 +5,7 @@ Source: docs/algorithms.md, "Denoise".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,11 @@ from scipy import ndimage
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.measure import Measured, measure, sample_rows
 from pipeline.denoise.model import SceneModel
+from pipeline.denoise.noise import large_values_told, peak_of
 from pipeline.denoise.patches import Place, fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
 from pipeline.denoise.settings import Settings, groups, settings_for
+from pipeline.denoise.stray import stray
 from pipeline.denoise.targets import AROUND, LOOK, keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
 from pipeline.errors import BlockError
@@ -47,6 +49,8 @@ class Denoised:
     """False where the block came back as it was."""
     holes: Valid | None = None
     """(band, y, x) values that were taken for impulses or dead lines, and foretold; None where there are none."""
+    astray: Valid | None = None
+    """(y, x) valid pixels far from all others, which taught nothing and came back as they were; None without any."""
 
 
 def denoise_block(
@@ -70,18 +74,38 @@ def denoise_block(
     pixels (clouds) are denoised by bases of all valid ones. repair: what is mended before: "all", "stripes" (and dead
     lines) or "none"; a model has its own. place: the rows and columns that are wanted, both ends given: the others
     teach, and what comes back there is to be thrown away. Bands of noise 0 and blocks smaller than a patch come back as
-    they are. Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError
-    for an unknown quality.
+    they are, and so do a few pixels that are astray (`stray.py`). Raises BlockError for arrays that do not fit together
+    and values that float32 cannot square, ConfigError for an unknown quality.
     """
     _check(block, valid, clear)
     settings = settings_for(quality, len(block))
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
+    astray = stray(block, valid)
+    valid = valid if astray is None else valid & ~astray
+    with large_values_told(block, valid):
+        found = _denoised(block, valid, settings, quality, sigma, origin, model, clear, repair, place)
+    _must_be_finite(found, block, valid)
+    return found if astray is None else replace(found, astray=astray)
+
+
+def _denoised(
+    block: NDArray[Any],
+    valid: Valid,
+    settings: Settings,
+    quality: str,
+    sigma: ArrayLike | None,
+    origin: tuple[int, int],
+    model: SceneModel | None,
+    clear: Valid | None,
+    repair: Repair,
+    place: Place | None,
+) -> Denoised:
+    """`denoise_block`, of what is checked and not astray."""
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
     by_model = None if model is None else model.measured(block, valid, trusted)
     measured = by_model or measure(block, valid, sigma, rows, trusted, repair)
-    with np.errstate(over="ignore"):
-        found, result = measured.sigma, block.astype(np.float32)
+    found, result = measured.sigma, _narrowed(block)
     noisy = np.flatnonzero(found > 0)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
         return Denoised(result, found, 0, touched=False)
@@ -104,6 +128,29 @@ def denoise_block(
     here = _Inner(*cubes, *(one[inner] for one in (valid, trusted, masked, witnesses)))
     _put_back(result[:, *inner], smooth, here, measured, model.whitening, found, noisy)
     return Denoised(result, found, model.whitening.rank, holes=measured.holes)
+
+
+def _narrowed(block: NDArray[Any]) -> F32:
+    """Block in float32; what is finite and beyond it is the largest that it holds."""
+    with np.errstate(over="ignore"):
+        result = block.astype(np.float32)
+    if block.dtype.kind == "f" and block.dtype.itemsize > 4:
+        beyond = np.isinf(result) & np.isfinite(block)
+        result[beyond] = np.copysign(np.finfo(np.float32).max, result[beyond])
+    return result
+
+
+def _must_be_finite(found: Denoised, block: NDArray[Any], valid: Valid) -> None:
+    """Raise BlockError where a number was lost on the way: block (band, y, x) is finite where valid."""
+    if not found.touched:
+        return
+    for number, band in enumerate(found.block):
+        finite = np.isfinite(band)
+        if not finite.all() and not finite[valid].all():
+            raise BlockError(
+                f"denoising band {number} gave NaN or infinity, of values of up to {peak_of(block, valid):.3g}; give "
+                "them in other units, or do not denoise them (quality none)"
+            )
 
 
 def around(place: Place | None, shape: tuple[int, ...]) -> Place:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.denoise.corner import corner_details, corner_noise
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
 from pipeline.denoise.spread import SPREAD_ERROR, spread
+from pipeline.denoise.stray import without_stray
 from pipeline.errors import BlockError
 from pipeline.svd.gram import eigh_descending
 
@@ -39,8 +40,8 @@ MOST_LEVERAGE = 0.6
 CLIP = 5.0
 # A band whose noise is this far below its own spread (80 dB) is left alone: float32 cannot see it.
 NOISELESS = 1e-4
-# Squares of larger values leave float32.
-LARGE = 1e19
+# Squares of the differences of larger values leave float32.
+LARGE = 1e18
 # Share of the variance that details of twice the size have more than these which these have of texture: bands of
 # Landsat and Sentinel-2 with known noise say .14 to .19. What is left of σ at the least; and in how many bands texture
 # is looked for: more tell it by what they share.
@@ -71,8 +72,10 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
     the size tell of, and no more than the corner of the spectrum shows where a band is calmest. Cells with an invalid
     pixel, or on a plateau (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
-    Raises BlockError for values whose squares leave float32.
+    A few pixels far from all others are not read (`stray.py`). Raises BlockError for values whose squares leave
+    float32.
     """
+    valid = without_stray(block, valid)
     with large_values_told(block, valid):
         details = wavelet_details(block, valid)
         return without_texture(block, valid, details, noise_with_texture(details))
@@ -86,11 +89,16 @@ def large_values_told(block: NDArray[Any], valid: Valid) -> Iterator[None]:
         with np.errstate(over="ignore", invalid="ignore"):
             yield
     except np.linalg.LinAlgError as error:
-        peak = float(np.abs(block[:, valid].astype(np.float64)).max(initial=0.0))
+        peak = peak_of(block, valid)
         if peak < LARGE:
             raise
         what = f"values of up to {peak:.3g} cannot be squared in float32"
         raise BlockError(f"{what}; give them in larger units, or as nodata where they mark what is missing") from error
+
+
+def peak_of(block: NDArray[Any], valid: Valid) -> float:
+    """The largest value, by size, of block (band, y, x) where valid (y, x)."""
+    return float(np.abs(block[:, valid].astype(np.float64)).max(initial=0.0))
 
 
 def noise_with_texture(details: Details, share: float = FLAT_SHARE, least: int = FLAT_CELLS) -> F64:
@@ -110,6 +118,8 @@ def noise_with_texture(details: Details, share: float = FLAT_SHARE, least: int =
     noisy = np.flatnonzero(sigma > NOISELESS * contrast)
     if x.shape[1] >= 4 * noisy.size > 8:
         sigma[noisy] = _without_factors(x[noisy], sigma[noisy])
+    if not np.isfinite(sigma).all():  # nothing that is computed with it would be; `large_values_told` says why
+        raise np.linalg.LinAlgError("noise is beyond float32")
     return np.where(sigma > NOISELESS * contrast, sigma, 0.0)
 
 

@@ -68,7 +68,7 @@ class SceneJob:
             return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside, storing=told)
         read = denoised_and_read(self.source, tile, self.tile, self.denoising)
         block, real, original = read.block, read.valid, read.original
-        ends = pair_of(original, real)
+        ends = pair_of(original, real, tile.window, self.source.info.nodata)
         read = read._replace(original=block)
         del original  # the codec needs the memory
         mask = pack(real, (self.tile, self.tile), False) if self.source.info.masked else b""

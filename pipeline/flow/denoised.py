@@ -192,4 +192,6 @@ def settle(result: Denoised, place: Place, original: NDArray[Any], valid: Bool, 
     block = restore(result.block[:, *place], valid, original, nodata)
     kept = result.sigma == 0 if result.touched else slice(None)
     block[kept] = original[kept]
+    if result.astray is not None:
+        block[:, result.astray[place]] = original[:, result.astray[place]]
     return block

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.flow.far import NO_FAR, Far, far_of
+from pipeline.grid import Window
+
 
 class Ends(NamedTuple):
     """The least and the most of some values, how many are just that, and the values next to them; they add up."""
@@ -41,11 +44,13 @@ NO_ENDS = Ends()
 
 
 class Pair(NamedTuple):
-    """The ends of the first and of the last band, and how many pixels are 0 in both; they add up."""
+    """The ends of the first and of the last band, how many pixels are 0 in both, and those of any band that outweigh
+    all others of their tile; they add up."""
 
     first: Ends = NO_ENDS
     last: Ends = NO_ENDS
     zeros: int = 0
+    far: Far = NO_FAR
 
 
 NO_PAIR = Pair()
@@ -69,15 +74,17 @@ def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
     return Ends(values.size, least.item(), leasts, above.item(), most.item(), mosts, below.item())
 
 
-def pair_of(block: NDArray[Any], valid: NDArray[np.bool_]) -> Pair:
-    """Those of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date."""
-    first = ends_of(block[0], valid)
+def pair_of(block: NDArray[Any], valid: NDArray[np.bool_], window: Window, nodata: float | None) -> Pair:
+    """Those of the first and of the last band of block (band, y, x), a window of the scene: who fills a pixel fills all
+    bands of a date."""
+    first, far = ends_of(block[0], valid), far_of(block, valid, window, nodata)
     if len(block) == 1:
-        return Pair(first, first)
+        return Pair(first, first, far=far)
     zeros = np.count_nonzero((block[0] == 0) & (block[-1] == 0) & valid)
-    return Pair(first, ends_of(block[-1], valid), int(zeros))
+    return Pair(first, ends_of(block[-1], valid), int(zeros), far)
 
 
 def join(one: Pair, other: Pair) -> Pair:
     """Those of both, band by band."""
-    return Pair(one.first.joined(other.first), one.last.joined(other.last), one.zeros + other.zeros)
+    ends = one.first.joined(other.first), one.last.joined(other.last)
+    return Pair(*ends, one.zeros + other.zeros, one.far.joined(other.far))

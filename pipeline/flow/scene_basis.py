@@ -21,6 +21,7 @@ from pipeline.denoise import model_file, pool
 from pipeline.denoise.defects import Repair
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.settings import groups, settings_for
+from pipeline.denoise.stray import without_stray
 from pipeline.errors import BankError, OutputError, TerrasketchError, TileError
 from pipeline.flow.basis_files import basis_folder, make_folder, model_file_of
 from pipeline.flow.by_date import Dates, all_of, clear_on, dates_of, some_dates
@@ -89,7 +90,7 @@ class Look:
             parts = self._parts(window)
             steps = (ask.step for ask in self.asks)
             return [
-                step(block, valid, (window.y0, window.x0), clear=clear)
+                step(block, without_stray(block, valid), (window.y0, window.x0), clear=clear)
                 for step, (block, valid, clear) in zip(steps, parts, strict=True)
             ]
         except TerrasketchError as error:

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.flow.crew import Watch
 from pipeline.flow.ends import Ends, Pair
-from pipeline.flow.paperwork import share_text
+from pipeline.flow.far import Far
+from pipeline.flow.paperwork import counted, share_text
 from pipeline.raster.geotiff import RasterSource
 from pipeline.raster.masks import MaskedSource
 from pipeline.raster.nodata import EXACT
@@ -66,8 +67,20 @@ def fill_text(info: SceneInfo, pair: Pair) -> str | None:
             return _told(info, what, value)
     zeros = zeros_alike(pair, np.dtype(info.dtype)) if len(info.bands) > 1 and info.nodata is None else None
     if zeros is None:
-        return None
+        return far_text(info, pair.far)
     return _told(info, f"{zeros} of the pixels read are 0 in {info.bands[0]} and in {info.bands[-1]}", "0")
+
+
+def far_text(info: SceneInfo, far: Far) -> str | None:
+    """What is to be said of a few pixels that outweigh all others of their tile; None without any."""
+    dtype = np.dtype(info.dtype)
+    if not far.pixels or (dtype.kind in "iu" and abs(far.value) > EXACT):
+        return None
+    value, low, high = (str(dtype.type(part)).removesuffix(".0") for part in (far.value, far.low, far.high))
+    where = f"{value} in {info.bands[far.band]} at row {far.y}, column {far.x}; all others of that tile {low} to {high}"
+    whose = "its tile" if far.pixels == 1 else "their tiles"
+    what = f"the values of {counted(far.pixels, 'pixel')} ({where}) are nearly all that an SNR of {whose} has as signal"
+    return f"{_told(info, what, value)}; or give --rmse, which does not hang on them"
 
 
 def _told(info: SceneInfo, what: str, value: str) -> str:
