@@ -1,5 +1,5 @@
-"""Noise in proportion to the signal, as radar's speckle is: told, for one level of noise a tile takes it off what is dark
-alone. In decibels it is the same everywhere.
+"""Noise in proportion to the signal, as radar's speckle is: told, for one level of noise in a tile takes it off what is
+dark alone. In decibels it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SLOPE, ERROR, APART = 0.1, 0.08, 0.2
 above the calm ones of their bin, for the texture of optical scenes grows with the brightness too, here more and there
 less."""
 SHARE = 0.13
-"""Of the signal, at least: radar of up to 14 looks as amplitude, of 59 as intensity. Texture in the calm cells of optical
-scenes is up to 0.1, 0.12 with some noise on it."""
+"""Of the signal, at least: radar of up to 14 looks as amplitude, of 59 as intensity. Texture in the calm cells of
+optical scenes is up to 0.1, 0.12 with some noise on it."""
 
 
 def tell_speckle(source: Source, receipt: Receipt, quality: str, watch: Watch) -> None:
@@ -86,8 +86,8 @@ def speckle(count: int, extent: tuple[int, int], read: Read) -> dict[int, float]
 
 
 def cells_of(plane: NDArray[Any], valid: NDArray[np.bool_]) -> F64:
-    """(2, cell), mean and noise of the cells of plane (y, x) that are valid and above 0 throughout; NaN where a pixel is
-    below 0, for then it is no power and no amplitude."""
+    """(2, cell), mean and noise of the cells of plane (y, x) that are valid and above 0 throughout; NaN where a pixel
+    is below 0, for then it is no power and no amplitude."""
     height, width = (side // CELL * CELL for side in plane.shape)
     there = valid[:height, :width]
     values = np.where(there, plane[:height, :width], 0).astype(np.float32)

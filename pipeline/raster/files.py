@@ -42,7 +42,8 @@ def writing(
 def _remedy(error: BaseException, folder: str | Path, where: str) -> str:
     """What is known of the space in the folder, and what to do. GDAL does not say which error of the system's it met:
     where files may not grow, that it is."""
-    number, cause = None, error
+    number: int | None = None
+    cause: BaseException | None = error
     while cause is not None:
         number = cause.errno if isinstance(cause, OSError) and cause.errno else number
         cause = cause.__cause__
