@@ -82,7 +82,7 @@ def test_awkward_files_come_back_whole(shared_data: Path, tmp_path: Path, name: 
         assert one.scales[:count] == two.scales
         assert one.offsets[:count] == two.offsets
         assert one.colorinterp[:count] == two.colorinterp
-        assert two.descriptions == source.info.bands
+        assert two.descriptions == one.descriptions[:count]
     if source.info.geo.transform is not None:
         assert cog_validate(str(path), quiet=True) == (True, [], [])
 
