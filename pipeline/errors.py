@@ -26,6 +26,7 @@ A message says what, where, got and remedy, in one line. Every class pickles: wo
 from __future__ import annotations
 
 import errno
+import resource
 from contextvars import ContextVar
 from typing import Self
 
@@ -34,6 +35,8 @@ WORKER: ContextVar[str] = ContextVar("WORKER", default="")
 NOT_SHARED = "this worker does not see it: give a path that all machines share"
 ELSEWHERE = "check its rights, or write elsewhere"
 """The remedy where an output cannot be written."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Where space is what lacks."""
 
 
 def elsewhere(why: object) -> str:
@@ -47,7 +50,19 @@ def unwritable(error: OSError) -> str:
         return f"{error.strerror}; {NOT_SHARED if WORKER.get() else 'its folder is gone; run again'}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return elsewhere(error.strerror)
-    return f"{error.strerror}; free some space and run again"
+    if error.errno == errno.EFBIG:
+        return f"{error.strerror}: {size_limit()}"
+    if error.errno in FULL:
+        return f"{error.strerror}; free some space and run again"
+    return f"{error.strerror}; write elsewhere, or run again"
+
+
+def size_limit() -> str:
+    """What keeps files from growing though there is space, and what to do."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return "the file system takes no larger file; write elsewhere"
+    return f"files may have no more than {limit >> 10} KiB here (ulimit -f); raise it, or write elsewhere"
 
 
 class TerrasketchError(Exception):

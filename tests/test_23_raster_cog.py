@@ -82,7 +82,7 @@ def test_awkward_files_come_back_whole(shared_data: Path, tmp_path: Path, name: 
         assert one.scales[:count] == two.scales
         assert one.offsets[:count] == two.offsets
         assert one.colorinterp[:count] == two.colorinterp
-        assert two.descriptions == source.info.bands
+        assert two.descriptions == one.descriptions[:count]
     if source.info.geo.transform is not None:
         assert cog_validate(str(path), quiet=True) == (True, [], [])
 
@@ -355,7 +355,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: str, 
         assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     else:
         assert "a.tif: cannot be written: " in line[0]
-        assert "MiB free there" in line[0]
+        assert "files may have no more than " in line[0]
+        assert "(ulimit -f); raise it, or write elsewhere" in line[0]
         assert [path.name for path in tmp_path.iterdir()] == ["whole.tif"]
 
 

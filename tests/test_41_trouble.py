@@ -243,6 +243,9 @@ def test_the_remedy_goes_by_what_happened() -> None:
         return unwritable(OSError(number, os.strerror(number)))
 
     assert told(errno.ENOSPC) == "No space left on device; free some space and run again"
+    assert told(errno.EDQUOT).endswith("; free some space and run again")
+    assert told(errno.EFBIG) == "File too large: the file system takes no larger file; write elsewhere"
+    assert told(errno.EIO) == "Input/output error; write elsewhere, or run again"
     assert told(errno.EROFS) == "Read-only file system; check its rights, or write elsewhere"
     assert told(errno.EACCES) == "Permission denied; check its rights, or write elsewhere"
     assert told(errno.ENOENT) == "No such file or directory; its folder is gone; run again"

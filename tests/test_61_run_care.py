@@ -244,8 +244,8 @@ def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
         first = call("run", tmp_path / "job.yaml", scene, "--out", tmp_path / "out")
         second = call("compress", scene, tmp_path / "c.zarr")
     assert first.exit_code == second.exit_code == 1
-    assert "another run is writing here" in first.stderr
-    assert "another run is writing here" in second.stderr
+    assert f"{tmp_path / 'out' / 'scene'}: another run is writing here" in first.stderr
+    assert f"{tmp_path / 'c.zarr'}: another run is writing here" in second.stderr
     assert call("compress", scene, tmp_path / "c.zarr").exit_code == 0
 
 

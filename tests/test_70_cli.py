@@ -259,6 +259,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(scene: Path, tmp_path: Path,
     lines = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert len(lines) == 1
     assert "cannot be written" in lines[0]
+    assert "files may have no more than 19 KiB here (ulimit -f); raise it" in lines[0]
+    assert "free some space" not in lines[0]
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

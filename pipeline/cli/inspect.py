@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import median
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from pipeline.flow.threads import one_blas_thread
 from pipeline.storage import Place
 from pipeline.untrusted import one_line
 
-_MOST_BANDS, _MOST_DATES = 64, 12
+_MOST_BANDS, _MOST_DATES, _MOST_NOISES, _FEW = 64, 12, 16, 3
 
 
 @click.command()
@@ -103,8 +104,10 @@ def compare(
 
 def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
     """Many bands, and dates, in the words that a line has room for."""
-    bands, dates = facts.get("bands", []), facts.get("dates")
+    bands, dates, noise = facts.get("bands", []), facts.get("dates"), facts.get("noise") or {}
     short: dict[str, Any] = {}
+    if len(noise) > _MOST_NOISES:
+        short["noise"] = _noise_text(noise)
     if "shape" in facts and len(bands) > _MOST_BANDS:
         short["bands"] = [*bands[:3], "...", bands[-1]]
     if dates:
@@ -115,6 +118,21 @@ def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
         ends = f"{len(dates)}, {dates[0]['time']} to {dates[-1]['time']}"
         short["dates"] = f"{ends}, missing {lacking}" if any(shares) else ends
     return short
+
+
+def _noise_text(noise: dict[str, float]) -> str:
+    """The noise of many bands, and which of them have none."""
+    found = {band: sigma for band, sigma in noise.items() if sigma > 0}
+    without = [band for band in noise if band not in found]
+    said = []
+    if found:
+        least, most = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+        middle = f"{median(found.values()):.5g}"
+        said.append(f"median {middle}, least {found[least]:g} ({least}), most {found[most]:g} ({most})")
+    if without:
+        named = ", ".join(without[:_FEW]) + (", ..." if len(without) > _FEW else "")
+        said.append(f"0 in {counted(len(without), 'band')}, constant or without noise: {named}")
+    return "; ".join(said)
 
 
 def _check_verdict(path: str, facts: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def denoise(
     )
     words: dict[str, Any] = {"tile": tile, "stride": 1, "name": "denoise", "clear": clear_in(scene)}
     data = map_windows(cube, heart, outer, count=cube.shape[0], dtype=cube.dtype, **words)
-    tell_denoised(scene, cube, nodata_of(scene), dates)
+    tell_denoised(scene, cube, nodata_of(scene), band_labels(scene, cube), dates)
     # Not deep: NumPy before 2.2.6 crashes where it copies strings of variable width so.
     return scene.copy(deep=False, data=data if scene.ndim == 3 else data[0])
 

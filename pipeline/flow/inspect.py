@@ -14,6 +14,7 @@ from pipeline.flow.compress import SCENE
 from pipeline.flow.crew import Nobody, Watch
 from pipeline.flow.read import is_store, open_scene, sample_windows
 from pipeline.flow.report import measure_noise, storage_facts
+from pipeline.flow.speckle import tell_found
 from pipeline.flow.unread import tell_unread
 from pipeline.flow.verify import verify as verify_store
 from pipeline.grid import Grid
@@ -70,6 +71,8 @@ def inspect_path(
     if checked:  # under a mask, or of some bands; of chunks that are damaged there is no noise
         return facts | checked
     sigma = measure_noise(source)
+    if sigma is not None:
+        tell_found(source, watch or Nobody())
     named = None if sigma is None else dict(zip(source.info.bands, _rounded(sigma), strict=True))
     return facts | {"noise": named}
 

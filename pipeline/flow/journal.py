@@ -33,14 +33,16 @@ _SHOWN = 3
 
 
 @contextmanager
-def alone(lock: Place) -> Iterator[None]:
+def alone(lock: Place, output: Place | None = None) -> Iterator[None]:
     """Keep other runs off an output while this one writes it; the system lets go of the lock when a process dies.
+
+    output: what is locked, where it is not the folder of the lock.
 
     Raises:
         OutputError: another run is writing there, or the folder cannot be made.
     """
     if isinstance(lock, ObjectPath):
-        with hold(lock):
+        with hold(lock, output or lock.parent):
             yield
         return
     try:
@@ -55,7 +57,7 @@ def alone(lock: Place) -> Iterator[None]:
                 raise FileNotFoundError(lock)  # its last holder has just removed it, and another may hold a new one
         except OSError as error:
             raise OutputError(
-                f"{lock.parent}: another run is writing here; wait for it, or give another output"
+                f"{output or lock.parent}: another run is writing here; wait for it, or give another output"
             ) from error
         try:
             yield

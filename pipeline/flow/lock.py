@@ -18,21 +18,21 @@ from threading import Event, Thread
 from typing import Any
 
 from pipeline.errors import OutputError, elsewhere
-from pipeline.storage import ObjectPath
+from pipeline.storage import ObjectPath, Place
 
 BEAT_SECONDS, STALE_SECONDS = 60.0, 300.0
 
 
 @contextmanager
-def hold(lock: ObjectPath) -> Iterator[None]:
-    """Keep other runs off what lies beside `lock`. A server that knows no conditions keeps nobody off.
+def hold(lock: ObjectPath, output: Place) -> Iterator[None]:
+    """Keep other runs off `output`, which lies beside `lock`. A server that knows no conditions keeps nobody off.
 
     Raises:
         OutputError: another run holds it, or it cannot be made.
     """
     holder = {"host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "run": uuid.uuid4().hex}
     try:
-        tag = _take(lock, holder)
+        tag = _take(lock, holder, output)
     except OSError as error:
         raise OutputError(f"{lock.parent}: cannot be written: {elsewhere(error.strerror)}") from error
     if tag is None:
@@ -74,7 +74,7 @@ class _Keeper(Thread):
                 self._lock.unlink(missing_ok=True)
 
 
-def _take(lock: ObjectPath, holder: dict[str, Any]) -> str | None:
+def _take(lock: ObjectPath, holder: dict[str, Any], output: Place) -> str | None:
     """The tag of the lock, now ours; None where the server knows no conditions. Raises OutputError, OSError."""
     try:
         return lock.put(_text(holder), only="")
@@ -92,10 +92,10 @@ def _take(lock: ObjectPath, holder: dict[str, Any]) -> str | None:
         if _is_gone(other) or _now(lock, holder["run"]) - found.st_mtime > STALE_SECONDS:
             return lock.put(_text(holder), only=found.tag)
         raise OutputError(
-            f"{lock.parent}: another run is writing here (process {other.get('pid')} on {other.get('host')}); wait for "
+            f"{output}: another run is writing here (process {other.get('pid')} on {other.get('host')}); wait for "
             f"it, or give another output; one that was killed is let go after {STALE_SECONDS / 60:.0f} minutes"
         )
-    raise OutputError(f"{lock.parent}: another run is writing here; wait for it, or give another output")
+    raise OutputError(f"{output}: another run is writing here; wait for it, or give another output")
 
 
 def _is_gone(other: dict[str, Any]) -> bool:

@@ -166,7 +166,7 @@ def write_map(
     """
     staging = target.absolute().with_name(target.name + ".staging")
     path = staging.with_name(staging.name + ".model.npz")
-    with alone(target.with_name(f".{target.name}.running")):
+    with alone(target.with_name(f".{target.name}.running"), target):
         try:
             content = bank_file.pack({field.name: getattr(model, field.name) for field in fields(model)})  # type: ignore[arg-type]
             digest = hashlib.sha256(content).hexdigest()

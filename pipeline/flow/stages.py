@@ -270,7 +270,7 @@ def _whole(
 ) -> Receipt:
     """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
     check_creation(target, plan.info, creation_options)
-    with alone(target.with_name(f".{target.name}.running")):
+    with alone(target.with_name(f".{target.name}.running"), target):
         _clear(plan)
         done = False
         try:

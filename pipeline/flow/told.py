@@ -19,6 +19,7 @@ from pipeline.flow.mended import tell_mended
 from pipeline.flow.networks import AnyBank
 from pipeline.flow.not_finite import tell_features
 from pipeline.flow.rim import tell_rim
+from pipeline.flow.speckle import tell_speckle
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.undeclared import tell_fill
 from pipeline.flow.unread import tell_unread
@@ -44,6 +45,7 @@ def tell_scene(source: Source, counted: Receipt, quality: str, bound: Bound | No
     tell_infinite(source, counted, bound, watch)
     tell_lacking(source, counted, watch)
     tell_rim(source, watch)
+    tell_speckle(source, counted, quality, watch)
     facts: dict[str, Any] = {"mended": tell_mended(source, counted, watch)}
     facts |= {"undeclared_fill": tell_fill(source, counted.ends, watch)}
     facts |= {"mask": tell_mask(source, counted, watch, heeded=quality != "none")}

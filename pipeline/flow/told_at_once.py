@@ -19,8 +19,10 @@ from pipeline.flow.networks import AnyBank
 from pipeline.flow.not_finite import not_finite, tell_features
 from pipeline.flow.python_words import in_python
 from pipeline.flow.sentinels import warn_caller
+from pipeline.flow.speckle import speckle_text
 from pipeline.flow.tasks import Receipt
 from pipeline.flow.windows import windows
+from pipeline.grid import Window
 from pipeline.network.sample import usable
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.times import TIME
@@ -35,18 +37,31 @@ class _Warner(Nobody):
         warn_caller(in_python(text))
 
 
-def tell_denoised(scene: xr.DataArray, cube: Any, nodata: float | int | None, dates: Dates | None = None) -> None:
-    """Warn of pixels that lack a band and have others, where they are many."""
-    if is_dask_collection(cube) or len(cube) < 2:
+def tell_denoised(
+    scene: xr.DataArray, cube: Any, nodata: float | int | None, bands: Sequence[str], dates: Dates | None = None
+) -> None:
+    """Warn of noise in proportion to the signal, and of pixels that lack a band and have others, where they are many.
+
+    bands: names of the scene's.
+    """
+    if is_dask_collection(cube):
         return
+    name = str(scene.name or "scene")
+
+    def read(window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        block = cube[:, *window.slices]
+        return block, valid_from(block, (nodata,) * len(block))
+
+    told = [speckle_text(name, bands, cube.shape[1:], read)]
     lacking = seen = 0
-    for block, valid in _parts(cube, nodata):
+    for block, valid in _parts(cube, nodata) if len(cube) > 1 else ():
         lacking += lacking_pixels(block, valid, nodata, dates)
         each = [valid] if dates is None else dates.valid(block, valid, nodata)
         seen += int(np.count_nonzero(np.logical_or.reduce(each)))
-    text = lacking_text(str(scene.name or "scene"), lacking, seen)
-    if text is not None:
-        warn_caller(text)
+    told.append(lacking_text(name, lacking, seen))
+    for text in told:
+        if text is not None:
+            warn_caller(text)
 
 
 def tell_featured(

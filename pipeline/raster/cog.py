@@ -33,6 +33,7 @@ from pipeline.raster.files import drafts, give, writing
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, gdal_warnings, open_writer, reason
 from pipeline.raster.handed import Windows, with_block
 from pipeline.raster.look import write_statistics
+from pipeline.raster.names import descriptions
 from pipeline.raster.nodata import convert, mark, nudge, representable, valid_from
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.sidecar import put_beside, words_beside
@@ -229,7 +230,7 @@ def _profile(info: SceneInfo, block: int) -> dict[str, Any]:
 
 def _describe(dataset: DatasetWriter, info: SceneInfo) -> None:
     """Everything beside the pixels. Statistics are left out: they were of other pixels."""
-    dataset.descriptions = info.bands
+    dataset.descriptions = descriptions(info.bands, info.described)
     dataset.scales, dataset.offsets = info.scales, info.offsets
     dataset.units = tuple(unit or "" for unit in info.units)
     dataset.colorinterp = tuple(ColorInterp[name] for name in info.colorinterp)

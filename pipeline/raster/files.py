@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pipeline.errors import OutputError
+from pipeline.errors import ELSEWHERE, FULL, OutputError, size_limit
 from pipeline.raster.chunks import put_object
 from pipeline.storage import ObjectPath, Place, put_file, scratch
 
@@ -33,11 +35,25 @@ def writing(
         yield
     except errors as error:
         folder = tempfile.gettempdir() if isinstance(path, ObjectPath) else path.parent
-        free = shutil.disk_usage(folder).free >> 20
         where = f"in {folder}, where it is drafted" if isinstance(path, ObjectPath) else "there"
-        raise OutputError(
-            f"{path}: cannot be written: {reason(error)} ({free} MiB free {where}); free some space or write elsewhere"
-        ) from error
+        raise OutputError(f"{path}: cannot be written: {reason(error)}{_remedy(error, folder, where)}") from error
+
+
+def _remedy(error: BaseException, folder: str | Path, where: str) -> str:
+    """What is known of the space in the folder, and what to do. GDAL does not say which error of the system's it met:
+    where files may not grow, that it is."""
+    number: int | None = None
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) and cause.errno else number
+        cause = cause.__cause__
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    if number == errno.EFBIG or (number is None and limited):
+        return f": {size_limit()}"
+    if number is not None and number not in FULL:
+        return f"; {ELSEWHERE}"
+    free = shutil.disk_usage(folder).free >> 20
+    return f" ({free} MiB free {where}); free some space or write elsewhere"
 
 
 def give(draft: Path, path: Place, reason: Callable[[BaseException], str]) -> None:

@@ -219,6 +219,7 @@ def _describe(
         colorinterp=tuple("undefined" if c is ColorInterp.alpha else c.name for c in dataset.colorinterp),
         masked=any(v is not None for v in chosen) or dtype.kind == "f" or bool(masks) or alpha is not None,
         fingerprint=dataset_fingerprint(path, dataset),
+        described=any(text == f"band_{n}" for n, text in enumerate(dataset.descriptions, 1)),
     )
     # Behind a network a window is fewer requests than its cells, what is no file cannot be seen to change, and a VRT
     # does not tell how its files are stored.
@@ -288,9 +289,8 @@ def _mask_bands(
 
 
 def _georeference(dataset: DatasetReader) -> Georeference:
-    transform = dataset.transform
+    transform, rpcs = dataset.transform, dataset.rpcs
     gcps, gcps_crs = dataset.gcps
-    rpcs = dataset.rpcs
     return Georeference(
         crs_wkt=dataset.crs.to_wkt() if dataset.crs else None,
         transform=None if transform.is_identity else cast(Affine6, tuple(map(float, transform[:6]))),

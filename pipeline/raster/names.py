@@ -36,6 +36,11 @@ def band_names(descriptions: Sequence[str | None]) -> tuple[str, ...]:
     return tuple(unique(names))
 
 
+def descriptions(names: Sequence[str], described: bool = False) -> tuple[str | None, ...]:
+    """The names as a file has them: None for `band_N` of band N, unless the source has it so."""
+    return tuple(None if name == f"band_{n}" and not described else name for n, name in enumerate(names, 1))
+
+
 def unique(names: Sequence[str]) -> Iterator[str]:
     """The names, a later twin with `_2`, `_3` behind it."""
     given, used = set(names), set[str]()

@@ -116,6 +116,8 @@ class SceneInfo:
     """True where a pixel may be invalid; False promises that every pixel is real."""
     fingerprint: str = ""
     """Cheap identity of the input files' contents: no path, no time."""
+    described: bool = False
+    """Whether a name `band_N` of band N is the source's own; else it had none."""
 
     def __post_init__(self) -> None:
         count = len(self.bands)
@@ -138,7 +140,10 @@ class SceneInfo:
 
     def to_json(self) -> dict[str, Any]:
         """A mapping of JSON's types; numbers that JSON has not (NaN, infinities) become words."""
-        return cast(dict[str, Any], _to_json(asdict(self)))
+        facts = cast(dict[str, Any], _to_json(asdict(self)))
+        if not self.described:  # as in stores that older versions wrote
+            del facts["described"]
+        return facts
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> SceneInfo:
@@ -167,6 +172,7 @@ class SceneInfo:
             colorinterp=tuple(map(str, facts["colorinterp"])),
             masked=bool(facts["masked"]),
             fingerprint=str(facts["fingerprint"]),
+            described=facts.get("described") is True,
         )
 
 
