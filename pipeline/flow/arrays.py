@@ -37,6 +37,7 @@ from pipeline.flow.networks import (
 )
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.python_values import check_array, noise_level, whole_number
+from pipeline.flow.python_words import python_words
 from pipeline.flow.read import SAMPLES
 from pipeline.flow.sentinels import nodata_of, with_own
 from pipeline.flow.threads import one_blas_thread
@@ -274,7 +275,7 @@ def _resolve(
     # By the grid of the commands, not by Dask's chunks: a scene has one bank, however it is cut.
     grid = Grid(cube.shape[1], cube.shape[2], TILE)
     samples = Samples(cube, [grid[number].window for number in grid.spread(SAMPLES)], nodata, clear)
-    with one_blas_thread(), samples.blamed():
+    with python_words(), one_blas_thread(), samples.blamed():
         if is_network(str(bank)):
             return normalised(open_network(str(bank), names), samples)
         return fit_bank(str(bank), samples, bands=names, seed=seed)
