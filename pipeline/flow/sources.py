@@ -23,7 +23,7 @@ from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac, is_url, split_reference
-from pipeline.storage import check_named
+from pipeline.storage import at_home, check_named
 
 _NOTHING = Below()
 _NAME_THEM = "name the scenes that it was made of"
@@ -103,6 +103,7 @@ def find_scenes(source: str | Sequence[str], made: Below = _NOTHING) -> Iterator
         ConfigError: a pattern matches nothing, or a path is empty.
         SourceError: a folder or a catalogue cannot be read, holds no scene, or outputs of a run.
     """
+    source = at_home(source) if isinstance(source, str) else [at_home(part) for part in source]
     for part in [source] if isinstance(source, str) else source:
         check_named(part)
     if not isinstance(source, str):
