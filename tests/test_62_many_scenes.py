@@ -238,6 +238,9 @@ def test_failures_are_told_by_file_and_window_and_tried_again(tmp_path: Path, jo
     paths[1].write_bytes(whole)
     refused = call("run", job, "--out", out, "--retry-failed")
     assert "the scene's pixels changed" in refused.stderr  # it was begun with the torn file
+    way = "give another output, or --retry-failed --overwrite, which leaves finished scenes alone\n"
+    assert way in refused.stderr
+    assert way in call("run", job, paths[1], paths[3], "--out", out).stderr
     again = call("run", job, "--out", out, "--retry-failed", "--overwrite")
     assert again.exit_code == 3
     assert "4 scenes: 1 written, 1 failed, 2 not run again" in again.stdout

@@ -56,7 +56,7 @@ def run(
     if not is_url(job.out) and Path(job.out).exists() and not Path(job.out).is_dir():
         raise ConfigError(f"{job.out} is a file; --out, or `out` in the workflow, names a folder")
     scenes, already = _scenes(job, bool(src), retry_failed)
-    with Tally(as_json) as tally:
+    with Tally(as_json, many=len(scenes) + already > 1) as tally:
         if scenes:
             with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
                 command = shlex.join(["terrasketch", *sys.argv[1:]])
