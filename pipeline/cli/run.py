@@ -73,8 +73,8 @@ def run(
 def _scenes(job: Workflow, named: bool, retry_failed: bool) -> tuple[dict[str, list[str]], int]:
     """The scenes to run, and how many need not be run again."""
     if not retry_failed:
-        return name_scenes(job.sources, job.out, dates=job.read.stack), 0
-    scenes = name_scenes(job.sources, job.out, dates=job.read.stack) if named else {}
+        return name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning), 0
+    scenes = name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning) if named else {}
     return unfinished(job.out, scenes, job.model_dump())
 
 
