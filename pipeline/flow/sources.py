@@ -78,8 +78,8 @@ def name_scenes(
     if nothing and not scenes:
         raise nothing[0]
     if warn is not None:
-        for one in nothing:
-            warn(f"{one}; the other sources are taken")
+        for missed in nothing:
+            warn(f"{missed}; the other sources are taken")
     if not scenes:
         raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of a run in {out}; {_NAME_THEM}")
     depth = dict.fromkeys(range(len(scenes)), 0)
