@@ -107,14 +107,9 @@ def zarr_encoding(
         )
     packing |= {key: _as_stored(packing[key], packing) for key in ENCODED if key in packing}
     kind = np.dtype(packing.get("dtype") or scene.dtype)
-    told = _sentinel(scene.encoding)
-    if told is None:
-        told = _own(scene, kind)
-    elif "dtype" not in packing and encoded_sentinel(scene) is not None:
-        _check_own(scene, told, kind, encoded=True)
-    if told is None and (told := _declared(scene, packing, kind)) is not None and "_FillValue" not in scene.attrs:
-        packing["_FillValue"] = _as_stored(told, packing)
+    told, inside = _missing(scene, packing, kind)
     nodata = _as_stored(told, packing)
+    packing |= {} if inside else {"_FillValue": nodata}
     codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=nodata, effort=effort)
     codec.check(kind)
     return Encoding(packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None})
@@ -131,6 +126,24 @@ def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lo
     if bound.mode == "snr" and (bound.value or 0) <= 0:
         raise ConfigError(f"snr {snr} is no signal above the noise; give decibels above 0, such as 40")
     return bound
+
+
+def _missing(scene: xr.DataArray, packing: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[Any, bool]:
+    """The sentinel, by whoever declares it, and whether `to_zarr` writes it by itself (so it does where there is none).
+
+    Raises:
+        ConfigError: it is not one of the stored numbers.
+    """
+    told = _sentinel(scene.encoding)
+    if told is not None:
+        if "dtype" not in packing and encoded_sentinel(scene) is not None:
+            _check_own(scene, told, dtype, encoded=True)
+        return told, True
+    told = _own(scene, dtype)
+    if told is not None:
+        return told, True
+    told = _declared(scene, packing, dtype)
+    return told, told is None or "_FillValue" in scene.attrs
 
 
 def _sentinel(words: Mapping[Any, Any]) -> Any:
