@@ -92,6 +92,43 @@ def test_paths_are_relative_to_the_workflow(tmp_path: Path) -> None:
     assert workflow.features.bank == str(tmp_path / "my.npz")
 
 
+def test_home_is_where_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "m.tif").touch()
+    monkeypatch.setenv("HOME", str(home))
+    text = "sources: [~/a.tif, [~/b.tif, a~/c.tif], 's3://bucket/~/d.tif', '~/*.tif']\nout: ~/o\n"
+    text += "features: {bank: ~/my.npz}\nread: {mask_band: 'scl:~/m.tif'}\nrun: {scheduler: ~/s.json}\n"
+    workflow = _load(tmp_path, text)
+    assert workflow.sources == [
+        f"{home}/a.tif", [f"{home}/b.tif", str(tmp_path / "a~/c.tif")], "s3://bucket/~/d.tif", f"{home}/*.tif",
+    ]  # fmt: skip
+    assert workflow.out == f"{home}/o"
+    assert workflow.features is not None
+    assert workflow.features.bank == f"{home}/my.npz"
+    assert workflow.read.mask_band == f"scl:{home}/m.tif"
+    assert workflow.run.scheduler == f"{home}/s.json"
+    network = _load(tmp_path, "features: {bank: 'onnx:~/m.onnx@a'}\n").features
+    assert network is not None
+    assert network.bank == f"onnx:{home}/m.onnx@a"
+
+
+@pytest.mark.parametrize("text", ["[]", "0", "false", "''", "text", "[1, 2]", "2020-01-01"])
+def test_a_workflow_that_is_no_mapping_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"job.yaml:1: a workflow is keys with values, .*, got ") as caught:
+        _load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "warns"), [("", True), ("---\n", True), ("# only\n", True), ("{}", False)])
+def test_a_workflow_that_says_nothing_is_warned_of(tmp_path: Path, text: str, warns: bool) -> None:
+    told: list[str] = []
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    assert load_workflow(path, told.append).compress.bound == ("snr", 40.0)
+    assert bool(told) == warns
+
+
 def test_an_empty_workflow_has_defaults_and_features_can_be_left_out(tmp_path: Path) -> None:
     assert _load(tmp_path, "").compress.bound == ("snr", 40.0)
     assert _load(tmp_path, "features: null\n").features is None

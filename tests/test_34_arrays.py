@@ -87,6 +87,16 @@ def test_a_bank_can_be_fitted_on_the_way(scene: Path) -> None:
         pipeline.features(whole, "no-such-bank")
 
 
+def test_a_bank_is_that_of_the_command_whatever_the_chunks(scene: Path, tmp_path: Path) -> None:
+    words = ["features", scene, tmp_path / "f.zarr", "--bank", "rcf-mixed", "--stride", 4]
+    assert call(*words).exit_code == 0
+    expected = xr.open_zarr(tmp_path / "f.zarr").features.values
+    for chunks in ({}, {"y": 48, "x": 60}, {"y": 1}):
+        given = pipeline.open_scene(scene).chunk(chunks).terrasketch.features("rcf-mixed", stride=4)
+        assert dask.is_dask_collection(given.data)
+        np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_what_is_no_scene_is_refused() -> None:
     with pytest.raises(BlockError, match="complex"):
         pipeline.denoise(xr.DataArray(np.ones((2, 3, 3), complex)))

@@ -114,3 +114,16 @@ def test_a_crs_of_another_name_goes_along(stride: int) -> None:
     assert cells.rio.crs.to_epsg() == 32633
     assert cells.rio.transform(recalc=False) == Affine(stride, 0, 0, 0, -stride, 12)
     assert "spatial_ref" not in cells.coords
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_crs_of_an_attribute_and_scalar_coordinates_stay(stride: int) -> None:
+    scene = _plane(y=-np.arange(12.0), x=np.arange(20.0))
+    scene = scene.assign_coords(epsg=32618, time=np.datetime64("2020-01-01", "ns"), feature=3)
+    assert scene.terrasketch.features("classic", stride=stride).rio.crs is None
+    assert scene.assign_attrs(crs="no such").terrasketch.features("classic", stride=stride).rio.crs is None
+    result = scene.assign_attrs(crs="epsg:32618").terrasketch.features("classic", stride=stride)
+    assert result.rio.crs == "EPSG:32618"
+    assert int(result.epsg) == 32618
+    assert result.time == scene.time
+    assert result.sizes["feature"] > 3

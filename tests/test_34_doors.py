@@ -15,7 +15,7 @@ from pipeline.codec import Bound, encode
 from pipeline.denoise import denoise_block
 from pipeline.errors import TerrasketchError
 from pipeline.network import fit_bank
-from tests.scenes import small_scene
+from tests.scenes import call, small_scene
 
 CUBE = xr.DataArray(np.random.default_rng(3).normal(9, 1, (2, 3, 40, 40)), dims=("time", "band", "y", "x"))
 SCENE = CUBE[0]
@@ -80,6 +80,25 @@ def test_one_stands_for_a_list_of_one_and_arrays_for_lists(path: Path) -> None:
     assert np.unique(stack.time).astype("M8[h]").astype(str).tolist() == [
         "2020-01-01T00", "2020-02-01T03", "2020-03-01T00", "2020-04-01T00",
     ]  # fmt: skip
+
+
+def test_home_is_where_a_shell_has_it(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.chdir(tmp_path)
+    scene = pipeline.open_scene(f"~/{path.name}")
+    assert pipeline.open_scene([f"~/{path.name}"]).shape == scene.shape
+    with pytest.raises(TerrasketchError, match=f"^{path} has 4 bands; give a mask of one"):
+        pipeline.open_scene(path, mask_band=f"~/{path.name}")
+    scene.terrasketch.compress("~/home.zarr")
+    assert pipeline.open_scene("~/home.zarr").shape == scene.shape
+    assert (path.parent / "home.zarr").is_dir()
+    fit_bank("classic", [(scene.values, np.ones(scene.shape[1:], bool))], bands=tuple(scene.band.values)).save(
+        "~/b.npz"
+    )
+    assert scene.terrasketch.features("~/b.npz", stride=8).attrs["bank"] == "classic"
+    assert call("compress", f"~/{path.name}", "~/quoted.zarr").exit_code == 0
+    assert (path.parent / "quoted.zarr").is_dir()
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("verb", [pipeline.denoise, pipeline.features, pipeline.zarr_encoding])

@@ -189,6 +189,19 @@ def test_what_zarr_cannot_hold_is_left_out_and_named(tmp_path: Path) -> None:
         SCENES["linspace"].assign_coords(valid=1).terrasketch.compress(tmp_path / "b.zarr")
 
 
+def test_words_of_which_some_bands_have_none_are_kept(tmp_path: Path) -> None:
+    scene = SCENES["linspace"]
+    for number, none in enumerate((None, np.nan)):
+        given = scene.assign_coords(common_name=("band", np.array(["blue", none, "red"], object)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            stored = given.terrasketch.compress(tmp_path / f"{number}.zarr")
+        assert stored.common_name.values.tolist() == ["blue", "", "red"]
+    given = scene.assign_coords(common_name=("band", np.array(["blue", {1}, None], object)))
+    with pytest.warns(UserWarning, match="common_name is left out: Zarr does not hold set and the like"):
+        given.terrasketch.compress(tmp_path / "c.zarr")
+
+
 def test_coordinates_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     SCENES["linspace"].terrasketch.compress(tmp_path / "a.zarr")
     meta = tmp_path / "a.zarr" / "zarr.json"

@@ -173,3 +173,65 @@ def test_an_encoding_whose_store_would_say_otherwise_is_refused(
     packed = scene.astype("float32")
     packed.encoding = {"dtype": "uint16", "scale_factor": 0.5}
     assert pipeline.zarr_encoding(packed, lossless=True)["serializer"].nodata == 0
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"nodata": 0}, {"fill_value": 0}, {"nodata": 0.0}, {"nodatavals": (0.0,) * 4}, {"_FillValue": 0}]
+)
+def test_an_encoding_knows_what_every_verb_knows(
+    scene: xr.DataArray, tmp_path: Path, attributes: dict[str, Any]
+) -> None:
+    given = scene.compute().drop_attrs(deep=False).assign_attrs(attributes)
+    encoding = pipeline.zarr_encoding(given, rmse=2)
+    assert encoding["serializer"].nodata == 0
+    given.rename("a").to_dataset().to_zarr(tmp_path / "a.zarr", encoding={"a": encoding}, consolidated=False)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr", consolidated=False).a.isnull(), given == 0)
+
+
+def test_an_encoding_of_packed_values_wants_their_sentinel(scene: xr.DataArray) -> None:
+    given = scene.astype("float32").drop_attrs(deep=False).assign_attrs(nodata=-9999.0)
+    assert pipeline.zarr_encoding(given, rmse=2)["_FillValue"] == -9999
+    given.encoding = {"dtype": "int16", "scale_factor": 0.5}
+    with pytest.raises(ConfigError, match=r"nodata -9999.0 is of the values before .*where\(scene != -9999.0\)"):
+        pipeline.zarr_encoding(given, rmse=2)
+    given.encoding["_FillValue"] = 0
+    assert pipeline.zarr_encoding(given, rmse=2)["serializer"].nodata == 0
+
+
+def test_an_encoding_of_floats_warns_of_a_nodata_that_does_not_count(scene: xr.DataArray) -> None:
+    given = scene.astype("float32").drop_attrs(deep=False).assign_attrs(nodata=0)
+    with pytest.warns(UserWarning, match=r"nodata 0 is of whole numbers and the array of float32: .*NaN alone"):
+        encoding = pipeline.zarr_encoding(given, rmse=2)
+    assert encoding["serializer"].nodata is None
+    assert "_FillValue" not in encoding
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("lazy", [True, False])
+def test_what_the_encoding_of_integers_declares_counts(scene: xr.DataArray, tmp_path: Path, lazy: bool) -> None:
+    plain = scene.drop_attrs(deep=False)
+    given = (plain if lazy else plain.compute()).rio.write_nodata(0, encoded=True)
+    assert not given.attrs
+    assert nodata_of(given) == 0
+    assert nodata_of(given.isel(band=[0])) == 0
+    assert nodata_of(given.rio.write_nodata(7)) == 7
+    np.testing.assert_array_equal(given.terrasketch.denoise(), scene.terrasketch.denoise())
+    assert np.isnan(given.terrasketch.features("classic", stride=4)[:, :5, :5]).all()
+    given.terrasketch.compress(tmp_path / "a.zarr", rmse=1)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "a.zarr").scene.isnull(), scene == 0)
+    assert pipeline.zarr_encoding(given, rmse=1)["serializer"].nodata == 0
+
+
+def test_what_the_encoding_declares_of_others_does_not(scene: xr.DataArray) -> None:
+    given = change(scene.compute()).drop_attrs(deep=False)
+    given.encoding = {"_FillValue": np.uint16(0)}
+    text = r"nodata 0 is of uint16 and the array of int32: .*\.drop_encoding\(\)\.rio\.write_nodata\(0\)"
+    with pytest.warns(UserWarning, match=text):
+        clean = given.terrasketch.denoise()
+    assert "_FillValue" not in clean.encoding
+    assert ((clean != given) & (given == 0)).any()
+    with pytest.raises(ConfigError, match=text):
+        pipeline.zarr_encoding(given, lossless=True)
+    pipeline.zarr_encoding(given.drop_encoding(), lossless=True)
+    given.encoding = {"_FillValue": 0, "scale_factor": 0.5}  # of packed numbers
+    assert nodata_of(given) is None

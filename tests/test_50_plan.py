@@ -71,6 +71,14 @@ def test_no_more_is_written_than_the_plan_says(tmp_path: Path, write: str) -> No
     assert many["bytes_out"] <= total
 
 
+@pytest.mark.parametrize("word", ["bogus", "http://127.0.0.1:8787"])
+def test_a_scheduler_that_no_run_would_open_is_refused(job: Path, word: str) -> None:
+    (job / "job.yaml").write_text(f"{WORKFLOW}run: {{scheduler: '{word}'}}\n")
+    results = [call(command, job / "job.yaml", job / "scene.tif") for command in ("plan", "run")]
+    assert [one.exit_code for one in results] == [2, 2]
+    assert results[0].stderr == results[1].stderr
+
+
 def test_halo_is_counted_once_per_inner_edge(job: Path) -> None:
     workflow = load_workflow(job / "job.yaml")
     plan = plan_scene("scene", [str(job / "scene.tif")], workflow, 2)

@@ -115,6 +115,18 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> Non
         _names("vrt://in/*.tif?bands=1,2")
 
 
+def test_a_pattern_of_nothing_among_others_is_warned_of(tmp_path: Path, job: Path) -> None:
+    scene, nothing, bands = _scene(tmp_path / "a.tif"), str(tmp_path / "*.jp2"), str(tmp_path / "B*.tif")
+    for command in (("run", job, nothing, scene, "--out", tmp_path / "out"), ("plan", job, nothing, scene)):
+        result = call(*command)
+        assert result.exit_code == 0, result.output
+        assert f"Warning: {nothing} matches no scene; " in result.stderr
+        assert call(*command[:2], nothing, bands, *command[4:]).exit_code == 2
+    assert (tmp_path / "out" / "a" / "scene.zarr").is_dir()
+    with pytest.raises(ConfigError, match="matches no scene"):  # a part of a scene is lacking, not a scene
+        name_scenes([str(scene), [str(scene), bands]], warn=print)
+
+
 @pytest.mark.parametrize("pattern", ["*.tif", "**/*.jp2", "s3://bucket/*.tif"])
 def test_a_pattern_of_nothing_is_one_line(tmp_path: Path, job: Path, pattern: str) -> None:
     where = pattern if "://" in pattern else tmp_path / pattern
@@ -238,6 +250,9 @@ def test_failures_are_told_by_file_and_window_and_tried_again(tmp_path: Path, jo
     paths[1].write_bytes(whole)
     refused = call("run", job, "--out", out, "--retry-failed")
     assert "the scene's pixels changed" in refused.stderr  # it was begun with the torn file
+    way = "give another output, or --retry-failed --overwrite, which leaves finished scenes alone\n"
+    assert way in refused.stderr
+    assert way in call("run", job, paths[1], paths[3], "--out", out).stderr
     again = call("run", job, "--out", out, "--retry-failed", "--overwrite")
     assert again.exit_code == 3
     assert "4 scenes: 1 written, 1 failed, 2 not run again" in again.stdout

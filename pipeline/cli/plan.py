@@ -16,6 +16,7 @@ from pipeline.cli.progress import print_bytes, print_warning
 from pipeline.cli.run import override
 from pipeline.cli.tally import SOME_FAILED
 from pipeline.cli.totals import Totals
+from pipeline.cluster import where
 from pipeline.config import Workflow, load_workflow
 from pipeline.errors import ConfigError, SourceError
 from pipeline.flow.paperwork import counted
@@ -64,8 +65,9 @@ def plan(
       terrasketch plan workflows/scene.yaml scene.tif --scenes 10000 --workers 500 --calibrate
     """
     job = override(load_workflow(workflow, print_warning), src, None, scheduler, workers, reading)
+    where(job.run.scheduler)  # what `run` would not open is planned no more than it runs
     count = job.run.workers or cores()
-    named = name_scenes(job.sources, job.out, dates=job.read.stack)
+    named = name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning)
     if scenes is None:
         if measure or rates or bandwidth or drivers > 1:
             raise ConfigError(

@@ -56,7 +56,7 @@ def run(
     if not is_url(job.out) and Path(job.out).exists() and not Path(job.out).is_dir():
         raise ConfigError(f"{job.out} is a file; --out, or `out` in the workflow, names a folder")
     scenes, already = _scenes(job, bool(src), retry_failed)
-    with Tally(as_json) as tally:
+    with Tally(as_json, many=len(scenes) + already > 1) as tally:
         if scenes:
             with crew(job.run.scheduler, job.run.workers, verbose, quiet) as team:
                 command = shlex.join(["terrasketch", *sys.argv[1:]])
@@ -73,8 +73,8 @@ def run(
 def _scenes(job: Workflow, named: bool, retry_failed: bool) -> tuple[dict[str, list[str]], int]:
     """The scenes to run, and how many need not be run again."""
     if not retry_failed:
-        return name_scenes(job.sources, job.out, dates=job.read.stack), 0
-    scenes = name_scenes(job.sources, job.out, dates=job.read.stack) if named else {}
+        return name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning), 0
+    scenes = name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning) if named else {}
     return unfinished(job.out, scenes, job.model_dump())
 
 

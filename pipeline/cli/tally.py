@@ -15,16 +15,20 @@ from pipeline.cli.progress import print_bytes
 from pipeline.config import Workflow
 from pipeline.flow.paperwork import counted, plain
 from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.summary import to_be_retried
 from pipeline.storage import is_url
 from pipeline.untrusted import one_line, printable
 
 SOME_FAILED = 3
+_REMEDY = "or --overwrite"
+_REMEDY_OF_MANY = "or --retry-failed --overwrite, which leaves finished scenes alone"
 
 
 class Tally:
     """Gathers receipts. What is to be printed waits on the disk: it may be long, and bars are drawn until the end."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, *, many: bool = False) -> None:
+        self._many = many
         self._json = as_json
         self._counts = dict.fromkeys(("done", "complete", "failed", "refused"), 0)
         self._computed = False
@@ -46,7 +50,10 @@ class Tally:
         else:
             self._lines.write(printable(_summary(receipt)) + "\n")
         if receipt.failures:
-            self._errors.write(f"Error: {one_line(f'{receipt.name}: {receipt.failures[0]}{_more(receipt)}')}\n")
+            text = receipt.failures[0]
+            if self._many and to_be_retried(receipt, job.model_dump()):
+                text = text.replace(_REMEDY, _REMEDY_OF_MANY)
+            self._errors.write(f"Error: {one_line(f'{receipt.name}: {text}{_more(receipt)}')}\n")
 
     def close(self, out: str, already: int) -> int:
         """Print everything, and give the exit code. `already`: scenes that needed no run."""

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from pipeline.config.models import Compress, Denoise, Execution, Features, Read, Section, Workflow, Write
 from pipeline.errors import ConfigError
+from pipeline.storage import at_home
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 20
+_SHOWN = 60
 _FIRST = "name the workflow first, then the scenes"
 
 
@@ -24,10 +26,13 @@ def load_workflow(path: Path, warn: Callable[[str], None] | None = None) -> Work
         ConfigError: the file is missing, not YAML, or says something a workflow cannot say.
     """
     root = _compose(path)
-    if root is None and warn is not None:
+    said = _plain(root, path)
+    if said is None and warn is not None:
         warn(f"{path} says nothing, so everything is as by default; is it the workflow that was meant?")
+    if said is not None and not isinstance(said, dict):
+        raise ConfigError(f"{path}:1: a workflow is keys with values, such as `out: DIR`, got {_short(said)}")
     try:
-        workflow = Workflow.model_validate(_plain(root, path) or {})
+        workflow = Workflow.model_validate(said or {})
     except ValidationError as error:
         raise ConfigError(_first_problem(path, root, error)) from error
     folder = path.parent
@@ -38,7 +43,7 @@ def load_workflow(path: Path, warn: Callable[[str], None] | None = None) -> Work
     features = workflow.features
     if features is not None and features.bank.startswith("onnx:"):
         # Not resolved: what stands behind the model is the name of a tensor, and may look like a path.
-        model = features.bank.removeprefix("onnx:")
+        model = at_home(features.bank.removeprefix("onnx:"))
         model = model if Path(model).is_absolute() else f"{folder.resolve()}/{model}"
         features = features.model_copy(update={"bank": f"onnx:{model}"})
     elif features is not None and features.bank.endswith(".npz"):
@@ -54,13 +59,18 @@ def load_workflow(path: Path, warn: Callable[[str], None] | None = None) -> Work
 
 def _resolve(folder: Path, text: str) -> str:
     remote = "://" in text or text.startswith("/vsi")
-    return text if remote else str((folder / text).resolve())
+    return text if remote else str((folder / at_home(text)).resolve())
 
 
 def _resolve_mask(folder: Path, text: str | None) -> str | None:
     """[CODING:]FILE with the file resolved; what is no file there is a band, and stays."""
     coding, colon, name = (text or "").rpartition(":")
-    return f"{coding}{colon}{_resolve(folder, name)}" if name and (folder / name).is_file() else text
+    return f"{coding}{colon}{_resolve(folder, name)}" if name and (folder / at_home(name)).is_file() else text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _compose(path: Path) -> yaml.Node | None:

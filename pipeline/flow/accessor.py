@@ -54,7 +54,8 @@ class SceneAccessor:
         tile: int = arrays.TILE,
         seed: int = 0,
     ) -> xr.DataArray:
-        """Its features (feature, y, x), lazy where it is lazy; see `pipeline.flow.arrays.features`."""
+        """Its features (feature, y, x), lazy where it is lazy, but for the fit of a bank that is named; see
+        `pipeline.flow.arrays.features`."""
         return arrays.features(self._scene, bank, pool=pool, stride=stride, tile=tile, seed=seed)
 
     def compress(

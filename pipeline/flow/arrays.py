@@ -1,7 +1,7 @@
 """The two verbs for people who hold an xarray object: DataArray in, DataArray out, lazy where the input is lazy.
 
 Each block of the output takes its own slice of the input, halo included. Of a Dask-backed scene nothing is computed
-before it is asked for.
+before it is asked for, but the windows that a bank is fitted on (`_resolve`).
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ from pipeline.flow.networks import (
 )
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.python_values import check_array, noise_level, whole_number
+from pipeline.flow.python_words import python_words
+from pipeline.flow.read import SAMPLES
 from pipeline.flow.sentinels import nodata_of, with_own
 from pipeline.flow.threads import one_blas_thread
 from pipeline.flow.told_at_once import tell_denoised, tell_featured
-from pipeline.flow.windows import map_windows, windows
-from pipeline.grid import Halo, Window
+from pipeline.flow.windows import map_windows
+from pipeline.grid import Grid, Halo, Window
 from pipeline.network import Bank, fit_bank
 from pipeline.raster.nodata import valid_from
 from pipeline.raster.times import TIME
@@ -49,7 +51,6 @@ from pipeline.storage import place
 
 TILE = 256
 _Y, _X = {"y", "lat", "latitude", "projection_y_coordinate"}, {"x", "lon", "longitude", "projection_x_coordinate"}
-_FIT_SAMPLES = 16
 MOST_POOL, MOST_STRIDE = 255, 1024
 
 
@@ -116,13 +117,15 @@ def features(
         scene: (band, y, x), or (y, x), of a real dtype. A bank is fitted where its coordinate `clear` is true, in all
             bands, if it has one (`open_scene(mask_band=...)`).
         bank: a fitted bank, the path of one, the name of one to fit on samples of this scene, or a tensor of an ONNX
-            network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are).
+            network, onnx:MODEL[@TENSOR], normalised by such samples (of integers: given the pixels as they are). These
+            samples, of up to 16 windows of 256 x 256 pixels, are computed at the call, of a lazy scene too, with all
+            that it is made of: give a fitted bank, or `scene.persist()`, where that is dear.
         pool: side of the mean pool in pixels; the bank's own by default, of a network the stride.
         stride: pixels of the scene a feature cell covers on a side; 1 by default, of a network its tensor's own.
 
     Returns:
         (feature, y, x) float32, NaN where the receptive field meets an invalid pixel (of a network: where the pool
-        does); lazy where the input is lazy.
+        does), on the scene's scalar coordinates and CRS; lazy where the input is lazy.
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
@@ -264,14 +267,15 @@ def band_labels(scene: xr.DataArray, cube: Any) -> tuple[str, ...]:
 def _resolve(
     bank: AnyBank | str | Path, cube: Any, names: tuple[str, ...], nodata: float | int | None, seed: int, clear: Any
 ) -> AnyBank:
+    """The bank, fitted where a name is given: the only pixels of a lazy scene that are computed at the call."""
     if isinstance(bank, AnyBank):
         return bank
     if str(bank).endswith(".npz"):
         return Bank.load(place(bank))
-    spread = windows(cube, TILE, 1)
-    chosen = np.unique(np.linspace(0, len(spread) - 1, min(_FIT_SAMPLES, len(spread))).round().astype(int))
-    samples = Samples(cube, [spread[index] for index in chosen], nodata, clear)
-    with one_blas_thread(), samples.blamed():
+    # By the grid of the commands, not by Dask's chunks: a scene has one bank, however it is cut.
+    grid = Grid(cube.shape[1], cube.shape[2], TILE)
+    samples = Samples(cube, [grid[number].window for number in grid.spread(SAMPLES)], nodata, clear)
+    with python_words(), one_blas_thread(), samples.blamed():
         if is_network(str(bank)):
             return normalised(open_network(str(bank), names), samples)
         return fit_bank(str(bank), samples, bands=names, seed=seed)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -27,15 +28,29 @@ def label(scene: xr.DataArray, data: Any, bank: AnyBank, pool: int, stride: int)
         centres = _centres(scene, name, stride)
         if centres is not None:
             coords[name] = (name, centres, scene.coords[name].attrs)
+    # What a scene is one of (its time, its tile); its mapping comes below.
+    mapping = grid_mapping(scene)
+    for name, one in scene.coords.items():
+        if one.ndim == 0 and name not in (mapping, *coords):
+            coords[name] = one.variable
     told = {name: str(value) for name, value in scene.attrs.items() if name in (SEEN, STRIDE)}
     attributes = {"bank": bank.name} | with_sight(told, bank.sees(pool, stride), stride)
     result = xr.DataArray(data, dims=("feature", y, x), coords=coords, name="features", attrs=attributes)
-    mapping = grid_mapping(scene)
     if mapping is not None:
         placed = scene.coords[mapping].copy()
         result = result.assign_coords({mapping: placed if stride == 1 else _coarser(scene, placed, stride)})
         result.encoding["grid_mapping"] = mapping
+    crs = _crs(scene)
+    if crs is not None and _crs(result) is None:  # in an attribute, as stackstac has it
+        result = result.rio.write_crs(crs)
     return result
+
+
+def _crs(scene: xr.DataArray) -> Any:
+    try:
+        return scene.rio.crs
+    except (RuntimeError, ValueError):  # pyproj's or rasterio's: an attribute `crs` that says none
+        return None
 
 
 def _coarser(scene: xr.DataArray, placed: xr.DataArray, stride: int) -> xr.DataArray:

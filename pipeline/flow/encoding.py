@@ -14,10 +14,18 @@ from pipeline.codec.zarr_codec import SNR, LowRankCodec
 from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.arrays import TILE
 from pipeline.flow.python_values import check_array, truth, whole_number
-from pipeline.flow.sentinels import counts, foreign, remedy
+from pipeline.flow.sentinels import (
+    ENCODED,
+    PACKED,
+    counts,
+    encoded_sentinel,
+    foreign,
+    nodata_of,
+    remedy,
+    with_own,
+)
 
 _PACKING = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
-_SENTINELS = ("_FillValue", "missing_value")
 _PLANES = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"))
 
 
@@ -27,7 +35,7 @@ class Encoding(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
         codec = self.get("serializer")
-        if key in (*_SENTINELS, "dtype", "_Unsigned") and isinstance(codec, LowRankCodec):
+        if key in (*ENCODED, "dtype", "_Unsigned") and isinstance(codec, LowRankCodec):
             said = _sentinel(self)
             nodata = codec.nodata if said is None else _as_stored(said, self)
             told = LowRankCodec(bound=codec.bound, value=codec.value, nodata=nodata, effort=codec.effort)
@@ -61,7 +69,8 @@ def zarr_encoding(
 
         data.to_zarr("cube.zarr", encoding={"ndvi": pipeline.zarr_encoding(data.ndvi, max_error=0.01)})
 
-    The codec is told the missing value, since it does not see `_FillValue`. A chunk holds all bands (the axis before
+    The codec is told the missing value, since it does not see `_FillValue`; one that `nodata` or `fill_value` of the
+    attributes, or rioxarray, declare, is a `_FillValue` of the encoding too. A chunk holds all bands (the axis before
     y), one of every axis before that, and tile x tile pixels. How the array is packed (`dtype`, `scale_factor`,
     `add_offset`, `_FillValue` of its own `encoding`) stays. `encoding | {...}` of what is given back changes more, and
     tells the codec of a `_FillValue` among it; a plain dictionary made of it (`{**encoding, ...}`) cannot.
@@ -96,12 +105,11 @@ def zarr_encoding(
             f"{packing['dtype']} that stand for {seen} by _Unsigned lie apart by {2 ** (8 * seen.itemsize)} where "
             f"neighbours meet, and no bound but lossless holds there; give dtype {str(seen)!r} and no _Unsigned"
         )
-    packing |= {key: _as_stored(packing[key], packing) for key in _SENTINELS if key in packing}
+    packing |= {key: _as_stored(packing[key], packing) for key in ENCODED if key in packing}
     kind = np.dtype(packing.get("dtype") or scene.dtype)
-    told = _sentinel(scene.encoding)
-    if told is None:
-        told = _own(scene, kind)
+    told, inside = _missing(scene, packing, kind)
     nodata = _as_stored(told, packing)
+    packing |= {} if inside else {"_FillValue": nodata}
     codec = LowRankCodec(bound=bound.mode, value=bound.value, nodata=nodata, effort=effort)
     codec.check(kind)
     return Encoding(packing | {"chunks": _chunks(scene, tile), "serializer": codec, "compressors": None})
@@ -120,9 +128,27 @@ def one_bound(snr: float | None, rmse: float | None, max_error: float | None, lo
     return bound
 
 
+def _missing(scene: xr.DataArray, packing: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[Any, bool]:
+    """The sentinel, by whoever declares it, and whether `to_zarr` writes it by itself (so it does where there is none).
+
+    Raises:
+        ConfigError: it is not one of the stored numbers.
+    """
+    told = _sentinel(scene.encoding)
+    if told is not None:
+        if "dtype" not in packing and encoded_sentinel(scene) is not None:
+            _check_own(scene, told, dtype, encoded=True)
+        return told, True
+    told = _own(scene, dtype)
+    if told is not None:
+        return told, True
+    told = _declared(scene, packing, dtype)
+    return told, told is None or "_FillValue" in scene.attrs
+
+
 def _sentinel(words: Mapping[Any, Any]) -> Any:
     """What xarray will write for what is missing; None where it says nothing."""
-    return next((words[key] for key in _SENTINELS if words.get(key) is not None), None)
+    return next((words[key] for key in ENCODED if words.get(key) is not None), None)
 
 
 def _own(scene: xr.DataArray, dtype: np.dtype[Any]) -> Any:
@@ -132,12 +158,35 @@ def _own(scene: xr.DataArray, dtype: np.dtype[Any]) -> Any:
         ConfigError: it is of another dtype than the stored numbers: readers would take what is a value for missing.
     """
     told = _sentinel(scene.attrs)
-    if told is not None and not counts(told, dtype):
+    if told is not None:
+        _check_own(scene, told, dtype)
+    return told
+
+
+def _check_own(scene: xr.DataArray, told: Any, dtype: np.dtype[Any], *, encoded: bool = False) -> None:
+    if not counts(told, dtype):
         name = str(scene.name or "the array")
         raise ConfigError(
-            foreign(name, told, dtype) + f"to_zarr would write it and readers take {told} for missing; {remedy(told)}"
+            foreign(name, told, dtype)
+            + f"to_zarr would write it and readers take {told} for missing; {remedy(told, encoded=encoded)}"
         )
-    return told
+
+
+def _declared(scene: xr.DataArray, packing: Mapping[str, Any], dtype: np.dtype[Any]) -> float | int | None:
+    """What the other verbs take for missing, and `to_zarr` would not write: attributes of other names, `set_nodata`.
+
+    Raises:
+        ConfigError: it is of the values before they are packed.
+    """
+    told = nodata_of(with_own(scene))
+    if told is None or told != told:
+        return None
+    if {*PACKED} & {*packing}:
+        raise ConfigError(
+            f"{scene.name or 'the array'}: nodata {told} is of the values before scale_factor and add_offset; give "
+            f".where(scene != {told}), and a _FillValue of the packed numbers in its encoding"
+        )
+    return int(told) if dtype.kind in "iu" and told == int(told) else told
 
 
 def _other_sign(packing: Mapping[str, Any]) -> np.dtype[Any] | None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from xarray.conventions import encode_cf_variable
 
 from pipeline.errors import BlockError
@@ -147,9 +148,10 @@ def _coordinates(scene: xr.DataArray, mapping: str | None, transform: Affine6 | 
                 a, b, c, d, e, f = transform
                 attributes["GeoTransform"] = " ".join(repr(float(value)) for value in (c, a, b, f, d, e))
         values = np.asarray(variable.values)
-        words = values.astype(object) if values.dtype.kind in "UT" else values
-        if words.dtype.kind == "O" and not all(isinstance(value, str) for value in words.ravel()):
-            _leave_out(f"coordinate {name}", f"{type(words.ravel()[0]).__name__} and the like")
+        words = _words(values.astype(object) if values.dtype.kind in "UT" else values)
+        others = [one for one in words.ravel() if not isinstance(one, str)] if words.dtype == object else []
+        if others:
+            _leave_out(f"coordinate {name}", f"{type(others[0]).__name__} and the like")
             continue
         if {*name} & {"/", " "} or name.startswith("."):
             _leave_out(f"coordinate {name!r}", "such names")
@@ -159,6 +161,17 @@ def _coordinates(scene: xr.DataArray, mapping: str | None, transform: Affine6 | 
         facts = {key: xarray_fill(float(v)) if key == "_FillValue" else _json(v) for key, v in coded.attrs.items()}
         encoded = values.dtype.kind in "mMb"
         yield Coordinate(name, tuple(map(str, coded.dims)), np.asarray(coded.values), facts, encoded)
+
+
+def _words(values: NDArray[Any]) -> NDArray[Any]:
+    """Words with "" where there is none (None, NaN), as xarray writes them; values of other kinds as they are."""
+    if values.dtype != object:
+        return values
+    none = np.array([one is None or (isinstance(one, float) and one != one) for one in values.ravel()], bool)
+    known = [isinstance(one, str) for one in values.ravel()[~none]]
+    if not none.any() or not known or not all(known):
+        return values
+    return np.where(none.reshape(values.shape), "", values)
 
 
 def _coded(name: str, variable: xr.Variable) -> xr.Variable:

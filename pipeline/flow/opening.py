@@ -43,6 +43,7 @@ from pipeline.raster.nodata import mark, real_elements
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.raster.spectrum import known_wavelengths
 from pipeline.raster.store_bands import StoreBands, stored
+from pipeline.storage import at_home
 
 
 def open_scene(
@@ -111,7 +112,8 @@ def _mask_text(mask: Any) -> str | None:
         return None
     if isinstance(mask, Integral) and mask is not True:
         return str(int(mask))
-    return path_text("mask_band", mask, "give the name or number of a band, or a file")
+    coding, colon, name = path_text("mask_band", mask, "give the name or number of a band, or a file").rpartition(":")
+    return f"{coding}{colon}{at_home(name)}"
 
 
 class _Warner(Nobody):

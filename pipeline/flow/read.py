@@ -23,7 +23,7 @@ from pipeline.raster.scene import Source
 from pipeline.raster.stac_assets import StoreItem
 from pipeline.raster.store_bands import select_bands, stored
 from pipeline.raster.store_source import open_store
-from pipeline.storage import ObjectPath, Place, check_named, place
+from pipeline.storage import ObjectPath, Place, at_home, check_named, place
 
 SAMPLES = 16
 
@@ -93,7 +93,7 @@ def _absolute(path: str) -> str:
         ConfigError: it is empty.
     """
     check_named(path)
-    return absolute_name(path)
+    return absolute_name(at_home(path))
 
 
 def is_store(path: str | Place) -> bool:

@@ -1,4 +1,4 @@
-"""Which value of an array is missing, by its attributes: what they declare for its own dtype.
+"""Which value of an array is missing, by its attributes, of integers its encoding too: what is declared for its dtype.
 
 xarray takes attributes along through arithmetic and casts. Nothing of an array tells whether its 0 is the nodata of the
 integers that it was made of (`astype`) or a value (an index, a difference): pixels are not asked, for then each chunk
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from pipeline.raster.nodata import representable
 
 _KEYS = ("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals")
 """Where rioxarray looks."""
+ENCODED = ("_FillValue", "missing_value")
+PACKED = ("scale_factor", "add_offset")
+"""Under these the encoding's sentinel is of the packed numbers."""
 
 
 def nodata_of(scene: xr.DataArray) -> float | int | None:
@@ -50,9 +54,14 @@ def foreign(name: str, value: Any, dtype: np.dtype[Any]) -> str:
     return f"{name}: nodata {one} is of {told} and the array of {dtype}: "
 
 
-def remedy(value: Any) -> str:
-    """What whoever has such a sentinel may do."""
+def remedy(value: Any, *, encoded: bool = False) -> str:
+    """What whoever has such a sentinel, in the attributes or in the encoding, may do."""
     one = _number(value)
+    if encoded:
+        return (
+            f"if {one} is missing here, give .drop_encoding().rio.write_nodata({one}), if it is a value, "
+            ".drop_encoding()"
+        )
     return (
         f"if {one} is missing here, give .rio.write_nodata({one}), if it is a value, .drop_attrs(deep=False), or begin "
         "with open_scene(..., masked=True)"
@@ -65,10 +74,23 @@ def with_own(scene: xr.DataArray) -> xr.DataArray:
     if value is None or counts(value, scene.dtype):
         return scene
     but = ", NaN alone is missing" if scene.dtype.kind == "f" else ", nothing is missing"
-    warn_caller(foreign(str(scene.name or "scene"), value, scene.dtype) + f"it is no nodata here{but}; {remedy(value)}")
+    way = remedy(value, encoded=_attribute(scene) is None)
+    warn_caller(foreign(str(scene.name or "scene"), value, scene.dtype) + f"it is no nodata here{but}; {way}")
     result = scene.copy(deep=False)
     result.attrs = {key: told for key, told in scene.attrs.items() if key not in _KEYS}
+    if encoded_sentinel(scene) is not None:
+        result.encoding = {key: told for key, told in scene.encoding.items() if key not in ENCODED}
     return result
+
+
+def encoded_sentinel(scene: xr.DataArray) -> Any:
+    """What the encoding of integers says of them, in its own dtype, as xarray will write it; None of floats.
+
+    Those have NaN in its place (`masked=True`).
+    """
+    if scene.dtype.kind not in "iu" or {*PACKED} & {*scene.encoding}:
+        return None
+    return _first(scene.encoding, ENCODED)
 
 
 def warn_caller(text: str) -> None:
@@ -80,13 +102,24 @@ def warn_caller(text: str) -> None:
 
 
 def _declared(scene: xr.DataArray) -> Any:
-    """What attributes declare, in its own dtype; what encoding or `set_nodata` say comes before, as of rioxarray."""
-    told = next((one for one in (_number(scene.attrs.get(key)) for key in _KEYS) if one is not None), None)
+    """What attributes or encoding declare, in its own dtype; `set_nodata`, and of floats NaN where the encoding has a
+    sentinel, come before, as of rioxarray."""
+    told, inside = _attribute(scene), encoded_sentinel(scene)
+    told = inside if told is None else told
     try:
         known = scene.rio.nodata  # in the array's dtype, whatever it was declared for
     except (OverflowError, TypeError, ValueError):  # it is none of the array's, to the last digit
         return told
-    return told if known is None or known == told else known
+    return told if known is None or known == told or (inside is not None and known != known) else known
+
+
+def _attribute(scene: xr.DataArray) -> Any:
+    return _first(scene.attrs, _KEYS)
+
+
+def _first(words: Mapping[Any, Any], keys: Sequence[str]) -> Any:
+    """The first number among them."""
+    return next((one for one in (_number(words.get(key)) for key in keys) if one is not None), None)
 
 
 def _number(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic, iglob
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, scenes_in
 from pipeline.raster.gdal import is_remote
 from pipeline.raster.names import natural_key
 from pipeline.raster.stac_json import is_stac, is_url, split_reference
-from pipeline.storage import check_named
+from pipeline.storage import at_home, check_named
 
 _NOTHING = Below()
 _NAME_THEM = "name the scenes that it was made of"
@@ -38,26 +38,48 @@ class Found:
     names: tuple[str, ...]
 
 
+class NoMatch(ConfigError):
+    """A pattern that matches nothing."""
+
+
 def name_scenes(
-    sources: Sequence[str | Sequence[str]], out: str | None = None, *, dates: bool = False
+    sources: Sequence[str | Sequence[str]],
+    out: str | None = None,
+    *,
+    dates: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, list[str]]:
     """The paths of each scene under the name of its folder: the stem of its (first) path, or the id of its STAC item.
 
     Where two scenes of patterns, folders or catalogues would share a name, the folders they come from are put before
     it. The same scene given twice is one. What runs wrote into `out` is no input, other files there are. With `dates`,
-    all that one source names are the dates of one scene, whose name ends in -stack.
+    all that one source names are the dates of one scene, whose name ends in -stack. Of several sources a pattern that
+    matches nothing is left out, and `warn` told, as a file that is missing fails its own scene alone.
 
     Raises:
-        ConfigError: there are no scenes, a pattern matches nothing, two would have the same name, or one's outputs
-            would lie in its own folder.
+        ConfigError: there are no scenes, a pattern matches nothing (no source does, where there is `warn`), two would
+            have the same name, or one's outputs would lie in its own folder.
         SourceError: a folder or a catalogue cannot be read, or holds no scene.
     """
     if not sources:
         raise ConfigError("no scenes to run; name some in the workflow's `sources`, on the command line, or by -")
     find = _dates_of if dates else find_scenes
     made = Below(out)
-    found = {_identity(scene): scene for source in sources for scene in find(source, made)}
+    found: dict[tuple[str, ...], Found] = {}
+    nothing: list[NoMatch] = []
+    for source in sources:
+        try:
+            found |= {_identity(scene): scene for scene in find(source, made)}
+        except NoMatch as error:
+            if warn is None or len(sources) == 1 or not isinstance(source, str):  # of a list: a part of a scene lacks
+                raise
+            nothing.append(error)
     scenes = list(found.values())
+    if nothing and not scenes:
+        raise nothing[0]
+    if warn is not None:
+        for missed in nothing:
+            warn(f"{missed}; the other sources are taken")
     if not scenes:
         raise ConfigError(f"every scene of {', '.join(map(str, sources))} is an output of a run in {out}; {_NAME_THEM}")
     depth = dict.fromkeys(range(len(scenes)), 0)
@@ -103,6 +125,7 @@ def find_scenes(source: str | Sequence[str], made: Below = _NOTHING) -> Iterator
         ConfigError: a pattern matches nothing, or a path is empty.
         SourceError: a folder or a catalogue cannot be read, holds no scene, or outputs of a run.
     """
+    source = at_home(source) if isinstance(source, str) else [at_home(part) for part in source]
     for part in [source] if isinstance(source, str) else source:
         check_named(part)
     if not isinstance(source, str):
@@ -189,7 +212,7 @@ def _matches(pattern: str, made: Below) -> list[str]:
     if "**" in pattern and not named:  # every folder on the way would be a match
         paths = [path for path in paths if not Path(path).is_dir() or is_store(path)]
     if not paths:
-        raise ConfigError(f"{pattern} matches no scene; is the pattern right, and seen from the right folder?")
+        raise NoMatch(f"{pattern} matches no scene; is the pattern right, and seen from the right folder?")
     scenes = [path for path in paths if Path(path) not in made]
     if not scenes:
         raise ConfigError(

@@ -53,7 +53,7 @@ class Summary:
         first = receipt.failed[0] if receipt.failed else None
         told = {"status": receipt.status, "failure": first}
         if receipt.status == "refused":
-            told = (self._earlier or {}).get(receipt.name) or _as_left(receipt) or told | {"status": "failed"}
+            told = (self._earlier or {}).get(receipt.name) or as_left(receipt) or told | {"status": "failed"}
         self._scenes[receipt.name] |= told
         self.undated += [receipt.name] if receipt.facts.get("undated") else []
         if time.monotonic() - self._saved > _SAVE_EVERY:
@@ -79,7 +79,13 @@ class Summary:
         self._saved = time.monotonic()
 
 
-def _as_left(receipt: SceneReceipt) -> dict[str, Any] | None:
+def to_be_retried(receipt: SceneReceipt, options: dict[str, Any]) -> bool:
+    """Whether a scene that was refused is one that --retry-failed runs: its run under this workflow had failed."""
+    left = as_left(receipt) if receipt.status == "refused" else None
+    return left is not None and left["status"] not in DONE and left["workflow"] == workflow_key(options)
+
+
+def as_left(receipt: SceneReceipt) -> dict[str, Any] | None:
     """What the receipt in a scene's folder tells of an earlier run, which had no summary; None without one."""
     try:
         left = json.loads((place(receipt.folder) / "receipt.json").read_text("utf-8"))

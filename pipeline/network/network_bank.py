@@ -22,7 +22,7 @@ from pipeline.network.graph import Graph
 from pipeline.network.onnx_import import load
 from pipeline.network.survey import input_channels, survey
 from pipeline.network.tiling import Field
-from pipeline.storage import Place, place
+from pipeline.storage import Place, at_home, place
 
 PREFIX = "onnx:"
 SUFFIX = ".onnx"
@@ -46,7 +46,7 @@ def split(words: str) -> tuple[Path, str | None]:
     model, _, tensor = (
         text.partition("@") if end < 0 else (text[: end + len(SUFFIX)], "", text[end + len(SUFFIX) + 1 :])
     )
-    return Path(model), tensor or None
+    return Path(at_home(model)), tensor or None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ Local places are `pathlib.Path` and nothing else. `ObjectPath` has those of its 
 
 from pipeline.storage.files import (
     Place,
+    at_home,
     check_named,
     lies_in,
     place,
@@ -19,6 +20,7 @@ from pipeline.storage.variables import gdal_options
 __all__ = [
     "ObjectPath",
     "Place",
+    "at_home",
     "check_named",
     "gdal_options",
     "is_url",

@@ -21,6 +21,11 @@ Place = Path | ObjectPath
 """A local path, or an address in an object store."""
 
 
+def at_home(word: str) -> str:
+    """A local path whose ~ is the home folder, as a shell has it where none is between; addresses as they are."""
+    return os.path.expanduser(word) if word.startswith("~") else word
+
+
 def check_named(word: str) -> None:
     """Raise ConfigError for a path of blanks or nothing, which elsewhere is the present folder."""
     if not word.strip():
@@ -39,7 +44,7 @@ def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
     check_named(word)
     if word.startswith(_SCHEMES) and not is_url(word):
         raise ConfigError(f"{word}: the address names no bucket or host; give {word.partition('://')[0]}://NAME/...")
-    return ObjectPath(word) if is_url(word) else Path(word)
+    return ObjectPath(word) if is_url(word) else Path(at_home(word))
 
 
 def put_whole(path: Place, data: bytes) -> None:
