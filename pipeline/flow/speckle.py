@@ -90,7 +90,7 @@ def cells_of(plane: NDArray[Any], valid: NDArray[np.bool_]) -> F64:
     is below 0, for then it is no power and no amplitude."""
     height, width = (side // CELL * CELL for side in plane.shape)
     there = valid[:height, :width]
-    values = np.where(there, plane[:height, :width], 0).astype(np.float32)
+    values = np.where(there, plane[:height, :width], 0).astype(np.float64)
     if (values < 0).any():
         return np.full((2, 1), np.nan)
     diagonal = values[0::2, 0::2] - values[0::2, 1::2] - values[1::2, 0::2] + values[1::2, 1::2]
