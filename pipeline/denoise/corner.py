@@ -102,6 +102,34 @@ def corner_details(block: NDArray[Any], valid: Valid, details: Details) -> Detai
     return replace(details, diagonal=np.where(details.whole, diagonal, np.float32(0)))
 
 
+def third_differences(block: NDArray[Any], valid: Valid, chosen: Valid) -> F32 | None:
+    """(band, cell) third differences both ways of block (band, y, x) in the chosen (y, x) of the wavelet's cells; None
+    where these are not of 4 x 4 pixels."""
+    if chosen.shape != cells_of(valid.shape):
+        return None
+    rows, columns = np.nonzero(chosen)
+    found = np.empty((len(block), len(rows)), np.float32)
+    for b, band in enumerate(block.astype(native(block.dtype), copy=False)):
+        _third_differences(band, 2 * rows, 2 * columns, TAPS[3].astype(np.float64), found[b])
+    return found
+
+
+@jit
+def _third_differences(
+    band: NDArray[Any], rows: NDArray[np.intp], columns: NDArray[np.intp], taps: F64, found: F32
+) -> None:
+    """Set found (cell,) to those of the windows of band (y, x) that begin at these pixels. In float64: what bands have
+    in common must not round them."""
+    for n in range(len(rows)):
+        total = 0.0
+        for i in range(SIDE):
+            line = 0.0
+            for j in range(SIDE):
+                line += taps[j] * band[rows[n] + i, columns[n] + j]
+            total += taps[i] * line
+        found[n] = total
+
+
 def corner_noise(block: NDArray[Any], valid: Valid, usable: Valid) -> F64:
     """σ (band,), data units, of block (band, y, x) where valid (y, x), each band by itself, and half its standard error
     on top; infinite where it cannot be told: with fewer than LEAST windows, of whole numbers coarser than the noise,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.denoise.corner import corner_details, corner_noise
+from pipeline.denoise.corner import corner_noise, third_differences
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
 from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.denoise.stray import without_stray
@@ -101,19 +101,21 @@ def peak_of(block: NDArray[Any], valid: Valid) -> float:
     return float(np.abs(block[:, valid].astype(np.float64)).max(initial=0.0))
 
 
-def noise_with_texture(details: Details, share: float = FLAT_SHARE, least: int = FLAT_CELLS) -> F64:
-    """σ (band,) as `estimate_noise` finds it in details, with the texture that one band alone shows.
-
-    Over this share of the cells, the flattest, and so many at the least.
-    """
-    sigma = np.zeros(len(details.diagonal))
-    contrast = details.contrast
+def noise_with_texture(details: Details) -> F64:
+    """σ (band,) as `estimate_noise` finds it in details, with the texture that one band alone shows."""
     lively, live = details.readable
-    live = live & (contrast > 0)
+    live = live & (details.contrast > 0)
     count = int(np.count_nonzero(lively))
     if count < MIN_CELLS or not live.any():
-        return sigma
-    x = cells(details.diagonal, details.flattest(max(share, min(1.0, least / count))))
+        return np.zeros(len(live))
+    return _noise(cells(details.diagonal, details.flattest(max(FLAT_SHARE, min(1.0, FLAT_CELLS / count)))), details)
+
+
+def _noise(x: F32, details: Details) -> F64:
+    """σ (band,) of what a factor model leaves of x (band, cell), some of the cells of the bands of `details`."""
+    contrast = details.contrast
+    live = details.readable[1] & (contrast > 0)
+    sigma = np.zeros(len(x))
     sigma[live] = spread(x[live])
     noisy = np.flatnonzero(sigma > NOISELESS * contrast)
     if x.shape[1] >= 4 * noisy.size > 8:
@@ -133,20 +135,22 @@ def without_texture(block: NDArray[Any], valid: Valid, details: Details, sigma: 
     chosen = block if noisy.size == len(block) else block[noisy]
     corner = np.maximum(corner_noise(chosen, valid, details.readable[0]), LEAST_CORNER * less[noisy])
     if noisy.size > LONE and np.count_nonzero(details.readable[0]) >= SOME * CALM_CELLS:
-        some = details if noisy.size == len(block) else details.of(noisy)
-        calm = calm_noise(corner_details(chosen, valid, some))
+        calm = calm_noise(chosen, valid, details if noisy.size == len(block) else details.of(noisy))
         corner = np.where(calm * CALM_FACTOR < less[noisy], corner, np.minimum(corner, calm))
     less[noisy] = np.minimum(less[noisy], corner)
     return less
 
 
-def calm_noise(corner: Details) -> F64:
-    """σ (band,) of bands that share factors, and half its standard error on top, where a scene has least texture: in
-    the third differences `corner` of the flattest cells. Infinite where it cannot be told."""
-    count = int(np.count_nonzero(corner.readable[0]))
+def calm_noise(block: NDArray[Any], valid: Valid, details: Details) -> F64:
+    """σ (band,) of bands that share factors, block (band, y, x) where valid (y, x), and half its standard error on top,
+    where a scene has least texture: in the third differences of the flattest cells of its `details`. Infinite where it
+    cannot be told."""
+    count = int(np.count_nonzero(details.readable[0]))
     read = max(CALM_SHARE * count, min(CALM_CELLS, count))
-    x = cells(corner.diagonal, corner.flattest(read / count))
-    sigma = noise_with_texture(corner, CALM_SHARE, CALM_CELLS) * (1 + np.sqrt(SPREAD_ERROR / read) / 2)
+    x = third_differences(block, valid, details.flattest(read / max(1, count)))
+    if x is None or not x.size:
+        return np.full(len(block), np.inf)
+    sigma = _noise(x, details) * (1 + np.sqrt(SPREAD_ERROR / read) / 2)
     told = (sigma > 0) & (np.count_nonzero(x == 0, axis=1) <= CALM_ZEROS * x.shape[1])
     return np.asarray(np.where(told, sigma, np.inf))
 
