@@ -16,10 +16,11 @@ Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
 # Distances of nearly all others from their median beyond which a pixel is astray: real scenes, clouds and ships in
-# them, reach 9; eight bits cannot reach it, sixteen hardly.
-FAR = 3000.0
-# Share of a band's pixels that may be astray; those that are left are nearly all others. Of fewest pixels nobody knows.
-SHARE = 0.002
+# them, reach 9; eight bits cannot reach it, sixteen hardly. And beyond which more of them are: sixteen bits cannot.
+FAR, FARTHER = 3000.0, 3e4
+# Share of a band's pixels that may be astray, and that may be farther; those that are left are nearly all others. Of
+# fewest pixels nobody knows.
+SHARE, MORE = 0.002, 0.02
 FEWEST = 64
 # Pixels of a band for a first look, and the share of these whose distance must make no other suspicious.
 SAMPLE = 1024
@@ -75,12 +76,15 @@ def _astray(band: NDArray[Any], valid: Valid, far: float) -> Valid | None:
     values = band[real].astype(np.float64)
     if values.size < FEWEST:
         return None
+    beyond = np.zeros(values.size, np.bool_)
     with np.errstate(over="ignore"):
         away = np.abs(values - np.partition(values, values.size // 2)[values.size // 2])
-        last = values.size - 1 - max(1, int(SHARE * values.size))
-        usual = np.partition(away, last)[last]
-        beyond = away > far * usual
-    if usual == 0 or not beyond.any():
+        for times, share in ((far, SHARE), (FARTHER, MORE)):
+            last = values.size - 1 - max(1, int(share * values.size))
+            usual = np.partition(away, last)[last]
+            if usual > 0:
+                beyond |= away > times * usual
+    if not beyond.any():
         return None
     astray = np.zeros_like(valid)
     astray[real] = beyond

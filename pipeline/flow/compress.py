@@ -18,6 +18,7 @@ from pipeline.flow.constants import variances_of, varied_and_flat
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import denoised_and_read
 from pipeline.flow.ends import pair_of
+from pipeline.flow.far import NO_FAR, far_of
 from pipeline.flow.infinite import infinite_pixels, keeps_infinities
 from pipeline.flow.journal import Plan
 from pipeline.flow.lacking import lacking_pixels
@@ -68,7 +69,9 @@ class SceneJob:
             return Wrote(self._raw_bytes(tile), size + beside, resumed=True, beside=beside, storing=told)
         read = denoised_and_read(self.source, tile, self.tile, self.denoising)
         block, real, original = read.block, read.valid, read.original
-        ends = pair_of(original, real, tile.window, self.source.info.nodata)
+        by_snr = self.bound is not None and self.bound.mode == "snr"
+        far = far_of(original, real, tile.window, self.source.info.nodata) if by_snr else NO_FAR
+        ends = pair_of(original, real, far)
         read = read._replace(original=block)
         del original  # the codec needs the memory
         mask = pack(real, (self.tile, self.tile), False) if self.source.info.masked else b""

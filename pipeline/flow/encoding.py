@@ -107,6 +107,7 @@ def zarr_encoding(
         )
     packing |= {key: _as_stored(packing[key], packing) for key in ENCODED if key in packing}
     kind = np.dtype(packing.get("dtype") or scene.dtype)
+    LowRankCodec(bound=bound.mode, value=bound.value, nodata=None, effort=effort).check(kind)
     told, inside = _missing(scene, packing, kind)
     nodata = _as_stored(told, packing)
     packing |= {} if inside else {"_FillValue": nodata}
@@ -186,7 +187,14 @@ def _declared(scene: xr.DataArray, packing: Mapping[str, Any], dtype: np.dtype[A
             f"{scene.name or 'the array'}: nodata {told} is of the values before scale_factor and add_offset; give "
             f".where(scene != {told}), and a _FillValue of the packed numbers in its encoding"
         )
-    return int(told) if dtype.kind in "iu" and told == int(told) else told
+    if dtype.kind not in "iu":
+        return told
+    if not (np.iinfo(dtype).min <= told <= np.iinfo(dtype).max and told == int(told)):
+        raise ConfigError(
+            f"{scene.name or 'the array'}: nodata {told:.9g} is no number of {dtype}, as which it is stored; give "
+            f".where(scene != {told:.9g}), and in its encoding a _FillValue that is one"
+        )
+    return int(told)
 
 
 def _other_sign(packing: Mapping[str, Any]) -> np.dtype[Any] | None:

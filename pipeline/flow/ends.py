@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.flow.far import NO_FAR, Far, far_of
-from pipeline.grid import Window
+from pipeline.flow.far import NO_FAR, Far
 
 
 class Ends(NamedTuple):
@@ -74,10 +73,12 @@ def ends_of(band: NDArray[Any], valid: NDArray[np.bool_]) -> Ends:
     return Ends(values.size, least.item(), leasts, above.item(), most.item(), mosts, below.item())
 
 
-def pair_of(block: NDArray[Any], valid: NDArray[np.bool_], window: Window, nodata: float | None) -> Pair:
-    """Those of the first and of the last band of block (band, y, x), a window of the scene: who fills a pixel fills all
-    bands of a date."""
-    first, far = ends_of(block[0], valid), far_of(block, valid, window, nodata)
+def pair_of(block: NDArray[Any], valid: NDArray[np.bool_], far: Far = NO_FAR) -> Pair:
+    """Those of the first and of the last band of block (band, y, x): who fills a pixel fills all bands of a date.
+
+    far: the pixels that outweigh all others, where an SNR is a bound.
+    """
+    first = ends_of(block[0], valid)
     if len(block) == 1:
         return Pair(first, first, far=far)
     zeros = np.count_nonzero((block[0] == 0) & (block[-1] == 0) & valid)

@@ -31,11 +31,14 @@ class Far(NamedTuple):
     low: float = 0.0
     high: float = 0.0
     """the least and the most of all others of its band and tile"""
+    alike: bool = True
+    """whether all of them have one value, as a fill has"""
 
     def joined(self, other: Far) -> Far:
         """Of both."""
         worst = max(self, other, key=lambda one: (one.weight, -one.band, -one.y, -one.x))
-        return worst._replace(pixels=self.pixels + other.pixels)
+        one = self.value == other.value or not (self.pixels and other.pixels)
+        return worst._replace(pixels=self.pixels + other.pixels, alike=self.alike and other.alike and one)
 
 
 NO_FAR = Far()
@@ -48,6 +51,7 @@ def far_of(block: NDArray[Any], valid: NDArray[np.bool_], window: Window, nodata
         return NO_FAR
     found, pixels, others = NO_FAR, np.zeros(valid.shape, np.bool_), 0.0
     largest: list[float] = []
+    values: set[float] = set()
     for number in range(len(block)):
         # Of dates together a band may lack what others have.
         real = valid & valid_from(block[number : number + 1], (nodata,))
@@ -58,6 +62,7 @@ def far_of(block: NDArray[Any], valid: NDArray[np.bool_], window: Window, nodata
             if astray is None:
                 continue
             pixels |= astray
+            values |= {float(block[number][astray].min()), float(block[number][astray].max())}
             sizes = np.where(astray, np.square(block[number], dtype=np.float64), 0.0)
         largest.append(float(sizes.sum()))
         y, x = (int(at) for at in np.unravel_index(np.argmax(sizes), sizes.shape))
@@ -66,4 +71,5 @@ def far_of(block: NDArray[Any], valid: NDArray[np.bool_], window: Window, nodata
             found = Far(1, float(sizes[y, x]), value, number, window.y0 + y, window.x0 + x, low, high)
     if not sum(largest) > OUTWEIGHS * others:
         return NO_FAR
-    return found._replace(pixels=int(np.count_nonzero(pixels)), weight=found.weight / others if others else np.inf)
+    weight = found.weight / others if others else np.inf
+    return found._replace(pixels=int(np.count_nonzero(pixels)), weight=weight, alike=len(values) == 1)

@@ -52,7 +52,7 @@ class Lessons:
             taught = valid if clear is None else valid & clear
             self.valid += int(np.count_nonzero(valid))
             self.masked += int(np.count_nonzero(valid & ~taught))
-            self.ends = join(self.ends, pair_of(block, valid, window, self.source.info.nodata))
+            self.ends = join(self.ends, pair_of(block, valid))
             yield block, taught
 
     def _see(self, block: NDArray[Any], valid: NDArray[np.bool_]) -> None:

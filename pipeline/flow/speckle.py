@@ -25,6 +25,8 @@ SIDE, WINDOWS, BANDS = 128, 12, 8
 """Of the windows that are looked at; how many, and how many bands of more, both spread evenly."""
 CELL, LEAST = 16, 64
 """Side of a cell, of which a mean and a noise are taken; cells of a band, at least."""
+FEW = 0.1
+"""Share of pixels that may be 0 or below."""
 BINS, OF_BIN = 8, 8
 """Of brightness, in equal ratios, and the cells that one has at least."""
 CALM = 0.2
@@ -86,15 +88,17 @@ def speckle(count: int, extent: tuple[int, int], read: Read) -> dict[int, float]
 
 
 def cells_of(plane: NDArray[Any], valid: NDArray[np.bool_]) -> F64:
-    """(2, cell), mean and noise of the cells of plane (y, x) that are valid and above 0 throughout; NaN where a pixel
-    is below 0, for then it is no power and no amplitude."""
+    """(2, cell), mean and noise of the cells of plane (y, x) that are valid and nearly all above 0; NaN where more than
+    a few pixels are below 0, for then it is no power and no amplitude. What the sensor's own noise, taken off, has left
+    below 0 counts as 0."""
     height, width = (side // CELL * CELL for side in plane.shape)
     there = valid[:height, :width]
     values = np.where(there, plane[:height, :width], 0).astype(np.float64)
-    if (values < 0).any():
+    if np.count_nonzero(values < 0) > FEW * np.count_nonzero(there):
         return np.full((2, 1), np.nan)
+    values = np.maximum(values, 0)
     diagonal = values[0::2, 0::2] - values[0::2, 1::2] - values[1::2, 0::2] + values[1::2, 1::2]
-    whole = _by_cell(values > 0, CELL).all(axis=(1, 3))
+    whole = _by_cell(there, CELL).all(axis=(1, 3)) & (_by_cell(values > 0, CELL).mean(axis=(1, 3)) >= 1 - FEW)
     mean = _by_cell(values, CELL).mean(axis=(1, 3), dtype=np.float64)[whole]
     noise = _by_cell(np.abs(diagonal), CELL // 2).mean(axis=(1, 3), dtype=np.float64)[whole]
     return np.stack([mean, noise * math.sqrt(math.pi / 2) / 2])

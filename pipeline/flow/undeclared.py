@@ -80,7 +80,9 @@ def far_text(info: SceneInfo, far: Far) -> str | None:
     where = f"{value} in {info.bands[far.band]} at row {far.y}, column {far.x}; all others of that tile {low} to {high}"
     whose = "its tile" if far.pixels == 1 else "their tiles"
     what = f"the values of {counted(far.pixels, 'pixel')} ({where}) are nearly all that an SNR of {whose} has as signal"
-    return f"{_told(info, what, value)}; or give --rmse, which does not hang on them"
+    if far.alike:
+        return f"{_told(info, what, value)}; or give --rmse, which does not hang on them"
+    return one_line(f"{info.name}: {what}: give --rmse, which does not hang on them, or write what is none as nodata")
 
 
 def _told(info: SceneInfo, what: str, value: str) -> str:
