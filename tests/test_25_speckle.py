@@ -51,6 +51,14 @@ def test_speckle_is_seen(bands: int, power: float, looks: float) -> None:
         assert 0.5 < share / (2 * power * 0.5 / np.sqrt(looks)) < 1.2
 
 
+@pytest.mark.parametrize("value", [0.0, -1e-3])
+def test_a_few_pixels_without_a_signal_do_not_hide_it(value: float) -> None:
+    """Thermal noise that was taken off leaves zeros, and less, over dark water."""
+    block = coast(2)
+    block[:, np.random.default_rng(5).random(block.shape[1:]) < 0.02] = value
+    assert list(found(block)) == [0, 1]
+
+
 def test_integers_holes_and_dark_pixels_do_not_hide_it() -> None:
     block = np.rint(coast() * 1e4).astype(np.uint16)
     block[:, :200, :90] = 0

@@ -3,6 +3,7 @@ what is the same number is a value."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 
 import pipeline
-from pipeline.errors import ConfigError
+from pipeline.errors import BlockError, ConfigError
 from pipeline.flow.sentinels import nodata_of
 from tests.scenes import write_tif
 
@@ -235,3 +236,19 @@ def test_what_the_encoding_declares_of_others_does_not(scene: xr.DataArray) -> N
     pipeline.zarr_encoding(given.drop_encoding(), lossless=True)
     given.encoding = {"_FillValue": 0, "scale_factor": 0.5}  # of packed numbers
     assert nodata_of(given) is None
+
+
+@pytest.mark.parametrize(("nodata", "said"), [(-np.inf, "-inf"), (np.finfo("f4").min, "-3.40282347e+38"), (0.5, "0.5")])
+def test_a_nodata_that_the_packed_numbers_have_not_is_refused(nodata: float, said: str) -> None:
+    """It was a traceback, or a number of 39 digits."""
+    scene = xr.DataArray(np.ones((2, 20, 20), "f4"), dims=("band", "y", "x"), attrs={"nodata": nodata})
+    scene.encoding["dtype"] = "int16"
+    says = rf"nodata {re.escape(said)} is no number of int16, as which it is stored; give"
+    with pytest.raises(ConfigError, match=says):
+        pipeline.zarr_encoding(scene, max_error=1)
+
+
+def test_booleans_are_refused_before_their_nodata() -> None:
+    scene = xr.DataArray(np.ones((2, 20, 20), bool), dims=("band", "y", "x"), attrs={"nodata": 0})
+    with pytest.raises(BlockError, match="a chunk cannot hold bool; cast"):
+        pipeline.zarr_encoding(scene)
