@@ -37,20 +37,20 @@ NEARLY = 0.75
 APART = 2
 # Pixels as far as which the rings reach, and as far as anything says of a target.
 LOOK = 4 * APART
-# Rings of pixels around one, the first of which it must stand out of; share of any other that may be like it, or it is
-# one of a pattern.
+# Rings of pixels around one, the first of which it must stand out of, and where each of them ends.
 RINGS = np.array(
     [
         (ring, y, x)
-        for ring in (APART, *range(APART + 1, LOOK + 1))
+        for ring in range(APART, LOOK + 1)
         for y in range(-ring, ring + 1)
         for x in range(-ring, ring + 1)
         if max(abs(y), abs(x)) == ring
     ]
 )
-# A target has so many times the energy of what is around it.
-LONELY = 5.0
 ENDS = np.flatnonzero(np.diff(RINGS[:, 0], append=0)) + 1
+# A target has so many times the energy of what is around it; of a ring at most this share is like it, or it is one of a
+# pattern.
+LONELY = 5.0
 PATTERN = 0.2
 
 
@@ -90,8 +90,8 @@ def brighten(planes: F32, smooth: F32, valid: Valid) -> None:
     """Give smooth (plane, y, x) back the valid pixels of planes that stand out of what is around them and were dimmed,
     in place.
 
-    A class or a basis that has seen a ship takes a part of it, and what it leaves may be less than noise can do. A
-    pixel that stands STANDS_OUT deviations above the ring of pixels around it is none, whatever is left of it.
+    A class or a basis that has seen a ship takes a part of it, and what it leaves may be less than noise can do. But a
+    pixel that stands STANDS_OUT deviations out of the ring around it is no noise, whatever is left of it.
     """
     limit = np.float32((NEARLY * STANDS_OUT) ** 2 + 1.25 * len(planes))
     energy = np.empty(valid.shape, np.float32)
