@@ -107,6 +107,7 @@ def zarr_encoding(
         )
     packing |= {key: _as_stored(packing[key], packing) for key in ENCODED if key in packing}
     kind = np.dtype(packing.get("dtype") or scene.dtype)
+    # Before its nodata is asked for: a dtype that cannot be stored has none.
     LowRankCodec(bound=bound.mode, value=bound.value, nodata=None, effort=effort).check(kind)
     told, inside = _missing(scene, packing, kind)
     nodata = _as_stored(told, packing)

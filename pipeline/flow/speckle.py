@@ -99,8 +99,8 @@ def cells_of(plane: NDArray[Any], valid: NDArray[np.bool_]) -> F64:
     values = np.maximum(values, 0)
     diagonal = values[0::2, 0::2] - values[0::2, 1::2] - values[1::2, 0::2] + values[1::2, 1::2]
     whole = _by_cell(there, CELL).all(axis=(1, 3)) & (_by_cell(values > 0, CELL).mean(axis=(1, 3)) >= 1 - FEW)
-    mean = _by_cell(values, CELL).mean(axis=(1, 3), dtype=np.float64)[whole]
-    noise = _by_cell(np.abs(diagonal), CELL // 2).mean(axis=(1, 3), dtype=np.float64)[whole]
+    mean = _by_cell(values, CELL).mean(axis=(1, 3))[whole]
+    noise = _by_cell(np.abs(diagonal), CELL // 2).mean(axis=(1, 3))[whole]
     return np.stack([mean, noise * math.sqrt(math.pi / 2) / 2])
 
 
