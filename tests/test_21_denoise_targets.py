@@ -132,7 +132,7 @@ def ships(bands: int, size: int, contrast: float) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("quality", ["fast", "quality"])
 @pytest.mark.parametrize(("bands", "size"), [(10, 1), (10, 2), (2, 2), (4, 3)])
 def test_ships_that_a_class_has_seen_keep_their_contrast(quality: str, bands: int, size: int) -> None:
-    """Of 12 deviations of two and four bands up to 21 percent were taken, for what was left was less than noise can do."""
+    """Of two and four bands up to 21 percent were taken, for what was left was less than noise can do."""
     truth, noisy, places = ships(bands, size, 12)
     after = denoise_block(noisy, np.ones((256, 256), bool), quality=quality).block
     kept = [1 + np.mean((after - truth)[:, y : y + size, x]) / (120 / np.sqrt(bands)) for y, x in places]
