@@ -6,27 +6,30 @@ Source: docs/algorithms.md, "Denoise".
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.measure import Measured, measure, sample_rows
+from pipeline.denoise.grids import PLAIN, Cells, Grid, company, grids
+from pipeline.denoise.measure import given_noise, measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.noise import large_values_told, peak_of
 from pipeline.denoise.patches import Place, fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
+from pipeline.denoise.put_back import Inner, put_back
 from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.stray import stray
-from pipeline.denoise.targets import AROUND, LOOK, keep_beyond, keep_targets
-from pipeline.denoise.whiten import KEEP_ALL, Whitening, fit_whitening, slabs
+from pipeline.denoise.targets import AROUND, LOOK
+from pipeline.denoise.whiten import fit_whitening
 from pipeline.errors import BlockError
 from pipeline.plain import no_plain_array
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
 # Pixels around a place that is wanted that are denoised with it: targets are told by what is around them.
@@ -44,9 +47,9 @@ class Denoised:
     sigma: F64
     """(band,) noise found or given, data units."""
     rank: int
-    """Planes above the noise."""
-    touched: bool = True
-    """False where the block came back as it was."""
+    """Planes above the noise; of bands of several grids, on the grid that has most."""
+    touched: Valid
+    """(band,) False for those that came back as they were."""
     holes: Valid | None = None
     """(band, y, x) values that were taken for impulses or dead lines, and foretold; None where there are none."""
     astray: Valid | None = None
@@ -74,60 +77,115 @@ def denoise_block(
     pixels (clouds) are denoised by bases of all valid ones. repair: what is mended before: "all", "stripes" (and dead
     lines) or "none"; a model has its own. place: the rows and columns that are wanted, both ends given: the others
     teach, and what comes back there is to be thrown away. Bands of noise 0 and blocks smaller than a patch come back as
-    they are, and so do a few pixels that are astray (`stray.py`). Raises BlockError for arrays that do not fit together
-    and values that float32 cannot square, ConfigError for an unknown quality.
+    they are, and so do a few pixels that are astray (`stray.py`). Bands whose pixels were repeated onto a finer grid
+    are denoised on their own (`grids.py`), where they learn by themselves, whatever the model. Raises BlockError for
+    arrays that do not fit together and values that float32 cannot square, ConfigError for an unknown quality.
     """
     _check(block, valid, clear)
-    settings = settings_for(quality, len(block))
+    settings_for(quality, len(block))
+    given = None if sigma is None or model is not None else given_noise(sigma, len(block))
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     astray = stray(block, valid)
     valid = valid if astray is None else valid & ~astray
     with large_values_told(block, valid):
-        found = _denoised(block, valid, settings, quality, sigma, origin, model, clear, repair, place)
+        found = _grid_by_grid(block, valid, _Task(quality, given, origin, model, clear, repair, place))
     _must_be_finite(found, block, valid)
     return found if astray is None else replace(found, astray=astray)
 
 
-def _denoised(
-    block: NDArray[Any],
-    valid: Valid,
-    settings: Settings,
-    quality: str,
-    sigma: ArrayLike | None,
-    origin: tuple[int, int],
-    model: SceneModel | None,
-    clear: Valid | None,
-    repair: Repair,
-    place: Place | None,
-) -> Denoised:
-    """`denoise_block`, of what is checked and not astray."""
+@dataclass(frozen=True)
+class _Task:
+    """How a block is denoised: what `denoise_block` takes beside it."""
+
+    quality: str
+    sigma: F64 | None
+    """(band,)"""
+    origin: tuple[int, int]
+    model: SceneModel | None
+    clear: Valid | None
+    repair: Repair
+    place: Place | None
+
+    def on(self, cells: Cells, valid: Valid, sigma: F64 | None) -> _Task:
+        """The same, of cells of valid (y, x) pixels, of noise sigma (band,); they learn by themselves."""
+        clear = None if self.clear is None else ~cells.some(valid & ~self.clear)
+        place = None if self.place is None else cells.place(self.place)
+        return _Task(self.quality, sigma, cells.origin(self.origin), None, clear, self.repair, place)
+
+
+def _grid_by_grid(block: NDArray[Any], valid: Valid, task: _Task) -> Denoised:
+    """`denoise_block`, of what is checked and not astray: bands whose pixels were repeated each on their own grid, the
+    means of finer ones beside them. What a model of the scene knows noise of it keeps."""
+    found = grids(block, valid)
+    if task.model is not None:
+        apart = {grid: bands[task.model.sigma[bands] == 0] for grid, bands in found.items() if grid != PLAIN}
+        found = {PLAIN: np.arange(len(block))} | {grid: bands for grid, bands in apart.items() if bands.size}
+    if list(found) == [PLAIN]:
+        return _denoised(block, valid, task)
+    count, holes = len(block), np.zeros(block.shape, np.bool_)
+    whole = Denoised(_narrowed(block), np.zeros(count), 0, np.zeros(count, np.bool_), holes)
+    for grid, bands in found.items():
+        if grid == PLAIN:
+            sigma = None if task.sigma is None else task.sigma[bands]
+            part = _denoised(block[bands], valid, replace(task, sigma=sigma))
+        else:
+            part = _on_grid(block, valid, task, grid, found)
+        whole = _with_part(whole, bands, part, valid)
+    return whole if holes.any() else replace(whole, holes=None)
+
+
+def _on_grid(block: NDArray[Any], valid: Valid, task: _Task, grid: Grid, found: dict[Grid, Index]) -> Denoised:
+    """The bands of a grid, denoised there beside the means of finer ones, and repeated again."""
+    cells, own, chosen = Cells(grid, valid.shape), len(found[grid]), company(grid, found)
+    sigma = None
+    if task.sigma is not None:
+        sides = {band: other.pixels for other, bands in found.items() for band in bands}
+        sigma = task.sigma[chosen] * np.sqrt([sides[band] / grid.pixels for band in chosen])
+    part = _denoised(cells.means(block[chosen], valid), cells.some(valid), task.on(cells, valid, sigma))
+    holes = None if part.holes is None else cells.pixels(part.holes[:own])
+    return Denoised(cells.pixels(part.block[:own]), part.sigma[:own], part.rank, part.touched[:own], holes)
+
+
+def _with_part(whole: Denoised, bands: Index, part: Denoised, valid: Valid) -> Denoised:
+    """The whole, in whose arrays the part that is of these bands is set."""
+    for b, band, touched in zip(bands, part.block, part.touched, strict=True):
+        whole.block[b] = np.where(valid, band, whole.block[b]) if touched else whole.block[b]
+    whole.sigma[bands], whole.touched[bands] = part.sigma, part.touched
+    if whole.holes is not None and part.holes is not None:
+        whole.holes[bands] = part.holes & valid
+    return replace(whole, rank=max(whole.rank, part.rank))
+
+
+def _denoised(block: NDArray[Any], valid: Valid, task: _Task) -> Denoised:
+    """`denoise_block`, of bands of one grid."""
+    settings, model, clear = settings_for(task.quality, len(block)), task.model, task.clear
     trusted = valid if clear is None else learnable(valid, clear, model)
     rows = sample_rows(trusted) if settings.sampled else None
     by_model = None if model is None else model.measured(block, valid, trusted)
-    measured = by_model or measure(block, valid, sigma, rows, trusted, repair)
+    measured = by_model or measure(block, valid, task.sigma, rows, trusted, task.repair)
     found, result = measured.sigma, _narrowed(block)
-    noisy = np.flatnonzero(found > 0)
+    noisy, as_it_was = np.flatnonzero(found > 0), np.zeros(len(block), np.bool_)
     if noisy.size == 0 or min(valid.shape) < settings.patch or not valid.any():
-        return Denoised(result, found, 0, touched=False)
+        return Denoised(result, found, 0, as_it_was)
     unit = measured.unit(noisy)
     if model is None:
         level = measured.level(unit, noisy, trusted, rows)
         whitening = fit_whitening(unit, trusted, level)
-        model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, origin))
+        model = SceneModel(found, measured.stabiliser, whitening, [], replication(unit, valid, task.origin))
         found = measured.total(level, noisy)
-    settings = settings_for(quality, len(block), model.whitening.V.shape[1]).aligned(model.replicated)
+    settings = settings_for(task.quality, len(block), model.whitening.V.shape[1]).aligned(model.replicated)
     if min(valid.shape) < settings.patch:
-        return Denoised(result, found, 0, touched=False)
+        return Denoised(result, found, 0, as_it_was)
     planes = model.whitening.planes(unit, valid)
     fill_holes(planes, valid, settings.widest)
-    inner = around(place, valid.shape)
-    smooth = _smoothed(planes, valid, settings, origin, model, trusted, inner)
+    inner = around(task.place, valid.shape)
+    smooth = _smoothed(planes, valid, settings, task.origin, model, trusted, inner)
     masked = valid & ~trusted
     witnesses = apart_from(masked, trusted, settings.widest)
     cubes = (measured.block[:, *inner], unit[:, *inner], planes[:, *inner])
-    here = _Inner(*cubes, *(one[inner] for one in (valid, trusted, masked, witnesses)))
-    _put_back(result[:, *inner], smooth, here, measured, model.whitening, found, noisy)
-    return Denoised(result, found, model.whitening.rank, holes=measured.holes)
+    here = Inner(*cubes, *(one[inner] for one in (valid, trusted, masked, witnesses)))
+    put_back(result[:, *inner], smooth, here, measured, model.whitening, found, noisy)
+    return Denoised(result, found, model.whitening.rank, found > 0, measured.holes)
 
 
 def _narrowed(block: NDArray[Any]) -> F32:
@@ -142,9 +200,8 @@ def _narrowed(block: NDArray[Any]) -> F32:
 
 def _must_be_finite(found: Denoised, block: NDArray[Any], valid: Valid) -> None:
     """Raise BlockError where a number was lost on the way: block (band, y, x) is finite where valid."""
-    if not found.touched:
-        return
-    for number, band in enumerate(found.block):
+    for number in np.flatnonzero(found.touched):
+        band = found.block[number]
         finite = np.isfinite(band)
         if not finite.all() and not finite[valid].all():
             raise BlockError(
@@ -161,47 +218,6 @@ def around(place: Place | None, shape: tuple[int, ...]) -> Place:
         slice(max(0, one.start - REACH), min(one.stop + REACH, side)) for one, side in zip(place, shape, strict=True)
     )
     return rows, columns
-
-
-class _Inner(NamedTuple):
-    """The part of a block that is denoised."""
-
-    before: NDArray[Any]
-    """(band, y, x) as mended, data units."""
-    unit: NDArray[Any]
-    """(band, y, x) noisy bands of level noise."""
-    planes: F32
-    """(plane, y, x) of unit noise."""
-    valid: Valid
-    trusted: Valid
-    masked: Valid
-    """What a mask takes out of learning."""
-    witnesses: Valid
-    """Of whose pixels the noise taken is held against the noise found."""
-
-
-def _put_back(
-    result: F32,
-    smooth: F32,
-    here: _Inner,
-    measured: Measured,
-    whitening: Whitening,
-    sigma: F64,
-    noisy: NDArray[np.intp],
-) -> None:
-    """Set noisy bands of result (band, y, x), where valid, to what the smooth planes (plane, y, x) say, in place."""
-    # What a mask takes out of learning is given back beyond the planes in any case.
-    targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
-    beyond = here.masked | targets
-    whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
-    for slab in slabs(result.shape):
-        bands = whitening.bands(smooth, slab)
-        keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
-        bands = measured.back(bands, noisy)
-        taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
-        result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
-    if len(result) <= KEEP_ALL and here.witnesses.any():
-        hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
 
 
 def _smoothed(
@@ -235,28 +251,6 @@ def is_clouded(valid: Valid, clear: Valid) -> bool:
 def apart_from(masked: Valid, trusted: Valid, patch: int) -> Valid:
     """The trusted (y, x) pixels of which no patch holds a masked one: a cloud has no say in them."""
     return trusted & ~ndimage.maximum_filter(masked, 2 * patch - 1) if masked.any() else trusted
-
-
-def energy_taken(before: NDArray[Any], after: F32, sigma: F64, chosen: Valid) -> F64:
-    """Σ ((before − after) / σ)² over the chosen (y, x) pixels of each band, for rows of a block (band, y, x)."""
-    if not chosen.all():
-        before, after = np.where(chosen, before, 0), np.where(chosen, after, np.float32(0))
-    taken = np.subtract(before, after, dtype=np.float32)
-    taken /= sigma[:, None, None].astype(np.float32)
-    return np.asarray(np.einsum("byx,byx->b", taken, taken), np.float64)
-
-
-def hold_back(result: F32, before: NDArray[Any], noisy: NDArray[np.intp], taken: F64, valid: Valid) -> None:
-    """Give noisy bands of result (band, y, x) back what was `taken` (band,), mean squared in σ², beyond the noise.
-
-    More than the noise is signal: the discrepancy principle of Morozov (1966). Of many bands the noise is found in
-    what few planes leave, a little low: there it would cost more than it saves.
-    """
-    for b, energy in zip(noisy, taken, strict=True):
-        if 1 < energy < np.inf:
-            with np.errstate(invalid="ignore"):  # of what is not valid
-                held = before[b] + np.float32(1 / np.sqrt(energy)) * (result[b] - before[b])
-            result[b] = np.where(valid, held, result[b])
 
 
 def _check(block: NDArray[Any], valid: Valid, clear: Valid | None) -> None:

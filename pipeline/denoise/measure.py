@@ -100,7 +100,7 @@ def _measured(
     block: NDArray[Any], valid: Valid, sigma: ArrayLike | None, rows: Index | None, learn: Valid, repair: Repair
 ) -> Measured:
     details = None if sigma is not None else _details(block, learn, rows)
-    found = _given(sigma, len(block)) if details is None else noise_with_texture(details)
+    found = given_noise(sigma, len(block)) if details is None else noise_with_texture(details)
     found = np.where(found > rounding(block, valid), found, 0.0)
     if not found.any():
         return Measured(block, found, None, np.ones(found.size, np.bool_))
@@ -175,7 +175,8 @@ def mend(
     return (repaired.block + offset if offset.any() else repaired.block), clean, repaired.holes
 
 
-def _given(sigma: ArrayLike | None, bands: int) -> F64:
+def given_noise(sigma: ArrayLike | None, bands: int) -> F64:
+    """(band,) noise that was given, one for all or one each. Raises BlockError where it is none."""
     try:
         given = np.asarray(sigma, np.float64)
     except (TypeError, ValueError):  # words, complex numbers, rows of several lengths

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.corner import corner_noise, third_differences
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
+from pipeline.denoise.grids import PLAIN, Cells, company, grids
 from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.denoise.stray import without_stray
 from pipeline.errors import BlockError
@@ -72,13 +73,26 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     cells, and never more than that of the details themselves; of up to 16 bands less the texture that details of twice
     the size tell of, and no more than the corner of the spectrum shows where a band is calmest. Cells with an invalid
     pixel, or on a plateau (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
-    A few pixels far from all others are not read (`stray.py`). Raises BlockError for values whose squares leave
+    A few pixels far from all others are not read (`stray.py`); of bands whose pixels were repeated onto a finer grid
+    σ is that of a pixel on their own (`grids.py`). Raises BlockError for values whose squares leave
     float32.
     """
     valid = without_stray(block, valid)
     with large_values_told(block, valid):
-        details = wavelet_details(block, valid)
-        return without_texture(block, valid, details, noise_with_texture(details))
+        found = grids(block, valid)
+        if list(found) == [PLAIN]:
+            return _estimated(block, valid)
+        sigma = np.zeros(len(block))
+        for grid, bands in found.items():
+            chosen, cells = company(grid, found), Cells(grid, valid.shape)
+            sigma[bands] = _estimated(cells.means(block[chosen], valid), cells.some(valid))[: bands.size]
+        return sigma
+
+
+def _estimated(block: NDArray[Any], valid: Valid) -> F64:
+    """`estimate_noise`, of bands of one grid."""
+    details = wavelet_details(block, valid)
+    return without_texture(block, valid, details, noise_with_texture(details))
 
 
 @contextmanager

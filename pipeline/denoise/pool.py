@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.measure import measure
+from pipeline.denoise.grids import PLAIN, grids
+from pipeline.denoise.measure import Measured, given_noise, measure
 from pipeline.denoise.mixture import assign, class_count, class_moments, energies, find_classes, gaussians
 from pipeline.denoise.model import Learnt, SceneModel
 from pipeline.denoise.moments import Moments
@@ -63,19 +64,33 @@ def survey(
     clear: Valid | None = None,
     repair: Repair = "all",
 ) -> Survey | None:
-    """Noise and bands of a window (band, y, x); None where it has no pixel to learn from."""
+    """Noise and bands of a window (band, y, x); None where it has no pixel to learn from.
+
+    Bands whose pixels were repeated have no noise on the grid of the scene.
+    """
     learn = _learnable(valid, clear)
     if not learn.any():
         return None
-    measured = measure(block, valid, sigma, learn=learn, repair=repair)
-    moments = band_moments(measured.block, learn)
-    return Survey(
-        int(np.count_nonzero(learn)),
-        measured.sigma,
-        measured.stabiliser,
-        moments,
-        replication(measured.block[measured.sigma > 0], valid, origin),
-    )
+    measured = _measured(block, valid, learn, sigma, repair)
+    doubled = replication(measured.block[measured.sigma > 0], valid, origin)
+    pixels, moments = int(np.count_nonzero(learn)), band_moments(measured.block, learn)
+    return Survey(pixels, measured.sigma, measured.stabiliser, moments, doubled)
+
+
+def _measured(block: NDArray[Any], valid: Valid, learn: Valid, sigma: ArrayLike | None, repair: Repair) -> Measured:
+    """A window (band, y, x), whose bands of other grids are as they were and show no noise."""
+    plain = grids(block, learn).get(PLAIN, np.zeros(0, np.intp))
+    if plain.size == len(block):
+        return measure(block, valid, sigma, learn=learn, repair=repair)
+    noise, clean, line = np.zeros(len(block)), np.ones(len(block), np.bool_), None
+    if plain.size:
+        given = None if sigma is None else given_noise(sigma, len(block))[plain]
+        part = measure(block[plain], valid, given, learn=learn, repair=repair)
+        noise[plain], clean[plain] = part.sigma, part.clean
+        block = block.astype(np.result_type(block, part.block))
+        block[plain] = part.block
+        line = None if part.stabiliser is None else part.stabiliser.among(plain, len(block))
+    return Measured(block, noise, line, clean)
 
 
 def agree(surveys: list[Survey]) -> SceneModel:

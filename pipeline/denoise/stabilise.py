@@ -62,6 +62,12 @@ class Stabiliser:
         """The same for some of the bands."""
         return Stabiliser(self.gain[bands], self.floor[bands], self.sigma[bands])
 
+    def among(self, bands: NDArray[np.intp], count: int) -> Stabiliser:
+        """The same for these of so many bands, of which the others have no noise."""
+        found = np.zeros((3, count))
+        found[:, bands] = self.gain, self.floor, self.sigma
+        return Stabiliser(*found)
+
     def forward(self, block: NDArray[Any]) -> F32:
         """Block (band, y, x), data units, to unit noise: 2/a √(a·x + 3/8·a² + c), or x/σ where the gain is 0."""
         result = np.empty(block.shape, np.float32)

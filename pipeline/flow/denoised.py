@@ -190,7 +190,7 @@ def settle(result: Denoised, place: Place, original: NDArray[Any], valid: Bool, 
     Float32 has fewer digits than int32 and float64: bands without noise must not pass through it.
     """
     block = restore(result.block[:, *place], valid, original, nodata)
-    kept = result.sigma == 0 if result.touched else slice(None)
+    kept = ~result.touched
     block[kept] = original[kept]
     if result.astray is not None:
         block[:, result.astray[place]] = original[:, result.astray[place]]
