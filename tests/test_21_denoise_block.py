@@ -155,7 +155,9 @@ def test_strips_as_narrow_as_a_patch(bands, quality):
         noisy = along + np.random.default_rng(side).standard_normal((bands, side, 200)).astype(np.float32)
         for block in (noisy, noisy.transpose(0, 2, 1)):
             done = denoise_block(block, np.ones(block.shape[1:], bool), quality=quality, sigma=1.0)
-            assert done.touched.any() == (side >= settings_for(quality, bands, done.rank if bands > 16 else bands).patch)
+            assert done.touched.any() == (
+                side >= settings_for(quality, bands, done.rank if bands > 16 else bands).patch
+            )
             left = np.std(done.block - (along if block is noisy else along[:, None]))
             assert left < 0.6 if done.touched.any() else np.array_equal(done.block, block)
 

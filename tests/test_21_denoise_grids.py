@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pipeline.denoise import denoise_block, estimate_noise
-from pipeline.denoise.grids import LONGEST, PLAIN, Cells, Grid, grids
 from pipeline.flow.denoised import settle
+from pipeline.repeated import LONGEST, PLAIN, Cells, Grid, grids
 
 NOISE = 3.0
 

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.grids import PLAIN, Cells, Grid, company, grids
 from pipeline.denoise.measure import given_noise, measure, sample_rows
 from pipeline.denoise.model import SceneModel
 from pipeline.denoise.noise import large_values_told, peak_of
@@ -26,6 +25,7 @@ from pipeline.denoise.targets import AROUND, LOOK
 from pipeline.denoise.whiten import fit_whitening
 from pipeline.errors import BlockError
 from pipeline.plain import no_plain_array
+from pipeline.repeated import PLAIN, Cells, Grid, company, grids
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -78,7 +78,7 @@ def denoise_block(
     lines) or "none"; a model has its own. place: the rows and columns that are wanted, both ends given: the others
     teach, and what comes back there is to be thrown away. Bands of noise 0 and blocks smaller than a patch come back as
     they are, and so do a few pixels that are astray (`stray.py`). Bands whose pixels were repeated onto a finer grid
-    are denoised on their own (`grids.py`), where they learn by themselves, whatever the model. Raises BlockError for
+    are denoised on their own (`repeated.py`), where they learn by themselves, whatever the model. Raises BlockError for
     arrays that do not fit together and values that float32 cannot square, ConfigError for an unknown quality.
     """
     _check(block, valid, clear)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.denoise.corner import corner_noise, third_differences
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
-from pipeline.denoise.grids import PLAIN, Cells, company, grids
 from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.denoise.stray import without_stray
 from pipeline.errors import BlockError
+from pipeline.repeated import PLAIN, Cells, company, grids
 from pipeline.svd.gram import eigh_descending
 
 F32 = NDArray[np.float32]
@@ -74,7 +74,7 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
     the size tell of, and no more than the corner of the spectrum shows where a band is calmest. Cells with an invalid
     pixel, or on a plateau (fill, saturation), are not read; with fewer than 16 left nothing can be said and σ is 0.
     A few pixels far from all others are not read (`stray.py`); of bands whose pixels were repeated onto a finer grid
-    σ is that of a pixel on their own (`grids.py`). Raises BlockError for values whose squares leave
+    σ is that of a pixel on their own (`repeated.py`). Raises BlockError for values whose squares leave
     float32.
     """
     valid = without_stray(block, valid)

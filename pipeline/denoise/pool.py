@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.denoise.defects import Repair
-from pipeline.denoise.grids import PLAIN, grids
 from pipeline.denoise.measure import Measured, given_noise, measure
 from pipeline.denoise.mixture import assign, class_count, class_moments, energies, find_classes, gaussians
 from pipeline.denoise.model import Learnt, SceneModel
@@ -24,6 +23,7 @@ from pipeline.denoise.patches import fill_holes, patches_among, patches_over, re
 from pipeline.denoise.settings import Settings, groups
 from pipeline.denoise.stabilise import Stabiliser
 from pipeline.denoise.whiten import band_moments, whitening_of
+from pipeline.repeated import PLAIN, grids
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
