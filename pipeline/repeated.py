@@ -56,6 +56,11 @@ class Cells:
             for first, side, length in zip((grid.top, grid.left), (grid.down, grid.across), shape, strict=True)
         )
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many there are, down and across."""
+        return len(self._rows), len(self._columns)
+
     def means(self, block: NDArray[Any], valid: Valid) -> NDArray[Any]:
         """(band, cell, cell) mean of the valid pixels of block (band, y, x), floats that hold its values; 0 where none
         is. Equal values are their mean."""
@@ -65,6 +70,15 @@ class Cells:
         for b, band in enumerate(block):
             np.divide(self._sums(np.where(valid, band, 0)), count, out=found[b], where=count > 0, casting="same_kind")
         return found
+
+    def values(self, band: NDArray[Any], valid: Valid) -> NDArray[Any]:
+        """(cell, cell) the value that the valid pixels (y, x) of a band of these cells have, in its dtype; the lowest
+        there is where none is valid."""
+        if valid.all():
+            return band[np.ix_(self._rows, self._columns)]
+        limits = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
+        rows = np.maximum.reduceat(np.where(valid, band, limits.min), self._rows, axis=0)
+        return np.asarray(np.maximum.reduceat(rows, self._columns, axis=1))
 
     def some(self, pixels: Valid) -> Valid:
         """(cell, cell) those with a pixel (y, x) that is marked."""
@@ -98,11 +112,12 @@ class Cells:
 
 
 def grids(block: NDArray[Any], valid: Valid) -> dict[Grid, Index]:
-    """The grid of each band of block (band, y, x), as its valid (y, x) pixels show it, with the numbers of its bands:
-    the finest first."""
+    """The grid of each band of block (band, y, x), as its pixels show it where valid (y, x), of all bands or (band, y,
+    x), with the numbers of its bands: the finest first."""
     found: dict[Grid, list[int]] = {}
+    shown = np.broadcast_to(valid, block.shape)
     for b, band in enumerate(block):
-        found.setdefault(_grid(band, valid), []).append(b)
+        found.setdefault(_grid(band, shown[b]), []).append(b)
     ordered = sorted(found, key=lambda grid: (grid.pixels, grid))
     return {grid: np.array(found[grid], np.intp) for grid in ordered}
 

@@ -87,6 +87,8 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return np.full((n, h, w), fill), valid
     if 6 in parts:
         block = direct(parts[6], (n, h, w), dtype)
+    elif 10 in parts:
+        block = together(parts[10], (n, h, w), dtype)
     elif 9 in parts:
         read = contexts if coders[9] == 2 else integers
         block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), read)
@@ -108,6 +110,22 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             other = dtype.type(int(fill) + (1 if fill < top else -1))
         block = np.where(block == fill, other, block)
     return np.where(valid, block, fill), valid
+
+
+def together(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The parts of a block: every pixel has the value of the cell that it stands in."""
+    block, offset = np.empty(shape, dtype), 2
+    for _ in range(struct.unpack("<H", payload[:2])[0]):
+        down, across, top, left, count, length = struct.unpack("<HHHHHI", payload[offset : offset + 14])
+        bands = np.frombuffer(payload[offset + 14 :], "<u2", count)
+        offset += 14 + 2 * count + length
+        cells, _ = slow_decode(payload[offset - length : offset])
+        y, x = (
+            -(-first // side) + (np.arange(side_of) - first) // side
+            for first, side, side_of in zip((top, left), (down, across), shape[1:], strict=True)
+        )
+        block[bands] = cells[:, y[:, None], x[None, :]]
+    return block
 
 
 def direct(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -9,9 +9,10 @@ The Zarr v3 codec is pipeline.codec.zarr_codec:LowRankCodec, found by its entry 
 from __future__ import annotations
 
 from pipeline.codec.bound import MODES, Bound
-from pipeline.codec.chunk import EFFORTS, decode, encode
+from pipeline.codec.chunk import decode, encode
 from pipeline.codec.container import PREFIX, TAIL, Figures, Header, MaskKind, check, read_figures, read_header
 from pipeline.codec.factors import Factors, decode_factors, factored_rank
+from pipeline.codec.storable import EFFORTS
 
 __all__ = [
     "EFFORTS",

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, predicted, rate
+from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, parts, predicted
 from pipeline.codec.bound import Bound
 from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
 from pipeline.codec.fit import Fit
 from pipeline.codec.low_rank import Layer
-from pipeline.errors import BlockError, ConfigError, FormatError
-from pipeline.plain import no_plain_array
-from pipeline.untrusted import one_line
+from pipeline.codec.rate import fit_layer
+from pipeline.codec.storable import as_chunk, check_arrays, check_effort, check_storable
+from pipeline.errors import FormatError
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
 
-EFFORTS = ("fast", "best")
 # Above this share of the raw bytes a bounded chunk is tried without loss too, and the smaller one kept.
 DEAR = 0.5
 # And integers where the mean squared error is below twice that of rounding: what no predictor stores, a layer must.
@@ -58,12 +56,9 @@ def encode(
     Raises BlockError for a block, ConfigError for an option that cannot be served.
     """
     check_effort(effort)
-    if wrong := no_plain_array(block, "(band, y, x)"):
-        raise BlockError(f"block {wrong}")
-    if valid is not None and (wrong := no_plain_array(valid, "(y, x) or (band, y, x) of bool")):
-        raise BlockError(f"valid {wrong}")
+    check_arrays(block, valid)
     check_storable(block.dtype, bound, nodata)
-    block = _checked(block)
+    block = as_chunk(block)
     kind, real = mask.find_valid(block, valid, nodata)
     header = Header(block.shape, block.dtype, bound, mask=kind, nodata=nodata)
     if kind is MaskKind.EMPTY:
@@ -108,6 +103,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
         return mask.off_nodata(predicted.decode_predicted(header, sections[Kind.PREDICTED], real), header.nodata)
     if header.dtype.kind != "f" and header.dtype.itemsize == 8:
         raise FormatError(f"chunk holds a layer of {header.dtype}, which is stored without loss only; it is damaged")
+    if Kind.PARTS in sections:
+        return _together(header, sections[Kind.PARTS])
     layer = layer_sections.read_layer(header, sections)
     layered = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
     block = lossless.add_residual(layered, header, sections.get(Kind.RESIDUAL))
@@ -117,47 +114,20 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     return mask.off_nodata(block, header.nodata)
 
 
-def _check_words(bound: Any, nodata: Any) -> None:
-    if not isinstance(bound, Bound):
-        raise ConfigError(f'bound is {one_line(repr(bound))}; give one such as Bound("rmse", 5)')
-    if nodata is not None and not isinstance(nodata, Real):
-        raise ConfigError(f"nodata {one_line(repr(nodata))} is no number; give one, or None")
+def _together(header: Header, section: Section) -> Block:
+    """The block of parts on grids of their own, none of its elements nodata."""
+    block = np.empty(header.shape, header.dtype)
+    for part in parts.read_parts(header, section):
+        cells = parts.cells_of(header, part)
+        for b, band in zip(part.bands, _layer(part.container), strict=True):
+            block[b] = cells.pixels(band)
+    return block
 
 
-def check_storable(dtype: np.dtype[Any], bound: Bound, nodata: float | int | None) -> None:
-    """BlockError or ConfigError where blocks of this dtype cannot be encoded with these options."""
-    _check_words(bound, nodata)
-    native = dtype.newbyteorder("=")
-    if native not in container.DTYPES:
-        raise BlockError(f"a chunk cannot hold {dtype}; cast to an integer type, float32 or float64")
-    if native.kind != "f" and native.itemsize == 8 and bound.mode != "lossless":
-        raise BlockError(f"{native} is stored without loss only, got {bound}; cast to 32 bits or ask for lossless")
-    if nodata is not None and not _fits(nodata, native):
-        raise ConfigError(f"nodata {nodata!r} is not a value of {native}; leave it out or cast the scene")
-
-
-def check_effort(effort: str) -> None:
-    """ConfigError where this version has no such effort."""
-    if effort not in EFFORTS:
-        raise ConfigError(f"effort {effort!r} is not known to this version; say one of {', '.join(EFFORTS)}")
-
-
-def _fits(nodata: float | int, dtype: np.dtype[Any]) -> bool:
-    """Whether a sentinel is a value of this dtype (rounded to it, for floats)."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return not math.isfinite(nodata) or bool(np.isfinite(dtype.type(nodata)))
-    info = np.iinfo(dtype)
-    return math.isfinite(nodata) and nodata == int(nodata) and info.min <= nodata <= info.max
-
-
-def _checked(block: Block) -> Block:
-    """`block`, C-contiguous in native byte order, if it has the shape of one chunk."""
-    if block.ndim != 3 or not block.size:
-        raise BlockError(f"a chunk needs a block of (band, y, x), none of them 0, got {block.shape}")
-    if block.size > container.MAX_ELEMENTS or block.shape[0] > container.MAX_BANDS:
-        raise BlockError(f"a block of {block.shape} is too large for one chunk; use smaller tiles")
-    return np.ascontiguousarray(block, block.dtype.newbyteorder("="))
+def _layer(data: bytes) -> Block:
+    """The block of a container without holes."""
+    header, sections = container.unpack(data)
+    return _reconstruct(header, sections, np.ones((1, *header.shape[1:]), np.bool_))
 
 
 def _smallest(block: Block, real: Bool, header: Header, power: float, effort: str) -> Stored:
@@ -170,7 +140,9 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
         mse = _allowed(block, real, bound, power)
         # Of rounded numbers next to none may be wrong: what that takes is told by storing them without loss.
         exact = _exact(block, real, header, effort) if block.dtype.kind != "f" and mse <= ROUNDED else None
-        stored = _averaged(block, real, header, mse, effort, math.inf if exact is None else _nbytes(exact))
+        most = math.inf if exact is None else _nbytes(exact)
+        stored = _by_grids(block, real, header, mse, effort) if mse > ROUNDED or block.dtype.kind == "f" else None
+        stored = stored or _averaged(block, real, header, mse, effort, most)
     if exact is None and stored is not None and (_is_cheap(stored, block, real) or _is_foretold(stored, block)):
         return stored
     exact = exact or _exact(block, real, header, effort)
@@ -197,14 +169,33 @@ def _allowed(block: Block, real: Bool, bound: Bound, power: float) -> float:
         return float(power / _elements(block, real) / 10 ** (value / 10) if bound.mode == "snr" else value * value)
 
 
-def _averaged(block: Block, real: Bool, header: Header, mse: float, effort: str, most: float) -> Stored | None:
-    """The low-rank layer alone, for a bound on the mean squared error, where it takes less than `most` bytes."""
+def _by_grids(block: Block, real: Bool, header: Header, mse: float, effort: str) -> Stored | None:
+    """A layer for each grid that bands were measured on, where pixels were repeated; None where all are of one grid."""
+    found = parts.pieces(block, real) if 0 < mse < np.inf else []
+
+    def coded(small: Block, there: Bool, allowed: float) -> bytes | None:
+        inner = Header(small.shape, small.dtype, header.bound, nodata=header.nodata)
+        stored = _averaged(small, there, inner, allowed, effort, math.inf, mse)
+        return None if stored is None else container.pack(stored.header, stored.sections)
+
+    made = parts.encode_parts(block, real, mse, found, coded, _layer) if found else None
+    if made is None:
+        return None
+    section, error, rank = made
+    return Stored(replace(header, rank=min(rank, math.prod(block.shape[1:]))), {Kind.PARTS: section}, error)
+
+
+def _averaged(
+    block: Block, real: Bool, header: Header, mse: float, effort: str, most: float, whole: float | None = None
+) -> Stored | None:
+    """The low-rank layer alone, for a bound on the mean squared error, where it takes less than `most` bytes; that of
+    the `whole` says what is an outlier of a part."""
     if not 0 < mse < np.inf:
         return None
-    found = [rate.fit_layer(block, real, mse, header.nodata, effort, most)]
+    found = [fit_layer(block, real, mse, header.nodata, effort, most, whole)]
     # Values that jump (maps of classes, single spikes) leave the trellis far below the bound, or without a step at all.
     if effort == "best" and not (found[0] and found[0].error >= SPENT * mse * _elements(block, real)):
-        found.append(rate.fit_layer(block, real, mse, header.nodata, most=most))
+        found.append(fit_layer(block, real, mse, header.nodata, most=most, whole=whole))
     stored = [_layered(header, one, block.dtype) for one in found if one is not None]
     return min(stored, key=_nbytes, default=None)
 

@@ -63,6 +63,7 @@ class Kind(IntEnum):
     ROTATIONS = 7
     OUTLIERS = 8
     PREDICTED = 9
+    PARTS = 10
     FIGURES = 0x8001
 
 

@@ -18,8 +18,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
-# Neither multiplied out (lossless, largest error) nor a layer below something else.
-WITHOUT_FACTORS = (Kind.DIRECT, Kind.PREDICTED, Kind.RESIDUAL)
+# Neither multiplied out (lossless, largest error) nor a layer below something else, nor several on grids of their own.
+WITHOUT_FACTORS = (Kind.DIRECT, Kind.PREDICTED, Kind.RESIDUAL, Kind.PARTS)
 # To see which values are clipped: pixels in a run, and pixels that are multiplied out at once.
 RUN, TOGETHER = 32, 2048
 # Where a larger share of the elements had to be mended, the factors say too little.

@@ -20,6 +20,8 @@ class Goal(NamedTuple):
     """mean squared error that is allowed, data units squared"""
     nodata: float | int | None
     """what no valid element may decode to"""
+    whole: float
+    """the same of all that the layer is a part of: elements that are off by far more than its root are listed"""
 
 
 class Fit(NamedTuple):
@@ -40,7 +42,7 @@ def fit_of(block: Block, real: Bool, layer: Layer, goal: Goal, planes: F32) -> F
     real: (1 or band, y, x) bool. planes: (rank, y, x) the scores in steps, from `score_planes`.
     """
     decoded = predict_from(planes, layer, block.dtype)
-    outliers, error = find_outliers(block, decoded, real, goal.mse, goal.nodata)
+    outliers, error = find_outliers(block, decoded, real, goal.whole, goal.nodata)
     if outliers is None:
         return Fit(layer, None, error, 0.0)
     wanted, missed = block.reshape(-1)[outliers.indices], decoded.reshape(-1)[outliers.indices]

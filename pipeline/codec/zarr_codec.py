@@ -21,8 +21,9 @@ from zarr.core.dtype.wrapper import TBaseDType, TBaseScalar, ZDType
 
 from pipeline.codec import mask
 from pipeline.codec.bound import Bound, Mode
-from pipeline.codec.chunk import EFFORTS, check_effort, check_storable, decode, encode
+from pipeline.codec.chunk import decode, encode
 from pipeline.codec.container import MAX_BANDS, MAX_ELEMENTS, read_header
+from pipeline.codec.storable import EFFORTS, check_effort, check_storable
 from pipeline.errors import BlockError, ConfigError, FormatError
 
 NAME = "terrasketch.lowrank"

@@ -45,6 +45,11 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
     squares = numbers.copy()
     squares[1] = numbers[1].repeat(2, 0).repeat(2, 1)[1:38, :41]
     squares[3] = numbers[3].repeat(6, 0).repeat(6, 1)[4:41, 2:43]
+    stacked = scene(6, 40, 50, 10).astype(np.float32)
+    stacked[2:] = stacked[2:, ::2, ::2].repeat(2, 1).repeat(2, 2)
+    stacked[5, :, 1:] = stacked[5, ::4, 1::3].repeat(4, 0).repeat(3, 1)[:40, :49]
+    stacked[:, 3:9, 8:21] = np.nan
+    stacked[4, 20:28, 30:40] = np.nan
     row = (scene(3, 1, 300, 6) * 9000).astype(np.uint32) + (1 << 31)
     fine = np.random.default_rng(8).normal(0, 60, (70, 66)) * np.array([1, 0.9, 0.8, 0.7, 0.9])[:, None, None]
     ships = (scene(5, 70, 66, 9) * 3000 + 500 + fine).astype(np.uint16)
@@ -71,6 +76,8 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
         "v1_rmse_uint16_best": (ships, None, Bound("rmse", 30.0), 0),
         "v1_snr_float32_best": (floats, None, Bound("snr", 45.0), None),
         "v1_snr_uint8_30band_best": (wide, None, Bound("snr", 30.0), None),
+        "v1_rmse_uint16_parts": (squares, disc, Bound("rmse", 12.0), 0),
+        "v1_snr_float32_parts_best": (stacked, None, Bound("snr", 40.0), None),
         "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
     }
 
