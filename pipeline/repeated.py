@@ -75,7 +75,7 @@ class Cells:
         """(cell, cell) the value that the valid pixels (y, x) of a band of these cells have, in its dtype; the lowest
         there is where none is valid."""
         if valid.all():
-            return band[np.ix_(self._rows, self._columns)]
+            return np.asarray(band[np.ix_(self._rows, self._columns)])
         limits = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
         rows = np.maximum.reduceat(np.where(valid, band, limits.min), self._rows, axis=0)
         return np.asarray(np.maximum.reduceat(rows, self._columns, axis=1))
