@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.corner import corner_noise, third_differences
+from pipeline.denoise.derived import derived_noise, independent, relations
 from pipeline.denoise.details import MIN_CELLS, Details, cells, lowest, wavelet_details
 from pipeline.denoise.spread import SPREAD_ERROR, spread
 from pipeline.denoise.stray import without_stray
@@ -226,7 +227,14 @@ def _without_factors(x: F32, alone: F64) -> F64:
     covariance = tame @ tame.T / x.shape[1]
     scale = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(x))
-    sigma: F64 = np.clip(scale / np.sqrt(np.diag(np.linalg.inv(correlation))), TWINS * alone, alone)
+    start = scale / np.sqrt(np.diag(np.linalg.inv(correlation)))
+    if (start < TWINS * alone).any():
+        told = relations(x, limit)
+        kept = independent(told, alone)
+        if kept.size < len(x):
+            sigma = _without_factors(x[kept], alone[kept]) if kept.size > 2 else alone[kept]
+            return np.minimum(derived_noise(told, kept, sigma), alone)
+    sigma = np.clip(start, TWINS * alone, alone)
     for size in (_clipped_spread,) * (ROUNDS - 1) + (spread,):
         project, leverage = factor_projection(covariance, sigma, x.shape[1])
         update = np.where(leverage < MOST_LEVERAGE, size((project / sigma).astype(np.float32) @ x), 1.0)

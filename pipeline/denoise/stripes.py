@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.denoise.endings import SURE, SURER, ending
 from pipeline.jit import jit
 
 F32 = NDArray[np.float32]
@@ -109,9 +110,9 @@ def _solved(columns: F64, across: Steps, Q: F64, floor: F64) -> F64:
     deviation = 1 / np.sqrt(2 * np.diag(Q))[:, None]
     for level in LEVELS:
         descend(steps, real, Q, offsets, np.broadcast_to(level / deviation, offsets.shape), DOUBT, SWEEPS)
-    allowed, lines = believable(columns, offsets, floor)
+    allowed, scene = believable(columns, offsets, floor)
     offsets[~allowed] = 0
-    allowed |= (allowed.mean(axis=1, keepdims=True) > DENSE) & ~lines
+    allowed |= (allowed.mean(axis=1, keepdims=True) > DENSE) & ~scene
     for _ in range(ROUNDS if allowed.any() else 0):
         weights = SOFT / deviation / (1 + np.square(offsets / (WIDE * deviation)))
         descend(steps, real, Q, offsets, np.where(allowed, weights, np.inf), LATE_DOUBT, ROUND_SWEEPS)
@@ -211,7 +212,7 @@ def descend(steps: F64, real: Valid, Q: F64, offsets: F64, weights: F64, doubt: 
 def believable(columns: F64, offsets: F64, floor: F64) -> tuple[Valid, Valid]:
     """Which offsets (band, x) stand in most segments, on both sides, and in few bands or in many columns.
 
-    And at which x a line of the scene itself seems to stand.
+    And which (band, x) seem to be lines of the scene itself: in most bands, or not over all rows.
     """
     bands = len(offsets)
     mended = columns - offsets[:, None]
@@ -225,6 +226,8 @@ def believable(columns: F64, offsets: F64, floor: F64) -> tuple[Valid, Valid]:
     score = np.where(np.isfinite(height.value), np.abs(height.value) / height.error, 0)
     line = np.minimum(left * np.sign(offsets), right * np.sign(offsets)) > BOTH_SIDES * np.abs(offsets)
     found = (offsets != 0) & line & (score > KEEP)
+    ends = ending(columns, np.where(found, offsets, 0), error * np.sqrt(columns.shape[1]) / MEDIAN_ERROR)
+    found &= ends <= SURE
     share = found.mean(axis=1)
     dense = share > DENSE
     # A road or a canal stands in most bands, also where they foretell all of it but a little.
@@ -233,7 +236,7 @@ def believable(columns: F64, offsets: F64, floor: F64) -> tuple[Valid, Valid]:
     few = crowd * bands <= max(1.0, FEW_BANDS * bands)
     found &= (few | dense[:, None]) & ~lines
     seeds = found & (score > SEED)
-    return np.asarray(found & seeds.any(axis=1)[:, None]), lines
+    return np.asarray(found & seeds.any(axis=1)[:, None]), lines | (ends > SURER)
 
 
 def dead_columns(block: F32, valid: Valid, sigma: F64) -> Valid:
