@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.noises import F32, scenes
+from benchmarks.noises import F32, own_noise, scenes
 from benchmarks.tables import print_table
-from pipeline.denoise import denoise_block, estimate_noise
+from pipeline.denoise import denoise_block
 
 NOISE = (0.005, 0.01, 0.02, 0.05)
 """Of the range of each band."""
@@ -21,7 +21,7 @@ def main(smoke: bool) -> None:
     with threadpool_limits(1):
         for name, truth in scenes(smoke).items():
             if smoke or name in SCENES:
-                own = estimate_noise(truth, np.ones(truth.shape[1:], np.bool_))
+                own = own_noise(truth)
                 for count in (1,) if smoke else (1, 2, 3):
                     for noise in NOISE[2:3] if smoke else NOISE:
                         print(f"| {name} | {count} | {noise:g} | {_cells(truth, own, count, noise)} |", flush=True)

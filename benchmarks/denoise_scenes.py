@@ -10,9 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.denoise_peers import Rival, rivals
-from benchmarks.noises import F32, F64, KINDS, noisy, psnr, scenes
+from benchmarks.noises import F32, F64, KINDS, noisy, own_noise, psnr, scenes
 from benchmarks.tables import print_table
-from pipeline.denoise import denoise_block, estimate_noise
+from pipeline.denoise import denoise_block
 
 SEEDS = 5
 # A pass of BM4D is a thousand of ours: it sees one kind of noise, and that once.
@@ -31,7 +31,7 @@ def main(smoke: bool) -> None:
     tally = Tally([], {name: [] for name in peers})
     with threadpool_limits(1):
         for name, truth in scenes(smoke).items():
-            own = estimate_noise(truth, np.ones(truth.shape[1:], np.bool_))
+            own = own_noise(truth)
             warm = truth[:, :48, :48]
             for quality in ("fast", "quality"):
                 denoise_block(warm, np.ones(warm.shape[1:], np.bool_), quality=quality)

@@ -52,6 +52,13 @@ class Noisy:
     """(band,) root mean square of what was added, without stripes and impulses."""
 
 
+def own_noise(truth: F32) -> F64:
+    """Noise (band,) that a truth (band, y, x) has itself, on the grid on which noise is added to it: of a band whose
+    pixels were repeated (60 m at 20 m) what differs from pixel to pixel, not what a pixel of its own grid has."""
+    unlike = np.random.default_rng(0).standard_normal(truth.shape, np.float32)
+    return estimate_noise(truth + np.float32(1e-5) * unlike, np.ones(truth.shape[1:], np.bool_))
+
+
 def scenes(smoke: bool) -> dict[str, F32]:
     """Name and truth (band, y, x) of every scene that is there."""
     if smoke or not DATA.is_dir():
