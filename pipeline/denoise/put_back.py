@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.measure import Measured
+from pipeline.denoise.rare import given_back, off_by
 from pipeline.denoise.targets import keep_beyond, keep_targets
-from pipeline.denoise.whiten import KEEP_ALL, Whitening, slabs
+from pipeline.denoise.whiten import KEEP_ALL, Whitening, native, slabs
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -50,14 +51,44 @@ def put_back(
     targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
     beyond = here.masked | targets
     whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
+    unit = here.unit.astype(native(here.unit.dtype), copy=False)
+    lost = np.empty(unit.shape, np.float32)
     for slab in slabs(result.shape):
         bands = whitening.bands(smooth, slab)
         keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
+        off_by(unit[:, slab], bands, here.valid[slab], whitening.sigma, lost[:, slab])
         bands = measured.back(bands, noisy)
         taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
+    taken += give_back(result, lost, here, measured, whitening, sigma, noisy)
     if len(result) <= KEEP_ALL and here.witnesses.any():
         hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
+
+
+def give_back(
+    result: F32,
+    lost: F32,
+    here: Inner,
+    measured: Measured,
+    whitening: Whitening,
+    sigma: F64,
+    noisy: NDArray[np.intp],
+) -> F64:
+    """Give noisy bands of result (band, y, x) back what of `lost` (band, y, x), in units of the level noise, is no
+    noise, in place; by how much (band,) that changes what `energy_taken` says."""
+    rows, columns, gifts = given_back(lost, here.valid, measured.clean[noisy])
+    if not rows.size:
+        return np.zeros(noisy.size)
+    b, n = np.nonzero(gifts)
+    # Of a band and a pixel each a line of one band, one row and so many pixels is made.
+    level = here.unit[:, rows, columns] - whitening.sigma[:, None] * (lost[:, rows, columns] - gifts)
+    bands = measured.back(level.astype(np.float32)[:, None], noisy)[:, 0]
+    before, old = here.before[noisy][:, rows, columns], result[noisy][:, rows, columns]
+    new = np.where(gifts != 0, bands, old)
+    result[noisy[b], rows[n], columns[n]] = new[b, n]
+    chosen = here.witnesses[rows, columns][None]
+    now, then = (energy_taken(before[:, None], after[:, None], sigma[noisy], chosen) for after in (new, old))
+    return now - then
 
 
 def energy_taken(before: NDArray[Any], after: F32, sigma: F64, chosen: Valid) -> F64:
