@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.measure import Measured
-from pipeline.denoise.rare import given_back, off_by
+from pipeline.denoise.rare import FAR, given_back, off_by, with_rims
 from pipeline.denoise.targets import keep_beyond, keep_targets
 from pipeline.denoise.whiten import KEEP_ALL, Whitening, native, slabs
 
@@ -52,11 +52,11 @@ def put_back(
     beyond = here.masked | targets
     whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
     unit = here.unit.astype(native(here.unit.dtype), copy=False)
-    lost = np.empty(unit.shape, np.float32)
+    lost = with_rims(unit.shape)
     for slab in slabs(result.shape):
         bands = whitening.bands(smooth, slab)
         keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
-        off_by(unit[:, slab], bands, here.valid[slab], whitening.sigma, lost[:, slab])
+        off_by(unit[:, slab], bands, here.valid[slab], whitening.sigma, lost[:, FAR:][:, slab])
         bands = measured.back(bands, noisy)
         taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
         result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
@@ -74,14 +74,14 @@ def give_back(
     sigma: F64,
     noisy: NDArray[np.intp],
 ) -> F64:
-    """Give noisy bands of result (band, y, x) back what of `lost` (band, y, x), in units of the level noise, is no
-    noise, in place; by how much (band,) that changes what `energy_taken` says."""
+    """Give noisy bands of result (band, y, x) back what of `lost`, with rims, in units of the level noise, is no noise,
+    in place; by how much (band,) that changes what `energy_taken` says."""
     rows, columns, gifts = given_back(lost, here.valid, measured.clean[noisy])
     if not rows.size:
         return np.zeros(noisy.size)
     b, n = np.nonzero(gifts)
     # Of a band and a pixel each a line of one band, one row and so many pixels is made.
-    level = here.unit[:, rows, columns] - whitening.sigma[:, None] * (lost[:, rows, columns] - gifts)
+    level = here.unit[:, rows, columns] - whitening.sigma[:, None] * (lost[:, FAR + rows, FAR + columns] - gifts)
     bands = measured.back(level.astype(np.float32)[:, None], noisy)[:, 0]
     before, old = here.before[noisy][:, rows, columns], result[noisy][:, rows, columns]
     new = np.where(gifts != 0, bands, old)

@@ -28,26 +28,33 @@ FAR = 2
 STEP, STEPS = 1 / 32, 1 << 13
 
 
-def given_back(taken: F32, valid: Valid, clean: Valid) -> tuple[Index, Index, F32]:
-    """What of `taken` (band, y, x), noise and what went with it, in units of the noise, is none: rows and columns
-    (pixel,) and what comes back there (band, pixel).
+# What is looked at about a pixel, rows and columns of the square that reaches as far: itself, squares of 3 and of 5
+# pixels a side, and lines of 5 along the rows, the columns and both diagonals, for roads.
+SIDE = 2 * FAR + 1
+_Y, _X = np.mgrid[-FAR : FAR + 1, -FAR : FAR + 1]
+_AWAY = np.maximum(abs(_Y), abs(_X))
+SHAPES = np.stack([_AWAY == 0, _AWAY <= 1, _AWAY <= FAR, _Y == 0, _X == 0, _Y == _X, _Y == -_X])
 
-    The sum over a box of 1, 3 or 5 pixels a side of n valid ones, squared and divided by n, is χ² of one degree in each
-    band, if what was taken is white. Those above `height` are added up over the bands; what is more than chance does
-    comes back, in those bands. taken: 0 where not valid. clean (band,): the others are no witnesses.
+
+def given_back(taken: F32, valid: Valid, clean: Valid) -> tuple[Index, Index, F32]:
+    """What of `taken`, noise and what went with it, in units of the noise, is none: rows and columns (pixel,) and what
+    comes back there (band, pixel).
+
+    The sum over a shape of n valid pixels, squared and divided by n, is χ² of one degree in each band, if what was
+    taken is white. Those above `height` are added up over the bands; what is more than chance does comes back, in those
+    bands. taken: (band, FAR + y + FAR, FAR + x + FAR), 0 where not valid (y, x) and around. clean (band,): the others
+    have impulses and are no witnesses, and where most of them have, so have those in which none were found.
     """
-    nothing = np.zeros(0, np.intp)
     bands = np.flatnonzero(clean)
-    if not bands.size:
-        return nothing, nothing, np.zeros((len(taken), 0), np.float32)
-    least, limit = np.float32(height(bands.size)), np.float32(limit_of(bands.size))
-    rows, columns = np.nonzero(suspicious(taken, valid.astype(np.float32), bands, least, limit))
-    if not rows.size:
-        return nothing, nothing, np.zeros((len(taken), 0), np.float32)
-    gifts = np.zeros((rows.size, len(taken)), np.float32)
-    _gifts(taken, valid, bands, rows, columns, float(least), float(limit), gifts)
-    some = gifts.any(axis=1)
-    return rows[some], columns[some], np.ascontiguousarray(gifts[some].T)
+    found = np.zeros((0, len(taken)), np.float32)
+    rows = columns = np.zeros(0, np.intp)
+    if bands.size and 2 * bands.size >= len(taken):
+        least, limit, real = height(bands.size), limit_of(bands.size), np.pad(valid, FAR)
+        chosen = suspicious(taken, real.astype(np.float32), bands, np.float32(least), np.float32(limit))
+        rows, columns = np.nonzero(chosen & valid)
+        found = gifts(taken, real, bands, rows, columns, least, limit)
+    some = found.any(axis=1)
+    return rows[some], columns[some], np.ascontiguousarray(found[some].T)
 
 
 def height(bands: int) -> float:
@@ -70,152 +77,141 @@ def limit_of(bands: int) -> float:
     return float(edges[np.argmax(1 - np.cumsum(total) < CHANCE)])
 
 
+def with_rims(shape: tuple[int, ...]) -> F32:
+    """Room for a block (band, y, x) and a rim of zeros around."""
+    bands, height, width = shape
+    room = np.empty((bands, height + 2 * FAR, width + 2 * FAR), np.float32)
+    room[:, :FAR], room[:, -FAR:], room[:, :, :FAR], room[:, :, -FAR:] = 0, 0, 0, 0
+    return room
+
+
 @jit
 def off_by(unit: NDArray[Any], bands: F32, valid: Valid, sigma: F64, taken: F32) -> None:
-    """Set taken (band, y, x) to what bands lack of unit, in units of sigma (band,); 0 where not valid (y, x)."""
+    """Set the rows of taken (band, y, FAR + x + FAR) to what bands (band, y, x) lack of unit, in units of sigma
+    (band,); to 0 where not valid (y, x)."""
     for b in range(len(unit)):
         scale = np.float32(1 / sigma[b])
         for y in range(unit.shape[1]):
-            row, other, out = unit[b, y], bands[b, y], taken[b, y]
+            row, other, real = unit[b, y], bands[b, y], valid[y]
+            out = taken[b, y, FAR : FAR + len(row)]
             for x in range(len(row)):
                 off = np.float32(np.float64(row[x]) - np.float64(other[x])) * scale
-                out[x] = off if valid[y, x] else np.float32(0)
+                out[x] = off if real[x] else np.float32(0)
 
 
 @jit
 def suspicious(taken: F32, real: F32, bands: Index, least: np.float32, limit: np.float32) -> Valid:
-    """(y, x) real pixels around which, of `taken` (band, y, x), the squares above `least` add up to more than limit.
+    """(y, x) about which the squares above `least`, of some shape and bands of `taken`, add up to more than limit.
 
-    real (y, x): 1 where valid, else 0.
+    real: 1 where valid, else 0; as wide as taken.
     """
-    height, width = real.shape
+    height, width = real.shape[0] - 2 * FAR, real.shape[1] - 2 * FAR
     found = np.zeros((height, width), np.bool_)
-    high, wide = np.zeros(width + 2, np.float32), np.zeros(width + 4, np.float32)
-    share3, share5 = np.empty(width, np.float32), np.empty(width, np.float32)
-    sum1, sum3, sum5 = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
-    one, nothing = np.float32(1), np.float32(0)
+    sums, shares, kept = (
+        np.zeros((len(SHAPES), width), np.float32),
+        np.zeros((len(SHAPES), width), np.float32),
+        np.zeros((len(SHAPES), width), np.float32),
+    )
+    high, wide = np.empty(real.shape[1], np.float32), np.empty(real.shape[1], np.float32)
     for y in range(height):
-        _columns(real, y, high, wide)
-        for x in range(width):
-            share3[x] = one / max(high[x] + high[x + 1] + high[x + 2], one)
-            share5[x] = one / max(wide[x] + wide[x + 1] + wide[x + 2] + wide[x + 3] + wide[x + 4], one)
-            sum1[x], sum3[x], sum5[x] = nothing, nothing, nothing
-        for b in bands:
-            row = taken[b, y]
-            _columns(taken[b], y, high, wide)
+        _sums(real[y : y + SIDE], high, wide, shares)
+        for n in range(len(shares)):
+            share, most = shares[n], kept[n]
             for x in range(width):
-                a = high[x] + high[x + 1] + high[x + 2]
-                c = wide[x] + wide[x + 1] + wide[x + 2] + wide[x + 3] + wide[x + 4]
-                e1, e3, e5 = row[x] * row[x], a * a * share3[x], c * c * share5[x]
-                sum1[x] += e1 if e1 > least else nothing
-                sum3[x] += e3 if e3 > least else nothing
-                sum5[x] += e5 if e5 > least else nothing
-        for x in range(width):
-            found[y, x] = real[y, x] > nothing and max(sum1[x], max(sum3[x], sum5[x])) > limit
+                share[x], most[x] = np.float32(1) / max(share[x], np.float32(1)), np.float32(0)
+        for b in bands:
+            _sums(taken[b, y : y + SIDE], high, wide, sums)
+            for n in range(len(sums)):
+                total, share, most = sums[n], shares[n], kept[n]
+                for x in range(width):
+                    square = total[x] * total[x] * share[x]
+                    most[x] += square if square > least else np.float32(0)
+        for n in range(len(kept)):
+            most = kept[n]
+            for x in range(width):
+                found[y, x] |= most[x] > limit
     return found
 
 
 @jit
-def _columns(plane: F32, y: int, high: F32, wide: F32) -> None:
-    """Sums of three and of five rows of plane (y, x) about row y, from the second and third place of high and wide."""
-    height, width = plane.shape
-    middle = plane[y]
-    if 2 <= y < height - 2:
-        far, near, after, last = plane[y - 2], plane[y - 1], plane[y + 1], plane[y + 2]
-        for x in range(width):
-            three = near[x] + middle[x] + after[x]
-            high[x + 1] = three
-            wide[x + 2] = three + far[x] + last[x]
-        return
-    for x in range(width):
-        high[x + 1], wide[x + 2] = np.float32(0), np.float32(0)
-    for row in range(max(y - 2, 0), min(y + 3, height)):
-        for x in range(width):
-            wide[x + 2] += plane[row, x]
-            if abs(row - y) < 2:
-                high[x + 1] += plane[row, x]
+def _sums(five: F32, high: F32, wide: F32, sums: F32) -> None:
+    """Set sums (shape, x) to those of SHAPES in five rows of a plane; high and wide are room for a row."""
+    far, near, row, after, last = five[0], five[1], five[2], five[3], five[4]
+    for x in range(len(row)):
+        high[x] = near[x] + row[x] + after[x]
+        wide[x] = high[x] + far[x] + last[x]
+    one, square, large, along, down, fall, rise = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]
+    for x in range(len(one)):
+        one[x], down[x] = row[x + 2], wide[x + 2]
+        square[x] = high[x + 1] + high[x + 2] + high[x + 3]
+    for x in range(len(one)):
+        large[x] = wide[x] + wide[x + 1] + wide[x + 2] + wide[x + 3] + wide[x + 4]
+        along[x] = row[x] + row[x + 1] + row[x + 2] + row[x + 3] + row[x + 4]
+    for x in range(len(one)):
+        fall[x] = far[x] + near[x + 1] + row[x + 2] + after[x + 3] + last[x + 4]
+        rise[x] = far[x + 4] + near[x + 3] + row[x + 2] + after[x + 1] + last[x]
 
 
 @jit
-def _gifts(
-    taken: F32, valid: Valid, bands: Index, rows: Index, columns: Index, least: float, limit: float, gifts: F32
-) -> None:
-    """Set gifts (pixel, band) to what comes back at these pixels: what the box says that says most."""
-    box, reach = np.empty((len(bands), (2 * FAR + 1) ** 2)), np.empty((2 * FAR + 1) ** 2, np.intp)
-    means = np.zeros((FAR + 1, len(bands)))
+def gifts(taken: F32, real: Valid, bands: Index, rows: Index, columns: Index, least: float, limit: float) -> F32:
+    """(pixel, band) what comes back at these pixels: what the shape about it says that says most."""
+    found = np.zeros((len(rows), len(taken)), np.float32)
+    box, here = np.empty((len(bands), SIDE, SIDE)), np.empty((SIDE, SIDE), np.bool_)
+    means = np.zeros((len(SHAPES), len(bands)))
     for n in range(len(rows)):
-        count = _gather(taken, valid, bands, rows[n], columns[n], box, reach)
-        best, far = limit, -1
-        for side in range(FAR + 1):
-            kept = _stands(box[:, :count], reach[:count], side, least, means[side])
+        here[:] = real[rows[n] : rows[n] + SIDE, columns[n] : columns[n] + SIDE]
+        for k in range(len(bands)):
+            box[k] = taken[bands[k], rows[n] : rows[n] + SIDE, columns[n] : columns[n] + SIDE]
+        best, chosen = limit, -1
+        for shape in range(len(SHAPES)):
+            kept = _stands(box, here, SHAPES[shape] & here, least, means[shape])
             if kept > best:
-                best, far = kept, side
-        if far >= 0:
-            size = _amplitude(box[:, :count], reach[:count], far, means[far])
+                best, chosen = kept, shape
+        if chosen >= 0:
+            size = _amplitude(box, SHAPES[chosen] & here, means[chosen])
             for k in range(len(bands)):
-                gifts[n, bands[k]] = size * means[far, k]
+                found[n, bands[k]] = size * means[chosen, k]
+    return found
 
 
 @jit
-def _gather(taken: F32, valid: Valid, bands: Index, y: int, x: int, box: F64, reach: Index) -> int:
-    """Set box (band, pixel) to what was taken of the valid pixels about one, itself the first, reach (pixel,) to how
-    far they are from it; how many they are."""
-    height, width = valid.shape
-    count = 1
-    for row in range(max(y - FAR, 0), min(y + FAR + 1, height)):
-        for column in range(max(x - FAR, 0), min(x + FAR + 1, width)):
-            if valid[row, column]:
-                own = row == y and column == x
-                place = 0 if own else count
-                count += 0 if own else 1
-                reach[place] = max(abs(row - y), abs(column - x))
-                for k in range(len(bands)):
-                    box[k, place] = taken[bands[k], row, column]
-    return count
+def _stands(box: F64, here: Valid, shape: Valid, least: float, mean: F64) -> float:
+    """The sum over the bands of box (band, y, x) that is held against chance, of the pixels of a shape; sets mean
+    (band,) to the mean of these, 0 in bands that do not stand out.
 
-
-@jit
-def _stands(box: F64, reach: Index, side: int, least: float, mean: F64) -> float:
-    """The sum over the bands that is held against chance, of the pixels of box (band, pixel) that are within a reach;
-    sets mean (band,) to the mean of these, 0 in bands that do not stand out.
-
-    In units of what the other bands have here, if that is more than noise: so would these have.
+    In units of what the other bands have all over the box, if that is more than noise: so would these have.
     """
-    count, kept, energy, others = 0, 0.0, 0.0, 0
-    for q in range(len(reach)):
-        count += 1 if reach[q] <= side else 0
+    count, pixels, kept, energy, others = np.count_nonzero(shape), np.count_nonzero(here), 0.0, 0.0, 0
     for k in range(len(box)):
         total, square = 0.0, 0.0
-        for q in range(len(reach)):
-            total += box[k, q] if reach[q] <= side else 0.0
-            square += box[k, q] * box[k, q]
+        for y in range(SIDE):
+            for x in range(SIDE):
+                total += box[k, y, x] if shape[y, x] else 0.0
+                square += box[k, y, x] * box[k, y, x]
         mean[k] = total / count
         if total * mean[k] > least:
             kept += total * mean[k]
         else:
             mean[k] = 0.0
-            energy += square / len(reach)
-            others += 1
+            energy += square
+            others += pixels
     return kept / max(1.0, energy / max(1, others))
 
 
 @jit
-def _amplitude(box: F64, reach: Index, side: int, mean: F64) -> float:
-    """What the first pixel of box (band, pixel) has along mean (band,), as a share of it: that of the pixels within a
-    reach is 1, and more of its own counts the more these vary beyond noise, at the rim of an object."""
-    square, own, spread, count = 0.0, 0.0, 0.0, 0
+def _amplitude(box: F64, shape: Valid, mean: F64) -> float:
+    """What the pixel amid box (band, y, x) has along mean (band,), that of its shape, as a share of it: the mean is 1;
+    more of its own counts the more the pixels of the shape vary beyond noise, at the rim of an object."""
+    square, spread, own = 0.0, 0.0, 1.0
     for k in range(len(mean)):
         square += mean[k] * mean[k]
-    for q in range(len(reach)):
-        if reach[q] <= side:
-            along = 0.0
-            for k in range(len(mean)):
-                along += box[k, q] * mean[k]
-            along /= square
-            own = along if q == 0 else own
-            spread += (along - 1) * (along - 1) * square
-            count += 1
-    if count == 1:
-        return 1.0
-    beyond = max(0.0, spread / (count - 1) - 1)
+    for y in range(SIDE):
+        for x in range(SIDE):
+            if shape[y, x]:
+                along = 0.0
+                for k in range(len(mean)):
+                    along += box[k, y, x] * mean[k] / square
+                spread += (along - 1) * (along - 1) * square
+                own = along if y == FAR and x == FAR else own
+    beyond = max(0.0, spread / max(1, np.count_nonzero(shape) - 1) - 1)
     return float(1 + beyond / (beyond + 1) * (own - 1))
