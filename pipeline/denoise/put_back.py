@@ -50,18 +50,20 @@ def put_back(
     # What a mask takes out of learning is given back beyond the planes in any case.
     targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
     beyond = here.masked | targets
-    whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
+    whole, few, taken = bool(here.valid.all()), len(result) <= KEEP_ALL, np.zeros(noisy.size)
     unit = here.unit.astype(native(here.unit.dtype), copy=False)
     lost = with_rims(unit.shape)
+    some = slice(None) if noisy.size == len(result) else noisy
     for slab in slabs(result.shape):
         bands = whitening.bands(smooth, slab)
         keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
         off_by(unit[:, slab], bands, here.valid[slab], whitening.sigma, lost[:, FAR:][:, slab])
         bands = measured.back(bands, noisy)
-        taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
-        result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
+        if few:
+            taken += energy_taken(here.before[some, slab], bands, sigma[noisy], here.witnesses[slab])
+        result[some, slab] = bands if whole else np.where(here.valid[slab], bands, result[some, slab])
     taken += give_back(result, lost, here, measured, whitening, sigma, noisy)
-    if len(result) <= KEEP_ALL and here.witnesses.any():
+    if few and here.witnesses.any():
         hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
 
 
@@ -83,7 +85,7 @@ def give_back(
     # Of a band and a pixel each a line of one band, one row and so many pixels is made.
     level = here.unit[:, rows, columns] - whitening.sigma[:, None] * (lost[:, FAR + rows, FAR + columns] - gifts)
     bands = measured.back(level.astype(np.float32)[:, None], noisy)[:, 0]
-    before, old = here.before[noisy][:, rows, columns], result[noisy][:, rows, columns]
+    before, old = here.before[noisy[:, None], rows, columns], result[noisy[:, None], rows, columns]
     new = np.where(gifts != 0, bands, old)
     result[noisy[b], rows[n], columns[n]] = new[b, n]
     chosen = here.witnesses[rows, columns][None]

@@ -24,6 +24,7 @@ Valid = NDArray[np.bool_]
 # How often white noise may look like a rare object, for each pixel and side of a box; the largest box reaches so far.
 CHANCE = 1e-6
 FAR = 2
+LANES = 32
 # Steps of the grid on which the chance of a sum is counted, and how many: to far beyond any limit.
 STEP, STEPS = 1 / 32, 1 << 13
 
@@ -49,10 +50,11 @@ def given_back(taken: F32, valid: Valid, clean: Valid) -> tuple[Index, Index, F3
     found = np.zeros((0, len(taken)), np.float32)
     rows = columns = np.zeros(0, np.intp)
     if bands.size and 2 * bands.size >= len(taken):
-        least, limit, real = height(bands.size), limit_of(bands.size), np.pad(valid, FAR)
-        chosen = suspicious(taken, real.astype(np.float32), bands, np.float32(least), np.float32(limit))
-        rows, columns = np.nonzero(chosen & valid)
-        found = gifts(taken, real, bands, rows, columns, least, limit)
+        least, limit, real = height(bands.size), limit_of(bands.size), with_rims((1, *valid.shape))[0]
+        real[FAR:-FAR, FAR : FAR + valid.shape[1]] = valid
+        chosen = suspicious(taken, real, bands, np.float32(least), np.float32(limit))
+        rows, columns = np.nonzero(chosen[:, : valid.shape[1]] & valid)
+        found = gifts(taken, real > 0, bands, rows, columns, least, limit)
     some = found.any(axis=1)
     return rows[some], columns[some], np.ascontiguousarray(found[some].T)
 
@@ -78,10 +80,11 @@ def limit_of(bands: int) -> float:
 
 
 def with_rims(shape: tuple[int, ...]) -> F32:
-    """Room for a block (band, y, x) and a rim of zeros around."""
+    """Room for a block (band, y, x) and zeros around: to the right as many as make its rows LANES wide, so that kernels
+    have nothing left of a row to do one by one."""
     bands, height, width = shape
-    room = np.empty((bands, height + 2 * FAR, width + 2 * FAR), np.float32)
-    room[:, :FAR], room[:, -FAR:], room[:, :, :FAR], room[:, :, -FAR:] = 0, 0, 0, 0
+    room = np.empty((bands, height + 2 * FAR, -(-width // LANES) * LANES + 2 * FAR), np.float32)
+    room[:, :FAR], room[:, -FAR:], room[:, :, :FAR], room[:, :, FAR + width :] = 0, 0, 0, 0
     return room
 
 
@@ -95,7 +98,7 @@ def off_by(unit: NDArray[Any], bands: F32, valid: Valid, sigma: F64, taken: F32)
             row, other, real = unit[b, y], bands[b, y], valid[y]
             out = taken[b, y, FAR : FAR + len(row)]
             for x in range(len(row)):
-                off = np.float32(np.float64(row[x]) - np.float64(other[x])) * scale
+                off = np.float32(row[x] - other[x]) * scale
                 out[x] = off if real[x] else np.float32(0)
 
 
@@ -107,49 +110,42 @@ def suspicious(taken: F32, real: F32, bands: Index, least: np.float32, limit: np
     """
     height, width = real.shape[0] - 2 * FAR, real.shape[1] - 2 * FAR
     found = np.zeros((height, width), np.bool_)
-    sums, shares, kept = (
-        np.zeros((len(SHAPES), width), np.float32),
-        np.zeros((len(SHAPES), width), np.float32),
-        np.zeros((len(SHAPES), width), np.float32),
-    )
+    sums, shares = np.empty((len(SHAPES), width), np.float32), np.empty((len(SHAPES), width), np.float32)
+    kept, total, share = np.empty(sums.size, np.float32), sums.ravel(), shares.ravel()
     high, wide = np.empty(real.shape[1], np.float32), np.empty(real.shape[1], np.float32)
     for y in range(height):
-        _sums(real[y : y + SIDE], high, wide, shares)
-        for n in range(len(shares)):
-            share, most = shares[n], kept[n]
-            for x in range(width):
-                share[x], most[x] = np.float32(1) / max(share[x], np.float32(1)), np.float32(0)
+        _sums(real, y, high, wide, shares)
+        for i in range(len(share)):
+            share[i], kept[i] = np.float32(1) / max(share[i], np.float32(1)), np.float32(0)
         for b in bands:
-            _sums(taken[b, y : y + SIDE], high, wide, sums)
-            for n in range(len(sums)):
-                total, share, most = sums[n], shares[n], kept[n]
-                for x in range(width):
-                    square = total[x] * total[x] * share[x]
-                    most[x] += square if square > least else np.float32(0)
-        for n in range(len(kept)):
-            most = kept[n]
+            _sums(taken[b], y, high, wide, sums)
+            for i in range(len(kept)):
+                square = total[i] * total[i] * share[i]
+                kept[i] += square if square > least else np.float32(0)
+        for n in range(len(SHAPES)):
             for x in range(width):
-                found[y, x] |= most[x] > limit
+                found[y, x] |= kept[n * width + x] > limit
     return found
 
 
 @jit
-def _sums(five: F32, high: F32, wide: F32, sums: F32) -> None:
-    """Set sums (shape, x) to those of SHAPES in five rows of a plane; high and wide are room for a row."""
-    far, near, row, after, last = five[0], five[1], five[2], five[3], five[4]
-    for x in range(len(row)):
-        high[x] = near[x] + row[x] + after[x]
-        wide[x] = high[x] + far[x] + last[x]
-    one, square, large, along, down, fall, rise = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]
-    for x in range(len(one)):
-        one[x], down[x] = row[x + 2], wide[x + 2]
-        square[x] = high[x + 1] + high[x + 2] + high[x + 3]
-    for x in range(len(one)):
-        large[x] = wide[x] + wide[x + 1] + wide[x + 2] + wide[x + 3] + wide[x + 4]
-        along[x] = row[x] + row[x + 1] + row[x + 2] + row[x + 3] + row[x + 4]
-    for x in range(len(one)):
-        fall[x] = far[x] + near[x + 1] + row[x + 2] + after[x + 3] + last[x + 4]
-        rise[x] = far[x + 4] + near[x + 3] + row[x + 2] + after[x + 1] + last[x]
+def _sums(plane: F32, y: int, high: F32, wide: F32, sums: F32) -> None:
+    """Set sums (shape, x) to those of SHAPES about the pixels of row y of a plane without its rims; high and wide are
+    room for a row of it with them."""
+    for x in range(len(wide)):
+        high[x] = plane[y + 1, x] + plane[y + 2, x] + plane[y + 3, x]
+        wide[x] = high[x] + plane[y, x] + plane[y + 4, x]
+    for x in range(sums.shape[1]):
+        sums[0, x], sums[4, x] = plane[y + 2, x + 2], wide[x + 2]
+        sums[1, x] = high[x + 1] + high[x + 2] + high[x + 3]
+    for x in range(sums.shape[1]):
+        sums[2, x] = wide[x] + wide[x + 1] + wide[x + 2] + wide[x + 3] + wide[x + 4]
+        row = plane[y + 2, x] + plane[y + 2, x + 1] + plane[y + 2, x + 2] + plane[y + 2, x + 3] + plane[y + 2, x + 4]
+        sums[3, x] = row
+    for x in range(sums.shape[1]):
+        fall = plane[y, x] + plane[y + 1, x + 1] + plane[y + 2, x + 2] + plane[y + 3, x + 3] + plane[y + 4, x + 4]
+        rise = plane[y, x + 4] + plane[y + 1, x + 3] + plane[y + 2, x + 2] + plane[y + 3, x + 1] + plane[y + 4, x]
+        sums[5, x], sums[6, x] = fall, rise
 
 
 @jit
