@@ -51,18 +51,20 @@ def put_back(
     targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
     beyond = here.masked | targets
     whole, few, taken = bool(here.valid.all()), len(result) <= KEEP_ALL, np.zeros(noisy.size)
+    # Of targets, which come back as they were measured, nothing is taken: they say nothing of what is around them.
+    changed = here.valid & ~((smooth[0] == here.planes[0]) & (targets | (len(smooth) == noisy.size)))
     unit = here.unit.astype(native(here.unit.dtype), copy=False)
     lost = with_rims(unit.shape)
     some = slice(None) if noisy.size == len(result) else noisy
     for slab in slabs(result.shape):
         bands = whitening.bands(smooth, slab)
         keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
-        off_by(unit[:, slab], bands, here.valid[slab], whitening.sigma, lost[:, FAR:][:, slab])
+        off_by(unit[:, slab], bands, changed[slab], whitening.sigma, lost[:, FAR:][:, slab])
         bands = measured.back(bands, noisy)
         if few:
             taken += energy_taken(here.before[some, slab], bands, sigma[noisy], here.witnesses[slab])
         result[some, slab] = bands if whole else np.where(here.valid[slab], bands, result[some, slab])
-    taken += give_back(result, lost, here, measured, whitening, sigma, noisy)
+    taken += give_back(result, lost, changed, here, measured, whitening, sigma, noisy)
     if few and here.witnesses.any():
         hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
 
@@ -70,6 +72,7 @@ def put_back(
 def give_back(
     result: F32,
     lost: F32,
+    changed: Valid,
     here: Inner,
     measured: Measured,
     whitening: Whitening,
@@ -77,8 +80,8 @@ def give_back(
     noisy: NDArray[np.intp],
 ) -> F64:
     """Give noisy bands of result (band, y, x) back what of `lost`, with rims, in units of the level noise, is no noise,
-    in place; by how much (band,) that changes what `energy_taken` says."""
-    rows, columns, gifts = given_back(lost, here.valid, measured.clean[noisy])
+    in place, where changed (y, x); by how much (band,) that changes what `energy_taken` says."""
+    rows, columns, gifts = given_back(lost, changed, measured.clean[noisy])
     if not rows.size:
         return np.zeros(noisy.size)
     b, n = np.nonzero(gifts)
