@@ -65,8 +65,8 @@ def height(bands: int) -> float:
 
 
 @cache
-def limit_of(bands: int) -> float:
-    """What the sum of the squares above `height`, of so many standard normals, exceeds by CHANCE; rounded up.
+def limit_of(bands: int, chance: float = CHANCE) -> float:
+    """What the sum of the squares above `height`, of so many standard normals, exceeds by chance; rounded up.
 
     By the Fourier transform of the chances of one of them on a grid, rounded up to it, to the power of the bands.
     """
@@ -76,7 +76,7 @@ def limit_of(bands: int) -> float:
     low = edges <= height(bands)
     one[0], one[low] = one[low].sum(), np.where(edges[low] > 0, 0.0, one[low].sum())
     total = np.fft.irfft(np.fft.rfft(one, 2 * len(one)) ** bands, 2 * len(one))[: len(one)]
-    return float(edges[np.argmax(1 - np.cumsum(total) < CHANCE)])
+    return float(edges[np.argmax(1 - np.cumsum(total) < chance)])
 
 
 def with_rims(shape: tuple[int, ...]) -> F32:
