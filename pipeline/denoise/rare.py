@@ -1,8 +1,8 @@
 """Small objects that stand in few bands: what was taken of a block must be white, and where it is not, it comes back.
 
-Source: docs/algorithms.md, "Denoise". Rare vectors that the energy of all pixels does not show: Kuybeda, Malah, Barzohar
-(2007); sums of what is beyond a threshold, to find few among many: Fan (1996); its height: Donoho, Johnstone (1994);
-the mean and what the pixel has beside it, weighed by the variance within the box: Lee (1980).
+Source: docs/algorithms.md, "Denoise". Rare vectors that the energy of all pixels does not show: Kuybeda, Malah,
+Barzohar (2007); sums of what is beyond a threshold, to find few among many: Fan (1996); its height: Donoho, Johnstone
+(1994); the mean and what the pixel has beside it, weighed by the variance within the box: Lee (1980).
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def _stands(box: F64, here: Valid, shape: Valid, least: float, mean: F64) -> flo
 
     In units of what the other bands have all over the box, if that is more than noise: so would these have.
     """
-    count, pixels, kept, energy, others = np.count_nonzero(shape), np.count_nonzero(here), 0.0, 0.0, 0
+    count, pixels = int(np.count_nonzero(shape)), int(np.count_nonzero(here))
+    kept, energy, others = 0.0, 0.0, 0
     for k in range(len(box)):
         total, square = 0.0, 0.0
         for y in range(SIDE):
@@ -191,7 +192,7 @@ def _stands(box: F64, here: Valid, shape: Valid, least: float, mean: F64) -> flo
             mean[k] = 0.0
             energy += square
             others += pixels
-    return kept / max(1.0, energy / max(1, others))
+    return kept if energy <= others else kept * others / energy
 
 
 @jit
