@@ -210,5 +210,5 @@ def _amplitude(box: F64, shape: Valid, mean: F64) -> float:
                     along += box[k, y, x] * mean[k] / square
                 spread += (along - 1) * (along - 1) * square
                 own = along if y == FAR and x == FAR else own
-    beyond = max(0.0, spread / max(1, np.count_nonzero(shape) - 1) - 1)
+    beyond = max(0.0, spread / max(1, int(np.count_nonzero(shape)) - 1) - 1)
     return float(1 + beyond / (beyond + 1) * (own - 1))
