@@ -19,6 +19,7 @@ from pipeline.denoise.noise import large_values_told, peak_of
 from pipeline.denoise.patches import Place, fill_holes, replication
 from pipeline.denoise.planes import denoise_planes
 from pipeline.denoise.put_back import Inner, put_back
+from pipeline.denoise.rare import FAR
 from pipeline.denoise.settings import Settings, groups, settings_for
 from pipeline.denoise.stray import stray
 from pipeline.denoise.targets import AROUND, LOOK
@@ -32,8 +33,9 @@ F64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 Valid = NDArray[np.bool_]
 
-# Pixels around a place that is wanted that are denoised with it: targets are told by what is around them.
-REACH = max(AROUND, LOOK)
+# Pixels around a place that is wanted that are denoised with it: targets are told by what is around them, and rare
+# objects by what is left around them once targets are.
+REACH = max(AROUND, LOOK) + FAR
 # Least share of the valid pixels that must be clear for a block to be learnt from those alone.
 LEAST_CLEAR = 0.25
 

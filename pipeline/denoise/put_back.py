@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.denoise.measure import Measured
+from pipeline.denoise.rare import FAR, given_back, off_by, with_rims
 from pipeline.denoise.targets import keep_beyond, keep_targets
-from pipeline.denoise.whiten import KEEP_ALL, Whitening, slabs
+from pipeline.denoise.whiten import KEEP_ALL, Whitening, native, slabs
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -49,15 +50,50 @@ def put_back(
     # What a mask takes out of learning is given back beyond the planes in any case.
     targets = keep_targets(smooth, here.planes, here.unit, whitening, here.trusted, measured.clean[noisy])
     beyond = here.masked | targets
-    whole, taken = bool(here.valid.all()), np.zeros(noisy.size)
+    whole, few, taken = bool(here.valid.all()), len(result) <= KEEP_ALL, np.zeros(noisy.size)
+    # Of targets, which come back as they were measured, nothing is taken: they say nothing of what is around them.
+    changed = here.valid & ~((smooth[0] == here.planes[0]) & (targets | (len(smooth) == noisy.size)))
+    unit = here.unit.astype(native(here.unit.dtype), copy=False)
+    lost = with_rims(unit.shape)
+    some = slice(None) if noisy.size == len(result) else noisy
     for slab in slabs(result.shape):
         bands = whitening.bands(smooth, slab)
         keep_beyond(bands, here.unit, here.planes, slab, whitening, beyond)
+        off_by(unit[:, slab], bands, changed[slab], whitening.sigma, lost[:, FAR:][:, slab])
         bands = measured.back(bands, noisy)
-        taken += energy_taken(here.before[noisy, slab], bands, sigma[noisy], here.witnesses[slab])
-        result[noisy, slab] = bands if whole else np.where(here.valid[slab], bands, result[noisy, slab])
-    if len(result) <= KEEP_ALL and here.witnesses.any():
+        if few:
+            taken += energy_taken(here.before[some, slab], bands, sigma[noisy], here.witnesses[slab])
+        result[some, slab] = bands if whole else np.where(here.valid[slab], bands, result[some, slab])
+    taken += give_back(result, lost, changed, here, measured, whitening, sigma, noisy)
+    if few and here.witnesses.any():
         hold_back(result, here.before, noisy, taken / np.count_nonzero(here.witnesses), here.valid)
+
+
+def give_back(
+    result: F32,
+    lost: F32,
+    changed: Valid,
+    here: Inner,
+    measured: Measured,
+    whitening: Whitening,
+    sigma: F64,
+    noisy: NDArray[np.intp],
+) -> F64:
+    """Give noisy bands of result (band, y, x) back what of `lost`, with rims, in units of the level noise, is no noise,
+    in place, where changed (y, x); by how much (band,) that changes what `energy_taken` says."""
+    rows, columns, gifts = given_back(lost, changed, measured.clean[noisy])
+    if not rows.size:
+        return np.zeros(noisy.size)
+    b, n = np.nonzero(gifts)
+    # Of a band and a pixel each a line of one band, one row and so many pixels is made.
+    level = here.unit[:, rows, columns] - whitening.sigma[:, None] * (lost[:, FAR + rows, FAR + columns] - gifts)
+    bands = measured.back(level.astype(np.float32)[:, None], noisy)[:, 0]
+    before, old = here.before[noisy[:, None], rows, columns], result[noisy[:, None], rows, columns]
+    new = np.where(gifts != 0, bands, old)
+    result[noisy[b], rows[n], columns[n]] = new[b, n]
+    chosen = here.witnesses[rows, columns][None]
+    now, then = (energy_taken(before[:, None], after[:, None], sigma[noisy], chosen) for after in (new, old))
+    return now - then
 
 
 def energy_taken(before: NDArray[Any], after: F32, sigma: F64, chosen: Valid) -> F64:

@@ -1,4 +1,5 @@
-"""Pixels that belong to no class, a ship, a roof, a plume of one line: they come back as they were measured.
+"""Pixels that belong to no class, a ship, a roof: those that stand out by themselves come back as they were measured.
+What stands out as a whole alone, or in few of many bands, comes back by `rare.py`.
 
 Source: docs/algorithms.md, "Denoise".
 """
