@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.codec import container, kernels, layer_sections, lossless, low_rank, mask, outliers, parts, predicted
 from pipeline.codec.bound import Bound
 from pipeline.codec.container import Buffer, Header, Kind, MaskKind, Section
-from pipeline.codec.fit import Fit
+from pipeline.codec.fit import Fit, Goal
 from pipeline.codec.low_rank import Layer
 from pipeline.codec.rate import fit_layer
 from pipeline.codec.storable import as_chunk, check_arrays, check_effort, check_storable
@@ -192,10 +192,11 @@ def _averaged(
     the `whole` says what is an outlier of a part."""
     if not 0 < mse < np.inf:
         return None
-    found = [fit_layer(block, real, mse, header.nodata, effort, most, whole)]
+    goal = Goal(mse, header.nodata, mse if whole is None else whole)
+    found = [fit_layer(block, real, goal, effort, most)]
     # Values that jump (maps of classes, single spikes) leave the trellis far below the bound, or without a step at all.
     if effort == "best" and not (found[0] and found[0].error >= SPENT * mse * _elements(block, real)):
-        found.append(fit_layer(block, real, mse, header.nodata, most=most, whole=whole))
+        found.append(fit_layer(block, real, goal, most=most))
     stored = [_layered(header, one, block.dtype) for one in found if one is not None]
     return min(stored, key=_nbytes, default=None)
 

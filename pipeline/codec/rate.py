@@ -75,22 +75,14 @@ class Search(NamedTuple):
     <= 0 is no number"""
 
 
-def fit_layer(
-    block: Block,
-    real: Bool,
-    mse: float,
-    nodata: float | int | None,
-    effort: str = "fast",
-    most: float = math.inf,
-    whole: float | None = None,
-) -> Fit | None:
-    """The layer of block (band, y, x), finite, whose error over `real` is at most `mse`, and `GOOD` of it if it can.
+def fit_layer(block: Block, real: Bool, goal: Goal, effort: str = "fast", most: float = math.inf) -> Fit | None:
+    """The layer of block (band, y, x), finite, whose error over `real` is at most the goal's, and `GOOD` of it if it
+    can.
 
-    real: (1 or band, y, x) bool. most: bytes from which a layer is of no use. whole: the mean squared error of the
-    block that this one is a part of, which says what is an outlier. None where no step keeps the promise,
+    real: (1 or band, y, x) bool. most: bytes from which a layer is of no use. None where no step keeps the promise,
     values too wide for float32 arithmetic, or where it would take more than `most`.
     """
-    count = np.count_nonzero(real) * (block.shape[0] // real.shape[0])
+    mse, count = goal.mse, np.count_nonzero(real) * (block.shape[0] // real.shape[0])
     analysis = analyse(block, mse, rotated=effort == "best", valid=count / block.size)
     if analysis is None:
         return None
@@ -102,7 +94,6 @@ def fit_layer(
         rest = worthwhile(analysis, step, target * count / block.size)
         step = step if rest is analysis else solve_step(rest, step, target)
         analysis = rest
-    goal = Goal(mse, nodata, mse if whole is None else whole)
 
     def fitted(layer: Layer) -> Fit:
         return fit_of(block, real, layer, goal, score_planes(layer, analysis.room))
