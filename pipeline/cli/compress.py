@@ -41,6 +41,8 @@ def compress(
 ) -> None:
     """Compress SRC into DST.zarr: low-rank factors inside Zarr v3, which xarray.open_zarr opens as it is.
 
+    SRC is one scene: a raster GDAL opens, a folder or list of its band files, a STAC item, or a store of ours.
+
     \b
     Example:
       terrasketch compress scene.tif scene.zarr --snr 40

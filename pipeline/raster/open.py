@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.band_values import item_values
-from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, rasters_in
+from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, check_one_scene, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.masks import MaskChoice, masked
 from pipeline.raster.names import (
@@ -78,10 +78,11 @@ def open_source(
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
     if len(texts) == 1 and is_stac(texts[0]):
         return _open_item(texts[0], bidx, bands, resolution, resampling, nodata, choice)
-    name = scene_name(texts[0])
+    name, folder = scene_name(texts[0]), None
     if len(texts) == 1 and os.path.isdir(texts[0]):
-        name = safe_name(Path(texts[0]).resolve().name)
-        texts = files_of(Path(texts[0]))
+        folder = Path(texts[0])
+        name = safe_name(folder.resolve().name)
+        texts = files_of(folder)
     elif len(texts) > 1:
         name = _common_name(texts)
     if len(texts) == 1 and resolution is None:
@@ -89,6 +90,8 @@ def open_source(
     for text in texts:
         _check_file(text)
     sources = [open_raster(text, nodata=nodata) for text in texts]
+    if folder is not None and not (bidx or bands):
+        check_one_scene(folder, texts, [source.info.bands for source in sources])
     names = _stacked_names(sources, texts)
     found = choice.find(names) if choice else None
     positions = _kept(choose(names, bidx, bands, name), found, names, bidx or bands)
