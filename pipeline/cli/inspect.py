@@ -92,10 +92,18 @@ def compare(
         click.echo(f"Warning: {words}", err=True)
     if result.partial:
         click.echo(f"Warning: {counted(result.partial, 'pixel')} lack a band: compared in the others", err=True)
+    same, other_than = result.infinite
+    if same:
+        click.echo(f"Warning: {counted(same, 'value')} infinite in both alike: left out", err=True)
+    if other_than:
+        words = (
+            f"{counted(other_than, 'value')} infinite in A or B alone, or of the other sign: their error is infinite"
+        )
+        click.echo(f"Warning: {words}", err=True)
     if as_json:
         scored = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}
-        facts["lacking_a_band"] = result.partial
+        facts |= {"lacking_a_band": result.partial, "infinite": result.infinite}
         click.echo(json.dumps({"bands": scored} | facts))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]
