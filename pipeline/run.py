@@ -107,7 +107,7 @@ def run_workflow(
             _told(before, summary, crew)
         if isinstance(stopped, ClusterError):
             raise
-        raise Interrupted(f"{stopped}; run the same command again to resume") from stopped
+        raise Interrupted(f"{summary.where(name, stopped)}; run the same command again to resume") from stopped
     finally:
         with suppress(TerrasketchError):
             summary.save()

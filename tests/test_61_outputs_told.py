@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import Interrupted
 from pipeline.flow.journal import alone
+from pipeline.flow.receipts import SceneReceipt
+from pipeline.flow.summary import Summary
 from tests.scenes import call, small_scene, snapshot
 
 
@@ -57,3 +60,20 @@ def test_wrong_words_leave_what_is_there_as_it_is(tmp_path: Path, read: str, mor
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: scene: ")
     assert snapshot(out, leave_out=(".running",)) == before
+
+
+@pytest.mark.parametrize("ending", ["TIF", "TIFF", "tiff"])
+def test_rasters_may_end_in_any_case(tmp_path: Path, ending: str) -> None:
+    small_scene(tmp_path / "scene.tif")
+    out = tmp_path / f"out.{ending}"
+    assert call("denoise", tmp_path / "scene.tif", out, "--quality", "none").exit_code == 0
+    assert out.read_bytes()[:2] == b"II"
+
+
+def test_a_run_that_is_stopped_says_at_which_of_many_scenes(tmp_path: Path) -> None:
+    one, many = (Summary(str(tmp_path), {name: ["x"] for name in names}, {}, "run") for names in ("a", "abc"))
+    done = SceneReceipt("a", str(tmp_path / "a"), ["x"], "run", status="done")
+    many.record(done)
+    stopped = Interrupted("stopped with 2 of 4 tiles done")
+    assert one.where("a", stopped) == "stopped with 2 of 4 tiles done"
+    assert many.where("b", stopped) == "b: stopped with 2 of 4 tiles done, 1 of 3 scenes finished"

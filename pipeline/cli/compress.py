@@ -82,7 +82,7 @@ def decompress(
       terrasketch decompress scene.zarr scene.tif --co COMPRESS=ZSTD
       terrasketch decompress stack.zarr S2_20160117.tif --date 2016-01-17 --bands B04,B03,B02
     """
-    if dst.suffix not in RASTERS:
+    if dst.suffix.lower() not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
     check_apart([src], dst)
     store_to_cog(
