@@ -133,7 +133,7 @@ def _told_apart(
     infinite = (np.isinf(a) | np.isinf(b)) & both
     same = infinite & (a == b)
     sums.infinite += [np.count_nonzero(found[:, *inner]) for found in (same, infinite & ~same)]
-    return ~same
+    return np.asarray(~same)
 
 
 def _pixels(elements: NDArray[np.bool_]) -> int:
