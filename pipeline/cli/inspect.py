@@ -35,8 +35,8 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
 
-    Several PATHs, or a folder, are the band files of one scene. Of the chunks of a store sizes and heads are
-    looked at, which finds those that are missing or cut short; --verify reads all bytes of each.
+    Several PATHs are the band files of one scene. So are the files of a folder. Of the chunks of a store sizes and
+    heads are looked at, which finds those that are missing or cut short; --verify reads all bytes of each.
 
     \b
     Example:

@@ -78,25 +78,33 @@ def open_source(
         raise SourceError("no file was given; name a raster, a folder of band files, or a STAC item")
     if len(texts) == 1 and is_stac(texts[0]):
         return _open_item(texts[0], bidx, bands, resolution, resampling, nodata, choice)
-    name, folder = scene_name(texts[0]), None
+    name = scene_name(texts[0])
     if len(texts) == 1 and os.path.isdir(texts[0]):
-        folder = Path(texts[0])
-        name = safe_name(folder.resolve().name)
-        texts = files_of(folder)
+        name = safe_name(Path(texts[0]).resolve().name)
+        texts = files_of(Path(texts[0]))
     elif len(texts) > 1:
         name = _common_name(texts)
     if len(texts) == 1 and resolution is None:
         return _open_file(texts[0], bidx, bands, nodata, choice)
     for text in texts:
         _check_file(text)
-    sources = [open_raster(text, nodata=nodata) for text in texts]
-    if folder is not None and not (bidx or bands):
-        check_one_scene(folder, texts, [source.info.bands for source in sources])
+    sources = _opened(paths, texts, nodata, chosen=bool(bidx or bands))
     names = _stacked_names(sources, texts)
     found = choice.find(names) if choice else None
     positions = _kept(choose(names, bidx, bands, name), found, names, bidx or bands)
     scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
     return _with_mask(scene, choice, *_band_of(sources, names, found))
+
+
+def _opened(
+    paths: PathLike | Sequence[PathLike], texts: Sequence[str], nodata: float | None, *, chosen: bool
+) -> list[RasterSource]:
+    """The files of a scene; those of a folder, of which no bands are chosen, must be of one."""
+    sources = [open_raster(text, nodata=nodata) for text in texts]
+    named = _named(paths)
+    if len(named) == 1 and len(texts) > 1 and not chosen:
+        check_one_scene(Path(named[0]), texts, [source.info.bands for source in sources])
+    return sources
 
 
 def _named(paths: PathLike | Sequence[PathLike]) -> list[str]:
