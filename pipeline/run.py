@@ -20,6 +20,7 @@ from pipeline.codec import Bound
 from pipeline.config import Workflow
 from pipeline.errors import (
     ClusterError,
+    ConfigError,
     Interrupted,
     OutputError,
     ResumeError,
@@ -106,7 +107,7 @@ def run_workflow(
             _told(before, summary, crew)
         if isinstance(stopped, ClusterError):
             raise
-        raise Interrupted(f"{stopped}; run the same command again to resume") from stopped
+        raise Interrupted(f"{summary.where(name, stopped)}; run the same command again to resume") from stopped
     finally:
         with suppress(TerrasketchError):
             summary.save()
@@ -195,7 +196,8 @@ def _told(finishing: Future[SceneReceipt], summary: Summary, crew: Crew) -> Scen
 
 def _record(receipt: SceneReceipt, error: Exception, workflow: Workflow, crew: Crew) -> None:
     """Write down why a scene failed, if there is room to write."""
-    if isinstance(error, ResumeError):  # the receipt that is there tells of the outputs that are there
+    wrong_words = isinstance(error, ConfigError) and not receipt.stages and (receipt.was_done() or receipt.computed)
+    if isinstance(error, ResumeError) or wrong_words:  # the receipt that is there tells of the outputs that are there
         receipt.refuse(error)
         crew.watch.note(f"{receipt.name}: {receipt.status}: {receipt.failures[0]}")
         return

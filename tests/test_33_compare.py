@@ -260,3 +260,21 @@ def test_chosen_bands_are_compared_of_files_and_stores(tmp_path: Path) -> None:
         call_json("compare", scene, tmp_path / "s.zarr", "--bands", names[2])["overall"]["rmse"]
         == (whole["bands"][names[2]]["rmse"])
     )
+
+
+def test_infinities_alike_are_left_out_and_others_are_an_infinite_error(tmp_path: Path) -> None:
+    a = np.random.default_rng(8).normal(5, 1, (2, 40, 40)).astype("float32")
+    a[0, 3, 3], a[1, 20, 20] = np.inf, -np.inf
+    one, other = write_tif(tmp_path / "a.tif", a), write_tif(tmp_path / "b.tif", a)
+    result = call("compare", one, other)
+    assert "Warning: 2 values infinite in both alike: left out" in result.stderr
+    assert "nan" not in result.stdout
+    scores = module.compare(open_scene(str(one)), open_scene(str(other)))
+    assert (scores.overall.max_error, scores.overall.ssim, scores.partial) == (0, pytest.approx(1), 0)
+    b = a.copy()
+    b[0, 3, 3], b[0, 9, 9] = -np.inf, np.inf
+    write_tif(other, b)
+    result = call("compare", one, other)
+    assert "2 values infinite in A or B alone, or of the other sign: their error is infinite" in result.stderr
+    assert module.compare(open_scene(str(one)), open_scene(str(other))).overall.max_error == np.inf
+    assert call_json("compare", one, other, "--json")["infinite"] == [1, 2]

@@ -176,3 +176,19 @@ def test_of_many_bands_an_error_names_few(band: str, match: str) -> None:
     names = [f"day{day} {band}" for day in range(9) for band in ("B02", "B03")]
     with pytest.raises(ConfigError, match=match):
         choose(names, None, [band], "scene")
+
+
+@pytest.mark.parametrize("named", [("B02", "B03"), (None, None)])
+def test_a_folder_of_files_of_the_same_bands_without_days_is_many_scenes(tmp_path: Path, named: tuple[str]) -> None:
+    """Which the commands of one scene refuse: they had as many bands as all of them, without a word."""
+    (tmp_path / "in").mkdir()
+    files = [described(tmp_path / "in" / f"{n}.tif", np.full((2, 40, 40), 7), *named) for n in ("a", "b")]
+    for words in (("inspect",), ("compress", tmp_path / "to.zarr"), ("denoise", tmp_path / "to.tif")):
+        result = call(words[0], tmp_path / "in", *words[1:])
+        assert result.exit_code == 2, result.stderr
+        assert "in holds files of the same bands (a.tif, b.tif), which `run`, `plan` and `fit` take" in result.stderr
+    assert not list(tmp_path.glob("to.*"))
+    for sources in (files, [tmp_path / "in", "-b", "1..3"]):
+        assert call("inspect", *sources).exit_code == 0
+    described(files[1], np.full((2, 40, 40), 7), "B08", "B11")
+    assert call("inspect", tmp_path / "in").exit_code == 0

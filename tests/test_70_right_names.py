@@ -148,3 +148,12 @@ def test_an_empty_workflow_is_warned_of_once(here: Path) -> None:
     assert "Warning" not in call("plan", "w.yaml", "x.tif").stderr
     quiet = call("run", "empty.yaml", "none.tif", "--out", "new", "-q")  # of progress, not of this
     assert quiet.stderr.splitlines()[0] == result.stderr.strip()
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_empty_workflow_without_scenes_is_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "empty.yaml").write_bytes(b"")
+    result = call(command, tmp_path / "empty.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0].startswith("Error: no scenes")
+    assert len(result.stderr.splitlines()) == 1

@@ -41,6 +41,8 @@ def compress(
 ) -> None:
     """Compress SRC into DST.zarr: low-rank factors inside Zarr v3, which xarray.open_zarr opens as it is.
 
+    SRC is one scene: a raster GDAL opens, a folder or list of its band files, a STAC item, or a store of ours.
+
     \b
     Example:
       terrasketch compress scene.tif scene.zarr --snr 40
@@ -80,7 +82,7 @@ def decompress(
       terrasketch decompress scene.zarr scene.tif --co COMPRESS=ZSTD
       terrasketch decompress stack.zarr S2_20160117.tif --date 2016-01-17 --bands B04,B03,B02
     """
-    if dst.suffix not in RASTERS:
+    if dst.suffix.lower() not in RASTERS:
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
     check_apart([src], dst)
     store_to_cog(

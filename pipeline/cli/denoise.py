@@ -42,9 +42,9 @@ def denoise(
 ) -> None:
     """Remove the noise of SRC and write DST (.tif: a COG; .zarr: Zarr v3).
 
-    SRC is a raster GDAL opens, a folder or list of band files, a STAC item, or a store of ours. Noise level and rank
-    are found on each tile, or once for the scene (--basis scene); dtype, CRS, nodata, band names and tags (GDAL's
-    default domain) are kept.
+    SRC is one scene: a raster GDAL opens, a folder or list of its band files, a STAC item, or a store of ours. Noise
+    level and rank are found on each tile, or once for the scene (--basis scene); dtype, CRS, nodata, band names and
+    tags (GDAL's default domain) are kept.
 
     \b
     Example:

@@ -180,8 +180,8 @@ def features(
 ) -> None:
     """Compute the convolutional features of SRC into DST (.zarr: Zarr v3; .tif: a COG; .parquet: GeoParquet).
 
-    With the name of a bank, it is fitted on SRC itself; to keep it, use `fit` and give the file. A network is run in
-    tiles as on the whole scene; where that cannot be, it is said which operator is in the way, and what can be had.
+    SRC is one scene, or a folder of its band files. With the name of a bank, it is fitted on SRC; to keep it, use `fit`
+    and give the file. A network is run in tiles; where that cannot be, it is said which operator is in the way.
 
     \b
     Example:

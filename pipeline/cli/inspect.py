@@ -35,8 +35,8 @@ def inspect(path: tuple[str, ...], verify: bool, as_json: bool, **reading: objec
     """Show shape, grid, bands, nodata and noise of a scene; modes, ratio and ranks of a store; filters of a bank; of
     an ONNX network, the tensors that a bank can take (--bank onnx:MODEL@TENSOR).
 
-    Several PATHs are the band files of one scene. Of the chunks of a store sizes and heads are looked at, which finds
-    those that are missing or cut short; --verify reads all bytes of each.
+    Several PATHs are the band files of one scene. So are the files of a folder. Of the chunks of a store sizes and
+    heads are looked at, which finds those that are missing or cut short; --verify reads all bytes of each.
 
     \b
     Example:
@@ -92,10 +92,18 @@ def compare(
         click.echo(f"Warning: {words}", err=True)
     if result.partial:
         click.echo(f"Warning: {counted(result.partial, 'pixel')} lack a band: compared in the others", err=True)
+    same, other_than = result.infinite
+    if same:
+        click.echo(f"Warning: {counted(same, 'value')} infinite in both alike: left out", err=True)
+    if other_than:
+        words = (
+            f"{counted(other_than, 'value')} infinite in A or B alone, or of the other sign: their error is infinite"
+        )
+        click.echo(f"Warning: {words}", err=True)
     if as_json:
         scored = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}
-        facts["lacking_a_band"] = result.partial
+        facts |= {"lacking_a_band": result.partial, "infinite": result.infinite}
         click.echo(json.dumps({"bands": scored} | facts))
         return
     rows = [_row(name, scores) for name, scores in [*result.bands.items(), ("overall", result.overall)]]

@@ -64,7 +64,7 @@ def plan(
       terrasketch plan workflows/scene.yaml scene.tif --workers 4
       terrasketch plan workflows/scene.yaml scene.tif --scenes 10000 --workers 500 --calibrate
     """
-    job = override(load_workflow(workflow, print_warning), src, None, scheduler, workers, reading)
+    job = override(load_workflow(workflow, print_warning if src else None), src, None, scheduler, workers, reading)
     where(job.run.scheduler)  # what `run` would not open is planned no more than it runs
     count = job.run.workers or cores()
     named = name_scenes(job.sources, job.out, dates=job.read.stack, warn=print_warning)

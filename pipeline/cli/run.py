@@ -52,7 +52,8 @@ def run(
       terrasketch run workflows/scene.yaml --out out/all --retry-failed
       stac-client search ... | terrasketch run workflows/scene.yaml - --out out/found
     """
-    job = override(load_workflow(workflow, print_warning), src, out, scheduler, workers, reading, keep=True)
+    told = print_warning if src or retry_failed else None  # an empty one without scenes is an error, which says more
+    job = override(load_workflow(workflow, told), src, out, scheduler, workers, reading, keep=True)
     if not is_url(job.out) and Path(job.out).exists() and not Path(job.out).is_dir():
         raise ConfigError(f"{job.out} is a file; --out, or `out` in the workflow, names a folder")
     scenes, already = _scenes(job, bool(src), retry_failed)

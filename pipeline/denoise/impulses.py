@@ -51,6 +51,9 @@ MANY_SHARE = 1 / 3
 FEW_BANDS = 1 / 3
 # Noise of whole numbers: what is below was smoothed or compressed since, and its pixels are no witnesses.
 ROUNDING = 0.28
+# Share of a band at its least or its greatest value above which it is no witness: σ is that of the rest, and lower.
+# False impulses begin at .2, of clipped bands of real scenes.
+PLATEAU = 0.1
 # Pixels of a band, and of all, that are looked at before any is convicted.
 JURY = 32768
 JURY_ALL = 1 << 20
@@ -81,11 +84,16 @@ def find_impulses(block: F32, valid: Valid, sigma: F64, bands: Index) -> Impulse
     bad = _suspected(block, valid, sigma, bands, 1)
     places = _places(bad)
     score, values = _judged(block, valid, bad, guide, sigma, places, LIKELY)
+    least, most = _held(block, valid, places)
+    lost = ~_is_held(values, least, most, sigma[places[:, 0]])
+    # The other bands do not know this one there; what stands around does.
+    deaf = Forecast(guide.helpers, np.zeros_like(guide.weights))
+    score[lost], values[lost] = _judged(block, valid, bad, deaf, sigma, places[lost], LIKELY)
     wrong = np.abs(score) > LIKELY
     crowd = np.zeros(valid.shape, np.intp)
     np.add.at(crowd, (places[wrong, 1], places[wrong, 2]), 1)
     wrong &= crowd[places[:, 1], places[:, 2]] <= max(1.0, FEW_BANDS * len(block))
-    return Impulses(places[wrong], values[wrong])
+    return Impulses(places[wrong], np.clip(values, least, most)[wrong])
 
 
 def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
@@ -102,7 +110,7 @@ def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
     looked = int(np.count_nonzero(valid[::stride]))
     suspected = np.flatnonzero(count >= max(LEAST / stride, RATE * looked))
     many = len(places) * stride >= LEAST_STUCK
-    suspected = suspected[[sigma[b] >= ROUNDING or not _is_whole(block[b], valid) for b in suspected]]
+    suspected = suspected[[_is_witness(block[b], valid, sigma[b]) for b in suspected]]
     hit = [int(b) for b in suspected if _faulty(block[b], valid, places[k == b], score[k == b], many)]
     if hit:
         bad = _suspected(block, valid, sigma, hit, 1)
@@ -114,8 +122,9 @@ def impulsive(block: F32, valid: Valid, sigma: F64) -> Index:
 def _lone(block: F32, valid: Valid, bad: Valid, guide: Forecast, sigma: F64) -> tuple[Index, F64]:
     """Places (impulse, 3), and scores, of the suspects bad (band, y, x) that are SURE and that no helper seconds."""
     places = _places(bad)
-    score, _ = _judged(block, valid, bad, guide, sigma, places, SURE)
+    score, values = _judged(block, valid, bad, guide, sigma, places, SURE)
     sure = np.abs(score) > SURE
+    sure[sure] = _is_held(values[sure], *_held(block, valid, places[sure]), sigma[places[sure, 0]])
     places, score = places[sure], score[sure]
     # Seconds are looked for where something is to be seconded alone.
     spots = np.zeros(valid.shape, np.bool_)
@@ -141,10 +150,30 @@ def _faulty(band: F32, valid: Valid, places: Index, score: F64, many: bool) -> b
     return bool(np.mean(np.abs(values - np.median(values)) <= near) >= STUCK)
 
 
-def _is_whole(band: F32, valid: Valid) -> bool:
-    """Whether a band (y, x) holds whole numbers alone."""
+def _is_witness(band: F32, valid: Valid, sigma: float) -> bool:
+    """Whether a band (y, x) says what its noise is: neither rounded above it nor clipped."""
     pixels = band[valid]
-    return bool((pixels == np.rint(pixels)).all())
+    if sigma < ROUNDING and (pixels == np.rint(pixels)).all():
+        return False
+    return bool(max(np.mean(pixels == pixels.min()), np.mean(pixels == pixels.max())) <= PLATEAU)
+
+
+def _held(block: F32, valid: Valid, places: Index) -> tuple[F64, F64]:
+    """Least and greatest value that the bands of places (place, 3) hold."""
+    low, high = np.empty(len(block)), np.empty(len(block))
+    for k in np.unique(places[:, 0]):
+        pixels = block[k][valid]
+        low[k], high[k] = pixels.min(), pixels.max()
+    return low[places[:, 0]], high[places[:, 0]]
+
+
+def _is_held(values: F64, least: F64, most: F64, sigma: F64) -> Valid:
+    """Whether values foretold are among those that their bands hold, but for the noise σ of each.
+
+    Of bytes that wrapped the other bands foretell what no byte holds.
+    """
+    slack = MARGIN * sigma
+    return np.asarray((least - slack <= values) & (values <= most + slack))
 
 
 def _touching(block: F32, valid: Valid, bad: Valid, guide: Forecast, sigma: F64, places: Index) -> Valid:

@@ -90,7 +90,7 @@ class SceneAccessor:
             workers: threads; as many as cores by default.
 
         Returns:
-            The stored scene, as `pipeline.open_scene(path)`.
+            The stored scene, as `pipeline.open_scene(path)`: of a plane (y, x) too it has a `band`, of one.
 
         Raises:
             BlockError: the scene is not (band, y, x) or (y, x), in this order, has no real dtype, or a name of the

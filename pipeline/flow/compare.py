@@ -61,6 +61,9 @@ class Comparison:
     """Pixels with values in A alone and in B alone, which are compared in no band."""
     partial: int = 0
     """Pixels that are compared in some bands and not in all."""
+    infinite: tuple[int, int] = (0, 0)
+    """Values that are the same infinity in both and left out, and values of which one alone, or its sign, is infinite:
+    their error is infinite."""
 
 
 class _Sums:
@@ -71,6 +74,7 @@ class _Sums:
         self.count = np.zeros(bands, np.int64)
         self.alone = np.zeros(2, np.int64)
         self.partial = 0
+        self.infinite = np.zeros(2, np.int64)
         self.power = np.zeros(bands)
         self.error = np.zeros(bands)
         self.largest = np.zeros(bands)
@@ -109,6 +113,7 @@ def _compared(a: Source, b: Source) -> Comparison:
         none = ~both.any(axis=0)
         sums.alone += [_pixels((one & none)[:, *inner]) for one in (real_a, real_b)]
         sums.partial += _pixels(both[:, *inner]) - int(np.count_nonzero(both[:, *inner].all(axis=0)))
+        both &= _told_apart(sums, block_a, block_b, both, inner)
         _add_tile(sums, _halves(block_a), _halves(block_b), both, inner, middle, peak)
     if sums.pixels == 0:
         raise BlockError(f"{a.info.name} and {b.info.name} have no valid pixel in common; nothing to compare")
@@ -119,6 +124,16 @@ def _real(source: Source, window: Window) -> tuple[NDArray[Any], NDArray[np.bool
     """A window and which of its elements (band, y, x) are real."""
     block, valid = source.read(window)
     return block, real_elements(block, valid, source.info.nodata, infinite=True)
+
+
+def _told_apart(
+    sums: _Sums, a: NDArray[Any], b: NDArray[Any], both: NDArray[np.bool_], inner: Place
+) -> NDArray[np.bool_]:
+    """Where blocks (band, y, x) do not hold the same infinity; those, and infinities against others, are counted."""
+    infinite = (np.isinf(a) | np.isinf(b)) & both
+    same = infinite & (a == b)
+    sums.infinite += [np.count_nonzero(found[:, *inner]) for found in (same, infinite & ~same)]
+    return np.asarray(~same)
 
 
 def _pixels(elements: NDArray[np.bool_]) -> int:
@@ -132,7 +147,7 @@ def _side(source: Source) -> int:
 
 
 def _range(a: Source, b: Source) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Least and most (band,), in A's dtype, where both have a value; 0 where they nowhere do.
+    """Least and most (band,), in A's dtype, where both have a value and A's is finite; 0 where they nowhere do.
 
     What B holds for missing, A may hold as a number.
     """
@@ -143,6 +158,7 @@ def _range(a: Source, b: Source) -> tuple[NDArray[Any], NDArray[Any]]:
     for tile in Grid(a.info.height, a.info.width, _side(a)):
         block, real = _real(a, tile.window)
         real = real & _real(b, tile.window)[1] if b.info.masked else real
+        real = real & np.isfinite(block)
         low = np.minimum(low, block.min(axis=(1, 2), where=real, initial=last))
         high = np.maximum(high, block.max(axis=(1, 2), where=real, initial=first))
     empty = low > high
@@ -231,6 +247,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
     }
     every = sums.count.sum()
     similar = ssim[sums.windows > 0]
+    infinite = int(sums.infinite[0]), int(sums.infinite[1])
     overall = Scores(
         rmse=float(np.sqrt(sums.error.sum() / every)),
         snr=_decibel(sums.power.sum() / every, sums.error.sum() / every),
@@ -239,7 +256,7 @@ def _scores(sums: _Sums, bands: tuple[str, ...], peak: F64) -> Comparison:
         max_error=float(sums.largest.max()),
         sam=sums.angle / sums.angles if sums.angles and len(bands) > 1 else None,
     )
-    return Comparison(each, overall, sums.pixels, (int(sums.alone[0]), int(sums.alone[1])), sums.partial)
+    return Comparison(each, overall, sums.pixels, (int(sums.alone[0]), int(sums.alone[1])), sums.partial, infinite)
 
 
 def _decibel(signal: Any, error: Any) -> float:

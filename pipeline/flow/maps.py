@@ -133,7 +133,7 @@ def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> Non
     Raises:
         ConfigError, OutputError
     """
-    if target.suffix not in RASTERS:
+    if target.suffix.lower() not in RASTERS:
         raise ConfigError(f"{target}: a map is a COG, ending in .tif, got {target.suffix or 'no ending'}")
     for path in (target, *beside):
         check_output(path, overwrite)

@@ -196,7 +196,7 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
         ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
-    if target.suffix not in (".zarr", *RASTERS, *more):
+    if target.suffix not in (".zarr", *more) and target.suffix.lower() not in RASTERS:
         known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
         raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
@@ -216,7 +216,7 @@ def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | No
     """
     if not given:
         return
-    if target.suffix not in RASTERS:
+    if target.suffix.lower() not in RASTERS:
         words = " ".join(f"--co {name}={value}" for name, value in given.items())
         raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif")
     try_creation_options(info, given)
@@ -279,7 +279,7 @@ def _whole(
             if finish is not None:
                 crew.watch.note(f"write {target}")
                 finish(path, target, crew.watch)
-            elif target.suffix in RASTERS:
+            elif target.suffix.lower() in RASTERS:
                 crew.watch.note(f"write {target}")
                 threads = writing_threads(crew.workers)
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options, threads=threads)

@@ -59,6 +59,13 @@ class Summary:
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()
 
+    def where(self, scene: str, stopped: BaseException) -> str:
+        """What a run that was stopped at a scene says of it; of many, which scene it was and how many are finished."""
+        if len(self._scenes) < 2:
+            return str(stopped)
+        done = sum(told.get("status") in ("done", "complete") for told in self._scenes.values())
+        return f"{scene}: {stopped}, {done} of {len(self._scenes)} scenes finished"
+
     def save(self) -> None:
         """Write the summary, where there are many scenes or there is one already.
 

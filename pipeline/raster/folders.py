@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from rasterio.enums import ColorInterp
@@ -10,7 +11,8 @@ from rasterio.enums import ColorInterp
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.catalogue import CATALOGUES
 from pipeline.raster.gdal import GDAL_ERRORS, gdal_env, open_reader
-from pipeline.raster.names import natural_key
+from pipeline.raster.names import band_names, natural_key
+from pipeline.raster.times import day_named
 
 RASTER_ENDINGS = {".tif", ".tiff", ".jp2", ".j2k", ".img", ".vrt", ".bil", ".bsq", ".ntf"}
 
@@ -85,6 +87,27 @@ def _scenes_in(folder: Path, made: Container[Path]) -> list[Path]:
             "scene or many; give a pattern ('FOLDER/*.tif') for a scene each, or list the files of one scene"
         )
     return [folder]
+
+
+def check_one_scene(folder: Path, files: Sequence[str], bands: Sequence[tuple[str, ...]]) -> None:
+    """Refuse files of several bands (file, band) of which two have the same: each is a scene, and the folder many.
+
+    Files of different days are dates, of which others tell.
+
+    Raises:
+        ConfigError: two have.
+    """
+    several = [(file, names) for file, names in zip(files, bands, strict=True) if len(names) > 1]
+    for (one, names), (other, others) in combinations(several, 2):
+        unnamed = band_names([None] * len(names))
+        alike = names == others or any(name in others for name in names if name not in unnamed)
+        days = {day_named(one), day_named(other)} - {None}
+        if alike and len(days) < 2:
+            raise ConfigError(
+                f"{folder} holds files of the same bands ({Path(one).name}, {Path(other).name}), which `run`, `plan` "
+                "and `fit` take for a scene each, and this command for one; name one of them, or list the files of one "
+                "scene"
+            )
 
 
 def _bands(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.raster.band_values import item_values
-from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, rasters_in
+from pipeline.raster.folders import RASTER_ENDINGS, check_no_output, check_one_scene, rasters_in
 from pipeline.raster.geotiff import RasterSource, open_raster
 from pipeline.raster.masks import MaskChoice, masked
 from pipeline.raster.names import (
@@ -88,12 +88,23 @@ def open_source(
         return _open_file(texts[0], bidx, bands, nodata, choice)
     for text in texts:
         _check_file(text)
-    sources = [open_raster(text, nodata=nodata) for text in texts]
+    sources = _opened(paths, texts, nodata, chosen=bool(bidx or bands))
     names = _stacked_names(sources, texts)
     found = choice.find(names) if choice else None
     positions = _kept(choose(names, bidx, bands, name), found, names, bidx or bands)
     scene = stack(name, sources, names, positions, resolution=resolution, resampling=resampling)
     return _with_mask(scene, choice, *_band_of(sources, names, found))
+
+
+def _opened(
+    paths: PathLike | Sequence[PathLike], texts: Sequence[str], nodata: float | None, *, chosen: bool
+) -> list[RasterSource]:
+    """The files of a scene; those of a folder, of which no bands are chosen, must be of one."""
+    sources = [open_raster(text, nodata=nodata) for text in texts]
+    named = _named(paths)
+    if len(named) == 1 and len(texts) > 1 and not chosen:
+        check_one_scene(Path(named[0]), texts, [source.info.bands for source in sources])
+    return sources
 
 
 def _named(paths: PathLike | Sequence[PathLike]) -> list[str]:
