@@ -87,7 +87,7 @@ def _missed_by_planes(analysis: low_rank.Analysis, step: float) -> float:
 def test_windows_tell_the_error_of_the_planes(noise: float, mse: float) -> None:
     block = _hills(6, 320, 5, noise)
     analysis, step = _analysed(block, mse)
-    told = foretell(analysis, step, block, np.ones((1, 320, 320), bool), Goal(mse, None))
+    told = foretell(analysis, step, block, np.ones((1, 320, 320), bool), Goal(mse, None, mse))
     truth = _missed_by_planes(analysis, step)
     assert told.kin * (low_rank.estimate(analysis, step) - analysis.lost) == pytest.approx(truth, rel=0.03)
 
@@ -107,9 +107,9 @@ def test_rows_tell_the_error_and_what_outliers_mend(side: int, holes: float, off
     assert analysis.windows[0].scores.shape[1] == (side if side < 320 else side / 5)
     layer = low_rank.quantise(analysis, low_rank.solve_step(analysis, analysis.step, mse / analysis.unit**2))
     assert layer is not None
-    found = fit_of(block, real, layer, Goal(mse, None), low_rank.score_planes(layer))
+    found = fit_of(block, real, layer, Goal(mse, None, mse), low_rank.score_planes(layer))
     count = 24 * np.count_nonzero(real)
-    error, mended = missed_by(analysis, layer, block, real, Goal(mse, None), float)
+    error, mended = missed_by(analysis, layer, block, real, Goal(mse, None, mse), float)
     assert found.mended > 0.003 * found.error
     assert error - mended == pytest.approx(found.error / count, rel=off)
     assert mended == pytest.approx(found.mended / count, rel=1e-6 if side < 320 else 0.2)
@@ -137,7 +137,7 @@ def test_the_borders_of_windows_are_allowed_for() -> None:
     """White noise, finely quantised: windows have many borders, the block has few."""
     block = np.random.default_rng(4).normal(0, 1000, (4, 320, 320)).astype(np.float32)
     analysis, step = _analysed(block, 2000.0)
-    told = foretell(analysis, step, block, np.ones((1, 320, 320), bool), Goal(2000.0, None))
+    told = foretell(analysis, step, block, np.ones((1, 320, 320), bool), Goal(2000.0, None, 2000.0))
     layer = low_rank.quantise(analysis, step)
     assert layer is not None
     truth = float(np.square(low_rank.predict(layer, block.dtype) - block, dtype=np.float64).mean()) / analysis.unit**2
@@ -155,7 +155,7 @@ def test_smooth_blocks_are_not_told_by_a_few_coarse_coefficients(slope: int, snr
     block = (1000 + 100 * block / block.std()).astype(np.float32)
     mse = float(block.var()) / 10 ** (snr / 10)
     analysis, step = _analysed(block, mse)
-    told = foretell(analysis, step, block, np.ones((1, side, side), bool), Goal(mse, None))
+    told = foretell(analysis, step, block, np.ones((1, side, side), bool), Goal(mse, None, mse))
     truth = _missed_by_planes(analysis, step)
     assert told.kin == pytest.approx(truth / (low_rank.estimate(analysis, step) - analysis.lost), abs=0.08)
 
@@ -168,10 +168,10 @@ def test_windows_tell_what_is_mended(mse: float) -> None:
         block[rng.integers(40), y, x] += 2500
     analysis, step = _analysed(block, mse)
     real = np.ones((1, 320, 320), bool)
-    told = foretell(analysis, step, block, real, Goal(mse, None))
+    told = foretell(analysis, step, block, real, Goal(mse, None, mse))
     layer = low_rank.quantise(analysis, step)
     assert layer is not None
-    found = fit_of(block, real, layer, Goal(mse, None), low_rank.score_planes(layer))
+    found = fit_of(block, real, layer, Goal(mse, None, mse), low_rank.score_planes(layer))
     assert found.mended > 0.1 * found.error
     assert told.mended == pytest.approx(found.mended / (found.mended + found.error), rel=0.25)
 
@@ -179,7 +179,7 @@ def test_windows_tell_what_is_mended(mse: float) -> None:
 def test_small_blocks_tell_nothing() -> None:
     block = _hills(6, 90, 5, 5.0)
     analysis, step = _analysed(block, 900.0)
-    assert foretell(analysis, step, block, np.ones((1, 90, 90), bool), Goal(900.0, None)) == Foretold()
+    assert foretell(analysis, step, block, np.ones((1, 90, 90), bool), Goal(900.0, None, 900.0)) == Foretold()
 
 
 def _rounds(block: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch, snrs: tuple[float, ...] = SNRS) -> int:

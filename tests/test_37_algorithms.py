@@ -28,16 +28,18 @@ write: {cog: [], report: false}
 FIGURES = {
     ("denoise", "fast"): 57.0409,
     ("denoise", "quality"): 57.3228,
+    ("denoise", "fast, some repeated"): 57.0064,
     ("codec", "rmse 20 fast"): 16337,
+    ("codec", "rmse 20 fast, some repeated"): 10421,
     ("codec", "max_error 20 best"): 20084,
     ("codec", "lossless fast"): 59729,
     ("features", "classic"): 0.27345,
     ("features", "rcf-mixed"): 0.84077,
 }
-"""Of algorithms 2, 1 and 1: where one turns red, raise its number (flow/algorithms.py) and write the new figure."""
+"""Of algorithms 4, 2 and 1: where one turns red, raise its number (flow/algorithms.py) and write the new figure."""
 TOLERANCE = 2e-3
 """More than processors and BLAS differ by."""
-NUMBERS = {"denoise": 3, "codec": 1, "features": 1}
+NUMBERS = {"denoise": 4, "codec": 2, "features": 1}
 
 
 def block() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
@@ -51,6 +53,9 @@ def block() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
 def figure(what: str, how: str) -> float:
     """One number that follows what an algorithm writes: what denoising takes away, coded bytes, the features' size."""
     scene, valid = block(), np.ones((96, 96), bool)
+    how, *repeated = how.split(", ")
+    if repeated:
+        scene[3:] = scene[3:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
     if what == "denoise":
         made = denoise_block(scene, valid, quality=how)
         return float(np.sqrt(np.square(made.block - scene.astype(float)).mean()))

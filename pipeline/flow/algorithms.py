@@ -8,9 +8,9 @@ figures of each that turn red where that was forgotten.
 
 from __future__ import annotations
 
-DENOISE = 3
+DENOISE = 4
 """What `denoise` makes of a block, or of a scene with its basis."""
-CODEC = 1
+CODEC = 2
 """What is stored of a block under a bound, as bytes; whether they can be read is the container's version."""
 FEATURES = 1
 """Features of a scene, and the fitting of banks on it."""
