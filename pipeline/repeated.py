@@ -47,11 +47,11 @@ PLAIN = Grid()
 
 
 class Cells:
-    """A grid over a block: those at its rims may be cut."""
+    """A grid over a block: those at its rims may be cut. `rows` and `columns` (cell,) are the first of each."""
 
     def __init__(self, grid: Grid, shape: tuple[int, ...]) -> None:
         self._grid, self._shape = grid, shape
-        self._rows, self._columns = (
+        self.rows, self.columns = (
             np.unique(np.append(0, np.arange(first, length, side)))
             for first, side, length in zip((grid.top, grid.left), (grid.down, grid.across), shape, strict=True)
         )
@@ -59,7 +59,7 @@ class Cells:
     @property
     def shape(self) -> tuple[int, int]:
         """How many there are, down and across."""
-        return len(self._rows), len(self._columns)
+        return len(self.rows), len(self.columns)
 
     def means(self, block: NDArray[Any], valid: Valid) -> NDArray[Any]:
         """(band, cell, cell) mean of the valid pixels of block (band, y, x), floats that hold its values; 0 where none
@@ -75,10 +75,10 @@ class Cells:
         """(cell, cell) the value that the valid pixels (y, x) of a band of these cells have, in its dtype; the lowest
         there is where none is valid."""
         if valid.all():
-            return np.asarray(band[np.ix_(self._rows, self._columns)])
+            return np.asarray(band[np.ix_(self.rows, self.columns)])
         limits = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
-        rows = np.maximum.reduceat(np.where(valid, band, limits.min), self._rows, axis=0)
-        return np.asarray(np.maximum.reduceat(rows, self._columns, axis=1))
+        rows = np.maximum.reduceat(np.where(valid, band, limits.min), self.rows, axis=0)
+        return np.asarray(np.maximum.reduceat(rows, self.columns, axis=1))
 
     def some(self, pixels: Valid) -> Valid:
         """(cell, cell) those with a pixel (y, x) that is marked."""
@@ -86,14 +86,14 @@ class Cells:
 
     def pixels(self, cells: NDArray[Any]) -> NDArray[Any]:
         """(..., y, x) the value of its cell (..., cell, cell) for every pixel."""
-        down, across = np.diff(self._rows, append=self._shape[0]), np.diff(self._columns, append=self._shape[1])
+        down, across = np.diff(self.rows, append=self._shape[0]), np.diff(self.columns, append=self._shape[1])
         return np.repeat(np.repeat(cells, down, axis=-2), across, axis=-1)
 
     def place(self, place: Place) -> Place:
         """The cells that hold these rows and columns, both ends given."""
         rows, columns = (
             slice(int(np.searchsorted(starts, one.start, "right")) - 1, int(np.searchsorted(starts, one.stop, "left")))
-            for starts, one in zip((self._rows, self._columns), place, strict=True)
+            for starts, one in zip((self.rows, self.columns), place, strict=True)
         )
         return rows, columns
 
@@ -107,8 +107,8 @@ class Cells:
         )
 
     def _sums(self, plane: NDArray[Any]) -> F64:
-        rows = np.add.reduceat(plane, self._rows, axis=0, dtype=np.float64)
-        return np.asarray(np.add.reduceat(rows, self._columns, axis=1))
+        rows = np.add.reduceat(plane, self.rows, axis=0, dtype=np.float64)
+        return np.asarray(np.add.reduceat(rows, self.columns, axis=1))
 
 
 def grids(block: NDArray[Any], valid: Valid) -> dict[Grid, Index]:

@@ -88,7 +88,7 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     if 6 in parts:
         block = direct(parts[6], (n, h, w), dtype)
     elif 10 in parts:
-        block = together(parts[10], (n, h, w), dtype)
+        block = together(parts[10], (n, h, w), data[:72])
     elif 9 in parts:
         read = contexts if coders[9] == 2 else integers
         block = predicted(parts[9], valid, (n, h, w), dtype, int(residual), read)
@@ -102,30 +102,60 @@ def slow_decode(data: bytes) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             gaps, steps = contexts(parts[8][4:], (2, 1, count))[:, 0]
             flat, places = block.reshape(-1), np.cumsum(gaps) - 1
             flat[places] = to_dtype(flat[places].astype(np.float64) + residual * steps, dtype)
-    if flags & 1 and fill == fill:
-        top = np.finfo(dtype).max if code > 7 else np.iinfo(dtype).max
-        if code > 7:
-            other = np.nextafter(fill, dtype.type(top if fill < top else -top))
-        else:
-            other = dtype.type(int(fill) + (1 if fill < top else -1))
-        block = np.where(block == fill, other, block)
+    if flags & 1:
+        block = off_nodata(block, data[:72])
     return np.where(valid, block, fill), valid
 
 
-def together(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def together(payload: bytes, shape: tuple[int, ...], header: bytes) -> NDArray[Any]:
     """The parts of a block: every pixel has the value of the cell that it stands in."""
-    block, offset = np.empty(shape, dtype), 2
+    dtype, nodata = np.dtype(DTYPES[header[8]]), header[6] & 1
+    block, offset, known = np.empty(shape, dtype), 2, list[tuple[int, int, int]]()
     for _ in range(struct.unpack("<H", payload[:2])[0]):
-        down, across, top, left, count, length = struct.unpack("<HHHHHI", payload[offset : offset + 14])
-        bands = np.frombuffer(payload[offset + 14 :], "<u2", count)
-        offset += 14 + 2 * count + length
+        down, across, top, left, count, finer, length = struct.unpack("<HHHHHHI", payload[offset : offset + 16])
+        bands = np.frombuffer(payload[offset + 16 :], "<u2", count)
+        weights = np.frombuffer(payload[offset + 16 + 2 * count :], "<f4", count * (finer + 1) if finer else 0)
+        offset += 16 + 2 * count + 4 * weights.size + length
         cells, _ = slow_decode(payload[offset - length : offset])
         y, x = (
-            -(-first // side) + (np.arange(side_of) - first) // side
-            for first, side, side_of in zip((top, left), (down, across), shape[1:], strict=True)
+            -(-first // side) + (np.arange(length_of) - first) // side
+            for first, side, length_of in ((top, down, shape[1]), (left, across, shape[2]))
         )
+        if finer:
+            within = [b for a, c, b in known if a <= down and c <= across and a * c < down * across]
+            told = foretold_cells(block[within], weights.reshape(count, -1), y, x)
+            told = told if dtype.kind == "f" else np.rint(told)
+            cells = off_nodata(to_dtype(told + cells, dtype), header) if nodata else to_dtype(told + cells, dtype)
         block[bands] = cells[:, y[:, None], x[None, :]]
+        known += [(down, across, b) for b in bands]
     return block
+
+
+def foretold_cells(finer: NDArray[Any], weights: NDArray[np.float32], y: Any, x: Any) -> NDArray[np.float64]:
+    """The constant and, band by band, the weighted means of the pixels of each cell, added up row by row."""
+    told = np.empty((len(weights), y[-1] + 1, x[-1] + 1))
+    for i, j in np.ndindex(told.shape[1:]):
+        inside = finer[:, y == i][:, :, x == j].reshape(len(finer), -1).astype(np.float64)
+        means = [sum(band.tolist()) / len(band) for band in inside]
+        for own, row in zip(told[:, i, j : j + 1], weights.astype(np.float64), strict=True):
+            own[:] = row[-1]
+            for weight, mean in zip(row, means, strict=False):
+                own += weight * mean
+    return told
+
+
+def off_nodata(block: NDArray[Any], header: bytes) -> NDArray[Any]:
+    """What equals the nodata value moved on by one."""
+    dtype = np.dtype(DTYPES[header[8]])
+    fill = np.frombuffer(header[52:60], dtype, 1)[0]
+    if fill != fill:
+        return block
+    top = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
+    if dtype.kind == "f":
+        other = np.nextafter(fill, dtype.type(top if fill < top else -top))
+    else:
+        other = dtype.type(int(fill) + (1 if fill < top else -1))
+    return np.where(block == fill, other, block)
 
 
 def direct(payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.codec import Bound, chunk, decode, decode_factors, encode, parts, read_figures, read_header
 from pipeline.codec.container import Kind
@@ -36,6 +37,15 @@ def stacked(grids: list[Grid], dtype: Any, seed: int, shape: tuple[int, int] = (
     bands = [repeated(band, grid, shape) for band, grid in zip(scene(rng, len(grids), (100, 100)), grids, strict=True)]
     scale = 1.0 if np.dtype(dtype).kind == "f" else 200.0 if np.dtype(dtype).itemsize == 1 else 5000.0
     return np.clip(np.array(bands) * scale, 0, None).astype(dtype)
+
+
+def of_one_ground(dtype: Any, scale: float = 5000.0) -> NDArray[Any]:
+    """Three bands of the grid and two of 2 x 2 pixels (band, y, x), which show the same."""
+    rng = np.random.default_rng(1)
+    ground = ndimage.gaussian_filter(rng.standard_normal((2, 96, 90)), (0, 1, 1))
+    bands = (0.5 + np.tensordot(rng.uniform(0.1, 0.3, (5, 2)), ground, 1)) * scale
+    bands[3:] = bands[3:].reshape(2, 48, 2, 45, 2).mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2)
+    return np.clip(bands, 0, None).astype(dtype)
 
 
 @settings(max_examples=60)
@@ -110,6 +120,32 @@ def test_no_element_of_any_part_is_off_by_eight_times_what_is_asked(effort: str)
         assert np.abs(block.astype(float) - decode(data)[0]).max() <= 8 * rmse
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("u1", 200.0), ("i2", 5000.0), ("u2", 60000.0), ("f4", 1.0), ("f8", 1.0)])
+@pytest.mark.parametrize("holes", [False, True])
+def test_coarser_bands_are_foretold_by_finer_ones(dtype: str, scale: float, holes: bool) -> None:
+    block, rng = of_one_ground(dtype, scale), np.random.default_rng(2)
+    valid = rng.random((96, 90)) < 0.8 if holes else None
+    bound, nodata = Bound("rmse", 0.004 * scale), block[4, 0, 0].item()
+    data = encode(block, valid, bound, nodata=nodata)
+    header, sections = chunk.container.unpack(data)
+    assert [part.weights.shape for part in parts.read_parts(header, sections[Kind.PARTS])] == [(3, 0), (2, 4)]
+    decoded, real = decode(data)
+    real = np.broadcast_to(real, block.shape)
+    assert not (decoded[real] == nodata).any()
+    assert keeps(bound, block[real], decoded[real])
+    # Alone, with as much error, a layer of its own takes more.
+    missed = np.sqrt(np.square(np.where(real, decoded.astype(float) - block, 0))[3:].mean() / real[3:].mean())
+    there = None if valid is None else valid.reshape(48, 2, 45, 2).any(axis=(1, 3))
+    alone = encode(np.ascontiguousarray(block[3:, ::2, ::2]), there, Bound("rmse", float(missed)))
+    assert len(list(parts.read_parts(header, sections[Kind.PARTS]))[1].container) < 0.8 * len(alone)
+
+
+def test_wider_integers_are_not_foretold() -> None:
+    data = encode(of_one_ground("i4", 1e6), None, Bound("rmse", 4000.0))
+    header, sections = chunk.container.unpack(data)
+    assert [part.weights.shape for part in parts.read_parts(header, sections[Kind.PARTS])] == [(3, 0), (2, 0)]
+
+
 def test_what_is_stored_exactly_or_is_small_has_no_parts() -> None:
     block = stacked([Grid(), Grid(2, 2, 0, 0)], "u2", 3)
     for bound in (Bound("lossless"), Bound("max_error", 5.0), Bound("rmse", 0.3)):
@@ -134,36 +170,50 @@ def test_a_band_without_a_pixel_is_no_part(monkeypatch: pytest.MonkeyPatch) -> N
     assert encode(block, valid, bound) == whole(monkeypatch, block, valid, bound)
 
 
+def container_of(header: Any, found: list[parts.Part]) -> bytes:
+    """A container of these parts, right or wrong."""
+    return chunk.container.pack(header, {Kind.PARTS: chunk.container.Section(parts.NESTED, parts._pack(found))})
+
+
 def test_parts_that_do_not_make_up_a_block_are_refused() -> None:
-    block = stacked([Grid(), Grid(2, 2, 0, 0), Grid(2, 2, 0, 0)], "i2", 6)
+    block = of_one_ground("i2")
     header, sections = chunk.container.unpack(encode(block, None, Bound("rmse", 20.0)))
     section = sections[Kind.PARTS]
     found = list(parts.read_parts(header, section))
-    assert [part.bands.tolist() for part in found] == [[1, 2], [0]]
-    coarse, fine = found
-    other = encode(block[:1], None, Bound("lossless"))
-    holed = encode(block[:1], np.eye(96, 90) < 1, Bound("rmse", 9.0))
+    assert [part.bands.tolist() for part in found] == [[0, 1, 2], [3, 4]]
+    assert [part.weights.shape for part in found] == [(3, 0), (2, 4)]
+    fine, coarse = found
+    lossless, holed = (
+        encode(block[:3], None, Bound("lossless")),
+        encode(block[:3], np.eye(96, 90) < 1, Bound("rmse", 9.0)),
+    )
+    alone, none = encode(block[3:, ::2, ::2].astype("i2"), None, Bound("rmse", 9.0)), np.empty((2, 0), np.float32)
+    assert decode(container_of(header, [fine, coarse._replace(container=alone, weights=none)]))[0].shape == block.shape
     wrong = [
         [coarse],
         [fine],
-        [coarse, fine, fine],
-        [coarse, fine._replace(bands=np.array([3]))],
-        [coarse._replace(bands=np.array([2, 1])), fine],
-        [coarse._replace(grid=Grid(2, 2, 2, 0)), fine],
-        [coarse._replace(grid=Grid(0, 2, 0, 0)), fine],
-        [coarse._replace(grid=Grid(3, 2, 0, 0)), fine],
-        [coarse._replace(bands=np.array([0])), fine],
-        [coarse, fine._replace(container=other)],
-        [coarse, fine._replace(container=holed)],
-        [coarse, fine._replace(container=encode(block[:1].astype("i4"), None, Bound("rmse", 9.0)))],
-        [coarse, fine._replace(container=encode(block[:1], None, Bound("rmse", 9.0), nodata=-9))],
-        [coarse, fine._replace(container=fine.container[:-1])],
-        [coarse, fine._replace(container=encode(block, None, Bound("rmse", 20.0)))],
+        [coarse, fine],
+        [fine, coarse, fine],
+        [fine._replace(bands=np.array([0, 1, 5])), coarse],
+        [fine, coarse._replace(bands=np.array([4, 3]))],
+        [fine, coarse._replace(grid=Grid(2, 2, 2, 0))],
+        [fine, coarse._replace(grid=Grid(0, 2, 0, 0))],
+        [fine, coarse._replace(grid=Grid(3, 2, 0, 0))],
+        [fine, coarse._replace(bands=np.array([2, 3]))],
+        [fine, coarse._replace(weights=np.float32(coarse.weights * np.nan))],
+        [fine, coarse._replace(weights=np.ones((2, 3), np.float32))],
+        [fine, coarse._replace(weights=none)],
+        [fine, coarse._replace(container=alone)],
+        [fine._replace(container=lossless), coarse],
+        [fine._replace(container=holed), coarse],
+        [fine._replace(container=encode(block[:3].astype("i4"), None, Bound("rmse", 9.0))), coarse],
+        [fine._replace(container=encode(block[:3], None, Bound("rmse", 9.0), nodata=-9)), coarse],
+        [fine._replace(container=fine.container[:-1]), coarse],
+        [fine._replace(container=encode(block, None, Bound("rmse", 20.0))), coarse],
     ]
     for some in wrong:
-        payload = parts._pack(some)
         with pytest.raises(FormatError):
-            decode(chunk.container.pack(header, {Kind.PARTS: section._replace(payload=payload)}))
+            decode(container_of(header, some))
     whole_payload = bytes(section.payload)
     for payload in (
         b"",

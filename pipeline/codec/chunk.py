@@ -104,7 +104,7 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     if header.dtype.kind != "f" and header.dtype.itemsize == 8:
         raise FormatError(f"chunk holds a layer of {header.dtype}, which is stored without loss only; it is damaged")
     if Kind.PARTS in sections:
-        return _together(header, sections[Kind.PARTS])
+        return parts.together(header, sections[Kind.PARTS], _layer)
     layer = layer_sections.read_layer(header, sections)
     layered = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
     block = lossless.add_residual(layered, header, sections.get(Kind.RESIDUAL))
@@ -112,16 +112,6 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     if listed is not None:
         outliers.add_outliers(block, header, listed)
     return mask.off_nodata(block, header.nodata)
-
-
-def _together(header: Header, section: Section) -> Block:
-    """The block of parts on grids of their own, none of its elements nodata."""
-    block = np.empty(header.shape, header.dtype)
-    for part in parts.read_parts(header, section):
-        cells = parts.cells_of(header, part)
-        for b, band in zip(part.bands, _layer(part.container), strict=True):
-            block[b] = cells.pixels(band)
-    return block
 
 
 def _layer(data: bytes) -> Block:
@@ -173,12 +163,12 @@ def _by_grids(block: Block, real: Bool, header: Header, mse: float, effort: str)
     """A layer for each grid that bands were measured on, where pixels were repeated; None where all are of one grid."""
     found = parts.pieces(block, real) if 0 < mse < np.inf else []
 
-    def coded(small: Block, there: Bool, allowed: float) -> bytes | None:
-        inner = Header(small.shape, small.dtype, header.bound, nodata=header.nodata)
+    def coded(small: Block, there: Bool, allowed: float, nodata: float | int | None) -> bytes | None:
+        inner = Header(small.shape, small.dtype, header.bound, nodata=nodata)
         stored = _averaged(small, there, inner, allowed, effort, math.inf, mse)
         return None if stored is None else container.pack(stored.header, stored.sections)
 
-    made = parts.encode_parts(block, real, mse, found, coded, _layer) if found else None
+    made = parts.encode_parts(block, real, mse, header.nodata, found, coded, _layer) if found else None
     if made is None:
         return None
     section, error, rank = made

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import container, kernels, mask
+from pipeline.codec import container, cross_grid, kernels, mask
 from pipeline.codec.container import Header, Kind, MaskKind, Section
 from pipeline.errors import FormatError
 from pipeline.repeated import PLAIN, Cells, Grid, grids
@@ -21,15 +21,17 @@ from pipeline.repeated import PLAIN, Cells, Grid, grids
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
+F32 = NDArray[np.float32]
 
 NESTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<H")
-HEAD = struct.Struct("<HHHHHI")  # down, across, top, left, bands, bytes of the container
+HEAD = struct.Struct("<HHHHHHI")  # down, across, top, left, bands, finer bands that tell, bytes
 # What a part is made of; none is a part of parts.
 LAYER = {Kind.MEAN, Kind.BASIS, Kind.SCORES, Kind.ROTATIONS, Kind.OUTLIERS, Kind.FIGURES}
 # The mean squared error of a cell's pixel falls with its size by this power: 1 would be right where every coefficient
 # is coded; of scenes at 30 to 50 dB .75 takes least (half a percent less).
 FINER = 0.75
+DAMAGED = FormatError("chunk holds parts that do not make up its bands; it is damaged")
 # From so many elements on a head and a basis for each part are next to nothing.
 LEAST = 1 << 12
 # Where cells are cut or have holes, their errors weigh otherwise than was thought: how often, and by how much more than
@@ -43,6 +45,9 @@ class Part(NamedTuple):
     grid: Grid
     bands: Index
     container: bytes
+    """of the cells, or of what is left of them"""
+    weights: F32
+    """(band, finer band + 1) of what foretells them; (band, 0) where nothing does"""
 
 
 class Piece(NamedTuple):
@@ -57,12 +62,13 @@ class Piece(NamedTuple):
     """(1 or band, cell, cell) those with a valid pixel"""
 
 
-Coder = Callable[[Block, Bool, float], bytes | None]
-"""(block, real, mean squared error) to a container of it, a layer without a mask."""
+Coder = Callable[[Block, Bool, float, float | int | None], bytes | None]
+"""(block, real, mean squared error, nodata) to a container of it, a layer without a mask."""
+Decoder = Callable[[bytes], Block]
 
 
 def pieces(block: Block, real: Bool) -> list[Piece]:
-    """The bands of block (band, y, x), without holes, real (1 or band, y, x), by their grids, the coarsest first; none
+    """The bands of block (band, y, x), without holes, real (1 or band, y, x), by their grids, the finest first; none
     where all are of the grid of the block, or it is small."""
     if block.size < LEAST:
         return []
@@ -70,7 +76,7 @@ def pieces(block: Block, real: Bool) -> list[Piece]:
     found = grids(block, shown)
     if list(found) == [PLAIN]:
         return []
-    return [_piece(block, real, grid, bands) for grid, bands in reversed(found.items())]
+    return [_piece(block, real, grid, bands) for grid, bands in found.items()]
 
 
 def _piece(block: Block, real: Bool, grid: Grid, bands: Index) -> Piece:
@@ -83,7 +89,7 @@ def _piece(block: Block, real: Bool, grid: Grid, bands: Index) -> Piece:
 
 
 def encode_parts(
-    block: Block, real: Bool, mse: float, found: list[Piece], code: Coder, decode: Callable[[bytes], Block]
+    block: Block, real: Bool, mse: float, nodata: float | int | None, found: list[Piece], code: Coder, decode: Decoder
 ) -> tuple[Section, float, int] | None:
     """Block (band, y, x), finite, in these pieces, its mean squared error over real (1 or band, y, x) no more than mse.
 
@@ -95,24 +101,66 @@ def encode_parts(
     if not all(elements):
         return None
     weights = [float(piece.grid.pixels) ** -FINER for piece in found]
-    most = mse * sum(elements)
+    most, spent, made, known = mse * sum(elements), 0.0, list[Part](), Known(block.shape, nodata)
     unit = most / sum(weight * count for weight, count in zip(weights, elements, strict=True))
-    made, spent = list[Part](), 0.0
     for piece, weight, count in zip(found, weights, elements, strict=True):
         last = piece is found[-1]
         room, share = most - spent, (most - spent) / count if last else unit * weight
         for _ in range(TRIALS):
-            data = code(piece.block, piece.real, share) if 0 < share < np.inf else None
-            if data is None:
+            part = _coded(piece, known, share, code) if 0 < share < np.inf else None
+            if part is None:
                 return None
-            error = _error(block, shown, piece, decode(data))
+            cells = known.cells(part, decode(part.container), block.dtype)
+            error = _error(block, shown, piece, cells)
             if not last or error <= room:
-                made.append(Part(piece.grid, piece.bands, data))
+                made.append(part)
+                known.add(part, cells)
                 break
             share *= SAFELY * room / error
         spent += error
     rank = sum(container.read_header(part.container).rank for part in made)
     return (Section(NESTED, _pack(made)), spent, rank) if len(made) == len(found) and rank else None
+
+
+class Known:
+    """What is decoded of a block (band, y, x) so far."""
+
+    def __init__(self, shape: tuple[int, ...], nodata: float | int | None) -> None:
+        self._shape, self.nodata = shape[1:], nodata
+        self._parts = list[tuple[Grid, list[Block]]]()
+
+    def add(self, part: Part, cells: Block) -> list[Block]:
+        """The bands (y, x) of a part whose cells (band, cell, cell) these are, which are known from now on."""
+        planes = [Cells(part.grid, self._shape).pixels(band) for band in cells]
+        self._parts.append((part.grid, planes))
+        return planes
+
+    def finer(self, grid: Grid) -> list[Block]:
+        """Bands (y, x) whose cells lie within those of a grid, in the order of the parts."""
+        return [plane for other, planes in self._parts if other.within(grid) for plane in planes]
+
+    def cells(self, part: Part, rest: Block, dtype: np.dtype[Any]) -> Block:
+        """The cells (band, cell, cell) of a part, of what its container holds."""
+        if not part.weights.shape[1]:
+            return rest
+        means = cross_grid.means_of(self.finer(part.grid), Cells(part.grid, self._shape))
+        told = cross_grid.foretold(part.weights, means, dtype)
+        return cross_grid.together(rest, told, dtype, self.nodata)
+
+
+def _coded(piece: Piece, known: Known, share: float, code: Coder) -> Part | None:
+    """A piece with this mean squared error, by what is known of finer bands where that takes less."""
+    finer = known.finer(piece.grid)
+    means = cross_grid.means_of(finer, piece.cells)
+    told = cross_grid.foretell(piece.block, piece.real, means, share) if finer else None
+    if told is None:
+        data = code(piece.block, piece.real, share, known.nodata)
+        return (
+            None if data is None else Part(piece.grid, piece.bands, data, np.empty((len(piece.bands), 0), np.float32))
+        )
+    rest = told.rest(piece.block)
+    data = code(rest if piece.real.all() else mask.fill_holes(rest, piece.real), piece.real, share, None)
+    return None if data is None else Part(piece.grid, piece.bands, data, told.weights)
 
 
 def _error(block: Block, real: Bool, piece: Piece, decoded: Block) -> float:
@@ -126,8 +174,9 @@ def _error(block: Block, real: Bool, piece: Piece, decoded: Block) -> float:
 
 def _pack(found: list[Part]) -> bytes:
     parts = [COUNT.pack(len(found))]
-    for grid, bands, data in found:
-        parts += [HEAD.pack(*grid, len(bands), len(data)), bands.astype("<u2").tobytes(), data]
+    for grid, bands, data, weights in found:
+        head = HEAD.pack(*grid, len(bands), max(0, weights.shape[1] - 1), len(data))
+        parts += [head, bands.astype("<u2").tobytes(), weights.astype("<f4").tobytes(), data]
     return b"".join(parts)
 
 
@@ -136,22 +185,26 @@ def read_parts(header: Header, section: Section) -> Iterator[Part]:
     if section.coder != NESTED:
         raise FormatError(f"chunk holds parts of coder {section.coder}; it is damaged or newer")
     data, offset, missing = memoryview(section.payload), COUNT.size, np.ones(header.shape[0], np.bool_)
-    damaged = FormatError("chunk holds parts that do not make up its bands; it is damaged")
+    before = list[tuple[Grid, int]]()
     for _ in range(COUNT.unpack(data[:offset])[0] if len(data) >= offset else 0):
         if len(data) < offset + HEAD.size:
-            raise damaged
-        *numbers, bands, length = HEAD.unpack(data[offset : offset + HEAD.size])
-        first = offset + HEAD.size
-        start, offset = first + 2 * bands, first + 2 * bands + length
+            raise DAMAGED
+        *numbers, bands, finer, length = HEAD.unpack(data[offset : offset + HEAD.size])
+        first, columns = offset + HEAD.size, finer + 1 if finer else 0
+        middle = first + 2 * bands
+        start, offset = middle + 4 * bands * columns, middle + 4 * bands * columns + length
         if len(data) < offset:
-            raise damaged
-        grid, chosen = Grid(*numbers), np.frombuffer(data[first:start], "<u2").astype(np.intp)
-        if not _makes_sense(grid, chosen, missing):
-            raise damaged
+            raise DAMAGED
+        grid, chosen = Grid(*numbers), np.frombuffer(data[first:middle], "<u2").astype(np.intp)
+        weights = np.frombuffer(data[middle:start], "<f4").astype(np.float32).reshape(bands, columns)
+        known = finer in (0, sum(count for other, count in before if other.within(grid)))
+        if not _makes_sense(grid, chosen, missing) or not known or not np.isfinite(weights).all():
+            raise DAMAGED
         missing[chosen] = False
-        yield Part(grid, chosen, bytes(data[start:offset]))
+        before.append((grid, bands))
+        yield Part(grid, chosen, bytes(data[start:offset]), weights)
     if missing.any() or offset != len(data):
-        raise damaged
+        raise DAMAGED
 
 
 def _makes_sense(grid: Grid, bands: Index, missing: Bool) -> bool:
@@ -161,11 +214,22 @@ def _makes_sense(grid: Grid, bands: Index, missing: Bool) -> bool:
     return bool(sides and known and missing[bands].all())
 
 
-def cells_of(header: Header, part: Part) -> Cells:
-    """The cells of a part of the container of this header. FormatError where the part is no layer of its bands."""
+def together(header: Header, section: Section, decode: Decoder) -> Block:
+    """The block of the parts of a container, none of its elements nodata. FormatError where they make none."""
+    block, known = np.empty(header.shape, header.dtype), Known(header.shape, header.nodata)
+    for part in read_parts(header, section):
+        _check_layer(header, part)
+        cells = known.cells(part, decode(part.container), header.dtype)
+        for b, plane in zip(part.bands, known.add(part, cells), strict=True):
+            block[b] = plane
+    return block
+
+
+def _check_layer(header: Header, part: Part) -> None:
+    """FormatError where a part of the container of this header is no layer of its bands, or of what is left of them."""
     inner, sections = container.unpack(part.container)
-    cells = Cells(part.grid, header.shape[1:])
-    fitting = inner.shape == (len(part.bands), *cells.shape) and inner.dtype == header.dtype
-    if not fitting or inner.mask is not MaskKind.NONE or inner.nodata != header.nodata or sections.keys() - LAYER:
+    shape, told = (len(part.bands), *Cells(part.grid, header.shape[1:]).shape), part.weights.shape[1] > 0
+    dtype, nodata = (cross_grid.rest_dtype(header.dtype), None) if told else (header.dtype, header.nodata)
+    fitting = inner.shape == shape and inner.dtype == dtype and inner.nodata == nodata
+    if not fitting or inner.mask is not MaskKind.NONE or sections.keys() - LAYER:
         raise FormatError("chunk holds a part that is no layer of its bands; it is damaged")
-    return cells

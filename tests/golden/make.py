@@ -50,6 +50,10 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
     stacked[5, :, 1:] = stacked[5, ::4, 1::3].repeat(4, 0).repeat(3, 1)[:40, :49]
     stacked[:, 3:9, 8:21] = np.nan
     stacked[4, 20:28, 30:40] = np.nan
+    rough = np.random.default_rng(11).standard_normal((2, 50, 60)).cumsum(axis=2)
+    ground = np.tensordot(np.array([[3, 1], [1, 2], [2, 2], [1, 4], [3, 2], [2, 3]]), rough, 1) * 20 + 2000
+    ground[4:] = ground[4:].reshape(2, 25, 2, 30, 2).mean(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
+    holed = np.hypot(*(np.mgrid[:50, :60] - 28)) < 25
     row = (scene(3, 1, 300, 6) * 9000).astype(np.uint32) + (1 << 31)
     fine = np.random.default_rng(8).normal(0, 60, (70, 66)) * np.array([1, 0.9, 0.8, 0.7, 0.9])[:, None, None]
     ships = (scene(5, 70, 66, 9) * 3000 + 500 + fine).astype(np.uint16)
@@ -77,6 +81,7 @@ def cases() -> dict[str, tuple[NDArray[Any], NDArray[np.bool_] | None, Bound, fl
         "v1_snr_float32_best": (floats, None, Bound("snr", 45.0), None),
         "v1_snr_uint8_30band_best": (wide, None, Bound("snr", 30.0), None),
         "v1_rmse_uint16_parts": (squares, disc, Bound("rmse", 12.0), 0),
+        "v1_rmse_uint16_parts_foretold": (ground.astype("u2"), holed, Bound("rmse", 12.0), 1990),
         "v1_snr_float32_parts_best": (stacked, None, Bound("snr", 40.0), None),
         "v1_empty": (np.full((3, 64, 64), -1, np.int32), None, Bound("snr", 30.0), -1),
     }
