@@ -52,7 +52,7 @@ class Cells:
     def __init__(self, grid: Grid, shape: tuple[int, ...]) -> None:
         self._grid, self._shape = grid, shape
         self.rows, self.columns = (
-            np.unique(np.append(0, np.arange(first, length, side)))
+            np.arange(first - side if first else 0, length, side).clip(0)
             for first, side, length in zip((grid.top, grid.left), (grid.down, grid.across), shape, strict=True)
         )
 
@@ -85,9 +85,23 @@ class Cells:
         return np.asarray(self._sums(pixels.astype(np.float64)) > 0)
 
     def pixels(self, cells: NDArray[Any]) -> NDArray[Any]:
-        """(..., y, x) the value of its cell (..., cell, cell) for every pixel."""
-        down, across = np.diff(self.rows, append=self._shape[0]), np.diff(self.columns, append=self._shape[1])
-        return np.repeat(np.repeat(cells, down, axis=-2), across, axis=-1)
+        """(y, x) the value of its cell (cell, cell) for every pixel; the very array where these are the cells."""
+        if cells.shape == self._shape:
+            return cells
+        down, across = (
+            np.repeat(np.arange(len(starts)), np.diff(starts, append=length))
+            for starts, length in zip((self.rows, self.columns), self._shape, strict=True)
+        )
+        return cells[down[:, None], across]
+
+    def alike(self, band: NDArray[Any], valid: Valid) -> bool:
+        """Whether the valid pixels (y, x) of a band have one value in each cell."""
+        ends = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
+        most, least = (
+            by.reduceat(by.reduceat(np.where(valid, band, end), self.rows, axis=0), self.columns, axis=1)
+            for by, end in ((np.maximum, ends.min), (np.minimum, ends.max))
+        )
+        return bool((most <= least).all())
 
     def place(self, place: Place) -> Place:
         """The cells that hold these rows and columns, both ends given."""
@@ -122,9 +136,10 @@ def grids(block: NDArray[Any], valid: Valid) -> dict[Grid, Index]:
     return {grid: np.array(found[grid], np.intp) for grid in ordered}
 
 
-def company(grid: Grid, found: dict[Grid, Index]) -> Index:
-    """Numbers of the bands of a grid, and then of those whose cells lie within its: their means tell of the same."""
-    return np.concatenate([found[grid], *(bands for other, bands in found.items() if other.within(grid))])
+def company(grid: Grid, bands: Index, found: dict[Grid, Index]) -> Index:
+    """Numbers of bands of a grid, and then of those that are `found` on grids whose cells lie within its: their means
+    tell of the same."""
+    return np.concatenate([bands, *(finer for other, finer in found.items() if other.within(grid))])
 
 
 def _grid(band: NDArray[Any], valid: Valid) -> Grid:
@@ -134,7 +149,9 @@ def _grid(band: NDArray[Any], valid: Valid) -> Grid:
     if all(_side(_steps(lines[some], real[some])[0]) == 1 for some, (lines, real) in zip(few, ways, strict=True)):
         return PLAIN
     (down, top), (across, left) = (_cell(*_steps(*way)) for way in ways)
-    return Grid(down, across, top, left)
+    grid = Grid(down, across, top, left)
+    # Where pixels are missing those of one cell need not be neighbours.
+    return grid if grid == PLAIN or valid.all() or Cells(grid, band.shape).alike(band, valid) else PLAIN
 
 
 def _steps(lines: NDArray[Any], valid: Valid) -> tuple[Index, Valid]:

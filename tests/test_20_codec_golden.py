@@ -112,10 +112,10 @@ def together(payload: bytes, shape: tuple[int, ...], header: bytes) -> NDArray[A
     dtype, nodata = np.dtype(DTYPES[header[8]]), header[6] & 1
     block, offset, known = np.empty(shape, dtype), 2, list[tuple[int, int, int]]()
     for _ in range(struct.unpack("<H", payload[:2])[0]):
-        down, across, top, left, count, finer, length = struct.unpack("<HHHHHHI", payload[offset : offset + 16])
-        bands = np.frombuffer(payload[offset + 16 :], "<u2", count)
-        weights = np.frombuffer(payload[offset + 16 + 2 * count :], "<f4", count * (finer + 1) if finer else 0)
-        offset += 16 + 2 * count + 4 * weights.size + length
+        down, across, top, left, count, finer, length = struct.unpack("<HHHHIII", payload[offset : offset + 20])
+        bands = np.frombuffer(payload[offset + 20 :], "<u2", count)
+        weights = np.frombuffer(payload[offset + 20 + 2 * count :], "<f4", count * (finer + 1) if finer else 0)
+        offset += 20 + 2 * count + 4 * weights.size + length
         cells, _ = slow_decode(payload[offset - length : offset])
         y, x = (
             -(-first // side) + (np.arange(length_of) - first) // side

@@ -65,10 +65,10 @@ def test_bounds_hold_over_all_parts(
     rms = math.sqrt(np.square(block.astype(float)).mean())
     bound = Bound(mode, level if mode == "snr" else rms * 10 ** (-level / 20))
     valid = {"pixels": rng.random(block.shape[1:]) < 0.9, "elements": rng.random(block.shape) < 0.9}.get(holes)
-    nodata = block[0, 40, 40].item() if holes == "nodata" else None
+    nodata = block[0, 40, 40].item() if holes == "nodata" else math.nan if dtype[0] == "f" and seed % 2 else None
     decoded, real = decode(encode(block, valid, bound, nodata=nodata, effort=effort))
     expected = np.broadcast_to(True if valid is None else valid, block.shape)
-    if nodata is not None:
+    if holes == "nodata":
         expected = expected & (block != nodata)
         assert (decoded[expected] != nodata).all()
     np.testing.assert_array_equal(np.broadcast_to(real, block.shape), expected)
@@ -168,6 +168,41 @@ def test_a_band_without_a_pixel_is_no_part(monkeypatch: pytest.MonkeyPatch) -> N
     valid[0] = False
     bound = Bound("rmse", 20.0)
     assert encode(block, valid, bound) == whole(monkeypatch, block, valid, bound)
+
+
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_where_next_to_nothing_is_kept_one_layer_may_be_less(effort: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    waves = [np.sin(x / 9 + y / 7 * k) for k, (y, x) in enumerate([np.mgrid[:96, :90]] * 3)]
+    block = 1000 + 300 * np.tensordot(rng.uniform(-1, 1, (10, 3)), waves, 1)
+    for number, side in enumerate((1, 1, 2, 2, 3, 3, 4, 4, 5, 6)):
+        block[number] = block[number, ::side, ::side].repeat(side, 0).repeat(side, 1)[:96, :90]
+    block = block.astype(np.float32)
+    for level in (10.0, 20.0, 40.0):
+        bound = Bound("snr", level)
+        assert len(encode(block, None, bound, effort=effort)) <= len(
+            whole(monkeypatch, block, None, bound, effort=effort)
+        )
+
+
+def test_as_many_bands_as_there_may_be_lie_on_a_coarser_grid() -> None:
+    cells = np.random.default_rng(0).integers(0, 255, (1 << 16, 9, 8), np.uint8)
+    block = cells.repeat(2, axis=1).repeat(2, axis=2)
+    decoded, _ = decode(encode(block, None, Bound("rmse", 60.0)))
+    assert np.sqrt(np.square(decoded.astype(float) - block).mean()) <= 60
+
+
+def test_few_bytes_do_not_decode_for_long_or_to_much() -> None:
+    block = of_one_ground("f4", 1.0)
+    header, sections = chunk.container.unpack(encode(block, None, Bound("rmse", 0.01)))
+    fine, coarse = parts.read_parts(header, sections[Kind.PARTS])
+    for some in ([fine] * 17, [fine._replace(grid=Grid(17, 1, 0, 0)), coarse]):
+        with pytest.raises(FormatError, match="do not make up"):
+            decode(container_of(header, some))
+    for kind in (Kind.MEAN, Kind.RESIDUAL, Kind.OUTLIERS):
+        both = {kind: chunk.container.Section(1, b"x"), Kind.PARTS: sections[Kind.PARTS]}
+        with pytest.raises(FormatError, match="beside them"):
+            decode(chunk.container.pack(header, both))
 
 
 def container_of(header: Any, found: list[parts.Part]) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.denoise import denoise_block, estimate_noise
+from pipeline.denoise import denoise_block, estimate_noise, pool
 from pipeline.flow.denoised import settle
 from pipeline.repeated import LONGEST, PLAIN, Cells, Grid, grids
 
@@ -101,7 +101,7 @@ def test_cells_at_the_rims_are_cut_and_holes_are_no_part_of_a_mean():
     assert found[0, 0].tolist() == [0, 1.5, 3.5, 5]
     assert found[0, 1, 1] == block[0, 1:4, 2].mean()
     assert cells.some(valid)[0].tolist() == [False, True, True, True]
-    assert cells.pixels(found)[0, 2].tolist() == [found[0, 1, c] for c in (0, 1, 1, 2, 2, 3)]
+    assert cells.pixels(found[0])[2].tolist() == [found[0, 1, c] for c in (0, 1, 1, 2, 2, 3)]
     assert cells.place((slice(1, 4), slice(2, 6))) == (slice(1, 2), slice(1, 4))
     # The next tile, two rows below, begins in the middle of the second cell.
     assert cells.origin((0, 0)) == (0, 0)
@@ -192,3 +192,35 @@ def test_impulses_are_mended_whole_cells(side):
     assert np.count_nonzero(mended & ~hit) <= 2
     np.testing.assert_array_equal(found.holes[2], mended.repeat(side, axis=0).repeat(side, axis=1))
     assert np.sqrt(np.mean((found.block[2, ::side, ::side] - truth[2])[hit] ** 2)) < 2 * NOISE
+
+
+def test_pixels_of_a_cell_that_no_neighbours_tell_apart_are_no_cell():
+    """Between them nothing is valid: that they differ is seen by looking at the whole cell."""
+    rng = np.random.default_rng(6)
+    band = rng.normal(1000, 10, (40, 40)).repeat(3, axis=0).repeat(3, axis=1)
+    band[60, 60], band[60, 62] = 1100, 700
+    valid = np.ones((120, 120), bool)
+    valid[60:63, 60:63] = False
+    valid[60, [60, 62]] = True
+    valid[59, 59:64] = valid[59:64, 59] = valid[59:64, 63] = False
+    assert list(grids(band[None], valid)) == [PLAIN]
+    band[60, 60] = band[60, 62] = 800
+    assert list(grids(band[None], valid)) == [Grid(3, 3, 0, 0)]
+
+
+@pytest.mark.parametrize("sigma", [None, 2 * NOISE, [NOISE] * 4 + [0.0] * 3])
+def test_bands_of_other_grids_learn_by_themselves_whatever_the_scene_knows(sigma):
+    _, noisy, _ = mixed(7)
+    valid = everywhere(noisy)
+    seen = pool.survey(noisy, valid, (0, 0), sigma=sigma)
+    assert (seen.sigma[:4] > 0).all()
+    assert (seen.sigma[4:] == 0).all()
+    alone = pool.survey(noisy[:4], valid, (0, 0), sigma=None if sigma is None else np.broadcast_to(sigma, 7)[:4])
+    np.testing.assert_array_equal(seen.sigma[:4], alone.sigma)
+    model = pool.agree([seen])
+    found, by_tile = (denoise_block(noisy, valid, sigma=sigma, model=one) for one in (model, None))
+    np.testing.assert_array_equal(found.block[4:], by_tile.block[4:])
+    np.testing.assert_array_equal(found.sigma[4:], by_tile.sigma[4:])
+    assert (found.block[:4] != noisy[:4]).any()
+    told_nothing = sigma is not None and np.ndim(sigma) == 1
+    assert np.array_equal(found.block[4:], noisy[4:]) == told_nothing

@@ -104,6 +104,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     if header.dtype.kind != "f" and header.dtype.itemsize == 8:
         raise FormatError(f"chunk holds a layer of {header.dtype}, which is stored without loss only; it is damaged")
     if Kind.PARTS in sections:
+        if sections.keys() - {Kind.PARTS, Kind.MASK, Kind.FIGURES}:
+            raise FormatError("chunk holds parts and other samples beside them; it is damaged")
         return parts.together(header, sections[Kind.PARTS], _layer)
     layer = layer_sections.read_layer(header, sections)
     layered = low_rank.predict(layer, header.dtype, layer.scores.view(np.float32))
@@ -132,7 +134,9 @@ def _smallest(block: Block, real: Bool, header: Header, power: float, effort: st
         exact = _exact(block, real, header, effort) if block.dtype.kind != "f" and mse <= ROUNDED else None
         most = math.inf if exact is None else _nbytes(exact)
         stored = _by_grids(block, real, header, mse, effort) if mse > ROUNDED or block.dtype.kind == "f" else None
-        stored = stored or _averaged(block, real, header, mse, effort, most)
+        if stored is None or 8 * _nbytes(stored) < parts.FAINT * block.size:
+            ways = stored, _averaged(block, real, header, mse, effort, most)
+            stored = min((one for one in ways if one is not None), key=_nbytes, default=None)
     if exact is None and stored is not None and (_is_cheap(stored, block, real) or _is_foretold(stored, block)):
         return stored
     exact = exact or _exact(block, real, header, effort)

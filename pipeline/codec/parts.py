@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.codec import container, cross_grid, kernels, mask
 from pipeline.codec.container import Header, Kind, MaskKind, Section
 from pipeline.errors import FormatError
-from pipeline.repeated import PLAIN, Cells, Grid, grids
+from pipeline.repeated import LONGEST, PLAIN, Cells, Grid, grids
 
 Block = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -25,12 +25,16 @@ F32 = NDArray[np.float32]
 
 NESTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<H")
-HEAD = struct.Struct("<HHHHHHI")  # down, across, top, left, bands, finer bands that tell, bytes
+HEAD = struct.Struct("<HHHHIII")  # down, across, top, left, bands, finer bands that tell, bytes
 # What a part is made of; none is a part of parts.
 LAYER = {Kind.MEAN, Kind.BASIS, Kind.SCORES, Kind.ROTATIONS, Kind.OUTLIERS, Kind.FIGURES}
 # The mean squared error of a cell's pixel falls with its size by this power: 1 would be right where every coefficient
 # is coded; of scenes at 30 to 50 dB .75 takes least (half a percent less).
 FINER = 0.75
+# Parts of a container, at most: scenes have two to four grids.
+MOST = 16
+# Bits of an element below which a layer of all bands is tried, too: of so few heads and bases are a part.
+FAINT = 0.5
 DAMAGED = FormatError("chunk holds parts that do not make up its bands; it is damaged")
 # From so many elements on a head and a basis for each part are next to nothing.
 LEAST = 1 << 12
@@ -74,7 +78,7 @@ def pieces(block: Block, real: Bool) -> list[Piece]:
         return []
     shown = np.broadcast_to(real, block.shape) if len(real) > 1 else real
     found = grids(block, shown)
-    if list(found) == [PLAIN]:
+    if list(found) == [PLAIN] or len(found) > MOST:
         return []
     return [_piece(block, real, grid, bands) for grid, bands in found.items()]
 
@@ -186,8 +190,9 @@ def read_parts(header: Header, section: Section) -> Iterator[Part]:
         raise FormatError(f"chunk holds parts of coder {section.coder}; it is damaged or newer")
     data, offset, missing = memoryview(section.payload), COUNT.size, np.ones(header.shape[0], np.bool_)
     before = list[tuple[Grid, int]]()
-    for _ in range(COUNT.unpack(data[:offset])[0] if len(data) >= offset else 0):
-        if len(data) < offset + HEAD.size:
+    count = COUNT.unpack(data[:offset])[0] if len(data) >= offset else 0
+    for _ in range(count):
+        if len(data) < offset + HEAD.size or count > MOST:
             raise DAMAGED
         *numbers, bands, finer, length = HEAD.unpack(data[offset : offset + HEAD.size])
         first, columns = offset + HEAD.size, finer + 1 if finer else 0
@@ -209,7 +214,7 @@ def read_parts(header: Header, section: Section) -> Iterator[Part]:
 
 def _makes_sense(grid: Grid, bands: Index, missing: Bool) -> bool:
     """Whether this is a grid, and bands in order that no part had before."""
-    sides = 0 <= grid.top < grid.down and 0 <= grid.left < grid.across
+    sides = grid.top < grid.down <= LONGEST and grid.left < grid.across <= LONGEST
     known = bands.size and bands[-1] < len(missing) and (np.diff(bands) > 0).all()
     return bool(sides and known and missing[bands].all())
 
@@ -225,11 +230,16 @@ def together(header: Header, section: Section, decode: Decoder) -> Block:
     return block
 
 
+def _same(one: float | int | None, other: float | int | None) -> bool:
+    """Whether two nodata values are one; NaN is NaN."""
+    return one == other or (one is not None and other is not None and one != one and other != other)
+
+
 def _check_layer(header: Header, part: Part) -> None:
     """FormatError where a part of the container of this header is no layer of its bands, or of what is left of them."""
     inner, sections = container.unpack(part.container)
     shape, told = (len(part.bands), *Cells(part.grid, header.shape[1:]).shape), part.weights.shape[1] > 0
     dtype, nodata = (cross_grid.rest_dtype(header.dtype), None) if told else (header.dtype, header.nodata)
-    fitting = inner.shape == shape and inner.dtype == dtype and inner.nodata == nodata
+    fitting = inner.shape == shape and inner.dtype == dtype and _same(inner.nodata, nodata)
     if not fitting or inner.mask is not MaskKind.NONE or sections.keys() - LAYER:
         raise FormatError("chunk holds a part that is no layer of its bands; it is damaged")

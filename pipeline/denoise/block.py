@@ -85,7 +85,7 @@ def denoise_block(
     """
     _check(block, valid, clear)
     settings_for(quality, len(block))
-    given = None if sigma is None or model is not None else given_noise(sigma, len(block))
+    given = None if sigma is None else given_noise(sigma, len(block))
     block = block.astype(np.uint8) if block.dtype == np.bool_ else block
     astray = stray(block, valid)
     valid = valid if astray is None else valid & ~astray
@@ -119,33 +119,36 @@ def _grid_by_grid(block: NDArray[Any], valid: Valid, task: _Task) -> Denoised:
     """`denoise_block`, of what is checked and not astray: bands whose pixels were repeated each on their own grid, the
     means of finer ones beside them. What a model of the scene knows noise of it keeps."""
     found = grids(block, valid)
+    apart = {grid: bands for grid, bands in found.items() if grid != PLAIN}
     if task.model is not None:
-        apart = {grid: bands[task.model.sigma[bands] == 0] for grid, bands in found.items() if grid != PLAIN}
-        found = {PLAIN: np.arange(len(block))} | {grid: bands for grid, bands in apart.items() if bands.size}
-    if list(found) == [PLAIN]:
+        apart = {grid: bands[task.model.sigma[bands] == 0] for grid, bands in apart.items()}
+    if not sum(bands.size for bands in apart.values()):
         return _denoised(block, valid, task)
     count, holes = len(block), np.zeros(block.shape, np.bool_)
     whole = Denoised(_narrowed(block), np.zeros(count), 0, np.zeros(count, np.bool_), holes)
-    for grid, bands in found.items():
-        if grid == PLAIN:
-            sigma = None if task.sigma is None else task.sigma[bands]
-            part = _denoised(block[bands], valid, replace(task, sigma=sigma))
-        else:
-            part = _on_grid(block, valid, task, grid, found)
-        whole = _with_part(whole, bands, part, valid)
+    plain = np.arange(count) if task.model is not None else found.get(PLAIN, np.zeros(0, np.intp))
+    if plain.size:
+        sigma = None if task.sigma is None else task.sigma[plain]
+        whole = _with_part(whole, plain, _denoised(block[plain], valid, replace(task, sigma=sigma)), valid)
+    for grid, bands in apart.items():
+        if bands.size:
+            whole = _with_part(whole, bands, _on_grid(block, valid, task, grid, bands, found), valid)
     return whole if holes.any() else replace(whole, holes=None)
 
 
-def _on_grid(block: NDArray[Any], valid: Valid, task: _Task, grid: Grid, found: dict[Grid, Index]) -> Denoised:
-    """The bands of a grid, denoised there beside the means of finer ones, and repeated again."""
-    cells, own, chosen = Cells(grid, valid.shape), len(found[grid]), company(grid, found)
+def _on_grid(
+    block: NDArray[Any], valid: Valid, task: _Task, grid: Grid, bands: Index, found: dict[Grid, Index]
+) -> Denoised:
+    """Some bands of a grid, denoised there beside the means of finer ones, and repeated again; found: of all bands."""
+    cells, own, chosen = Cells(grid, valid.shape), len(bands), company(grid, bands, found)
     sigma = None
     if task.sigma is not None:
-        sides = {band: other.pixels for other, bands in found.items() for band in bands}
+        sides = {band: other.pixels for other, numbers in found.items() for band in numbers}
         sigma = task.sigma[chosen] * np.sqrt([sides[band] / grid.pixels for band in chosen])
     part = _denoised(cells.means(block[chosen], valid), cells.some(valid), task.on(cells, valid, sigma))
-    holes = None if part.holes is None else cells.pixels(part.holes[:own])
-    return Denoised(cells.pixels(part.block[:own]), part.sigma[:own], part.rank, part.touched[:own], holes)
+    holes = None if part.holes is None else np.stack([cells.pixels(band) for band in part.holes[:own]])
+    result = np.stack([cells.pixels(band) for band in part.block[:own]])
+    return Denoised(result, part.sigma[:own], part.rank, part.touched[:own], holes)
 
 
 def _with_part(whole: Denoised, bands: Index, part: Denoised, valid: Valid) -> Denoised:

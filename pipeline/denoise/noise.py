@@ -85,7 +85,7 @@ def estimate_noise(block: NDArray[Any], valid: Valid) -> F64:
             return _estimated(block, valid)
         sigma = np.zeros(len(block))
         for grid, bands in found.items():
-            chosen, cells = company(grid, found), Cells(grid, valid.shape)
+            chosen, cells = company(grid, bands, found), Cells(grid, valid.shape)
             sigma[bands] = _estimated(cells.means(block[chosen], valid), cells.some(valid))[: bands.size]
         return sigma
 
