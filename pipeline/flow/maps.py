@@ -129,13 +129,13 @@ def load_model(path: str, kind: str, _digest: str) -> Any:
 
 
 def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> None:
-    """Refuse a target that is no .tif, and one that is there already, or a file that is written beside it.
+    """Refuse a target that is no COG by its name, and one that is there already, or a file that is written beside it.
 
     Raises:
         ConfigError, OutputError
     """
     if target.suffix.lower() not in RASTERS:
-        raise ConfigError(f"{target}: a map is a COG, ending in .tif, got {target.suffix or 'no ending'}")
+        raise ConfigError(f"{target}: a map is a COG, ending in .tif or .tiff, got {target.suffix or 'no ending'}")
     for path in (target, *beside):
         check_output(path, overwrite)
         if path.is_dir():

@@ -191,11 +191,11 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
     """Where the store is filled before it becomes `target`; a store in an object store is filled where it will be.
 
     Raises:
-        ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
+        ConfigError: the ending is neither .zarr nor a COG's, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
     if target.suffix not in (".zarr", *more) and target.suffix.lower() not in RASTERS:
-        known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
+        known = ".zarr (Zarr v3), .tif or .tiff (COG)" + " or .parquet (GeoParquet)" * bool(more)
         raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
     if isinstance(target, ObjectPath):
@@ -217,7 +217,7 @@ def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | No
         return
     if target.suffix.lower() not in RASTERS:
         words = " ".join(f"--co {name}={value}" for name, value in given.items())
-        raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif")
+        raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif or .tiff")
     try_creation_options(info, given)
 
 
