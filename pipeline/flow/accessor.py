@@ -76,6 +76,7 @@ class SceneAccessor:
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
         are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
         is left out with a warning, a `mask_band` without one. Coordinates without equal steps make no transform.
+        float16 is stored as float32.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.
