@@ -276,5 +276,10 @@ def test_infinities_alike_are_left_out_and_others_are_an_infinite_error(tmp_path
     write_tif(other, b)
     result = call("compare", one, other)
     assert "2 values infinite in A or B alone, or of the other sign: their error is infinite" in result.stderr
-    assert module.compare(open_scene(str(one)), open_scene(str(other))).overall.max_error == np.inf
+    assert result.stderr.rstrip().endswith("; ssim and sam are without them")
+    assert "nan" not in result.stdout
+    scores = module.compare(open_scene(str(one)), open_scene(str(other)))
+    assert scores.overall.max_error == np.inf
+    assert scores.overall.snr == scores.bands["band_1"].snr == -np.inf
+    assert (scores.overall.ssim, scores.overall.sam) == (pytest.approx(1), pytest.approx(0, abs=1e-5))
     assert call_json("compare", one, other, "--json")["infinite"] == [1, 2]

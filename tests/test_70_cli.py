@@ -159,7 +159,7 @@ def test_inspect_knows_scenes_stores_and_banks(scene: Path, tmp_path: Path) -> N
     ("words", "code", "said"),
     [
         (("denoise", "none.tif", "OUT.tif"), 1, "none.tif"),
-        (("denoise", "SCENE", "OUT.png"), 2, ".zarr (Zarr v3) or .tif"),
+        (("denoise", "SCENE", "OUT.png"), 2, "outputs end in .zarr (Zarr v3), .tif or .tiff (COG), got .png"),
         (("denoise", "SCENE", "TEXT"), 1, "exists"),
         (("denoise", "SCENE", "OUT.tif", "-b", "9"), 2, "9"),
         (("denoise", "SCENE", "OUT.tif", "-b", "0"), 2, "counted from 1"),

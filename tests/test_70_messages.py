@@ -159,7 +159,7 @@ def test_creation_options_are_for_cogs(scene: Path, command: str) -> None:
     target = command.split()[2]
     line = said(2, *command.split(), "--co", "COMPRESS=ZSTD", "--co", "LEVEL=9")
     options = "--co COMPRESS=ZSTD --co LEVEL=9"
-    assert line == f"{target}: {options} is for a COG; leave it out, or give an output ending in .tif"
+    assert line == f"{target}: {options} is for a COG; leave it out, or give an output ending in .tif or .tiff"
     assert not Path(target).exists()
 
 

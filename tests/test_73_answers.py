@@ -551,7 +551,7 @@ def test_a_damaged_store_leaves_nothing_behind(made: Path, tmp_path: Path) -> No
 
 def test_outputs_that_cannot_be_are_refused_before_any_work(made: Path, tmp_path: Path) -> None:
     store = made / "features.zarr"
-    assert "ending in .tif" in failed("cluster", store, tmp_path / "map.zarr", code=2)
+    assert "ending in .tif or .tiff, got .zarr" in failed("cluster", store, tmp_path / "map.zarr", code=2)
     assert "does not exist" in failed("cluster", store, tmp_path / "none" / "map.tif")
     assert "is the input" in failed("cluster", made / "scene.tif", made / "scene.tif", "--overwrite")
     (tmp_path / "odd.parquet").write_text("mine")

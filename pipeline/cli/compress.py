@@ -83,7 +83,7 @@ def decompress(
       terrasketch decompress stack.zarr S2_20160117.tif --date 2016-01-17 --bands B04,B03,B02
     """
     if dst.suffix.lower() not in RASTERS:
-        raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif")
+        raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif or .tiff")
     check_apart([src], dst)
     store_to_cog(
         src,

@@ -99,7 +99,7 @@ def compare(
         words = (
             f"{counted(other_than, 'value')} infinite in A or B alone, or of the other sign: their error is infinite"
         )
-        click.echo(f"Warning: {words}", err=True)
+        click.echo(f"Warning: {words}; ssim and sam are without them", err=True)
     if as_json:
         scored = {name: scores.to_json() for name, scores in result.bands.items()}
         facts = {"overall": result.overall.to_json(), "pixels": result.pixels, "valid_in_one_alone": result.alone}

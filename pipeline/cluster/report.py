@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.cluster.versions import has_bokeh
 from pipeline.errors import ClusterError, ConfigError, OutputError
+from pipeline.storage import followed
 
 
 def check_report(path: Path, scheduler: str) -> None:
@@ -41,6 +42,7 @@ def performance_report(dask: Any, client: Any, path: Path | None) -> Iterator[No
         return
     if not client.run_on_scheduler(has_bokeh):
         raise ClusterError(f"--performance-report {path}: the scheduler has no bokeh; install it there")
+    path = followed(path)
     partial = path.with_name(path.name + ".partial")
     report = dask.performance_report(filename=str(partial), mode="inline")
     report.__enter__()

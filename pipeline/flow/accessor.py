@@ -71,11 +71,11 @@ class SceneAccessor:
         overwrite: bool = False,
         workers: int | None = None,
     ) -> xr.DataArray:
-        """Write the scene as a Zarr v3 store of low-rank factors, and open it again, lazily.
+        """Write the scene as a Zarr v3 store of low-rank factors (float16 as float32), and open it again, lazily.
 
         Tile by tile: of a lazy scene no more than the tiles at work are in memory, each computed once where the tiles
         are its Dask chunks. Dimensions, coordinates and attributes are kept as they are; what Zarr cannot hold of them
-        is left out with a warning, a `mask_band` without one. Coordinates without equal steps make no transform.
+        is left out with a warning, a `mask_band` without one. Coordinates of unequal steps make no transform.
 
         Args:
             path: a folder ending in .zarr, or an address s3://, gs://, az:// of one.

@@ -16,6 +16,7 @@ from pipeline.flow.array_dates import date_tags
 from pipeline.flow.arrays import as_cube, band_labels
 from pipeline.flow.computing import Scheduler
 from pipeline.flow.frames import frame_of, transform_of
+from pipeline.flow.half import widened
 from pipeline.flow.per_band import of_each_band
 from pipeline.flow.read import spread
 from pipeline.flow.sentinels import nodata_of, with_own
@@ -72,7 +73,7 @@ class ArraySource:
 
 
 def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> ArraySource:
-    """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell.
+    """A scene (band, y, x), or (y, x), as a source, with what its coordinates and attributes tell; float16 as float32.
 
     Windows of a lazy one are computed by the scheduler (`computing.who_computes`).
 
@@ -81,6 +82,7 @@ def source_of(scene: xr.DataArray, scheduler: Scheduler = "synchronous") -> Arra
             bands.
         SourceError: a sample of it cannot be computed.
     """
+    scene = widened(scene)
     cube, scene = as_cube(scene), with_own(scene)
     declared = nodata_of(scene)
     missing = declared if isinstance(declared, int) and int(float(declared)) != declared else None

@@ -24,6 +24,7 @@ from pipeline.flow.cells import label
 from pipeline.flow.clear import Samples, clear_in, clear_of_dates
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.denoised import denoised_window
+from pipeline.flow.half import widened
 from pipeline.flow.networks import (
     AnyBank,
     block_window,
@@ -78,12 +79,14 @@ def denoise(
         tile: side of the blocks where the scene is not Dask-backed; Dask's own chunks otherwise.
 
     Returns:
-        The same scene, denoised: dtype, coordinates, attributes and CRS kept; lazy where the input is lazy.
+        The same scene, denoised: dtype (of float16: float32), coordinates, attributes and CRS kept; lazy where the
+        input is lazy.
 
     Raises:
         BlockError: the scene has not two or three dimensions, or no real dtype.
         ConfigError: there is no such quality or repair, sigma is no noise level, or tile is below 1.
     """
+    scene = widened(scene)
     cube, tile = as_cube(scene), whole_number("tile", tile) or TILE
     denoising = Denoising(quality, cast(Any, noise_level(sigma, cube.shape[0])), repair=repair)
     if quality == "none":

@@ -63,7 +63,7 @@ class Comparison:
     """Pixels that are compared in some bands and not in all."""
     infinite: tuple[int, int] = (0, 0)
     """Values that are the same infinity in both and left out, and values of which one alone, or its sign, is infinite:
-    their error is infinite."""
+    their error is infinite; ssim, sam and the signal of snr are without them."""
 
 
 class _Sums:
@@ -192,19 +192,21 @@ def _add_tile(
     x, y, difference = (np.where(kept, block[:, *place], 0.0) for block in (a, b, _minus(one, other)))
     sums.pixels += _pixels(kept)
     sums.count += kept.sum(axis=(1, 2))
-    sums.power += (x**2).sum(axis=(1, 2))
+    finite = real & np.isfinite(a) & np.isfinite(b)
+    here = finite[:, *place]
+    sums.power += (x**2).sum(axis=(1, 2), where=here)
     sums.error += (difference**2).sum(axis=(1, 2))
     sums.largest = np.maximum(sums.largest, np.abs(difference).max(axis=(1, 2)))
     lengths = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    long = (lengths > 0) & kept.all(axis=0)
+    long = (lengths > 0) & here.all(axis=0)
     cosine = np.clip((x * y).sum(axis=0)[long] / lengths[long], -1, 1)
     sums.angle += float(np.degrees(np.arccos(cosine)).sum())
     sums.angles += int(long.sum())
     # Squares of what lies far from 0 have no digits left for its contrast.
     shift = middle[:, None, None], None
-    a, b = (np.where(real, _minus(halves, shift), 0.0) for halves in (one, other))
+    a, b = (np.where(finite, _minus(halves, shift), 0.0) for halves in (one, other))
     for band in range(a.shape[0]):
-        local, counted = _ssim(a[band], b[band], real[band], middle[band], peak[band] or np.float64(1))
+        local, counted = _ssim(a[band], b[band], finite[band], middle[band], peak[band] or np.float64(1))
         sums.ssim[band] += local[place][counted[place]].sum()
         sums.windows[band] += int(counted[place].sum())
 

@@ -33,6 +33,7 @@ from pipeline.raster.cog import Colours, check_folder, check_output, write_cog
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.raster.zarr_store import Variable
+from pipeline.storage import followed
 
 VARIABLE = "features"
 TABLE = ".parquet"
@@ -128,13 +129,13 @@ def load_model(path: str, kind: str, _digest: str) -> Any:
 
 
 def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> None:
-    """Refuse a target that is no .tif, and one that is there already, or a file that is written beside it.
+    """Refuse a target that is no COG by its name, and one that is there already, or a file that is written beside it.
 
     Raises:
         ConfigError, OutputError
     """
     if target.suffix.lower() not in RASTERS:
-        raise ConfigError(f"{target}: a map is a COG, ending in .tif, got {target.suffix or 'no ending'}")
+        raise ConfigError(f"{target}: a map is a COG, ending in .tif or .tiff, got {target.suffix or 'no ending'}")
     for path in (target, *beside):
         check_output(path, overwrite)
         if path.is_dir():
@@ -164,9 +165,10 @@ def write_map(
         OutputError: it cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
-    staging = target.absolute().with_name(target.name + ".staging")
+    real = followed(target)
+    staging = real.absolute().with_name(real.name + ".staging")
     path = staging.with_name(staging.name + ".model.npz")
-    with alone(target.with_name(f".{target.name}.running"), target):
+    with alone(real.with_name(f".{real.name}.running"), target):
         try:
             content = bank_file.pack({field.name: getattr(model, field.name) for field in fields(model)})  # type: ignore[arg-type]
             digest = hashlib.sha256(content).hexdigest()
@@ -199,7 +201,7 @@ def _together(beside: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for path in beside:
+        for path in map(followed, beside):
             path.unlink(missing_ok=True)
         raise
 

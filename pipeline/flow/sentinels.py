@@ -19,7 +19,7 @@ import xarray as xr
 
 from pipeline.raster.nodata import representable
 
-_KEYS = ("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals")
+KEYS = ("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals")
 """Where rioxarray looks."""
 ENCODED = ("_FillValue", "missing_value")
 PACKED = ("scale_factor", "add_offset")
@@ -77,7 +77,7 @@ def with_own(scene: xr.DataArray) -> xr.DataArray:
     way = remedy(value, encoded=_attribute(scene) is None)
     warn_caller(foreign(str(scene.name or "scene"), value, scene.dtype) + f"it is no nodata here{but}; {way}")
     result = scene.copy(deep=False)
-    result.attrs = {key: told for key, told in scene.attrs.items() if key not in _KEYS}
+    result.attrs = {key: told for key, told in scene.attrs.items() if key not in KEYS}
     if encoded_sentinel(scene) is not None:
         result.encoding = {key: told for key, told in scene.encoding.items() if key not in ENCODED}
     return result
@@ -114,7 +114,7 @@ def _declared(scene: xr.DataArray) -> Any:
 
 
 def _attribute(scene: xr.DataArray) -> Any:
-    return _first(scene.attrs, _KEYS)
+    return _first(scene.attrs, KEYS)
 
 
 def _first(words: Mapping[Any, Any], keys: Sequence[str]) -> Any:

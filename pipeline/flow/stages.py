@@ -36,7 +36,7 @@ from pipeline.raster.chunks import is_unfinished, publish, remove_tree
 from pipeline.raster.cog import check_folder, check_output, try_creation_options
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.scene import SceneInfo, Source
-from pipeline.storage import ObjectPath, Place, lies_in, place
+from pipeline.storage import ObjectPath, Place, followed, lies_in, place
 
 RASTERS = (".tif", ".tiff")
 TABLES = (".parquet",)
@@ -91,7 +91,6 @@ def write_scene(
         OutputError: the target exists, or cannot be written.
         TileError: a tile could not be computed. Nothing is left of the target then.
     """
-
     staging = staging_path(target, overwrite)
     plan = scene_plan(staging, source, tile, denoising, bound, effort)
     basis = staging.with_name(staging.name + ".basis.npz")
@@ -140,8 +139,7 @@ def write_features(
     """Write the features of a scene as a Zarr store, a COG, or whatever `finish` makes of the store.
 
     tile, pool and stride as `settled` gives them. `only` names the tiles that `finish` wants; the others are not
-    computed. dtype: float32 or int8; `domain` as for
-    `choose_domain`.
+    computed. dtype: float32 or int8; `domain` as for `choose_domain`.
 
     Raises:
         BankError: the bank does not fit the scene.
@@ -193,11 +191,11 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
     """Where the store is filled before it becomes `target`; a store in an object store is filled where it will be.
 
     Raises:
-        ConfigError: the ending is neither .zarr nor .tif, nor one of `more`.
+        ConfigError: the ending is neither .zarr nor a COG's, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
     if target.suffix not in (".zarr", *more) and target.suffix.lower() not in RASTERS:
-        known = ".zarr (Zarr v3), .tif (COG) or .parquet (GeoParquet)" if more else ".zarr (Zarr v3) or .tif (COG)"
+        known = ".zarr (Zarr v3), .tif or .tiff (COG)" + " or .parquet (GeoParquet)" * bool(more)
         raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
     if isinstance(target, ObjectPath):
@@ -205,7 +203,8 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
     if target.is_dir() and not (target.suffix == ".zarr" and (target / "zarr.json").is_file()):
         raise OutputError(f"{target} is a folder and no Zarr store; it is not ours to replace, give another name")
     check_folder(target)
-    return target.absolute().with_name(target.name + ".staging")  # workers may stand in another folder
+    real = followed(target).absolute()  # workers may stand in another folder
+    return real.with_name(real.name + ".staging")
 
 
 def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | None) -> None:
@@ -218,7 +217,7 @@ def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | No
         return
     if target.suffix.lower() not in RASTERS:
         words = " ".join(f"--co {name}={value}" for name, value in given.items())
-        raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif")
+        raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif or .tiff")
     try_creation_options(info, given)
 
 
@@ -270,7 +269,8 @@ def _whole(
 ) -> Receipt:
     """All or nothing: the store in full under the target's name, as a COG or by `finish` where that is asked for."""
     check_creation(target, plan.info, creation_options)
-    with alone(target.with_name(f".{target.name}.running"), target):
+    real = followed(target)
+    with alone(real.with_name(f".{real.name}.running"), target):
         _clear(plan)
         done = False
         try:
@@ -283,8 +283,8 @@ def _whole(
                 crew.watch.note(f"write {target}")
                 threads = writing_threads(crew.workers)
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options, threads=threads)
-            elif isinstance(path, Path) and isinstance(target, Path):
-                publish(path, target)
+            elif isinstance(path, Path) and isinstance(real, Path):
+                publish(path, real)
             else:
                 done = True
             return receipt

@@ -40,7 +40,7 @@ from pipeline.raster.sidecar import put_beside, words_beside
 from pipeline.raster.spectrum import IMAGERY, imagery_tags
 from pipeline.raster.statistics import Statistics
 from pipeline.raster.tiff import check_whole
-from pipeline.storage import ObjectPath, Place
+from pipeline.storage import ObjectPath, Place, followed
 
 COG_CACHE = 16 << 20
 """Of GDAL's blocks: they are small and of all bands, so their places in memory are several times what they hold."""
@@ -68,8 +68,20 @@ def check_output(path: Place, overwrite: bool) -> None:
             raise OutputError(f"{path}: cannot be written: {elsewhere(error.strerror)}") from error
     else:
         there = os.path.lexists(path)
+        _check_link(path, overwrite)
     if there and not overwrite:
         raise OutputError(f"{path} exists; give another name, or --overwrite")
+
+
+def _check_link(path: Path, overwrite: bool) -> None:
+    """Refuse a link that leads nowhere, but one to a name that is free, where `overwrite` allows to write there."""
+    if path.exists() or not path.is_symlink():
+        return
+    end = followed(path)
+    free = end.parent.is_dir() and not os.path.lexists(end)
+    if not (free and overwrite):
+        remedy = "give another name" + ", or --overwrite to write there" * free
+        raise OutputError(f"{path} is a link that leads nowhere ({os.readlink(path)}); {remedy}")
 
 
 def check_folder(path: Path) -> None:
@@ -127,6 +139,7 @@ def write_cog(
         options["NUM_THREADS"] = str(threads)
     if info.nodata is not None and not representable(info.nodata, info.dtype):
         raise ConfigError(f"{path}: nodata {info.nodata:g} is no value of {info.dtype}; give one that is")
+    path = followed(path)
     with drafts(path) as folder, gdal_env(cache=COG_CACHE):
         if creation_options:
             _try_options(info, options)

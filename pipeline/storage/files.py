@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from pipeline.errors import ConfigError
@@ -19,6 +19,7 @@ from pipeline.untrusted import one_line
 _SCHEMES = ("s3://", "gs://", "az://", "https://", "http://")
 Place = Path | ObjectPath
 """A local path, or an address in an object store."""
+AnyPlace = TypeVar("AnyPlace", Path, Place)
 
 
 def at_home(word: str) -> str:
@@ -47,8 +48,18 @@ def place(text: str | os.PathLike[str] | ObjectPath) -> Place:
     return ObjectPath(word) if is_url(word) else Path(at_home(word))
 
 
+def followed(path: AnyPlace) -> AnyPlace:
+    """What a symbolic link names, whether it is there or not; anything else as it is.
+
+    An output takes the place of that, and the link stays: a rename would put it in the place of the link.
+    """
+    return Path(os.path.realpath(path)) if isinstance(path, Path) and path.is_symlink() else path
+
+
 def put_whole(path: Place, data: bytes) -> None:
     """Write a file or an object whole or not at all: of a file a draft beside it, brought to the disk, then renamed.
+
+    A link is followed.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
@@ -62,7 +73,8 @@ def put_whole(path: Place, data: bytes) -> None:
 
 @contextmanager
 def whole_file(path: Place) -> Iterator[BinaryIO]:
-    """A file to write, which gets its place when the block ends well; an object's draft is a local file.
+    """A file to write, which gets its place when the block ends well; an object's draft is a local file. A link is
+    followed.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
@@ -73,6 +85,7 @@ def whole_file(path: Place) -> Iterator[BinaryIO]:
             file.flush()
             put_file(Path(file.name), path)
         return
+    path = followed(path)
     draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
     try:
         with draft.open("wb") as file:
@@ -87,25 +100,27 @@ def whole_file(path: Place) -> Iterator[BinaryIO]:
 
 
 def put_file(draft: Path, path: Place) -> None:
-    """Bring the bytes of a finished draft to the disk and give it its name; or upload it, whole. Raises OSError."""
+    """Bring the bytes of a finished draft to the disk and give it its name, or that of what the name links to; or
+    upload it, whole. Raises OSError."""
     if isinstance(path, ObjectPath):
         path.put(draft)
         return
     with open(draft, "rb") as file:
         os.fsync(file.fileno())
-    os.replace(draft, path)
+    os.replace(draft, followed(path))
 
 
 @contextmanager
 def scratch(path: Place, prefix: str) -> Iterator[Path]:
-    """A folder for the drafts of `path`, gone in the end: beside a file, in the temporary folder for an object.
+    """A folder for the drafts of `path`, gone in the end: beside a file (of a link: what it names), in the temporary
+    folder for an object.
 
     Raises:
         OSError: it cannot be made, or nothing can be put at `path`.
     """
     if isinstance(path, ObjectPath):
         path.check_writable()
-    where = None if isinstance(path, ObjectPath) else path.parent
+    where = None if isinstance(path, ObjectPath) else followed(path).parent
     folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=where))
     try:
         yield folder
