@@ -74,11 +74,7 @@ class Cells:
     def values(self, band: NDArray[Any], valid: Valid) -> NDArray[Any]:
         """(cell, cell) the value that the valid pixels (y, x) of a band of these cells have, in its dtype; the lowest
         there is where none is valid."""
-        if valid.all():
-            return np.asarray(band[np.ix_(self.rows, self.columns)])
-        limits = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
-        rows = np.maximum.reduceat(np.where(valid, band, limits.min), self.rows, axis=0)
-        return np.asarray(np.maximum.reduceat(rows, self.columns, axis=1))
+        return np.asarray(band[np.ix_(self.rows, self.columns)]) if valid.all() else self._most(band, valid)
 
     def some(self, pixels: Valid) -> Valid:
         """(cell, cell) those with a pixel (y, x) that is marked."""
@@ -96,12 +92,13 @@ class Cells:
 
     def alike(self, band: NDArray[Any], valid: Valid) -> bool:
         """Whether the valid pixels (y, x) of a band have one value in each cell."""
-        ends = np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)
-        most, least = (
-            by.reduceat(by.reduceat(np.where(valid, band, end), self.rows, axis=0), self.columns, axis=1)
-            for by, end in ((np.maximum, ends.min), (np.minimum, ends.max))
-        )
-        return bool((most <= least).all())
+        return bool((band == self.pixels(self._most(band, valid)))[valid].all())
+
+    def _most(self, band: NDArray[Any], valid: Valid) -> NDArray[Any]:
+        """(cell, cell) the largest of the valid pixels (y, x) of a band; the lowest number there is where none is."""
+        lowest = (np.finfo(band.dtype) if band.dtype.kind == "f" else np.iinfo(band.dtype)).min
+        rows = np.maximum.reduceat(np.where(valid, band, lowest), self.rows, axis=0)
+        return np.asarray(np.maximum.reduceat(rows, self.columns, axis=1))
 
     def place(self, place: Place) -> Place:
         """The cells that hold these rows and columns, both ends given."""
