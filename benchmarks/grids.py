@@ -16,7 +16,7 @@ from pipeline.denoise import block as denoising
 from pipeline.denoise import denoise_block, noise
 
 SCENES = ("S2 land", "S2 coast", "L8 cloud", "generator")
-# Of ten bands those that stay on the grid, as 10 m beside 20 m of Sentinel-2; of the generator's six the first two.
+# Of ten bands those that stay on the grid, as 10 m beside 20 m of Sentinel-2; of the generator's six the first three.
 FINE = (0, 1, 2, 6)
 NOISES = (0.01, 0.02, 0.05)
 DECIBELS = (30.0, 40.0, 50.0)

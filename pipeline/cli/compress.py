@@ -12,8 +12,9 @@ from pipeline.cli.progress import crew
 from pipeline.errors import ConfigError
 from pipeline.flow.denoise import Denoising
 from pipeline.flow.read import open_scene
-from pipeline.flow.stages import RASTERS, check_apart, write_scene
+from pipeline.flow.stages import check_apart, write_scene
 from pipeline.flow.write import store_to_cog, writing_threads
+from pipeline.raster.names import is_cog
 from pipeline.storage import Place
 
 
@@ -82,7 +83,7 @@ def decompress(
       terrasketch decompress scene.zarr scene.tif --co COMPRESS=ZSTD
       terrasketch decompress stack.zarr S2_20160117.tif --date 2016-01-17 --bands B04,B03,B02
     """
-    if dst.suffix.lower() not in RASTERS:
+    if not is_cog(dst):
         raise ConfigError(f"{dst}: decompress writes a COG; give an output ending in .tif or .tiff")
     check_apart([src], dst)
     store_to_cog(

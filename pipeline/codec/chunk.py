@@ -116,9 +116,8 @@ def _reconstruct(header: Header, sections: dict[Kind, Section], real: Bool) -> B
     return mask.off_nodata(block, header.nodata)
 
 
-def _layer(data: bytes) -> Block:
+def _layer(header: Header, sections: dict[Kind, Section]) -> Block:
     """The block of a container without holes."""
-    header, sections = container.unpack(data)
     return _reconstruct(header, sections, np.ones((1, *header.shape[1:]), np.bool_))
 
 

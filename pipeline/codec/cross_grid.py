@@ -1,7 +1,7 @@
 """Cells of a coarser grid foretold by the means of finer bands over them: what is stored is what is left of that.
 
 Bands of one scene show the same ground. The weights are those of the bends over three cells, not of the cells
-themselves: fine detail is where the bytes go, and what is smooth takes none (2 to 5 % fewer bytes).
+themselves: fine detail is where the bytes go, and what is smooth takes none.
 """
 
 from __future__ import annotations

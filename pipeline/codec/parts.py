@@ -22,6 +22,7 @@ Block = NDArray[Any]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 
 NESTED = 1  # the coder of this module, in the section table
 COUNT = struct.Struct("<H")
@@ -29,12 +30,12 @@ HEAD = struct.Struct("<HHHHIII")  # down, across, top, left, bands, finer bands 
 # What a part is made of; none is a part of parts.
 LAYER = {Kind.MEAN, Kind.BASIS, Kind.SCORES, Kind.ROTATIONS, Kind.OUTLIERS, Kind.FIGURES}
 # The mean squared error of a cell's pixel falls with its size by this power: 1 would be right where every coefficient
-# is coded; of scenes at 30 to 50 dB .75 takes least (half a percent less).
+# is coded; from .5 to 1 bytes are the same to 2 %, 1 being better of much and .5 of little that is kept.
 FINER = 0.75
 # Parts of a container, at most: scenes have two to four grids.
 MOST = 16
 # Bits of an element below which a layer of all bands is tried, too: of so few heads and bases are a part.
-FAINT = 0.5
+FAINT = 0.15
 DAMAGED = FormatError("chunk holds parts that do not make up its bands; it is damaged")
 # From so many elements on a head and a basis for each part are next to nothing.
 LEAST = 1 << 12
@@ -68,7 +69,8 @@ class Piece(NamedTuple):
 
 Coder = Callable[[Block, Bool, float, float | int | None], bytes | None]
 """(block, real, mean squared error, nodata) to a container of it, a layer without a mask."""
-Decoder = Callable[[bytes], Block]
+Decoder = Callable[[Header, dict[Kind, Section]], Block]
+"""Header and sections of such a container to its block."""
 
 
 def pieces(block: Block, real: Bool) -> list[Piece]:
@@ -105,20 +107,21 @@ def encode_parts(
     if not all(elements):
         return None
     weights = [float(piece.grid.pixels) ** -FINER for piece in found]
-    most, spent, made, known = mse * sum(elements), 0.0, list[Part](), Known(block.shape, nodata)
+    most, spent, made, known = mse * sum(elements), 0.0, list[Part](), Known(block.shape)
     unit = most / sum(weight * count for weight, count in zip(weights, elements, strict=True))
     for piece, weight, count in zip(found, weights, elements, strict=True):
-        last = piece is found[-1]
+        last, means = piece is found[-1], known.means(piece.grid)
         room, share = most - spent, (most - spent) / count if last else unit * weight
         for _ in range(TRIALS):
-            part = _coded(piece, known, share, code) if 0 < share < np.inf else None
-            if part is None:
+            coded = _coded(piece, means, nodata, share, code, decode) if 0 < share < np.inf else None
+            if coded is None:
                 return None
-            cells = known.cells(part, decode(part.container), block.dtype)
-            error = _error(block, shown, piece, cells)
+            part, cells = coded
+            planes = [piece.cells.pixels(band) for band in cells]
+            error = _error(block, shown, piece.bands, planes)
             if not last or error <= room:
                 made.append(part)
-                known.add(part, cells)
+                known.add(piece.grid, planes)
                 break
             share *= SAFELY * room / error
         spent += error
@@ -129,50 +132,44 @@ def encode_parts(
 class Known:
     """What is decoded of a block (band, y, x) so far."""
 
-    def __init__(self, shape: tuple[int, ...], nodata: float | int | None) -> None:
-        self._shape, self.nodata = shape[1:], nodata
-        self._parts = list[tuple[Grid, list[Block]]]()
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape, self._parts = shape[1:], list[tuple[Grid, list[Block]]]()
 
-    def add(self, part: Part, cells: Block) -> list[Block]:
-        """The bands (y, x) of a part whose cells (band, cell, cell) these are, which are known from now on."""
-        planes = [Cells(part.grid, self._shape).pixels(band) for band in cells]
-        self._parts.append((part.grid, planes))
-        return planes
+    def add(self, grid: Grid, planes: list[Block]) -> None:
+        """Bands (y, x) of a grid are known from now on."""
+        self._parts.append((grid, planes))
 
-    def finer(self, grid: Grid) -> list[Block]:
-        """Bands (y, x) whose cells lie within those of a grid, in the order of the parts."""
-        return [plane for other, planes in self._parts if other.within(grid) for plane in planes]
-
-    def cells(self, part: Part, rest: Block, dtype: np.dtype[Any]) -> Block:
-        """The cells (band, cell, cell) of a part, of what its container holds."""
-        if not part.weights.shape[1]:
-            return rest
-        means = cross_grid.means_of(self.finer(part.grid), Cells(part.grid, self._shape))
-        told = cross_grid.foretold(part.weights, means, dtype)
-        return cross_grid.together(rest, told, dtype, self.nodata)
+    def means(self, grid: Grid) -> F64:
+        """(finer band, cell, cell) means over the cells of a grid of those whose cells lie within them, in the order
+        of the parts."""
+        finer = [plane for other, planes in self._parts if other.within(grid) for plane in planes]
+        return cross_grid.means_of(finer, Cells(grid, self._shape))
 
 
-def _coded(piece: Piece, known: Known, share: float, code: Coder) -> Part | None:
-    """A piece with this mean squared error, by what is known of finer bands where that takes less."""
-    finer = known.finer(piece.grid)
-    means = cross_grid.means_of(finer, piece.cells)
-    told = cross_grid.foretell(piece.block, piece.real, means, share) if finer else None
+def _coded(
+    piece: Piece, means: F64, nodata: float | int | None, share: float, code: Coder, decode: Decoder
+) -> tuple[Part, Block] | None:
+    """A piece with this mean squared error, told by the means of finer bands where that takes less, and its cells
+    (band, cell, cell) as they are decoded."""
+    told = cross_grid.foretell(piece.block, piece.real, means, share) if len(means) else None
     if told is None:
-        data = code(piece.block, piece.real, share, known.nodata)
-        return (
-            None if data is None else Part(piece.grid, piece.bands, data, np.empty((len(piece.bands), 0), np.float32))
-        )
-    rest = told.rest(piece.block)
-    data = code(rest if piece.real.all() else mask.fill_holes(rest, piece.real), piece.real, share, None)
-    return None if data is None else Part(piece.grid, piece.bands, data, told.weights)
+        data, weights = code(piece.block, piece.real, share, nodata), np.empty((len(piece.bands), 0), np.float32)
+    else:
+        rest, weights = told.rest(piece.block), told.weights
+        data = code(rest if piece.real.all() else mask.fill_holes(rest, piece.real), piece.real, share, None)
+    if data is None:
+        return None
+    cells = decode(*container.unpack(data))
+    if told is not None:
+        cells = cross_grid.together(cells, told.told, piece.block.dtype, nodata)
+    return Part(piece.grid, piece.bands, data, weights), cells
 
 
-def _error(block: Block, real: Bool, piece: Piece, decoded: Block) -> float:
-    """Σ (x − decoded)² where real (band, y, x), of a piece of block (band, y, x), decoded (band, cell, cell)."""
+def _error(block: Block, real: Bool, bands: Index, planes: list[Block]) -> float:
+    """Σ (x − decoded)² where real (band, y, x), of some bands of block (band, y, x), decoded in planes (y, x)."""
     total = 0.0
-    for b, band in zip(piece.bands, decoded, strict=True):
-        flat = (one.reshape(1, -1) for one in (block[b], piece.cells.pixels(band), real[b]))
-        total += float(kernels.squared_error(*flat))
+    for b, plane in zip(bands, planes, strict=True):
+        total += float(kernels.squared_error(*(one.reshape(1, -1) for one in (block[b], plane, real[b]))))
     return total
 
 
@@ -221,11 +218,15 @@ def _makes_sense(grid: Grid, bands: Index, missing: Bool) -> bool:
 
 def together(header: Header, section: Section, decode: Decoder) -> Block:
     """The block of the parts of a container, none of its elements nodata. FormatError where they make none."""
-    block, known = np.empty(header.shape, header.dtype), Known(header.shape, header.nodata)
+    block, known = np.empty(header.shape, header.dtype), Known(header.shape)
     for part in read_parts(header, section):
-        _check_layer(header, part)
-        cells = known.cells(part, decode(part.container), header.dtype)
-        for b, plane in zip(part.bands, known.add(part, cells), strict=True):
+        cells, grid = decode(*_layer_of(header, part)), Cells(part.grid, header.shape[1:])
+        if part.weights.shape[1]:
+            told = cross_grid.foretold(part.weights, known.means(part.grid), header.dtype)
+            cells = cross_grid.together(cells, told, header.dtype, header.nodata)
+        planes = [grid.pixels(band) for band in cells]
+        known.add(part.grid, planes)
+        for b, plane in zip(part.bands, planes, strict=True):
             block[b] = plane
     return block
 
@@ -235,11 +236,12 @@ def _same(one: float | int | None, other: float | int | None) -> bool:
     return one == other or (one is not None and other is not None and one != one and other != other)
 
 
-def _check_layer(header: Header, part: Part) -> None:
-    """FormatError where a part of the container of this header is no layer of its bands, or of what is left of them."""
+def _layer_of(header: Header, part: Part) -> tuple[Header, dict[Kind, Section]]:
+    """What the container of a part holds: a layer of its bands, or of what is left of them; else FormatError."""
     inner, sections = container.unpack(part.container)
     shape, told = (len(part.bands), *Cells(part.grid, header.shape[1:]).shape), part.weights.shape[1] > 0
     dtype, nodata = (cross_grid.rest_dtype(header.dtype), None) if told else (header.dtype, header.nodata)
     fitting = inner.shape == shape and inner.dtype == dtype and _same(inner.nodata, nodata)
     if not fitting or inner.mask is not MaskKind.NONE or sections.keys() - LAYER:
         raise FormatError("chunk holds a part that is no layer of its bands; it is damaged")
+    return inner, sections

@@ -80,8 +80,9 @@ def denoise_block(
     lines) or "none"; a model has its own. place: the rows and columns that are wanted, both ends given: the others
     teach, and what comes back there is to be thrown away. Bands of noise 0 and blocks smaller than a patch come back as
     they are, and so do a few pixels that are astray (`stray.py`). Bands whose pixels were repeated onto a finer grid
-    are denoised on their own (`repeated.py`), where they learn by themselves, whatever the model. Raises BlockError for
-    arrays that do not fit together and values that float32 cannot square, ConfigError for an unknown quality.
+    are denoised on their own (`repeated.py`), where they learn by themselves, whatever the model; a sigma holds there,
+    too. Raises BlockError for arrays that do not fit together and values that float32 cannot square, ConfigError for an
+    unknown quality.
     """
     _check(block, valid, clear)
     settings_for(quality, len(block))

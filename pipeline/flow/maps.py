@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, OutputError, unwritable
 from pipeline.flow.crew import Crew
 from pipeline.flow.holes import tell_unanswered
 from pipeline.flow.journal import Plan, alone
-from pipeline.flow.stages import RASTERS, fill, raise_failures
+from pipeline.flow.stages import fill, raise_failures
 from pipeline.flow.tasks import Receipt, Wrote
 from pipeline.flow.unread import tell_unread
 from pipeline.flow.values import Values
@@ -30,6 +30,7 @@ from pipeline.grid import Grid, Halo, Tile
 from pipeline.network import bank_file
 from pipeline.raster.chunks import chunk_path, pack, put_chunk, remove_tree
 from pipeline.raster.cog import Colours, check_folder, check_output, write_cog
+from pipeline.raster.names import is_cog
 from pipeline.raster.scene import SceneInfo
 from pipeline.raster.store_source import StoreSource, open_store
 from pipeline.raster.zarr_store import Variable
@@ -134,7 +135,7 @@ def check_map(target: Path, overwrite: bool, beside: Sequence[Path] = ()) -> Non
     Raises:
         ConfigError, OutputError
     """
-    if target.suffix.lower() not in RASTERS:
+    if not is_cog(target):
         raise ConfigError(f"{target}: a map is a COG, ending in .tif or .tiff, got {target.suffix or 'no ending'}")
     for path in (target, *beside):
         check_output(path, overwrite)

@@ -34,11 +34,11 @@ from pipeline.machine import give_back
 from pipeline.raster import cache
 from pipeline.raster.chunks import is_unfinished, publish, remove_tree
 from pipeline.raster.cog import check_folder, check_output, try_creation_options
+from pipeline.raster.names import is_cog
 from pipeline.raster.object_stores import METADATA
 from pipeline.raster.scene import SceneInfo, Source
 from pipeline.storage import ObjectPath, Place, followed, lies_in, place
 
-RASTERS = (".tif", ".tiff")
 TABLES = (".parquet",)
 MakeJob = Callable[[str], Job]
 """From the path of the store to fill to the job that fills it."""
@@ -194,7 +194,7 @@ def staging_path(target: Place, overwrite: bool, more: tuple[str, ...] = ()) -> 
         ConfigError: the ending is neither .zarr nor a COG's, nor one of `more`.
         OutputError: the target exists and is not to be overwritten.
     """
-    if target.suffix not in (".zarr", *more) and target.suffix.lower() not in RASTERS:
+    if target.suffix not in (".zarr", *more) and not is_cog(target):
         known = ".zarr (Zarr v3), .tif or .tiff (COG)" + " or .parquet (GeoParquet)" * bool(more)
         raise ConfigError(f"{target}: outputs end in {known}, got {target.suffix or 'no ending'}")
     check_output(target, overwrite)
@@ -215,7 +215,7 @@ def check_creation(target: Place, info: SceneInfo, given: Mapping[str, str] | No
     """
     if not given:
         return
-    if target.suffix.lower() not in RASTERS:
+    if not is_cog(target):
         words = " ".join(f"--co {name}={value}" for name, value in given.items())
         raise ConfigError(f"{target}: {words} is for a COG; leave it out, or give an output ending in .tif or .tiff")
     try_creation_options(info, given)
@@ -279,7 +279,7 @@ def _whole(
             if finish is not None:
                 crew.watch.note(f"write {target}")
                 finish(path, target, crew.watch)
-            elif target.suffix.lower() in RASTERS:
+            elif is_cog(target):
                 crew.watch.note(f"write {target}")
                 threads = writing_threads(crew.workers)
                 store_to_cog(path, target, overwrite=True, creation_options=creation_options, threads=threads)

@@ -7,10 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from pipeline.errors import ConfigError
+from pipeline.storage import Place
 
 _SHOWN, _FIRST, _ALIKE = 16, 8, 3
 """Names of bands that a line has room for, those of more that it shows, and those of one band on several dates."""
 _SEPARATORS = re.compile(r"[_\-. ]+")
+
+
+def is_cog(path: Place) -> bool:
+    """Whether an output of this name is a COG."""
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 def scene_name(path: str) -> str:
